@@ -1,0 +1,55 @@
+"""Errors a user can act on: one sentence that says what, where and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HarnessError(Exception):
+    """A mistake in the input or the environment; the command line prints it and exits with status 2."""
+
+    exit_code = 2
+
+
+class CheckFailedError(HarnessError):
+    """A check that ran and did not hold, such as a verdict `off`; exits with status 1."""
+
+    exit_code = 1
+
+
+class NotAvailableError(HarnessError):
+    """Data or weights that cannot be had here; a cell that needs them is `not run` with this reason."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[object]) -> HarnessError:
+    """Make the error for a name that is not known, with the nearest known names.
+
+    Parameters
+    ----------
+    kind : str
+        What the name stands for, such as ``"dataset"``.
+    name : object
+        The name as the user wrote it.
+    known : iterable of object
+        Every name that would have been understood.
+
+    Returns
+    -------
+    HarnessError
+        To be raised by the caller.
+    """
+    names = sorted(str(k) for k in known)
+    wanted = str(name)
+    near = difflib.get_close_matches(wanted.lower(), [n.lower() for n in names], n=3, cutoff=0.5)
+    near_names = [n for n in names if n.lower() in near]
+    near_names += [
+        n for n in names if n not in near_names and wanted and n.lower().startswith(wanted.lower())
+    ]
+    if near_names:
+        hint = "did you mean " + " or ".join(f"'{n}'" for n in near_names[:3]) + "?"
+    elif len(names) <= 12:
+        hint = "known: " + ", ".join(names)
+    else:
+        hint = f"{len(names)} are known, such as " + ", ".join(names[:6])
+    return HarnessError(f"unknown {kind} '{wanted}'; {hint}")

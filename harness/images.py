@@ -1,0 +1,92 @@
+"""Reading and writing 8-bit images, and the hash of their pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from harness.errors import HarnessError
+
+SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
+
+
+def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """Read an image file as it is stored, without any colour conversion.
+
+    Parameters
+    ----------
+    path : path
+        A PNG, BMP, TIFF or JPEG file of 8 bits a sample.
+
+    Returns
+    -------
+    ndarray
+        ``(H, W) uint8`` for a grayscale file, ``(H, W, 3) uint8`` RGB 0..255 for a colour or palette file.
+
+    Raises
+    ------
+    HarnessError
+        The file is missing, damaged, or of a kind (16 bit, transparent, CMYK) that has no meaning here.
+    """
+    path = Path(path)
+    try:
+        with Image.open(path) as image:
+            image.load()
+            if image.mode in ("1", "P"):
+                image = image.convert("RGB" if image.mode == "P" else "L")
+            if image.mode not in ("L", "RGB"):
+                raise HarnessError(
+                    f"{path}: image mode '{image.mode}' is not supported; store it as 8-bit grayscale or 8-bit RGB"
+                )
+            return np.array(image, dtype=np.uint8)
+    except FileNotFoundError:
+        raise HarnessError(f"{path}: no such image; check the folder or fetch the dataset again") from None
+    except IsADirectoryError:
+        raise HarnessError(f"{path}: is a folder, an image file is needed") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise HarnessError(f"{path}: not a readable image ({error}); replace the file") from None
+
+
+def write_png(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> None:
+    """Write an 8-bit PNG so that a reader sees either the whole file or none.
+
+    Parameters
+    ----------
+    path : path
+        Target file; its folder is made.
+    pixels : ndarray
+        ``(H, W) uint8`` or ``(H, W, 3) uint8`` RGB.
+    """
+    if pixels.dtype != np.uint8:
+        raise TypeError(f"PNG pixels must be uint8, not {pixels.dtype}")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        # Level 1: files are read back soon and often; a smaller file is not worth ten times the time.
+        Image.fromarray(pixels).save(part, format="PNG", compress_level=1)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def pixels_sha256(pixels: NDArray[np.generic]) -> str:
+    """Hash an array's samples in row-major order (the file format plays no part).
+
+    Parameters
+    ----------
+    pixels : ndarray
+        Any array; its bytes are hashed in C order, little-endian.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal.
+    """
+    little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
+    return hashlib.sha256(little.data).hexdigest()

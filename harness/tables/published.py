@@ -1,0 +1,298 @@
+"""Published numbers: the tables of the papers as data, digits as printed.
+
+A table is a YAML file. Its *rows* are methods and its *columns* are what is measured, whichever way round the paper
+prints them. A value is written as it is printed: ``"37.35"``, ``"N/A"``, ``"-"``; ``"**37.35**"`` stands for the
+paper's mark of the best value and ``"_37.24_"`` for its mark of the second best (bold and underline, or two colours).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from decimal import Decimal
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from harness.errors import HarnessError, unknown_name
+from harness.records import convert, read_yaml
+from harness.tasks import TASKS
+
+Mark = Literal["", "best", "second"]
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+_COUNT = re.compile(r"(\d{1,3}(?:,\d{3})*|\d+)\s*[Kk]")
+
+
+class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a column holds.
+
+    Attributes
+    ----------
+    metric : str
+        ``psnr``, ``ssim``, ``parameters`` or ``seconds``.
+    dataset : str
+        Name in the dataset registry; empty where no image is measured.
+    level : int or None
+        Sigma, quality or scale; None where the row says it.
+    label : str
+        The column's printed heading where dataset, level and metric do not say it (KiT Table 4: ``h = 4``).
+    variant : str
+        Appended to the row's method (``kit-k4`` + ``h4``), for tables whose columns are variants of a method.
+    """
+
+    metric: str
+    dataset: str = ""
+    level: int | None = None
+    label: str = ""
+    variant: str = ""
+
+
+class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is special about one cell of a row.
+
+    Attributes
+    ----------
+    note : str
+        Shown with the cell.
+    suspect : str
+        Why the printed value is probably a misprint.
+    reconstructed : str
+        How the value was read from a scrambled print, with the raw text.
+    readings : dict
+        Other readings of the value, by source, where extractions differ.
+    incomparable : str
+        Why the printed value was made by something else than what is measured here.
+    protocol : str
+        The protocol of this cell, where it differs from its row's.
+    """
+
+    note: str = ""
+    suspect: str = ""
+    reconstructed: str = ""
+    readings: dict[str, str] = {}
+    incomparable: str = ""
+    protocol: str = ""
+
+
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One method's printed values.
+
+    Attributes
+    ----------
+    name : str
+        As printed, without the citation.
+    values : tuple of str
+        One a column, as printed.
+    level : int or None
+        The row's level, where rows and not columns carry it (super-resolution).
+    method : str
+        Harness method that makes this row; empty where there is none (then `not_run` says why).
+    policy : str
+        Inference policy (``whole``, ``chop``, ``x8``); empty for the method's own default.
+    degradation : str
+        Where the row's input was made differently from the part's default.
+    protocol : dict
+        Protocols by metric, where they differ from the part's.
+    evidence : str
+        Why we believe in `degradation` and `protocol`: what was measured.
+    incomparable : str
+        Why the printed row was made by something else than what is measured here.
+    not_run : str
+        Why no method makes this row.
+    attributes : dict
+        Printed properties of the row that are no measurements (ticks of an ablation, training data).
+    note : str
+        Shown with the row.
+    cells : dict
+        What is special about single cells, by column key (see `Part.column_key`).
+    """
+
+    name: str
+    values: tuple[str, ...] = ()
+    level: int | None = None
+    method: str = ""
+    policy: str = ""
+    degradation: str = ""
+    protocol: dict[str, str] = {}
+    evidence: str = ""
+    incomparable: str = ""
+    not_run: str = ""
+    attributes: dict[str, str] = {}
+    note: str = ""
+    cells: dict[str, Cell] = {}
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Rows under one heading; most tables have one part, RNAN Table 8 has five.
+
+    Attributes
+    ----------
+    task : str
+        Restoration task of every cell; empty where nothing is restored.
+    columns : tuple of Column
+        In the printed order.
+    rows : tuple of Row
+        In the printed order.
+    title : str
+        Heading of the part.
+    degradation : str
+        How the input is made; empty for the task's default.
+    protocol : dict
+        The columns' protocol by metric name, such as ``{psnr: psnr, ssim: ssim-gauss}``.
+    """
+
+    task: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    title: str = ""
+    degradation: str = ""
+    protocol: dict[str, str] = {}
+
+    def column_key(self, column: Column, row: Row) -> str:
+        """Name a cell within its part, such as ``live1/10/psnr`` or ``set5/2/ssim`` (parts that are empty are left out)."""
+        level = column.level if column.level is not None else row.level
+        parts = (column.dataset, "" if level is None else str(level), column.variant, column.metric)
+        return "/".join(p for p in parts if p)
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A table: published, or a user's own.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``panet-table3``.
+    paper : str
+        Such as ``panet``; empty for a user's own table.
+    title : str
+        Caption, in our words.
+    source : str
+        Paper, number, and where the digits were read.
+    parts : tuple of Part
+        See `Part`.
+    methods_as : {"rows", "columns"}
+        How the paper prints it.
+    kind : {"benchmark", "ablation", "cost"}
+        ``ablation`` rows need networks trained under one budget; ``cost`` tables hold parameters and times.
+    notes : tuple of str
+        Remarks on the whole table.
+    """
+
+    name: str
+    paper: str
+    title: str
+    source: str
+    parts: tuple[Part, ...]
+    methods_as: Literal["rows", "columns"] = "rows"
+    kind: Literal["benchmark", "ablation", "cost"] = "benchmark"
+    notes: tuple[str, ...] = ()
+
+    def cell_count(self) -> int:
+        """Count the printed cells, those without a number (N/A, -) included."""
+        return sum(len(part.columns) * len(part.rows) for part in self.parts)
+
+    def number_count(self) -> int:
+        """Count the printed cells that hold a number."""
+        return sum(
+            published_number(value) is not None
+            for part in self.parts
+            for row in part.rows
+            for value in row.values
+        )
+
+
+class PublishedNumber(msgspec.Struct, frozen=True):
+    """A printed number: its value, the weight of its last printed digit, and the paper's mark.
+
+    `value` and `unit` are exact decimals: ``37.35`` has unit ``0.01``; ``1,494K`` is 1494000 with unit 1000.
+    """
+
+    text: str
+    value: Decimal
+    unit: Decimal
+    mark: Mark
+
+
+def published_number(printed: str) -> PublishedNumber | None:
+    """Read a printed value.
+
+    Parameters
+    ----------
+    printed : str
+        As written in a table file, such as ``"**0.9239**"``, ``"1,494K"``, ``"N/A"``.
+
+    Returns
+    -------
+    PublishedNumber or None
+        None where the paper prints no number (``N/A``, ``-``, nothing).
+
+    Raises
+    ------
+    HarnessError
+        The text is neither a number nor one of the papers' signs for "none".
+    """
+    text, mark = printed.strip(), ""
+    for fence, name in (("**", "best"), ("_", "second")):
+        if len(text) > 2 * len(fence) and text.startswith(fence) and text.endswith(fence):
+            text, mark = text[len(fence) : -len(fence)], name
+            break
+    if text in ("", "N/A", "-", "–"):
+        return None
+    count = _COUNT.fullmatch(text)
+    if count:
+        return PublishedNumber(text, Decimal(count[1].replace(",", "")) * 1000, Decimal(1000), mark)  # type: ignore[arg-type]
+    if not _NUMBER.fullmatch(text):
+        raise HarnessError(f"'{printed}' is not a printed number, 'N/A' or '-'")
+    value = Decimal(text)
+    exponent = value.as_tuple().exponent
+    unit = Decimal(1).scaleb(exponent if isinstance(exponent, int) else 0)
+    return PublishedNumber(text, value, unit, mark)  # type: ignore[arg-type]
+
+
+def read_table(path: Path) -> Table:
+    """Read and check one table file.
+
+    Raises
+    ------
+    HarnessError
+        A key, task, dataset count or value is wrong; the message says which row.
+    """
+    return check_table(convert(read_yaml(path), Table, str(path)), str(path))
+
+
+def check_table(table: Table, where: str) -> Table:
+    """Check what the types cannot: numbers of values, tasks, names of cells; return the table."""
+    for part in table.parts:
+        if part.task and part.task not in TASKS:
+            raise HarnessError(f"{where}: {unknown_name('task', part.task, TASKS)}")
+        for row in part.rows:
+            if row.values and len(row.values) != len(part.columns):
+                raise HarnessError(
+                    f"{where}: row '{row.name}' has {len(row.values)} values for {len(part.columns)} columns"
+                )
+            for value in row.values:
+                try:
+                    published_number(value)
+                except HarnessError as error:
+                    raise HarnessError(f"{where}: row '{row.name}': {error}") from None
+            keys = {part.column_key(column, row) for column in part.columns}
+            for key in row.cells:
+                if key not in keys:
+                    raise HarnessError(f"{where}: row '{row.name}': {unknown_name('cell', key, keys)}")
+    return table
+
+
+@functools.cache
+def published_tables() -> dict[str, Table]:
+    """Read every table that comes with the package, by name, in the order paper, number."""
+    folder: Any = resources.files("harness.tables") / "published"
+    tables = [read_table(Path(str(entry))) for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+
+    def order(table: Table) -> tuple[str, int]:
+        number = re.search(r"(\d+)$", table.name)
+        return table.paper, int(number[1]) if number else 0
+
+    return {table.name: table for table in sorted(tables, key=order)}
