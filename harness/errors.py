@@ -43,9 +43,7 @@ def unknown_name(kind: str, name: object, known: Iterable[object]) -> HarnessErr
     wanted = str(name)
     near = difflib.get_close_matches(wanted.lower(), [n.lower() for n in names], n=3, cutoff=0.5)
     near_names = [n for n in names if n.lower() in near]
-    near_names += [
-        n for n in names if n not in near_names and wanted and n.lower().startswith(wanted.lower())
-    ]
+    near_names += [n for n in names if n not in near_names and wanted and n.lower().startswith(wanted.lower())]
     if near_names:
         hint = "did you mean " + " or ".join(f"'{n}'" for n in near_names[:3]) + "?"
     elif len(names) <= 12:

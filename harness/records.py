@@ -47,12 +47,10 @@ def read_yaml(path: str | Path) -> Any:
     except FileNotFoundError:
         raise HarnessError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
-        raise HarnessError(
-            f"{path}: not a text file in UTF-8 ({error.reason} at byte {error.start})"
-        ) from None
+        raise HarnessError(f"{path}: not a text file in UTF-8 ({error.reason} at byte {error.start})") from None
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return yaml.load(text, Loader=loader)  # noqa: S506 - a safe loader in both cases
+        return yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where is not None else ""

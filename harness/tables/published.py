@@ -197,10 +197,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     def number_count(self) -> int:
         """Count the printed cells that hold a number."""
         return sum(
-            published_number(value) is not None
-            for part in self.parts
-            for row in part.rows
-            for value in row.values
+            published_number(value) is not None for part in self.parts for row in part.rows for value in row.values
         )
 
 
