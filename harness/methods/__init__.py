@@ -1,0 +1,267 @@
+"""Methods: anything that restores an image, found by name.
+
+A method is a function `build(task, level)` under the decorator `method`. It returns the callable that restores:
+
+>>> from harness.methods import method
+>>> @method("my-net", tasks=["denoise-rgb"], title="MyNet", paper="Doe et al., 2026")
+... def build(task, level):
+...     return lambda batch: batch
+
+The callable takes a float32 tensor (B, C, H, W) in [0, 1] and returns one of the same shape (super-resolution: times
+the scale). With ``on="array"`` it takes and returns a float64 array (H, W) or (H, W, 3) in [0, 1] instead. The input
+of unclipped noise tasks leaves [0, 1]; whatever is returned is rounded to 8 bits, as the papers' programs do.
+
+Methods are found in this package, in installed packages through the entry-point group ``harness.methods`` (each entry
+point names a module or function), and in the folders that ``params.yaml`` lists under ``methods``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from harness.errors import HarnessError, NotAvailableError, unknown_name
+from harness.tasks import TASKS
+
+ENTRY_POINTS = "harness.methods"
+
+Build = Callable[[str, int], Callable[[Any], Any]]
+Origin = Literal["none", "released", "trained"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered method.
+
+    Attributes
+    ----------
+    name : str
+        Name in tables, pipelines and on the command line: lower-case letters, digits, ``-``.
+    tasks : tuple of str
+        Tasks it can do.
+    build : callable
+        ``build(task, level)`` returns the restoring callable; it may raise `NotAvailableError` when weights cannot be
+        had, and the cells of that level are then `not run` with its reason.
+    title, paper, url, licence : str
+        For readers.
+    origin : {"none", "released", "trained"}
+        Where the weights come from; "none" for a method without weights.
+    weights : tuple of str
+        Names in the weights registry that `build` may load; they are fetched before the method runs.
+    on : {"tensor", "array"}
+        What the callable works on.
+    saving : {"round", "truncate"}
+        How its output becomes 8 bits; the authors' programs mostly round, some truncate.
+    extra : str
+        The package extra it needs (``pip install restoration-harness[bm3d]``).
+    policy : str
+        Inference policy used where a table row names none.
+    random : bool
+        The method draws random numbers; it is then seeded per image.
+    module : str
+        Module it was defined in, for the fingerprint of its code.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    build: Build
+    title: str = ""
+    paper: str = ""
+    url: str = ""
+    licence: str = ""
+    origin: Origin = "none"
+    weights: tuple[str, ...] = ()
+    on: Literal["tensor", "array"] = "tensor"
+    saving: Literal["round", "truncate"] = "round"
+    extra: str = ""
+    policy: str = "whole"
+    random: bool = False
+    module: str = field(default="", compare=False)
+
+    @property
+    def source_file(self) -> Path | None:
+        """The file that defines the method, or None for one made in an interactive session."""
+        module = sys.modules.get(self.module)
+        file = getattr(module, "__file__", None)
+        return Path(file) if file else None
+
+
+_registry: dict[str, Method] = {}
+_broken: dict[str, str] = {}
+_loaded: set[str] = set()
+
+
+def method(
+    name: str,
+    tasks: Sequence[str],
+    *,
+    title: str = "",
+    paper: str = "",
+    url: str = "",
+    licence: str = "",
+    origin: Origin = "none",
+    weights: Sequence[str] = (),
+    on: Literal["tensor", "array"] = "tensor",
+    saving: Literal["round", "truncate"] = "round",
+    extra: str = "",
+    policy: str = "whole",
+    random: bool = False,
+) -> Callable[[Build], Build]:
+    """Register the decorated `build(task, level)` under a name; the arguments are the attributes of `Method`.
+
+    Raises
+    ------
+    HarnessError
+        The name is taken or has other characters than lower-case letters, digits and ``-``; a task is unknown.
+    """
+    if not name or name.strip("-") != name or not all(c.isdigit() or c == "-" or "a" <= c <= "z" for c in name):
+        raise HarnessError(f"method name '{name}': use lower-case letters, digits and '-', such as 'my-net'")
+    for task in tasks:
+        if task not in TASKS:
+            raise unknown_name("task", task, TASKS)
+    if isinstance(tasks, str) or not tasks:
+        raise HarnessError(f"method '{name}': tasks must be a list of task names, such as ['denoise-rgb']")
+
+    def register(build: Build) -> Build:
+        module = getattr(build, "__module__", "") or ""
+        taken = _registry.get(name)
+        if taken is not None and taken.module != module:
+            raise HarnessError(
+                f"method name '{name}' of {module} is taken by {taken.module}; choose another name for one of them"
+            )
+        _registry[name] = Method(
+            name=name,
+            tasks=tuple(tasks),
+            build=build,
+            title=title or name,
+            paper=paper,
+            url=url,
+            licence=licence,
+            origin=origin,
+            weights=tuple(weights),
+            on=on,
+            saving=saving,
+            extra=extra,
+            policy=policy,
+            random=random,
+            module=module,
+        )
+        return build
+
+    return register
+
+
+def methods(folders: Iterable[Path] = ()) -> dict[str, Method]:
+    """Find every method: built in, installed, and in `folders`; by name, sorted.
+
+    A plugin that cannot be imported does not stop the others; `broken_plugins` tells which and why.
+    """
+    _load_builtin()
+    _load_entry_points()
+    for folder in folders:
+        _load_folder(Path(folder))
+    return dict(sorted(_registry.items()))
+
+
+def get_method(name: str, folders: Iterable[Path] = ()) -> Method:
+    """Look a method up by name; an unknown name raises HarnessError with the nearest known ones."""
+    known = methods(folders)
+    if name in known:
+        return known[name]
+    error = unknown_name("method", name, known)
+    if _broken:
+        error = HarnessError(f"{error} (plugins that could not be loaded: {'; '.join(_broken.values())})")
+    raise error
+
+
+def broken_plugins() -> dict[str, str]:
+    """Tell which plugins could not be imported, and why, by entry point or file."""
+    return dict(_broken)
+
+
+def build_method(chosen: Method, task: str, level: int) -> Callable[[Any], Any]:
+    """Make the restoring callable of a method, turning a plugin's own errors into one sentence.
+
+    Raises
+    ------
+    NotAvailableError
+        The weights or the extra package of this (task, level) are not here.
+    HarnessError
+        The method does not do this task, or its `build` failed.
+    """
+    if task not in chosen.tasks:
+        raise HarnessError(f"method '{chosen.name}' does not do '{task}'; it does {', '.join(chosen.tasks)}")
+    try:
+        restore = chosen.build(task, level)
+    except HarnessError:
+        raise
+    except ImportError as error:
+        if chosen.extra:
+            raise NotAvailableError(
+                f"the package '{error.name}' is not installed; pip install 'restoration-harness[{chosen.extra}]'"
+            ) from None
+        raise HarnessError(f"method '{chosen.name}': {error}") from error
+    except Exception as error:
+        raise HarnessError(
+            f"method '{chosen.name}' could not be built for {task} at level {level}: "
+            f"{type(error).__name__}: {error} ({chosen.source_file or chosen.module})"
+        ) from error
+    if not callable(restore):
+        raise HarnessError(
+            f"method '{chosen.name}': build must return a callable, it returned {type(restore).__name__}"
+        )
+    return restore
+
+
+def _load_builtin() -> None:
+    for info in pkgutil.iter_modules(__path__):
+        name = f"{__name__}.{info.name}"
+        if name not in _loaded and info.name != "command":
+            _loaded.add(name)
+            importlib.import_module(name)
+
+
+def _load_entry_points() -> None:
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=ENTRY_POINTS):
+        key = f"{point.name} = {point.value}"
+        if key not in _loaded:
+            _loaded.add(key)
+            _import_plugin(f"entry point '{key}'", point.load)
+
+
+def _load_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise HarnessError(f"{folder}: no such folder; params.yaml names it under 'methods'")
+    for file in sorted(folder.glob("*.py")):
+        key = str(file.resolve())
+        if key not in _loaded and not file.name.startswith("_"):
+            _loaded.add(key)
+            _import_plugin(f"plugin {file}", lambda file=file: _import_file(file))  # type: ignore[misc]
+
+
+def _import_file(file: Path) -> ModuleType:
+    # Its own name space: two folders may both hold a my_method.py.
+    name = f"harness_plugin_{abs(hash(str(file.resolve()))):x}_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _import_plugin(what: str, load: Callable[[], Any]) -> None:
+    try:
+        load()
+    except (Exception, SystemExit) as error:
+        _broken[what] = f"{what}: {type(error).__name__}: {error}"
