@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from harness.errors import HarnessError
+from harness.files import whole_file
 
 SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
 
@@ -64,15 +65,9 @@ def write_png(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> None:
     """
     if pixels.dtype != np.uint8:
         raise TypeError(f"PNG pixels must be uint8, not {pixels.dtype}")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         # Level 1: files are read back soon and often; a smaller file is not worth ten times the time.
         Image.fromarray(pixels).save(part, format="PNG", compress_level=1)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def pixels_sha256(pixels: NDArray[np.generic]) -> str:

@@ -67,13 +67,13 @@ def load_json(path: str | Path, kind: type[T]) -> T:
         plain = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise HarnessError(f"{path}: not valid JSON ({error}); delete it and run again") from None
-    return convert(plain, kind, str(path))
+    return convert(plain, kind, str(path), str_keys=True)
 
 
-def convert(plain: Any, kind: type[T], where: str) -> T:
-    """Turn plain values into a struct type; `where` begins every error message."""
+def convert(plain: Any, kind: type[T], where: str, *, str_keys: bool = False) -> T:
+    """Turn plain values into a struct type; `where` begins every error message, `str_keys` is for JSON."""
     try:
-        return msgspec.convert(plain, kind, strict=True)
+        return msgspec.convert(plain, kind, strict=True, str_keys=str_keys)
     except msgspec.ValidationError as error:
         found = _UNKNOWN_FIELD.search(str(error))
         if found:

@@ -12,7 +12,7 @@ import re
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -152,7 +152,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     protocol: dict[str, str] = {}
 
     def column_key(self, column: Column, row: Row) -> str:
-        """Name a cell within its part, such as ``live1/10/psnr`` or ``set5/2/ssim`` (parts that are empty are left out)."""
+        """Name a cell within its part, such as ``live1/10/psnr`` or ``parameters``."""
         level = column.level if column.level is not None else row.level
         parts = (column.dataset, "" if level is None else str(level), column.variant, column.metric)
         return "/".join(p for p in parts if p)
@@ -284,9 +284,25 @@ def check_table(table: Table, where: str) -> Table:
 
 @functools.cache
 def published_tables() -> dict[str, Table]:
-    """Read every table that comes with the package, by name, in the order paper, number."""
-    folder: Any = resources.files("harness.tables") / "published"
-    tables = [read_table(Path(str(entry))) for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+    """Read the papers' tables, by name, in the order paper, number."""
+    return _read_folder("published")
+
+
+@functools.cache
+def own_tables() -> dict[str, Table]:
+    """Read the tables of this project, such as the one on the embedded images."""
+    return _read_folder("own")
+
+
+def table_file(name: str) -> Path:
+    """Find the file of a table that comes with the package."""
+    folder = Path(str(resources.files("harness.tables")))
+    return folder / ("published" if name in published_tables() else "own") / f"{name}.yaml"
+
+
+def _read_folder(name: str) -> dict[str, Table]:
+    folder = Path(str(resources.files("harness.tables"))) / name
+    tables = [read_table(file) for file in folder.glob("*.yaml")]
 
     def order(table: Table) -> tuple[str, int]:
         number = re.search(r"(\d+)$", table.name)

@@ -1,0 +1,49 @@
+# Two commands do everything: `make table` and `make test`. Python 3.11 or newer is all they need.
+PYTHON ?= python3
+BIN := .venv/bin
+EXTRAS ?= test,iqa,bm3d,demosaicing,spandrel
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# The data mirror, if there is one: a folder or a URL. `make table HARNESS_MIRROR=/data/mirror`
+ifdef HARNESS_MIRROR
+export HARNESS_MIRROR
+endif
+
+.PHONY: help table test venv lint clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 14
+
+table: $(BIN)/.installed ## Install, then make and print a first table on embedded images through DVC
+	@harness first-table
+
+test: $(BIN)/.installed-test ## Install with every extra, then run the tests
+	@$(BIN)/python -m pytest -n 2 --dist loadscope -q
+
+venv: $(BIN)/.installed-test ## Make .venv with everything installed
+
+lint: $(BIN)/.installed-lint ## Check style, types, formatting, and that the pipelines are up to date
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@harness pipeline --check
+
+clean: ## Remove the environment and everything computed (data/ stays)
+	rm -rf .venv work
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.12 or so" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv .venv
+
+$(BIN)/.installed: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing into .venv (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(BIN)/.installed-test: $(BIN)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+$(BIN)/.installed-lint: $(BIN)/.installed-test
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS),lint]'
+	@touch $@

@@ -1,0 +1,86 @@
+"""The command `harness`. Every subcommand lives in a module that is imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from harness import __version__
+from harness.errors import HarnessError, unknown_name
+
+# name -> (where it is, one line of help): `harness --help` imports none of them.
+COMMANDS = {
+    "tables": ("harness.tables.command:tables", "List the tables, published and your own."),
+    "repro": ("harness.pipeline.command:repro", "Make a whole table: fetch, degrade, restore, measure, compare."),
+    "diff": ("harness.tables.command:diff", "Compare a table with what was measured, cell by cell."),
+    "table": ("harness.tables.command:table", "Print a table beside its published numbers."),
+    "datasets": ("harness.datasets.command:datasets", "List, fetch and verify datasets."),
+    "weights": ("harness.weights.command:weights", "List, fetch and verify released weights."),
+    "methods": ("harness.methods.command:methods_command", "List the methods."),
+    "pipeline": ("harness.pipeline.command:pipeline", "Write the DVC pipelines of every table."),
+    "inputs": ("harness.stages.command:inputs", "Stage: make and record degraded inputs."),
+    "restore": ("harness.stages.command:restore", "Stage: run a method on a dataset."),
+    "measure": ("harness.stages.command:measure", "Stage: measure restored images."),
+    "render": ("harness.stages.command:render", "Stage: write a table to results/."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand when it is called, and names near ones for an unknown name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order a user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a subcommand; an unknown one raises HarnessError with the nearest names."""
+        if args and args[0] not in COMMANDS:
+            raise unknown_name("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands from the index above, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="harness")
+def harness() -> None:
+    """Reproduce the tables of image-restoration papers, number by number.
+
+    Start with `harness tables`, then `harness repro panet-table3`.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; a HarnessError becomes one sentence and its exit status."""
+    try:
+        code = harness.main(args=arguments, prog_name="harness", standalone_mode=False)
+    except HarnessError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; what was finished is kept, run the same command again to go on", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # `harness diff ... | head`: the reader has what it wanted.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)

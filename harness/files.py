@@ -1,0 +1,46 @@
+"""Writing files so that a reader sees the whole file or none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import HarnessError
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends well, it takes the place of `path`.
+
+    Raises
+    ------
+    HarnessError
+        The disk is full, the folder is read-only, or the like; `path` is as it was.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be written ({error.strerror or error}); nothing was changed") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a UTF-8 text file whole."""
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: str | os.PathLike[str], record: Any) -> None:
+    """Write a record as indented JSON with sorted keys: the same record gives the same bytes."""
+    plain = msgspec.to_builtins(record, order="sorted")
+    write_text(path, msgspec.json.format(msgspec.json.encode(plain, order="sorted"), indent=1).decode() + "\n")

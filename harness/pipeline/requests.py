@@ -1,0 +1,164 @@
+"""What a table asks to be measured, cell by cell, and the groups of cells that run together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from harness.cells import Group
+from harness.errors import HarnessError
+from harness.methods import Method
+from harness.tables.published import Cell, Column, Part, PublishedNumber, Row, Table, published_number
+from harness.tasks import TASKS, Task
+
+IMAGE_METRICS = ("psnr", "ssim")
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One cell of a table: where it stands, what is printed there, and how it is measured.
+
+    Attributes
+    ----------
+    table, row, key : str
+        The table's name, the row's printed name, the cell's key in its part (``live1/10/psnr``).
+    part : int
+        Index of the part.
+    metric : str
+        The column's metric: ``psnr``, ``ssim``, ``parameters``, ``seconds``.
+    dataset : str
+        Dataset; empty for a cost.
+    level : int
+        Level; 0 where the task has only one.
+    group : Group or None
+        The group that makes the cell; None where no method does (then `reason` says why).
+    protocol : str
+        Protocol the printed number was made under, as far as is known.
+    column_protocol : str
+        Protocol of the column, which the other rows use.
+    printed : PublishedNumber or None
+        None where the paper prints no number.
+    reason : str
+        Why nothing can run.
+    special : Cell
+        What is special about the cell.
+    """
+
+    table: str
+    part: int
+    row: str
+    key: str
+    task: str
+    metric: str
+    dataset: str
+    level: int
+    method: str
+    group: Group | None
+    protocol: str
+    column_protocol: str
+    printed: PublishedNumber | None
+    reason: str
+    special: Cell
+    evidence: str
+
+
+def requests(table: Table, methods: Mapping[str, Method]) -> list[Request]:
+    """List every cell of a table in the printed order, row by row.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    methods : mapping
+        Methods known here; a row whose method is not among them cannot run.
+    """
+    return [
+        _request(table, index, part, row, column, position, methods)
+        for index, part in enumerate(table.parts)
+        for row in part.rows
+        for position, column in enumerate(part.columns)
+    ]
+
+
+def _request(
+    table: Table,
+    index: int,
+    part: Part,
+    row: Row,
+    column: Column,
+    position: int,
+    methods: Mapping[str, Method],
+) -> Request:
+    key = part.column_key(column, row)
+    level = column.level if column.level is not None else row.level
+    special = row.cells.get(key, Cell())
+    name = f"{row.method}-{column.variant}" if row.method and column.variant else row.method
+    column_protocol = protocol = ""
+    group, reason = None, row.not_run
+    if column.metric in IMAGE_METRICS:
+        task = TASKS[part.task]
+        column_protocol = part.protocol.get(column.metric) or default_protocol(task, column.metric)
+        protocol = special.protocol or row.protocol.get(column.metric, column_protocol)
+        if not reason:
+            group, reason = _group(part, row, column, name, methods)
+    elif not reason:
+        reason = f"no measurement of '{column.metric}' yet"
+    return Request(
+        table=table.name,
+        part=index,
+        row=row.name,
+        key=key,
+        task=part.task,
+        metric=column.metric,
+        dataset=column.dataset,
+        level=level or 0,
+        method=name,
+        group=group,
+        protocol=protocol,
+        column_protocol=column_protocol,
+        printed=published_number(row.values[position]) if row.values else None,
+        reason=reason,
+        special=special if special.incomparable else msgspec.structs.replace(special, incomparable=row.incomparable),
+        evidence=row.evidence,
+    )
+
+
+def _group(part: Part, row: Row, column: Column, name: str, methods: Mapping[str, Method]) -> tuple[Group | None, str]:
+    if not name:
+        return None, "no code or weights of this method are known to the harness"
+    found = methods.get(name)
+    if found is None:
+        return None, f"method '{name}' is not part of this version"
+    if part.task not in found.tasks:
+        return None, f"method '{name}' has no weights or code for {TASKS[part.task].title}"
+    degradation = row.degradation or part.degradation or TASKS[part.task].degradation
+    return Group(part.task, column.dataset, degradation, name, row.policy or found.policy), ""
+
+
+def default_protocol(task: Task, metric: str) -> str:
+    """Name the protocol a task uses for `psnr` or `ssim` where a table says nothing."""
+    for name in task.metrics:
+        if name.split("-")[0] == metric:
+            return name
+    raise HarnessError(f"task '{task.name}' has no metric '{metric}'; it measures {', '.join(task.metrics)}")
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What must be measured for a group: its levels and protocols, over every table that asks."""
+
+    group: Group
+    levels: tuple[int, ...]
+    protocols: tuple[str, ...]
+
+
+def plans(tables: Iterable[Table], methods: Mapping[str, Method]) -> list[Plan]:
+    """Merge the cells of many tables into groups, so that a number several tables share is computed once."""
+    levels: dict[Group, set[int]] = {}
+    protocols: dict[Group, set[str]] = {}
+    for table in tables:
+        for request in requests(table, methods):
+            if request.group is not None:
+                levels.setdefault(request.group, set()).add(request.level)
+                wanted = protocols.setdefault(request.group, set(TASKS[request.task].metrics))
+                wanted |= {request.protocol, request.column_protocol}
+    return [Plan(group, tuple(sorted(levels[group])), tuple(sorted(protocols[group]))) for group in sorted(levels)]

@@ -1,0 +1,227 @@
+"""Writing the DVC pipelines that make every table.
+
+One ``dvc.yaml`` per task and dataset holds the stages ``inputs``, ``restore`` and ``measure`` of every method; the
+tables are stages of their own that depend on measured rows. The files are generated from the tables and the methods,
+and are committed: what runs can be read, and ``dvc repro`` needs nothing but DVC.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from harness.cells import Group
+from harness.degradations import degradation
+from harness.errors import HarnessError
+from harness.files import write_text
+from harness.methods import Method
+from harness.pipeline.code import PACKAGE, code_files
+from harness.pipeline.requests import Plan, plans
+from harness.tables.published import Table, own_tables, published_tables, table_file
+from harness.tasks import TASKS
+from harness.workspace import Workspace
+
+# DVC reads and writes a file's lock after every stage; a file with more stages than this slows all of them down.
+MOST_STAGES = 50
+
+# The project's own first table lies in the top-level dvc.yaml, so that a bare `dvc repro` makes it.
+TOP_LEVEL = "embedded"
+
+RESULT_SUFFIXES = (".md", ".csv", ".json", ".tex")
+
+# Packages that are code alone and small: named whole, which keeps the files readable.
+WHOLE = ("degradations", "metrics", "protocols")
+
+HEADING = "# Written by `harness pipeline` from the tables and methods; change those, not this file.\n"
+
+
+def stage_files(workspace: Workspace) -> dict[PurePosixPath, str]:
+    """Make the text of every dvc.yaml of a workspace.
+
+    Returns
+    -------
+    dict
+        Text by path relative to the workspace.
+    """
+    tables = workspace.tables()
+    methods = workspace.methods()
+    found = plans(tables.values(), methods)
+    files: dict[PurePosixPath, dict[str, Any]] = defaultdict(dict)
+    writer = _Writer(workspace, methods)
+    for plan in found:
+        folder = PurePosixPath("pipelines", plan.group.task, plan.group.dataset)
+        files[folder / "dvc.yaml"] |= writer.group_stages(plan, found)
+    for dataset in sorted({plan.group.dataset for plan in found}):
+        files[PurePosixPath("pipelines/datasets/dvc.yaml")][dataset] = writer.dataset_stage(dataset)
+    for name in sorted({name for plan in found for name in methods[plan.group.method].weights}):
+        files[PurePosixPath("pipelines/weights/dvc.yaml")][name] = writer.weights_stage(name)
+    for table in tables.values():
+        if table.name == TOP_LEVEL:
+            files[PurePosixPath("dvc.yaml")][table.name] = writer.table_stage(table, ".")
+        else:
+            files[PurePosixPath("pipelines/tables/dvc.yaml")][table.name] = writer.table_stage(table, "../..")
+    for path, stages in files.items():
+        if len(stages) > MOST_STAGES:
+            raise HarnessError(f"{path} would hold {len(stages)} stages, DVC is slow beyond {MOST_STAGES}")
+    return {path: _to_yaml(stages) for path, stages in sorted(files.items())}
+
+
+def write_stage_files(workspace: Workspace, *, check: bool = False) -> list[PurePosixPath]:
+    """Write the dvc.yaml files that are not as they should be; with `check`, only list them.
+
+    Returns
+    -------
+    list of path
+        Files that were (or are) out of date, those no table needs any more included.
+    """
+    wanted = stage_files(workspace)
+    changed = [path for path, text in wanted.items() if _text(workspace.root / path) != text]
+    pipelines = workspace.root / "pipelines"
+    stale = [
+        PurePosixPath(file.relative_to(workspace.root).as_posix())
+        for file in sorted(pipelines.glob("**/dvc.yaml"))
+        if PurePosixPath(file.relative_to(workspace.root).as_posix()) not in wanted
+    ]
+    if not check:
+        for path in changed:
+            write_text(workspace.root / path, wanted[path])
+        for path in stale:
+            (workspace.root / path).unlink()
+            (workspace.root / path).with_name("dvc.lock").unlink(missing_ok=True)
+    return changed + stale
+
+
+def table_target(name: str) -> str:
+    """DVC target of a table's stage."""
+    return name if name == TOP_LEVEL else f"pipelines/tables/dvc.yaml:{name}"
+
+
+def measure_target(group: Group) -> str:
+    """DVC target of a group's measure stage."""
+    return f"pipelines/{group.task}/{group.dataset}/dvc.yaml:measure-{_stage_name(group)}"
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _stage_name(group: Group) -> str:
+    name = f"{group.method}--{group.policy}"
+    return name if group.degradation == TASKS[group.task].degradation else f"{name}--{group.degradation}"
+
+
+class _Writer:
+    def __init__(self, workspace: Workspace, methods: Mapping[str, Method]) -> None:
+        self._workspace = workspace
+        self._methods = methods
+        self._measure_code = self._code("harness.stages.measure")
+        self._inputs_code = self._code("harness.stages.inputs")
+        self._render_code = self._code("harness.stages.render")
+
+    def _code(self, *roots: str | Path) -> list[str]:
+        """Paths, relative to the workspace, of the code that `roots` depend on."""
+        names: set[str] = set()
+        for file in code_files(*roots):
+            if file.is_relative_to(PACKAGE):
+                parts = file.relative_to(PACKAGE).parts
+                names.add("/".join(("harness", parts[0]) if parts[0] in WHOLE else ("harness", *parts)))
+            else:
+                try:
+                    names.add(file.resolve().relative_to(self._workspace.root.resolve()).as_posix())
+                except ValueError:
+                    # A plugin installed elsewhere: its code is fingerprinted at run time, see `restore`.
+                    continue
+        return sorted(names)
+
+    def group_stages(self, plan: Plan, everything: list[Plan]) -> dict[str, Any]:
+        group = plan.group
+        method = self._methods[group.method]
+        name = _stage_name(group)
+        random = degradation(group.degradation).random
+        manifest = f"data/manifests/datasets/{group.dataset}.json"
+        inputs = f"work/inputs/{group.task}/{group.dataset}/{group.degradation}.json"
+        levels = _numbers(
+            {
+                level
+                for other in everything
+                for level in other.levels
+                if (other.group.task, other.group.dataset, other.group.degradation)
+                == (group.task, group.dataset, group.degradation)
+            }
+        )
+        where = f"--task {group.task} --dataset {group.dataset} --degradation {group.degradation}"
+        what = f"{where} --method {group.method} --policy {group.policy}"
+        noise: dict[str, Any] = {"params": ["noise"]} if random else {}
+        source = method.source_file
+        method_code = self._code("harness.stages.restore", *([source] if source else []))
+        return {
+            f"inputs-{group.degradation}": {
+                "wdir": "../../..",
+                "cmd": f"harness inputs {where} --levels {levels}",
+                "deps": [manifest, *self._inputs_code],
+                **noise,
+                "outs": [inputs],
+            },
+            f"restore-{name}": {
+                "wdir": "../../..",
+                "cmd": f"harness restore {what} --levels {_numbers(plan.levels)}",
+                "deps": [inputs, *(f"data/manifests/weights/{w}.json" for w in method.weights), *method_code],
+                **noise,
+                "outs": [f"work/restored/{group.place}", f"work/timing/{group.place}.json"],
+            },
+            f"measure-{name}": {
+                "wdir": "../../..",
+                "cmd": f"harness measure {what} --protocols {','.join(plan.protocols)}",
+                "deps": [manifest, f"work/restored/{group.place}", *self._measure_code],
+                "outs": [f"work/rows/{group.place}.csv", f"work/rows/{group.place}.json"],
+            },
+        }
+
+    def dataset_stage(self, name: str) -> dict[str, Any]:
+        # Always run: whether a mirror or a network is there now cannot be seen in a file. It takes a tenth of a second.
+        return {
+            "wdir": "../..",
+            "cmd": f"harness datasets fetch {name}",
+            "always_changed": True,
+            "outs": [f"data/manifests/datasets/{name}.json"],
+        }
+
+    def weights_stage(self, name: str) -> dict[str, Any]:
+        return {
+            "wdir": "../..",
+            "cmd": f"harness weights fetch {name}",
+            "always_changed": True,
+            "outs": [f"data/manifests/weights/{name}.json"],
+        }
+
+    def table_stage(self, table: Table, root: str) -> dict[str, Any]:
+        groups = [plan.group for plan in plans([table], self._methods)]
+        rows = [f"work/rows/{group.place}{suffix}" for group in groups for suffix in (".csv", ".json")]
+        own = self._workspace.table_files.get(table.name)
+        if own is not None:
+            source = own.relative_to(self._workspace.root).as_posix()
+        else:
+            source = f"harness/{table_file(table.name).relative_to(PACKAGE).as_posix()}"
+        stage: dict[str, Any] = {} if root == "." else {"wdir": root}
+        return stage | {
+            "cmd": f"harness render {table.name}",
+            "deps": [source, *rows, *self._render_code],
+            "outs": [{f"results/{table.name}{suffix}": {"cache": False}} for suffix in RESULT_SUFFIXES],
+        }
+
+
+def _numbers(levels: set[int] | tuple[int, ...]) -> str:
+    return ",".join(str(level) for level in sorted(levels))
+
+
+def _to_yaml(stages: dict[str, Any]) -> str:
+    import yaml
+
+    return HEADING + yaml.safe_dump({"stages": stages}, sort_keys=False, width=1000, allow_unicode=True)
+
+
+def shipped_tables() -> set[str]:
+    """Names of the tables that come with the package."""
+    return {*published_tables(), *own_tables()}

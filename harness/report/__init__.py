@@ -1,0 +1,1 @@
+"""Rendered tables: Markdown, CSV, LaTeX, JSON and the terminal."""

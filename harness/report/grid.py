@@ -1,0 +1,223 @@
+"""A table laid out as the paper prints it: headings, rows, and in every place the printed and the measured number."""
+
+from __future__ import annotations
+
+import msgspec
+
+from harness.datasets import dataset
+from harness.errors import HarnessError
+from harness.tables.diff import CellResult, count_verdicts, measured_text
+from harness.tables.published import Column, Part, Row, Table, published_number
+from harness.tables.verdicts import Verdict
+from harness.tasks import TASKS
+
+SIGNS: dict[Verdict, str] = {"match": "✓", "close": "≈", "off": "✗", "incomparable": "∥", "not run": ""}
+
+METRIC_TITLES = {"psnr": "PSNR", "ssim": "SSIM", "parameters": "Parameters", "seconds": "Time (s)"}
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One place of the grid.
+
+    Attributes
+    ----------
+    printed : str
+        As the paper prints it, without its marks; empty where the table is not from a paper.
+    mark : str
+        ``best``, ``second`` or empty: the paper's mark.
+    measured : str
+        With one digit more than printed; empty where nothing was measured.
+    sign, verdict, reason : str
+        The verdict.
+    """
+
+    printed: str
+    mark: str
+    measured: str
+    sign: str
+    verdict: str
+    reason: str
+
+
+class GridRow(msgspec.Struct, frozen=True):
+    """Headings of a row, then its places."""
+
+    heads: tuple[str, ...]
+    places: tuple[Place, ...]
+
+    @property
+    def has_measured(self) -> bool:
+        """Whether anything in the row was measured."""
+        return any(place.measured for place in self.places)
+
+
+class Grid(msgspec.Struct, frozen=True):
+    """One part of a table, ready to be printed.
+
+    Attributes
+    ----------
+    title : str
+        Heading of the part, if the table has several.
+    corner : tuple of str
+        Titles of the columns of row headings.
+    heads : tuple of tuple of str
+        Two lines of column headings; an empty text continues the heading to its left.
+    rows : tuple of GridRow
+        In the printed order.
+    """
+
+    title: str
+    corner: tuple[str, ...]
+    heads: tuple[tuple[str, ...], ...]
+    rows: tuple[GridRow, ...]
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Rows (or cells) of a table that share a reason for not having been run."""
+
+    reason: str
+    rows: tuple[str, ...]
+    cells: int
+
+
+def grids(table: Table, results: list[CellResult]) -> list[Grid]:
+    """Lay a table's results out as the paper prints the table."""
+    found = {(r.request.part, r.request.row, r.request.level, r.request.key): r for r in results}
+    return [_grid(table, index, part, found) for index, part in enumerate(table.parts)]
+
+
+def _grid(table: Table, index: int, part: Part, found: dict[tuple[int, str, int, str], CellResult]) -> Grid:
+    def place(row: Row, position: int) -> Place:
+        column = part.columns[position]
+        level = column.level if column.level is not None else row.level
+        result = found.get((index, row.name, level or 0, part.column_key(column, row)))
+        printed = row.values[position] if row.values else ""
+        number = published_number(printed)
+        return Place(
+            printed=number.text if number else printed,
+            mark=number.mark if number else "",
+            measured=measured_text(result) if result else "",
+            sign=SIGNS[result.verdict] if result and printed and number else "",
+            verdict=result.verdict if result else "",
+            reason=result.judgement.reason if result else "",
+        )
+
+    task = TASKS.get(part.task)
+    level_title = task.level_name if task else ""
+    if table.methods_as == "rows":
+        with_level = any(row.level is not None for row in part.rows)
+        rows = tuple(
+            GridRow(
+                (row.name, *([task.level_label(row.level) if task and row.level else ""] if with_level else [])),
+                tuple(place(row, position) for position in range(len(part.columns))),
+            )
+            for row in part.rows
+        )
+        corner = ("Method", *(["Scale" if level_title == "scale" else level_title] if with_level else []))
+        return Grid(part.title, corner, _heads(part.columns, part), rows)
+    # Methods are columns: a printed row is a dataset and level, and each method has one column a metric.
+    places_of: dict[tuple[str, int | None, str, str], list[int]] = {}
+    metrics = list(dict.fromkeys(column.metric for column in part.columns))
+    for position, column in enumerate(part.columns):
+        places_of.setdefault((column.dataset, column.level, column.variant, column.label), []).append(position)
+    names = [row.name for row in part.rows]
+    if not any(dataset_name for dataset_name, _, _, _ in places_of) or len(metrics) != len(set(metrics)):
+        return _one_row_a_metric(part, place)
+    if any(len(positions) != len(metrics) for positions in places_of.values()):
+        return _one_row_a_metric(part, place)
+    rows = tuple(
+        GridRow(
+            (_dataset_title(name), "" if level is None else str(level)),
+            tuple(place(row, position) for row in part.rows for position in positions),
+        )
+        for (name, level, _, _), positions in places_of.items()
+    )
+    top = tuple(text for name in names for text in (name, *[""] * (len(metrics) - 1)))
+    bottom = tuple(METRIC_TITLES[metric] for _ in names for metric in metrics)
+    return Grid(part.title, ("Dataset", level_title), (top, bottom), rows)
+
+
+def _one_row_a_metric(part: Part, place: object) -> Grid:
+    """Lay out a small table whose printed rows are metrics and whose columns are methods."""
+    assert callable(place)
+    rows = tuple(
+        GridRow((_column_title(column),), tuple(place(row, position) for row in part.rows))
+        for position, column in enumerate(part.columns)
+    )
+    return Grid(part.title, ("",), (tuple(row.name for row in part.rows),), rows)
+
+
+def _column_title(column: Column) -> str:
+    parts = [METRIC_TITLES[column.metric]]
+    if column.dataset:
+        parts.append(_dataset_title(column.dataset))
+    if column.level:
+        parts.append(str(column.level))
+    return column.label or ", ".join(parts)
+
+
+def _heads(columns: tuple[Column, ...], part: Part) -> tuple[tuple[str, ...], ...]:
+    """Make two lines of headings: datasets above, levels or metrics below."""
+    several_metrics = len({column.metric for column in columns}) > 1
+    several_levels = len({column.level for column in columns}) > 1
+    top: list[str] = []
+    bottom: list[str] = []
+    before = ""
+    for column in columns:
+        title = _dataset_title(column.dataset) if column.dataset else ""
+        top.append("" if title == before else title)
+        before = title
+        texts = [column.label] if column.label else []
+        if not column.label and several_levels and column.level:
+            task = TASKS.get(part.task)
+            texts.append(task.level_label(column.level) if task else str(column.level))
+        if not column.label and (several_metrics or not several_levels):
+            texts.append(METRIC_TITLES[column.metric])
+        bottom.append(" ".join(texts))
+    return (tuple(top), tuple(bottom))
+
+
+def _dataset_title(name: str) -> str:
+    try:
+        return dataset(name).title
+    except HarnessError:
+        return name
+
+
+def reasons_not_run(results: list[CellResult]) -> list[Reason]:
+    """Group the cells that were not run by their reason, in the order of the table."""
+    rows: dict[str, dict[str, None]] = {}
+    cells: dict[str, int] = {}
+    for result in results:
+        if result.verdict == "not run":
+            reason = result.judgement.reason
+            rows.setdefault(reason, {})[result.request.row] = None
+            cells[reason] = cells.get(reason, 0) + 1
+    return [Reason(reason, tuple(names), cells[reason]) for reason, names in rows.items()]
+
+
+def remarks(results: list[CellResult]) -> list[Reason]:
+    """Group what must be said about cells that were run: protocols of their own, suspects, cells that are off."""
+    said: dict[str, list[CellResult]] = {}
+    for result in results:
+        if result.verdict == "not run":
+            continue
+        if result.verdict in ("off", "incomparable"):
+            said.setdefault(result.judgement.reason, []).append(result)
+        elif result.own_protocol:
+            text = f"printed under {result.request.protocol}, the column's other rows under {result.request.column_protocol}"
+            said.setdefault(text, []).append(result)
+    return [
+        Reason(text, tuple(dict.fromkeys(r.request.row for r in cells)), len(cells)) for text, cells in said.items()
+    ]
+
+
+def summary(table: Table, results: list[CellResult]) -> str:
+    """Say in one line how much of a table is reproduced."""
+    counts = count_verdicts(results)
+    printed = sum(result.request.printed is not None for result in results)
+    if not printed:
+        return f"{table.name}: {sum(bool(measured_text(r)) for r in results)} numbers measured, none published"
+    parts = [f"{counts['match']} of {printed} published numbers match"]
+    parts += [f"{counts[v]} {v}" for v in ("close", "off", "incomparable", "not run") if counts[v]]
+    return f"{table.name}: " + ", ".join(parts)

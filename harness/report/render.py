@@ -1,0 +1,150 @@
+"""Rendering a table's results to text: Markdown, LaTeX, CSV, JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+from harness.report.grid import Place, grids, reasons_not_run, remarks, summary
+from harness.tables.diff import CellResult, as_record
+from harness.tables.published import Table
+
+CSV_FIELDS = (
+    "table",
+    "row",
+    "dataset",
+    "level",
+    "metric",
+    "printed",
+    "measured",
+    "delta",
+    "verdict",
+    "reason",
+    "protocol",
+    "degradation",
+    "method",
+    "policy",
+    "origin",
+    "images",
+    "noise",
+)
+
+_TEX = str.maketrans(
+    {
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\\": r"\textbackslash{}",
+        "×": r"$\times$",
+        "σ": r"$\sigma$",
+        "✓": r"$\checkmark$",
+        "–": "--",
+    }
+)
+_TEX_SIGNS = {"✓": r"$\checkmark$", "≈": r"$\approx$", "✗": r"$\times$", "∥": r"$\parallel$", "": ""}
+
+
+def markdown(table: Table, results: list[CellResult]) -> str:
+    """Render as GitHub Markdown."""
+    environment = _environment()
+    environment.filters["cell"] = _markdown_text
+    environment.filters["place"] = _markdown_place
+    evidence: dict[str, str] = {}
+    for result in results:
+        if result.request.evidence and result.verdict != "not run":
+            evidence.setdefault(result.request.row, result.request.evidence)
+    text = environment.get_template("table.md.j2").render(
+        table=table,
+        grids=grids(table, results),
+        summary=summary(table, results),
+        published=any(result.request.printed for result in results),
+        remarks=remarks(results),
+        evidence=list(evidence.items()),
+        not_run=reasons_not_run(results),
+    )
+    return _few_empty_lines(text)
+
+
+def latex(table: Table, results: list[CellResult]) -> str:
+    """Render as a LaTeX table (booktabs)."""
+    environment = _environment(
+        block_start_string="<%", block_end_string="%>", variable_start_string="<<", variable_end_string=">>"
+    )
+    environment.filters["tex"] = lambda text: str(text).translate(_TEX)
+    environment.filters["published_tex"] = _published_tex
+    environment.filters["measured_tex"] = lambda p: " ".join(t for t in (p.measured, _TEX_SIGNS[p.sign]) if t)
+    text = environment.get_template("table.tex.j2").render(table=table, grids=grids(table, results))
+    return _few_empty_lines(text)
+
+
+def csv_text(results: list[CellResult]) -> str:
+    """Render one line a cell; measured values with every digit."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV_FIELDS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for result in results:
+        record = as_record(result)
+        writer.writerow({key: "" if record[key] is None else record[key] for key in CSV_FIELDS})
+    return text.getvalue()
+
+
+def json_text(results: list[CellResult]) -> str:
+    """Render a list of objects, one a cell (`harness.tables.diff.as_record`)."""
+    return json.dumps([as_record(result) for result in results], indent=1, ensure_ascii=False) + "\n"
+
+
+def _environment(**options: Any) -> Any:
+    import jinja2
+
+    # Nothing here is HTML; the filters escape for Markdown and LaTeX.
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.report"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+        **options,
+    )
+
+
+def _markdown_text(text: object) -> str:
+    """Escape what would break a Markdown table or inject markup."""
+    plain = " ".join(str(text).split())
+    for sign in ("\\", "|", "<", ">", "*", "_", "[", "]", "`"):
+        plain = plain.replace(sign, {"<": "&lt;", ">": "&gt;"}.get(sign, "\\" + sign))
+    return plain
+
+
+def _markdown_place(place: Place) -> str:
+    printed = _markdown_text(place.printed)
+    if place.mark:
+        fence = "**" if place.mark == "best" else "*"
+        printed = f"{fence}{printed}{fence}"
+    measured = f"{place.measured} {place.sign}".strip()
+    return "<br>".join(text for text in (printed, measured) if text)
+
+
+def _published_tex(place: Place) -> str:
+    printed = place.printed.translate(_TEX)
+    if place.mark == "best":
+        printed = rf"\textbf{{{printed}}}"
+    elif place.mark == "second":
+        printed = rf"\underline{{{printed}}}"
+    return rf"\textcolor{{gray}}{{{printed}}}" if printed else ""
+
+
+def _few_empty_lines(text: str) -> str:
+    lines: list[str] = []
+    for line in text.splitlines():
+        line = line.rstrip()
+        if line or (lines and lines[-1]):
+            lines.append(line)
+    return "\n".join(lines).rstrip() + "\n"

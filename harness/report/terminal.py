@@ -1,0 +1,98 @@
+"""A table in the terminal: published above measured, the verdict by sign and colour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.report.grid import Grid, Place, grids, reasons_not_run, remarks, summary
+from harness.tables.diff import CellResult
+from harness.tables.published import Table
+
+COLOURS = {"match": "green", "close": "yellow", "off": "red bold", "incomparable": "magenta", "not run": "dim"}
+WIDE = 190
+
+
+def print_table(table: Table, results: list[CellResult]) -> None:
+    """Print a table, what it could not run, and its summary to standard output."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        # A log or a pipe has no width; wrapped numbers would be unreadable.
+        console = Console(highlight=False, width=max(console.width, WIDE))
+    console.print()
+    console.print(Text(f"{table.name}  ", style="bold") + Text(f"{table.title} — {table.source}", style="dim"))
+    for grid in grids(table, results):
+        for piece in _pieces(grid, console.width):
+            console.print(piece)
+    console.print(
+        Text("published above, measured below   ", style="dim")
+        + Text("✓ match  ", style=COLOURS["match"])
+        + Text("≈ close  ", style=COLOURS["close"])
+        + Text("✗ off  ", style=COLOURS["off"])
+        + Text("∥ not comparable  ", style=COLOURS["incomparable"])
+        + Text("gray: not run", style="dim")
+    )
+    for remark in remarks(results):
+        console.print(Text(f"  {', '.join(remark.rows)} ({remark.cells} cells): {remark.reason}"))
+    for reason in reasons_not_run(results):
+        console.print(Text(f"  not run: {', '.join(reason.rows)} ({reason.cells} cells): {reason.reason}", style="dim"))
+    console.print(Text(summary(table, results), style="bold"))
+
+
+def _pieces(grid: Grid, width: int) -> list[Any]:
+    """Cut a grid into tables that fit the width; every piece repeats the row headings."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shown = [max(len(head) for head in heads) for heads in zip(*grid.heads, strict=True)]
+    for row in grid.rows:
+        for index, place in enumerate(row.places):
+            shown[index] = max(shown[index], len(place.printed), len(_measured(place)))
+    heads_width = sum(
+        max([len(title)] + [len(row.heads[i]) for row in grid.rows]) + 2 for i, title in enumerate(grid.corner)
+    )
+    pieces, start = [], 0
+    while start < len(shown):
+        stop, used = start, heads_width
+        while stop < len(shown) and (stop == start or used + shown[stop] + 2 <= width):
+            used += shown[stop] + 2
+            stop += 1
+        piece = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title=grid.title or None)
+        for title in grid.corner:
+            piece.add_column(Text(title))
+        for column in range(start, stop):
+            heads = [_head(grid, line, column, start) for line in range(len(grid.heads))]
+            piece.add_column(Text("\n".join(heads)), justify="right", no_wrap=True)
+        for row in grid.rows:
+            piece.add_row(*(Text(head) for head in row.heads), *(_cell(place) for place in row.places[start:stop]))
+        pieces.append(piece)
+        start = stop
+    return pieces
+
+
+def _head(grid: Grid, line: int, column: int, start: int) -> str:
+    """Text of a heading; the first column of a piece repeats the heading it continues."""
+    text = grid.heads[line][column]
+    while not text and column == start and column > 0:
+        column -= 1
+        start -= 1
+        text = grid.heads[line][column]
+    return text
+
+
+def _measured(place: Place) -> str:
+    return f"{place.measured} {place.sign}".strip()
+
+
+def _cell(place: Place) -> Any:
+    from rich.text import Text
+
+    marks = {"best": "bold", "second": "underline", "": ""}
+    printed = Text(place.printed, style=f"dim {marks[place.mark]}".strip() if not place.measured else marks[place.mark])
+    if not place.measured:
+        return printed
+    measured = Text(_measured(place), style=COLOURS.get(place.verdict, "") if place.sign else "")
+    return Text("\n").join([printed, measured]) if place.printed else measured

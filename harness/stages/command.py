@@ -1,0 +1,162 @@
+"""Commands `harness inputs`, `restore`, `measure`, `render`: the steps that DVC runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from harness.errors import HarnessError
+from harness.workspace import Workspace
+
+
+class Levels(click.ParamType):
+    """Levels as `10,30,50`."""
+
+    name = "levels"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Parse the text."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(sorted({int(part) for part in value.split(",")}))
+        except ValueError:
+            self.fail(f"'{value}' is not a list of whole numbers such as 10,30,50", param, ctx)
+
+
+def _options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    texts = {
+        "task": "Task, such as jpeg.",
+        "dataset": "Dataset, such as live1.",
+        "degradation": "Degradation, such as jpeg-y8.",
+        "method": "Method, such as dncnn.",
+        "policy": "Inference policy: whole, chop, x8.",
+    }
+
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        for name in reversed(names):
+            function = click.option(f"--{name}", required=True, help=texts[name])(function)
+        return function
+
+    return add
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+@click.command()
+@_options("task", "dataset", "degradation")
+@click.option("--levels", type=Levels(), required=True, help="Levels, such as 10,20,30,40.")
+def inputs(task: str, dataset: str, degradation: str, levels: tuple[int, ...]) -> None:
+    """Make the degraded inputs of a dataset and record their hashes in work/inputs."""
+    from harness.stages.inputs import record_inputs, write_inputs
+
+    workspace = Workspace.find()
+    record = record_inputs(workspace.data, dataset, degradation, levels, workspace.params.noise)
+    write_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json", record)
+    _say(f"inputs {task} {dataset} {degradation}: {record.reason or f'{len(record.inputs)} images'}")
+
+
+@click.command()
+@_options("task", "dataset", "degradation", "method", "policy")
+@click.option("--levels", type=Levels(), required=True, help="Levels, such as 10,20,30,40.")
+def restore(task: str, dataset: str, degradation: str, method: str, policy: str, levels: tuple[int, ...]) -> None:
+    """Run METHOD on a dataset's inputs; keep PNGs in work/restored."""
+    from harness.cells import Group
+    from harness.files import write_json
+    from harness.pipeline.code import code_files, fingerprint
+    from harness.stages.inputs import read_inputs
+    from harness.stages.restore import restore as restore_group
+
+    workspace = Workspace.find()
+    group = Group(task, dataset, degradation, method, policy)
+    found = workspace.method(method)
+    source = found.source_file
+    code = fingerprint(code_files("harness.stages.restore", *([source] if source else [])))
+    recorded = read_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json")
+    with _progress(f"restore {method} {dataset}") as progress:
+        record, timing = restore_group(
+            group,
+            found,
+            levels,
+            recorded,
+            data=workspace.data,
+            partial=workspace.work / "partial",
+            target=workspace.work / "restored" / group.place,
+            noise=workspace.params.noise,
+            code=code,
+            progress=progress,
+        )
+    write_json(workspace.work / "timing" / group.place.with_name(group.place.name + ".json"), timing)
+    missing = [f"level {level}: {about.reason}" for level, about in record.levels.items() if about.reason]
+    _say(f"restore {method} {dataset}: " + (record.reason or "; ".join([f"{len(record.images)} images", *missing])))
+
+
+@click.command()
+@_options("task", "dataset", "degradation", "method", "policy")
+@click.option("--protocols", required=True, help="Protocols, such as psnr,ssim-gauss.")
+def measure(task: str, dataset: str, degradation: str, method: str, policy: str, protocols: str) -> None:
+    """Measure the restored images of METHOD on a dataset; write rows to work/rows."""
+    from harness.cells import Group
+    from harness.stages.measure import measure as measure_group
+    from harness.stages.measure import write_rows
+
+    workspace = Workspace.find()
+    group = Group(task, dataset, degradation, method, policy)
+    folder = workspace.work / "restored" / group.place
+    if not folder.is_dir():
+        raise HarnessError(f"{folder}: no restored images; run harness restore, or harness repro TABLE for everything")
+    record, rows = measure_group(folder, data=workspace.data, protocols=tuple(protocols.split(",")))
+    write_rows(workspace.work / "rows" / group.place.with_name(group.place.name + ".csv"), record, rows)
+    _say(f"measure {method} {dataset}: {record.reason or f'{len(rows)} values'}")
+
+
+@click.command()
+@click.argument("name")
+def render(name: str) -> None:
+    """Write table NAME to results/ as Markdown, LaTeX, CSV and JSON."""
+    from harness.report.grid import summary
+    from harness.stages.render import render as render_table
+
+    workspace = Workspace.find()
+    table = workspace.table(name)
+    _say(summary(table, render_table(workspace, table)))
+
+
+class _progress:  # noqa: N801 - used like a function
+    """A progress bar on a terminal, nothing in a log."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        import sys
+
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self._title, total=None)
+        return self._update
+
+    def _update(self, done: int, total: int) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()

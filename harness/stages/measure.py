@@ -1,0 +1,193 @@
+"""Measure: read restored PNGs and nothing else, and write one row per image and protocol.
+
+A repaired metric therefore never runs a network again, and a folder of an author's images is measured like any other.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.cells import Group, InputId
+from harness.datasets import open_dataset
+from harness.degradations import degradation
+from harness.errors import HarnessError
+from harness.files import write_json, write_text
+from harness.images import pixels_sha256, read_image
+from harness.protocols import measure_many, protocol
+from harness.records import load_json
+from harness.stages.restored import LevelRecord, read_restored
+
+FIELDS = ("level", "draw", "image", "protocol", "value")
+
+
+class ImageRow(msgspec.Struct, frozen=True, order=True):
+    """One measured value.
+
+    Attributes
+    ----------
+    level, draw, image : int, int, str
+        Which input; draw 0 is the one that counts.
+    protocol : str
+        Protocol with its version, such as ``ssim-8x8@1``.
+    value : float
+        dB for PSNR, 0..1 for SSIM.
+    """
+
+    level: int
+    draw: int
+    image: str
+    protocol: str
+    value: float
+
+
+class MeasuredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a file of rows holds and what made it.
+
+    Attributes
+    ----------
+    group : Group
+        Task, dataset, degradation, method, policy.
+    origin : str
+        Where the weights come from.
+    degradation_version : int
+        Version of the degradation.
+    protocols : dict
+        Version of every protocol measured, by name.
+    code : str
+        Fingerprint of the code that restored.
+    reason : str
+        Why there are no rows at all.
+    levels : dict
+        Weights, or the reason why a level has no rows.
+    images : int
+        Images in the dataset (noise draw 0).
+    """
+
+    group: Group
+    origin: str
+    degradation_version: int
+    protocols: dict[str, int]
+    code: str
+    reason: str
+    levels: dict[int, LevelRecord]
+    images: int
+
+
+def measure_pair(
+    reference: NDArray[np.uint8], restored: NDArray[np.uint8], task: str, level: int, protocols: tuple[str, ...]
+) -> dict[str, float]:
+    """Measure one restored image under several protocols; the scale is the level in super-resolution, else 1."""
+    return measure_many(protocols, reference, restored, scale=level if task == "sr" else 1)
+
+
+def measure(
+    restored: Path, *, data: Path, protocols: tuple[str, ...], workers: int | None = None
+) -> tuple[MeasuredRecord, list[ImageRow]]:
+    """Measure a folder that the restore stage wrote.
+
+    Parameters
+    ----------
+    restored : path
+        The folder.
+    data : path
+        Folder of fetched files.
+    protocols : tuple of str
+        Names of protocols.
+    workers : int or None
+        Threads; None for one a core.
+
+    Returns
+    -------
+    record : MeasuredRecord
+        What was measured.
+    rows : list of ImageRow
+        Sorted.
+
+    Raises
+    ------
+    HarnessError
+        A restored image is missing, damaged, replaced, or of another size than the ground truth.
+    """
+    made_by = read_restored(restored)
+    group = made_by.group
+    made = degradation(group.degradation)
+    versions = {name: protocol(name).version for name in protocols}
+    rows: list[ImageRow] = []
+    if not made_by.reason:
+        fetched = open_dataset(group.dataset, data)
+        ids = sorted(_parse(file) for file in made_by.images)
+
+        def one(which: InputId) -> Iterator[ImageRow]:
+            file = restored / which.file
+            pixels = read_image(file)
+            if pixels_sha256(pixels) != made_by.images[which.file]:
+                raise HarnessError(f"{file}: the pixels are not those that were restored; delete the folder, run again")
+            reference = made.reference(fetched.read(which.image), which.level)
+            try:
+                values = measure_pair(reference, pixels, group.task, which.level, protocols)
+            except HarnessError as error:
+                raise HarnessError(f"{file}: {error}") from None
+            for name, value in values.items():
+                yield ImageRow(which.level, which.draw, which.image, f"{name}@{versions[name]}", value)
+
+        with ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1) as pool:
+            for found in pool.map(lambda which: list(one(which)), ids):
+                rows += found
+    record = MeasuredRecord(
+        group=group,
+        origin=made_by.origin,
+        degradation_version=made_by.degradation_version,
+        protocols=versions,
+        code=made_by.code,
+        reason=made_by.reason,
+        levels=made_by.levels,
+        images=len({row.image for row in rows}),
+    )
+    return record, sorted(rows)
+
+
+def _parse(file: str) -> InputId:
+    level, draw, image = file.removesuffix(".png").split("/", 2)
+    return InputId(int(level), int(draw.removeprefix("draw")), image)
+
+
+def write_rows(path: Path, record: MeasuredRecord, rows: list[ImageRow]) -> None:
+    """Write rows as CSV (every digit of a value) and the record beside it as JSON."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(FIELDS)
+    for row in rows:
+        writer.writerow((row.level, row.draw, row.image, row.protocol, repr(float(row.value))))
+    write_text(path, text.getvalue())
+    write_json(path.with_suffix(".json"), record)
+
+
+def read_rows(path: Path) -> tuple[MeasuredRecord, list[ImageRow]]:
+    """Read what `write_rows` wrote.
+
+    Raises
+    ------
+    HarnessError
+        A file is missing or damaged.
+    """
+    record = load_json(path.with_suffix(".json"), MeasuredRecord)
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            reader = csv.reader(file)
+            if tuple(next(reader, ())) != FIELDS:
+                raise ValueError("the heading is not " + ",".join(FIELDS))
+            rows = [ImageRow(int(a), int(b), c, d, float(e)) for a, b, c, d, e in reader]
+    except FileNotFoundError:
+        raise HarnessError(f"{path}: no such file; run harness repro") from None
+    except ValueError as error:
+        raise HarnessError(f"{path}: damaged ({error}); delete it and run harness repro") from None
+    return record, rows

@@ -1,0 +1,27 @@
+"""Render: a table's results from measured rows, written to the results folder in every form."""
+
+from __future__ import annotations
+
+from harness.files import write_text
+from harness.report.render import csv_text, json_text, latex, markdown
+from harness.tables.diff import CellResult, diff_table
+from harness.tables.measurements import Measurements
+from harness.tables.published import Table
+from harness.workspace import Workspace
+
+
+def results_of(workspace: Workspace, table: Table, *, row: str = "", dataset: str = "") -> list[CellResult]:
+    """Compare a table with what was measured in a workspace."""
+    measurements = Measurements(workspace.work / "rows")
+    return diff_table(table, workspace.methods(), measurements, row=row, dataset=dataset)
+
+
+def render(workspace: Workspace, table: Table) -> list[CellResult]:
+    """Write results/<table>.md, .csv, .json and .tex; return the results."""
+    results = results_of(workspace, table)
+    base = workspace.results / table.name
+    write_text(base.with_suffix(".md"), markdown(table, results))
+    write_text(base.with_suffix(".tex"), latex(table, results))
+    write_text(base.with_suffix(".csv"), csv_text(results))
+    write_text(base.with_suffix(".json"), json_text(results))
+    return results

@@ -1,0 +1,370 @@
+"""Restore: run a method on a dataset's inputs and keep 8-bit PNGs, as the papers did.
+
+Finished images go to a folder of their own, ``work/partial``, named by everything that determines them. An interrupted
+run therefore continues where it stopped, and nothing computed under other weights or code is ever taken up.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.cells import Group, InputId, Noise, input_ids
+from harness.datasets import FetchedDataset, open_dataset
+from harness.degradations import Degradation, degradation
+from harness.errors import HarnessError, NotAvailableError
+from harness.files import write_json
+from harness.images import pixels_sha256, read_image, write_png
+from harness.methods import Method, build_method
+from harness.metrics import to_uint8
+from harness.stages.inputs import InputRecord, iterate_inputs
+from harness.stages.restored import RECORD, LevelRecord, RestoredRecord
+
+Restorer = Callable[[NDArray[Any]], NDArray[np.float64]]
+
+
+class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a run went: what must not be part of a result's identity.
+
+    Attributes
+    ----------
+    seconds : dict
+        Wall time of each image by file name (input making and writing excluded).
+    peak_memory : int
+        Highest resident memory of the process, bytes.
+    device, machine, python : str
+        What it ran on.
+    libraries : dict
+        Versions.
+    finished : str
+        UTC time.
+    """
+
+    seconds: dict[str, float]
+    peak_memory: int
+    device: str
+    machine: str
+    python: str
+    libraries: dict[str, str]
+    finished: str
+
+
+def restore(
+    group: Group,
+    method: Method,
+    levels: tuple[int, ...],
+    inputs: InputRecord,
+    *,
+    data: Path,
+    partial: Path,
+    target: Path,
+    noise: Noise,
+    code: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[RestoredRecord, Timing]:
+    """Restore every input of a group into `target`.
+
+    Parameters
+    ----------
+    group : Group
+        What to restore, with what.
+    method : Method
+        The method itself.
+    levels : tuple of int
+        Levels.
+    inputs : InputRecord
+        The recorded hashes of the inputs; an input that differs stops the run.
+    data, partial, target : path
+        Folder of fetched files, of unfinished work, and of the result (replaced when everything is done).
+    noise : Noise
+        Noise draws.
+    code : str
+        Fingerprint of the restoring code.
+    progress : callable
+        Called with the numbers of finished and of all images.
+
+    Returns
+    -------
+    record : RestoredRecord
+        Also written to `target`/restored.json.
+    timing : Timing
+        Of this run.
+
+    Raises
+    ------
+    HarnessError
+        The method failed, or returned something that is no image of the right size.
+    """
+    made = degradation(group.degradation)
+    record_levels: dict[int, LevelRecord] = {}
+    images: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+    reason = inputs.reason
+    if not reason:
+        fetched = open_dataset(group.dataset, data)
+        ids = input_ids(fetched.image_ids, levels, made.random, noise)
+        _check_recorded(ids, inputs, group)
+        done = 0
+        for level in levels:
+            of_level = [which for which in ids if which.level == level]
+            with _weights_used() as used:
+                try:
+                    restorer = _restorer(method, group, level)
+                except NotAvailableError as missing:
+                    record_levels[level] = LevelRecord(str(missing), {})
+                    done += len(of_level)
+                    continue
+            record_levels[level] = LevelRecord("", dict(sorted(used.items())))
+            folder = partial / _key(group, level, method, used, code, made)
+            for which, digest, took in _restore_level(fetched, made, method, restorer, of_level, inputs, folder, group):
+                images[which.file] = digest
+                seconds[which.file] = took
+                done += 1
+                progress(done, len(ids))
+    record = RestoredRecord(
+        group=group,
+        origin=method.origin,
+        degradation_version=made.version,
+        code=code,
+        reason=reason,
+        levels=record_levels,
+        images=images,
+    )
+    _collect(record, partial, target, method, made)
+    return record, _timing(seconds)
+
+
+def _check_recorded(ids: list[InputId], inputs: InputRecord, group: Group) -> None:
+    missing = [which.file for which in ids if which.file not in inputs.inputs]
+    if missing:
+        raise HarnessError(
+            f"the recorded inputs of '{group.dataset}' under '{group.degradation}' lack {missing[0]}; "
+            "make them again: harness inputs"
+        )
+
+
+def _weights_used() -> Any:
+    from harness.weights import recording
+
+    return recording()
+
+
+def _restorer(method: Method, group: Group, level: int) -> Restorer:
+    """Build the method and wrap it: arrays in units of 0..255 in, the same out."""
+    if method.on == "tensor":
+        import torch
+
+        # Reproducible digits come first: reduced-precision products are an explicit choice elsewhere.
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+    function = build_method(method, group.task, level)
+    if method.on == "tensor":
+        from harness.inference import on_arrays
+
+        return on_arrays(function, group.policy)
+    if group.policy == "x8":
+        from harness.inference import self_ensemble_array
+
+        return lambda array: self_ensemble_array(function, array.astype(np.float64) / 255) * 255
+    if group.policy != "whole":
+        raise HarnessError(f"method '{method.name}' works on arrays, which only know the policies 'whole' and 'x8'")
+    return lambda array: np.asarray(function(array.astype(np.float64) / 255)) * 255
+
+
+def _restore_level(
+    fetched: FetchedDataset,
+    made: Degradation,
+    method: Method,
+    restorer: Restorer,
+    ids: list[InputId],
+    inputs: InputRecord,
+    folder: Path,
+    group: Group,
+) -> Iterator[tuple[InputId, str, float]]:
+    """Restore the inputs of one level that are not in `folder` yet; yield the hash of every image's pixels."""
+    todo = []
+    for which in ids:
+        finished = _finished(folder / which.file)
+        if finished is None:
+            todo.append(which)
+        else:
+            yield which, finished, 0.0
+    workers = os.cpu_count() or 1
+
+    def one(which: InputId, reference: NDArray[np.uint8], degraded: NDArray[Any]) -> tuple[InputId, str, float]:
+        found = pixels_sha256(degraded)
+        if found != inputs.inputs[which.file]:
+            raise HarnessError(
+                f"{group.dataset}/{which.file}: the input made now differs from the recorded one "
+                f"({found[:12]} instead of {inputs.inputs[which.file][:12]}); a library has changed: "
+                "make the inputs again with harness inputs, and compare the versions"
+            )
+        start = time.perf_counter()
+        restored = _run(method, restorer, degraded, which, group)
+        took = time.perf_counter() - start
+        pixels = to_uint8(restored, method.saving)
+        _check_size(pixels, reference, degraded, method, which, group)
+        write_png(folder / which.file, pixels)
+        return which, pixels_sha256(pixels), took
+
+    stream = iterate_inputs(fetched, made, todo, workers)
+    if method.on == "tensor" or method.random:
+        # Torch uses every core by itself; random methods are seeded one image at a time.
+        for item in stream:
+            yield one(*item)
+        return
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        running: list[Any] = []
+        for item in stream:
+            running.append(pool.submit(one, *item))
+            if len(running) > workers:
+                yield running.pop(0).result()
+        for future in running:
+            yield future.result()
+
+
+def _finished(file: Path) -> str | None:
+    """Hash of a finished image of an earlier run, or None if it is not there or damaged."""
+    if not file.is_file():
+        return None
+    try:
+        return pixels_sha256(read_image(file))
+    except HarnessError:
+        file.unlink()
+        return None
+
+
+def _run(
+    method: Method, restorer: Restorer, degraded: NDArray[Any], which: InputId, group: Group
+) -> NDArray[np.float64]:
+    what = f"method '{method.name}' on {group.dataset}/{which.image} at level {which.level}"
+    if method.random:
+        _seed(f"{group.dataset}/{which.file}")
+    try:
+        restored = np.asarray(restorer(degraded), dtype=np.float64)
+    except HarnessError:
+        raise
+    except MemoryError:
+        raise HarnessError(f"{what}: out of memory; use a tiled policy (chop) or a larger machine") from None
+    except Exception as error:
+        raise HarnessError(f"{what} failed: {type(error).__name__}: {error}") from error
+    if not np.isfinite(restored).all():
+        raise HarnessError(f"{what} returned NaN or infinity; nothing is saved for this image")
+    return restored
+
+
+def _seed(name: str) -> None:
+    import random
+    import zlib
+
+    seed = zlib.crc32(name.encode())
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - a plugin may use the global state
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
+
+
+def _check_size(
+    pixels: NDArray[np.uint8],
+    reference: NDArray[np.uint8],
+    degraded: NDArray[Any],
+    method: Method,
+    which: InputId,
+    group: Group,
+) -> None:
+    if pixels.shape[:2] == reference.shape[:2] and (pixels.ndim == 2 or pixels.shape[2] == 3):
+        return
+    raise HarnessError(
+        f"method '{method.name}' on {group.dataset}/{which.image}: returned {pixels.shape} for an input of "
+        f"{degraded.shape}; the ground truth is {reference.shape}"
+    )
+
+
+def _key(group: Group, level: int, method: Method, used: dict[str, str], code: str, made: Degradation) -> str:
+    """Name everything that determines the restored images of a level in one folder name."""
+    import hashlib
+
+    identity = (
+        msgspec.to_builtins(group),
+        level,
+        method.saving,
+        sorted(used.items()),
+        code,
+        made.version,
+    )
+    digest = hashlib.sha256(msgspec.json.encode(identity)).hexdigest()[:24]
+    return f"{group.method}-{group.dataset}-{level}-{digest}"
+
+
+def _collect(record: RestoredRecord, partial: Path, target: Path, method: Method, made: Degradation) -> None:
+    """Move the finished images of every level into the target folder, then drop the emptied folders."""
+    building = target.with_name(f".{target.name}.{os.getpid()}.part")
+    shutil.rmtree(building, ignore_errors=True)
+    try:
+        building.mkdir(parents=True)
+        folders = set()
+        for level, about in record.levels.items():
+            if not about.reason:
+                folders.add((level, partial / _key(record.group, level, method, about.weights, record.code, made)))
+        for level, folder in folders:
+            for file in record.images:
+                if file.startswith(f"{level}/"):
+                    destination = building / file
+                    destination.parent.mkdir(parents=True, exist_ok=True)
+                    # A link, not a move: if this process dies here, the finished images are still in `partial`.
+                    _link(folder / file, destination)
+        write_json(building / RECORD, record)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(building, target)
+    except OSError as error:
+        raise HarnessError(
+            f"{target}: cannot be written ({error.strerror or error}); the finished images are kept in {partial}"
+        ) from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    for _, folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _link(source: Path, destination: Path) -> None:
+    try:
+        os.link(source, destination)
+    except OSError:
+        shutil.copyfile(source, destination)
+
+
+def _timing(seconds: dict[str, float]) -> Timing:
+    from datetime import UTC, datetime
+    from importlib.metadata import PackageNotFoundError, version
+
+    libraries = {}
+    for name in ("numpy", "scipy", "pillow", "torch", "scikit-image", "restoration-harness"):
+        try:
+            libraries[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    device = "cpu"
+    if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
+        device = sys.modules["torch"].cuda.get_device_name()
+    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Timing(
+        seconds=seconds,
+        peak_memory=usage * (1 if sys.platform == "darwin" else 1024),
+        device=device,
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        python=platform.python_version(),
+        libraries=libraries,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

@@ -1,0 +1,118 @@
+"""Commands `harness tables`, `harness diff`, `harness table`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from harness.errors import CheckFailedError
+from harness.workspace import Workspace
+
+DIFF_FIELDS = ("row", "dataset", "level", "metric", "published", "measured", "delta", "verdict", "reason")
+
+
+@click.command()
+@click.option("--format", "form", type=click.Choice(["text", "json", "md"]), default="text", help="Form of the output.")
+def tables(form: str) -> None:
+    """List every table: the papers', the project's own, and yours."""
+    from harness.tables.published import published_tables
+
+    known = Workspace.find().tables()
+    papers = published_tables()
+    records = [
+        {
+            "table": table.name,
+            "paper": table.paper,
+            "title": table.title,
+            "kind": table.kind,
+            "published": name in papers,
+            "rows": sum(len(part.rows) for part in table.parts),
+            "cells": table.cell_count(),
+            "numbers": table.number_count(),
+        }
+        for name, table in known.items()
+    ]
+    if form == "json":
+        click.echo(json.dumps(records, indent=1, ensure_ascii=False))
+        return
+    from tabulate import tabulate
+
+    shown = ("table", "title", "kind", "rows", "cells", "numbers")
+    style = "github" if form == "md" else "simple"
+    click.echo(tabulate([[record[key] for key in shown] for record in records], shown, tablefmt=style))
+
+
+@click.command()
+@click.argument("name")
+@click.option("--row", default="", help="Only the row with this printed name.")
+@click.option("--dataset", default="", help="Only the cells on this dataset.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "csv", "md", "tex"]),
+    default="text",
+    help="Form of the output.",
+)
+@click.option("--all", "everything", is_flag=True, help="In text form, list cells that were not run too.")
+def diff(name: str, row: str, dataset: str, form: str, everything: bool) -> None:
+    """Compare table NAME with what was measured; exit status 1 if a cell is `off`."""
+    from harness.report.grid import reasons_not_run, summary
+    from harness.report.render import csv_text, json_text, latex, markdown
+    from harness.stages.render import results_of
+    from harness.tables.diff import as_record, measured_text
+
+    workspace = Workspace.find()
+    table = workspace.table(name)
+    results = results_of(workspace, table, row=row, dataset=dataset)
+    if form == "json":
+        click.echo(json_text(results), nl=False)
+    elif form == "csv":
+        click.echo(csv_text(results), nl=False)
+    elif form == "md":
+        click.echo(markdown(table, results), nl=False)
+    elif form == "tex":
+        click.echo(latex(table, results), nl=False)
+    else:
+        from tabulate import tabulate
+
+        lines = []
+        for result in results:
+            if result.verdict == "not run" and not everything:
+                continue
+            record = as_record(result)
+            delta = record["delta"]
+            lines.append(
+                [
+                    record["row"],
+                    record["dataset"],
+                    record["level"],
+                    record["metric"],
+                    record["printed"],
+                    measured_text(result),
+                    "" if delta is None else f"{delta:+.4f}",
+                    record["verdict"],
+                    record["reason"],
+                ]
+            )
+        if lines:
+            click.echo(tabulate(lines, DIFF_FIELDS, disable_numparse=True, maxcolwidths=[None] * 8 + [60]))
+        for reason in reasons_not_run(results):
+            click.echo(f"not run: {', '.join(reason.rows)} ({reason.cells} cells): {reason.reason}")
+        click.echo(summary(table, results))
+    off = [result for result in results if result.verdict == "off"]
+    if off:
+        raise CheckFailedError(f"{len(off)} of {len(results)} cells of {name} are off")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--row", default="", help="Only the row with this printed name.")
+def table(name: str, row: str) -> None:
+    """Print table NAME: published numbers, measured numbers, verdicts."""
+    from harness.report.terminal import print_table
+    from harness.stages.render import results_of
+
+    workspace = Workspace.find()
+    chosen = workspace.table(name)
+    print_table(chosen, results_of(workspace, chosen, row=row))

@@ -1,0 +1,185 @@
+"""The difference between a table as printed and as measured, cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from harness.errors import unknown_name
+from harness.methods import Method
+from harness.pipeline.requests import IMAGE_METRICS, Request, requests
+from harness.protocols import protocol
+from harness.tables.measurements import Measurement, Measurements, NotRun
+from harness.tables.published import Table
+from harness.tables.verdicts import VERDICTS, Judgement, Verdict, judge, noise_term
+
+
+class CellResult(msgspec.Struct, frozen=True):
+    """A cell as printed and as measured.
+
+    Attributes
+    ----------
+    request : Request
+        What the table asks for.
+    measured : Measurement or NotRun
+        Under the protocol the printed number was made with, as far as is known.
+    judgement : Judgement
+        Verdict, delta, reason.
+    under_column : Measurement or NotRun or None
+        Under the column's protocol, where the printed number was made with another one.
+    weights : dict
+        SHA-256 of the weights that made it, by name.
+    origin : str
+        Where the weights come from.
+    """
+
+    request: Request
+    measured: Measurement | NotRun
+    judgement: Judgement
+    under_column: Measurement | NotRun | None
+    weights: dict[str, str]
+    origin: str
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict."""
+        return self.judgement.verdict
+
+    @property
+    def own_protocol(self) -> bool:
+        """Whether the printed number was made under another protocol than its column's."""
+        return self.request.protocol != self.request.column_protocol
+
+
+def diff_table(
+    table: Table, methods: Mapping[str, Method], measurements: Measurements, *, row: str = "", dataset: str = ""
+) -> list[CellResult]:
+    """Compare every cell of a table that holds a printed or a measured number.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    methods : mapping
+        Methods known here.
+    measurements : Measurements
+        What was measured.
+    row, dataset : str
+        Keep only the cells of one row (its printed name, any case) or one dataset.
+
+    Raises
+    ------
+    HarnessError
+        The table has no such row or dataset; the nearest ones are named.
+    """
+    wanted = requests(table, methods)
+    if row:
+        names = {request.row for request in wanted}
+        wanted = [request for request in wanted if request.row.lower() == row.lower()]
+        if not wanted:
+            raise unknown_name(f"row of {table.name}", row, names)
+    if dataset:
+        names = {request.dataset for request in wanted if request.dataset}
+        wanted = [request for request in wanted if request.dataset == dataset]
+        if not wanted:
+            raise unknown_name(f"dataset of {table.name}", dataset, names)
+    results = [_compare(request, measurements) for request in wanted]
+    return [r for r in results if r.request.printed is not None or isinstance(r.measured, Measurement)]
+
+
+def _compare(request: Request, measurements: Measurements) -> CellResult:
+    measured: Measurement | NotRun = NotRun(request.reason)
+    under_column: Measurement | NotRun | None = None
+    weights: dict[str, str] = {}
+    origin = ""
+    if request.group is not None and request.metric in IMAGE_METRICS:
+        measured = measurements.value(request.group, request.level, request.protocol)
+        if request.protocol != request.column_protocol:
+            under_column = measurements.value(request.group, request.level, request.column_protocol)
+        record = measurements.record(request.group)
+        if record is not None:
+            origin = record.origin
+            about = record.levels.get(request.level)
+            weights = about.weights if about is not None else {}
+    judgement = judge(request.printed, measured, request.special.incomparable)
+    reasons = [judgement.reason]
+    if isinstance(under_column, Measurement):
+        reasons.append(
+            f"printed under {request.protocol}, not the column's {request.column_protocol}, "
+            f"which gives {_digits(under_column.value, request)}: not comparable with the other rows"
+        )
+    if request.special.suspect:
+        reasons.append(f"suspect: {request.special.suspect}")
+    if request.special.reconstructed:
+        reasons.append("the printed value is reconstructed from a scrambled print")
+    judgement = msgspec.structs.replace(judgement, reason="; ".join(r for r in reasons if r))
+    return CellResult(request, measured, judgement, under_column, weights, origin)
+
+
+def _digits(value: float, request: Request) -> str:
+    """Write a value with one digit more than is printed."""
+    return f"{value:.{measured_decimals(request)}f}"
+
+
+def measured_decimals(request: Request) -> int:
+    """Decimals a measured value is shown with: one more than the printed one has."""
+    if request.printed is None:
+        return 3 if request.metric == "psnr" else 5
+    exponent = request.printed.unit.as_tuple().exponent
+    return max(0, -exponent) + 1 if isinstance(exponent, int) else 1
+
+
+def measured_text(result: CellResult) -> str:
+    """Write a measured value with one digit more than is printed; empty where nothing was measured."""
+    return _digits(result.measured.value, result.request) if isinstance(result.measured, Measurement) else ""
+
+
+def count_verdicts(results: Iterable[CellResult]) -> dict[Verdict, int]:
+    """Count the cells of each verdict (every verdict is a key)."""
+    counts = dict.fromkeys(VERDICTS, 0)
+    for result in results:
+        counts[result.verdict] += 1
+    return counts
+
+
+def as_record(result: CellResult) -> dict[str, Any]:
+    """Give a cell as plain values: the form of ``harness diff --format json`` and of results/<table>.json.
+
+    `published` and `measured` are numbers or None, `printed` holds the digits as printed; `level` is None where the
+    task has only one.
+    """
+    request = result.request
+    measured = result.measured if isinstance(result.measured, Measurement) else None
+    under = result.under_column if isinstance(result.under_column, Measurement) else None
+    spread = measured.spread if measured else None
+    return {
+        "table": request.table,
+        "row": request.row,
+        "dataset": request.dataset,
+        "level": request.level or None,
+        "metric": request.metric,
+        "published": float(request.printed.value) if request.printed else None,
+        "printed": request.printed.text if request.printed else "",
+        "measured": measured.value if measured else None,
+        "delta": result.judgement.delta,
+        "verdict": result.verdict,
+        "reason": result.judgement.reason,
+        "protocol": _versioned(request.protocol),
+        "column_protocol": _versioned(request.column_protocol),
+        "measured_under_column_protocol": under.value if under else None,
+        "degradation": request.group.degradation if request.group else "",
+        "method": request.method,
+        "policy": request.group.policy if request.group else "",
+        "origin": result.origin,
+        "weights": result.weights,
+        "images": measured.images if measured else 0,
+        "noise": noise_term(spread),
+        "evidence": request.evidence,
+        "note": request.special.note,
+    }
+
+
+def _versioned(name: str) -> str:
+    return f"{name}@{protocol(name).version}" if name else ""

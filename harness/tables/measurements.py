@@ -1,0 +1,132 @@
+"""Reading measured rows back: one number a cell, and how far one noise draw may lie from another."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from pathlib import Path
+
+import msgspec
+
+from harness.cells import FIRST_DRAW, Group
+from harness.errors import HarnessError
+from harness.stages.measure import ImageRow, MeasuredRecord, read_rows
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """How far the mean over a set lies from draw to draw of independent noise.
+
+    Attributes
+    ----------
+    sd : float
+        Standard deviation of the set's mean, in the unit of the metric.
+    draws, images : int
+        Noise draws per image and images it was estimated from.
+    """
+
+    sd: float
+    draws: int
+    images: int
+
+
+class Measurement(msgspec.Struct, frozen=True):
+    """A measured cell.
+
+    Attributes
+    ----------
+    value : float
+        Mean over the images of noise draw 0 (dB, or 0..1).
+    images : int
+        Number of images.
+    spread : Spread or None
+        None where the input is not random, or one draw was made.
+    """
+
+    value: float
+    images: int
+    spread: Spread | None
+
+
+class NotRun(msgspec.Struct, frozen=True):
+    """Why there is no number."""
+
+    reason: str
+
+
+class Measurements:
+    """Measured rows of a workspace, read once a group.
+
+    Parameters
+    ----------
+    folder : path
+        Folder the measure stages write to (``work/rows``).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._groups: dict[Group, _Rows | NotRun] = {}
+
+    def record(self, group: Group) -> MeasuredRecord | None:
+        """What made the rows of a group, or None if they are not there."""
+        rows = self._rows(group)
+        return None if isinstance(rows, NotRun) else rows.record
+
+    def images(self, group: Group, level: int, protocol: str) -> dict[str, float]:
+        """Per-image values of noise draw 0, by image; empty where nothing was measured."""
+        rows = self._rows(group)
+        if isinstance(rows, NotRun):
+            return {}
+        return {image: draws[FIRST_DRAW] for image, draws in rows.values.get((level, protocol), {}).items()}
+
+    def value(self, group: Group, level: int, protocol: str) -> Measurement | NotRun:
+        """Find the number of a cell, or the reason why there is none."""
+        rows = self._rows(group)
+        if isinstance(rows, NotRun):
+            return rows
+        if rows.record.reason:
+            return NotRun(rows.record.reason)
+        about = rows.record.levels.get(level)
+        if about is not None and about.reason:
+            return NotRun(about.reason)
+        draws = rows.values.get((level, protocol))
+        if not draws:
+            return NotRun(f"not measured under {protocol} at level {level}; run harness repro")
+        first = [of_image[FIRST_DRAW] for of_image in draws.values()]
+        return Measurement(math.fsum(first) / len(first), len(first), _spread(list(draws.values())))
+
+    def _rows(self, group: Group) -> _Rows | NotRun:
+        if group not in self._groups:
+            path = self._folder / group.place.with_name(group.place.name + ".csv")
+            if path.with_suffix(".json").is_file():
+                self._groups[group] = _Rows(*read_rows(path))
+            else:
+                self._groups[group] = NotRun("not computed here yet; run harness repro")
+        return self._groups[group]
+
+
+class _Rows:
+    def __init__(self, record: MeasuredRecord, rows: list[ImageRow]) -> None:
+        self.record = record
+        self.values: dict[tuple[int, str], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+        for row in rows:
+            name = row.protocol.rpartition("@")[0]
+            self.values[row.level, name][row.image][row.draw] = row.value
+
+
+def _spread(draws: list[dict[int, float]]) -> Spread | None:
+    """Estimate the spread of the mean from the images that have several draws.
+
+    Images are independent, so the variance of the mean over N images is the mean of their variances over N. The
+    images with several draws stand for all.
+    """
+    several = [list(of_image.values()) for of_image in draws if len(of_image) > 1]
+    if not several:
+        return None
+    variances = []
+    for values in several:
+        mean = math.fsum(values) / len(values)
+        variances.append(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+    variance = math.fsum(variances) / len(variances)
+    if not math.isfinite(variance):
+        raise HarnessError("the spread between noise draws is not a number: a restored image equals its ground truth")
+    return Spread(math.sqrt(variance / len(draws)), len(several[0]), len(several))

@@ -1,0 +1,85 @@
+"""Verdicts: whether a measured number reproduces a printed one.
+
+======================  ==============================================================================================
+match                   within half a unit of the last printed digit, plus the noise term where the input is random
+close                   within five units of the last printed digit, plus the noise term
+off                     farther away
+incomparable            the printed number was made by something else than what was measured (other weights, another
+                        protocol): the numbers stand side by side and are not compared
+not run                 nothing was measured, for the reason given
+======================  ==============================================================================================
+
+The noise term is two standard deviations of the difference between two independent noise draws, ours and the
+paper's: 2 sqrt(2) times the standard deviation of the set's mean from draw to draw, which is estimated from further
+draws on some of the images.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+
+from harness.tables.measurements import Measurement, NotRun, Spread
+from harness.tables.published import PublishedNumber
+
+Verdict = Literal["match", "close", "off", "incomparable", "not run"]
+VERDICTS: tuple[Verdict, ...] = ("match", "close", "off", "incomparable", "not run")
+
+MATCH_UNITS = 0.5
+CLOSE_UNITS = 5.0
+NOISE_DEVIATIONS = 2.0
+
+# Decimal digits are compared in binary floating point: 27.775 - 27.77 is not exactly 0.005.
+ROUNDING = 1e-9
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """A verdict, the difference measured - published, and the reason in words."""
+
+    verdict: Verdict
+    delta: float | None
+    reason: str
+
+
+def noise_term(spread: Spread | None) -> float:
+    """Tolerance for two draws of independent noise (see the module's text), in the unit of the metric."""
+    return 0.0 if spread is None else NOISE_DEVIATIONS * math.sqrt(2.0) * spread.sd
+
+
+def judge(printed: PublishedNumber | None, measured: Measurement | NotRun, incomparable: str = "") -> Judgement:
+    """Compare a measured number with the printed one.
+
+    Parameters
+    ----------
+    printed : PublishedNumber or None
+        None where the paper prints no number.
+    measured : Measurement or NotRun
+        What was measured.
+    incomparable : str
+        Why the two must not be compared, if so.
+    """
+    if isinstance(measured, NotRun):
+        return Judgement("not run", None, measured.reason)
+    if printed is None:
+        return Judgement("incomparable", None, "the paper prints no number here")
+    delta = measured.value - float(printed.value)
+    if incomparable:
+        return Judgement("incomparable", delta, incomparable)
+    unit = float(printed.unit)
+    noise = noise_term(measured.spread)
+    distance = abs(delta) - ROUNDING
+    for verdict, units in (("match", MATCH_UNITS), ("close", CLOSE_UNITS)):
+        if distance <= units * unit + noise:
+            return Judgement(verdict, delta, _explain(units * unit, measured.spread, noise, "within"))  # type: ignore[arg-type]
+    return Judgement("off", delta, _explain(CLOSE_UNITS * unit, measured.spread, noise, "beyond"))
+
+
+def _explain(limit: float, spread: Spread | None, noise: float, side: str) -> str:
+    if spread is None:
+        return f"{side} {limit:g}"
+    return (
+        f"{side} {limit:g} + noise {noise:.4f} ({NOISE_DEVIATIONS:g} sd of two draws' difference; "
+        f"{spread.draws} draws of {spread.images} images)"
+    )

@@ -1,0 +1,141 @@
+"""The folder a user works in: its parameters, and where everything lies.
+
+``data/`` holds what was fetched, ``work/`` what was computed, ``results/`` the rendered tables. Only the last is kept
+in git; DVC and checksums keep track of the other two.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.cells import Noise
+from harness.errors import HarnessError, unknown_name
+from harness.records import load_yaml
+
+if TYPE_CHECKING:
+    from harness.methods import Method
+    from harness.tables.published import Table
+
+PARAMS_FILE = "params.yaml"
+
+
+class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Contents of params.yaml: plugin folders, table folders, noise draws."""
+
+    methods: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    noise: Noise = Noise()
+
+
+class Workspace:
+    """A project folder: the one with params.yaml.
+
+    Parameters
+    ----------
+    root : path
+        The folder; params.yaml may be absent, then the defaults hold.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] = ".") -> None:
+        self.root = Path(root)
+
+    @classmethod
+    def find(cls, start: str | os.PathLike[str] = ".") -> Workspace:
+        """Find the nearest folder upwards that holds params.yaml.
+
+        Raises
+        ------
+        HarnessError
+            There is none; a pipeline needs one to write to.
+        """
+        here = Path(start).resolve()
+        for folder in (here, *here.parents):
+            if (folder / PARAMS_FILE).is_file():
+                return cls(os.path.relpath(folder, Path.cwd()) if start == "." else folder)
+        raise HarnessError(f"{here}: no {PARAMS_FILE} here or above; run this inside a checkout of the project")
+
+    @functools.cached_property
+    def params(self) -> Params:
+        """The parameters, checked."""
+        path = self.root / PARAMS_FILE
+        return load_yaml(path, Params) if path.is_file() else Params()
+
+    @property
+    def data(self) -> Path:
+        """Folder of fetched files; the environment variable HARNESS_DATA puts it elsewhere."""
+        return self.root / "data"
+
+    @property
+    def work(self) -> Path:
+        """Folder of computed files."""
+        return self.root / "work"
+
+    @property
+    def results(self) -> Path:
+        """Folder of rendered tables."""
+        return self.root / "results"
+
+    def _inside(self, name: str, key: str) -> Path:
+        pure = PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts:
+            raise HarnessError(f"{PARAMS_FILE}: '{name}' under '{key}' leaves the project; name a folder inside it")
+        path = self.root / name
+        if not path.is_dir():
+            raise HarnessError(f"{PARAMS_FILE}: '{name}' under '{key}' is not a folder; make it or take the line out")
+        return path
+
+    @property
+    def method_folders(self) -> list[Path]:
+        """Folders with plugin methods."""
+        return [self._inside(name, "methods") for name in self.params.methods]
+
+    def methods(self) -> dict[str, Method]:
+        """Every method known here, by name."""
+        from harness.methods import methods
+
+        return methods(self.method_folders)
+
+    def method(self, name: str) -> Method:
+        """Look a method up; an unknown name raises HarnessError with the nearest known ones."""
+        from harness.methods import get_method
+
+        return get_method(name, self.method_folders)
+
+    @functools.cached_property
+    def table_files(self) -> dict[str, Path]:
+        """The user's own table files by table name."""
+        from harness.tables.published import read_table
+
+        files: dict[str, Path] = {}
+        for name in self.params.tables:
+            for file in sorted(self._inside(name, "tables").glob("*.yaml")):
+                table = read_table(file)
+                if table.name != file.stem:
+                    raise HarnessError(f"{file}: the table is named '{table.name}'; name the file {table.name}.yaml")
+                if table.name in files:
+                    raise HarnessError(f"{file}: a table '{table.name}' is also in {files[table.name]}")
+                files[table.name] = file
+        return files
+
+    def tables(self) -> dict[str, Table]:
+        """Every table known here: the papers', the project's own, the user's."""
+        from harness.tables.published import own_tables, published_tables, read_table
+
+        known = {**published_tables(), **own_tables()}
+        for name, file in self.table_files.items():
+            if name in known:
+                raise HarnessError(f"{file}: '{name}' is taken by a table of the package; choose another")
+            known[name] = read_table(file)
+        return known
+
+    def table(self, name: str) -> Table:
+        """Look a table up; an unknown name raises HarnessError with the nearest known ones."""
+        known = self.tables()
+        if name not in known:
+            raise unknown_name("table", name, known)
+        return known[name]
