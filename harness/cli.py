@@ -15,6 +15,7 @@ from harness.errors import HarnessError, unknown_name
 COMMANDS = {
     "tables": ("harness.tables.command:tables", "List the tables, published and your own."),
     "repro": ("harness.pipeline.command:repro", "Make a whole table: fetch, degrade, restore, measure, compare."),
+    "first-table": ("harness.pipeline.command:first_table", "Make a first table on embedded images (`make table`)."),
     "diff": ("harness.tables.command:diff", "Compare a table with what was measured, cell by cell."),
     "table": ("harness.tables.command:table", "Print a table beside its published numbers."),
     "datasets": ("harness.datasets.command:datasets", "List, fetch and verify datasets."),

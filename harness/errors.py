@@ -41,9 +41,10 @@ def unknown_name(kind: str, name: object, known: Iterable[object]) -> HarnessErr
     """
     names = sorted(str(k) for k in known)
     wanted = str(name)
-    near = difflib.get_close_matches(wanted.lower(), [n.lower() for n in names], n=3, cutoff=0.5)
-    near_names = [n for n in names if n.lower() in near]
-    near_names += [n for n in names if n not in near_names and wanted and n.lower().startswith(wanted.lower())]
+    by_lower = {n.lower(): n for n in names}
+    near_names = [by_lower[n] for n in difflib.get_close_matches(wanted.lower(), by_lower, n=3, cutoff=0.6)]
+    begin_alike = [n for low, n in by_lower.items() if wanted and low.startswith(wanted.lower())]
+    near_names += [n for n in begin_alike if n not in near_names]
     if near_names:
         hint = "did you mean " + " or ".join(f"'{n}'" for n in near_names[:3]) + "?"
     elif len(names) <= 12:

@@ -2,7 +2,8 @@
 
 DVC re-runs a stage when a file it names has changed. Naming the whole package would re-run every network when the
 report's template changes; naming files by hand would miss one some day. So the files are found by following imports,
-also those inside functions, from the stage's own module.
+also those inside functions, from the stage's own module. Results therefore import from the module that holds a name,
+not from a package that loads its names on demand.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import harness
@@ -35,7 +36,7 @@ def _module_file(name: str) -> Path | None:
 def _imports(file: Path) -> frozenset[str]:
     """Names of the modules of this package that a file imports anywhere."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+    for node in _running(ast.parse(file.read_text(encoding="utf-8"), str(file))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -43,6 +44,15 @@ def _imports(file: Path) -> frozenset[str]:
             # `from harness.networks import panet` imports a module, `from ... import psnr` a function.
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return frozenset(name for name in found if name.split(".")[0] == "harness" and _module_file(name) is not None)
+
+
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    """Walk a module's syntax without the blocks that only a type checker runs."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+            continue
+        yield from _running(child)
 
 
 def code_files(*roots: str | Path) -> list[Path]:

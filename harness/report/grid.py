@@ -205,7 +205,8 @@ def remarks(results: list[CellResult]) -> list[Reason]:
         if result.verdict in ("off", "incomparable"):
             said.setdefault(result.judgement.reason, []).append(result)
         elif result.own_protocol:
-            text = f"printed under {result.request.protocol}, the column's other rows under {result.request.column_protocol}"
+            own, others = result.request.protocol, result.request.column_protocol
+            text = f"printed under {own}, the column's other rows under {others}: not comparable with them"
             said.setdefault(text, []).append(result)
     return [
         Reason(text, tuple(dict.fromkeys(r.request.row for r in cells)), len(cells)) for text, cells in said.items()

@@ -77,7 +77,7 @@ def restore(task: str, dataset: str, degradation: str, method: str, policy: str,
     source = found.source_file
     code = fingerprint(code_files("harness.stages.restore", *([source] if source else [])))
     recorded = read_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json")
-    with _progress(f"restore {method} {dataset}") as progress:
+    with ProgressBar(f"restore {method} {dataset}") as progress:
         record, timing = restore_group(
             group,
             found,
@@ -102,7 +102,7 @@ def measure(task: str, dataset: str, degradation: str, method: str, policy: str,
     """Measure the restored images of METHOD on a dataset; write rows to work/rows."""
     from harness.cells import Group
     from harness.stages.measure import measure as measure_group
-    from harness.stages.measure import write_rows
+    from harness.stages.rows import write_rows
 
     workspace = Workspace.find()
     group = Group(task, dataset, degradation, method, policy)
@@ -126,7 +126,7 @@ def render(name: str) -> None:
     _say(summary(table, render_table(workspace, table)))
 
 
-class _progress:  # noqa: N801 - used like a function
+class ProgressBar:
     """A progress bar on a terminal, nothing in a log."""
 
     def __init__(self, title: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.cells import InputId, Noise, input_ids
-from harness.datasets import FetchedDataset, open_dataset
+from harness.datasets.reading import FetchedDataset, open_dataset
 from harness.degradations import Degradation, degradation, noise_generator
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import write_json

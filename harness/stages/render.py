@@ -10,10 +10,9 @@ from harness.tables.published import Table
 from harness.workspace import Workspace
 
 
-def results_of(workspace: Workspace, table: Table, *, row: str = "", dataset: str = "") -> list[CellResult]:
+def results_of(workspace: Workspace, table: Table) -> list[CellResult]:
     """Compare a table with what was measured in a workspace."""
-    measurements = Measurements(workspace.work / "rows")
-    return diff_table(table, workspace.methods(), measurements, row=row, dataset=dataset)
+    return diff_table(table, workspace.methods(), Measurements(workspace.work / "rows"))
 
 
 def render(workspace: Workspace, table: Table) -> list[CellResult]:

@@ -22,17 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.cells import Group, InputId, Noise, input_ids
-from harness.datasets import FetchedDataset, open_dataset
+from harness.datasets.reading import FetchedDataset, open_dataset
 from harness.degradations import Degradation, degradation
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import write_json
 from harness.images import pixels_sha256, read_image, write_png
 from harness.methods import Method, build_method
 from harness.metrics import to_uint8
+from harness.stages.apply import Restorer, array_restorer, tensor_restorer
 from harness.stages.inputs import InputRecord, iterate_inputs
 from harness.stages.restored import RECORD, LevelRecord, RestoredRecord
-
-Restorer = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 
 class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -163,24 +162,8 @@ def _weights_used() -> Any:
 
 def _restorer(method: Method, group: Group, level: int) -> Restorer:
     """Build the method and wrap it: arrays in units of 0..255 in, the same out."""
-    if method.on == "tensor":
-        import torch
-
-        # Reproducible digits come first: reduced-precision products are an explicit choice elsewhere.
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
     function = build_method(method, group.task, level)
-    if method.on == "tensor":
-        from harness.inference import on_arrays
-
-        return on_arrays(function, group.policy)
-    if group.policy == "x8":
-        from harness.inference import self_ensemble_array
-
-        return lambda array: self_ensemble_array(function, array.astype(np.float64) / 255) * 255
-    if group.policy != "whole":
-        raise HarnessError(f"method '{method.name}' works on arrays, which only know the policies 'whole' and 'x8'")
-    return lambda array: np.asarray(function(array.astype(np.float64) / 255)) * 255
+    return (tensor_restorer if method.on == "tensor" else array_restorer)(function, group.policy)
 
 
 def _restore_level(

@@ -61,10 +61,11 @@ def diff(name: str, row: str, dataset: str, form: str, everything: bool) -> None
     from harness.report.render import csv_text, json_text, latex, markdown
     from harness.stages.render import results_of
     from harness.tables.diff import as_record, measured_text
+    from harness.tables.published import select
 
     workspace = Workspace.find()
-    table = workspace.table(name)
-    results = results_of(workspace, table, row=row, dataset=dataset)
+    table = select(workspace.table(name), row=row, dataset=dataset)
+    results = results_of(workspace, table)
     if form == "json":
         click.echo(json_text(results), nl=False)
     elif form == "csv":
@@ -108,11 +109,13 @@ def diff(name: str, row: str, dataset: str, form: str, everything: bool) -> None
 @click.command()
 @click.argument("name")
 @click.option("--row", default="", help="Only the row with this printed name.")
-def table(name: str, row: str) -> None:
+@click.option("--dataset", default="", help="Only the cells on this dataset.")
+def table(name: str, row: str, dataset: str) -> None:
     """Print table NAME: published numbers, measured numbers, verdicts."""
     from harness.report.terminal import print_table
     from harness.stages.render import results_of
+    from harness.tables.published import select
 
     workspace = Workspace.find()
-    chosen = workspace.table(name)
-    print_table(chosen, results_of(workspace, chosen, row=row))
+    chosen = select(workspace.table(name), row=row, dataset=dataset)
+    print_table(chosen, results_of(workspace, chosen))

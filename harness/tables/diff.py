@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from harness.errors import unknown_name
 from harness.methods import Method
 from harness.pipeline.requests import IMAGE_METRICS, Request, requests
 from harness.protocols import protocol
@@ -53,39 +52,19 @@ class CellResult(msgspec.Struct, frozen=True):
         return self.request.protocol != self.request.column_protocol
 
 
-def diff_table(
-    table: Table, methods: Mapping[str, Method], measurements: Measurements, *, row: str = "", dataset: str = ""
-) -> list[CellResult]:
+def diff_table(table: Table, methods: Mapping[str, Method], measurements: Measurements) -> list[CellResult]:
     """Compare every cell of a table that holds a printed or a measured number.
 
     Parameters
     ----------
     table : Table
-        The table.
+        The table, or what `harness.tables.published.select` left of it.
     methods : mapping
         Methods known here.
     measurements : Measurements
         What was measured.
-    row, dataset : str
-        Keep only the cells of one row (its printed name, any case) or one dataset.
-
-    Raises
-    ------
-    HarnessError
-        The table has no such row or dataset; the nearest ones are named.
     """
-    wanted = requests(table, methods)
-    if row:
-        names = {request.row for request in wanted}
-        wanted = [request for request in wanted if request.row.lower() == row.lower()]
-        if not wanted:
-            raise unknown_name(f"row of {table.name}", row, names)
-    if dataset:
-        names = {request.dataset for request in wanted if request.dataset}
-        wanted = [request for request in wanted if request.dataset == dataset]
-        if not wanted:
-            raise unknown_name(f"dataset of {table.name}", dataset, names)
-    results = [_compare(request, measurements) for request in wanted]
+    results = [_compare(request, measurements) for request in requests(table, methods)]
     return [r for r in results if r.request.printed is not None or isinstance(r.measured, Measurement)]
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from harness.cells import FIRST_DRAW, Group
 from harness.errors import HarnessError
-from harness.stages.measure import ImageRow, MeasuredRecord, read_rows
+from harness.stages.rows import ImageRow, MeasuredRecord, read_rows
 
 
 class Spread(msgspec.Struct, frozen=True):

@@ -201,6 +201,33 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         )
 
 
+def select(table: Table, *, row: str = "", dataset: str = "") -> Table:
+    """Keep one row (by its printed name, any case), one dataset, or both.
+
+    Raises
+    ------
+    HarnessError
+        The table has no such row or dataset; the nearest ones are named.
+    """
+    parts = []
+    for part in table.parts:
+        kept = [i for i, column in enumerate(part.columns) if not dataset or column.dataset == dataset]
+        rows = tuple(
+            msgspec.structs.replace(r, values=tuple(r.values[i] for i in kept) if r.values else ())
+            for r in part.rows
+            if not row or r.name.lower() == row.lower()
+        )
+        if rows and kept:
+            parts.append(msgspec.structs.replace(part, columns=tuple(part.columns[i] for i in kept), rows=rows))
+    if not parts:
+        names = {r.name for part in table.parts for r in part.rows}
+        if row and row.lower() not in {name.lower() for name in names}:
+            raise unknown_name(f"row of {table.name}", row, names)
+        datasets = {column.dataset for part in table.parts for column in part.columns if column.dataset}
+        raise unknown_name(f"dataset of {table.name}", dataset, datasets)
+    return msgspec.structs.replace(table, parts=tuple(parts))
+
+
 class PublishedNumber(msgspec.Struct, frozen=True):
     """A printed number: its value, the weight of its last printed digit, and the paper's mark.
 

@@ -1,0 +1,103 @@
+"""Measured rows: one value per image and protocol, as CSV with a record of what made them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import msgspec
+
+from harness.cells import Group
+from harness.errors import HarnessError
+from harness.files import write_json, write_text
+from harness.records import load_json
+from harness.stages.restored import LevelRecord
+
+FIELDS = ("level", "draw", "image", "protocol", "value")
+
+
+class ImageRow(msgspec.Struct, frozen=True, order=True):
+    """One measured value.
+
+    Attributes
+    ----------
+    level, draw, image : int, int, str
+        Which input; draw 0 is the one that counts.
+    protocol : str
+        Protocol with its version, such as ``ssim-8x8@1``.
+    value : float
+        dB for PSNR, 0..1 for SSIM.
+    """
+
+    level: int
+    draw: int
+    image: str
+    protocol: str
+    value: float
+
+
+class MeasuredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a file of rows holds and what made it.
+
+    Attributes
+    ----------
+    group : Group
+        Task, dataset, degradation, method, policy.
+    origin : str
+        Where the weights come from.
+    degradation_version : int
+        Version of the degradation.
+    protocols : dict
+        Version of every protocol measured, by name.
+    code : str
+        Fingerprint of the code that restored.
+    reason : str
+        Why there are no rows at all.
+    levels : dict
+        Weights, or the reason why a level has no rows.
+    images : int
+        Images in the dataset (noise draw 0).
+    """
+
+    group: Group
+    origin: str
+    degradation_version: int
+    protocols: dict[str, int]
+    code: str
+    reason: str
+    levels: dict[int, LevelRecord]
+    images: int
+
+
+def write_rows(path: Path, record: MeasuredRecord, rows: list[ImageRow]) -> None:
+    """Write rows as CSV (every digit of a value) and the record beside it as JSON."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(FIELDS)
+    for row in rows:
+        writer.writerow((row.level, row.draw, row.image, row.protocol, repr(float(row.value))))
+    write_text(path, text.getvalue())
+    write_json(path.with_suffix(".json"), record)
+
+
+def read_rows(path: Path) -> tuple[MeasuredRecord, list[ImageRow]]:
+    """Read what `write_rows` wrote.
+
+    Raises
+    ------
+    HarnessError
+        A file is missing or damaged.
+    """
+    record = load_json(path.with_suffix(".json"), MeasuredRecord)
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            reader = csv.reader(file)
+            if tuple(next(reader, ())) != FIELDS:
+                raise ValueError("the heading is not " + ",".join(FIELDS))
+            rows = [ImageRow(int(a), int(b), c, d, float(e)) for a, b, c, d, e in reader]
+    except FileNotFoundError:
+        raise HarnessError(f"{path}: no such file; run harness repro") from None
+    except ValueError as error:
+        raise HarnessError(f"{path}: damaged ({error}); delete it and run harness repro") from None
+    return record, rows

@@ -1,0 +1,94 @@
+"""The format of table files: what is read, and what is refused in one sentence."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.tables.published import published_number, read_table
+
+TABLE = """
+name: doe-table1
+paper: doe
+title: A table
+source: nowhere
+parts:
+  - task: jpeg
+    columns:
+      - {dataset: live1, level: 10, metric: psnr}
+      - {dataset: live1, level: 10, metric: ssim}
+    rows:
+      - {name: JPEG, method: jpeg, values: ["27.77", "**0.7905**"]}
+      - {name: Other, values: ["N/A", "-"]}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "doe-table1.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("printed", "value", "unit", "mark"),
+    [
+        ("37.35", "37.35", "0.01", ""),
+        ("**0.9000**", "0.9000", "0.0001", "best"),
+        ("_36.81_", "36.81", "0.01", "second"),
+        ("4131K", "4131000", "1000", ""),
+        ("1,494k", "1494000", "1000", ""),
+        ("4,131 K", "4131000", "1000", ""),
+        ("239.0", "239.0", "0.1", ""),
+        ("40", "40", "1", ""),
+    ],
+)
+def test_published_number(printed: str, value: str, unit: str, mark: str) -> None:
+    number = published_number(printed)
+    assert number is not None
+    assert (number.value, number.unit, number.mark) == (Decimal(value), Decimal(unit), mark)
+
+
+@pytest.mark.parametrize("printed", ["", "N/A", "-", "–", " N/A "])
+def test_no_number(printed: str) -> None:
+    assert published_number(printed) is None
+
+
+@pytest.mark.parametrize("printed", ["27,77", "27.77 dB", "**", "1e3", "n.a.", "-3", "27.77**"])
+def test_not_a_printed_number(printed: str) -> None:
+    with pytest.raises(HarnessError, match="not a printed number"):
+        published_number(printed)
+
+
+def test_table_counts(tmp_path: Path) -> None:
+    table = read_table(write(tmp_path, TABLE))
+    assert (table.cell_count(), table.number_count()) == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("task: jpeg", "task: jpg"), "unknown task 'jpg'; did you mean 'jpeg'"),
+        (('"27.77", ', ""), "row 'JPEG' has 1 values for 2 columns"),
+        (("27.77", "27,77"), "row 'JPEG': '27,77' is not a printed number"),
+        (("method: jpeg", "metod: jpeg"), "unknown key 'metod'; did you mean 'method'"),
+        (("title: A table", "title: [1]"), "Expected `str`"),
+        (("name: JPEG,", "name: JPEG, cells: {live1/20/psnr: {note: x}},"), "unknown cell 'live1/20/psnr'"),
+        (("parts:", "parts: ["), "not valid YAML"),
+        (("title: A table", "title: !!python/object/apply:os.system [true]"), "not valid YAML"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    assert change[0] in TABLE
+    path = write(tmp_path, TABLE.replace(*change, 1))
+    with pytest.raises(HarnessError) as caught:
+        read_table(path)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="no such file"):
+        read_table(tmp_path / "none.yaml")
