@@ -1,0 +1,103 @@
+"""Mean squared error and peak signal-to-noise ratio."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import HarnessError
+from harness.metrics.checks import check_pair
+
+PEAK = 255.0
+"""The peak signal of every PSNR here: 8-bit images in every table of the papers."""
+
+
+def mse(reference: NDArray[Any], image: NDArray[Any]) -> float:
+    """Mean squared error over all pixels and channels together.
+
+    Parameters
+    ----------
+    reference, image : ndarray
+        ``(H, W)`` or ``(H, W, 3)``, uint8 or float64 in units of 0..255, of one shape.
+
+    Returns
+    -------
+    float
+        In squared units of 0..255; for two uint8 images the sum behind it is exact.
+
+    Raises
+    ------
+    HarnessError
+        The shapes differ, a dtype is neither uint8 nor float64, or a sample is NaN or infinite.
+    """
+    check_pair(reference, image)
+    total = 0.0
+    # Stripes of about 64 thousand samples: the difference stays in the processor's cache.
+    rows = max(1, 65536 // (reference.size // reference.shape[0]))
+    for top in range(0, reference.shape[0], rows):
+        difference = np.subtract(reference[top : top + rows], image[top : top + rows], dtype=np.float64)
+        np.multiply(difference, difference, out=difference)
+        total += float(np.sum(difference))
+    return total / reference.size
+
+
+def psnr_of_mse(error: float) -> float:
+    """Peak signal-to-noise ratio in dB of a mean squared error; infinite for an error of zero."""
+    return math.inf if error == 0 else 10 * math.log10(PEAK * PEAK / error)
+
+
+def mse_of_psnr(decibel: float) -> float:
+    """Mean squared error of a peak signal-to-noise ratio in dB; zero for infinity."""
+    return PEAK * PEAK / 10 ** (decibel / 10)
+
+
+def psnr(reference: NDArray[Any], image: NDArray[Any]) -> float:
+    """Peak signal-to-noise ratio ``10 log10(255² / MSE)`` in dB, over all pixels and channels together.
+
+    Parameters
+    ----------
+    reference, image : ndarray
+        ``(H, W)`` or ``(H, W, 3)``, uint8 or float64 in units of 0..255, of one shape.
+
+    Returns
+    -------
+    float
+        In dB; ``inf`` for equal images.
+
+    Raises
+    ------
+    HarnessError
+        As `mse`.
+    """
+    return psnr_of_mse(mse(reference, image))
+
+
+def crop_border(image: NDArray[Any], border: int) -> NDArray[Any]:
+    """Cut the same number of pixels off all four sides.
+
+    Parameters
+    ----------
+    image : ndarray
+        ``(H, W)`` or ``(H, W, 3)``.
+    border : int
+        Pixels to cut, 0 or more.
+
+    Returns
+    -------
+    ndarray
+        A view of the image.
+
+    Raises
+    ------
+    HarnessError
+        The border is negative or nothing would be left.
+    """
+    if border < 0:
+        raise HarnessError(f"a border of {border} pixels cannot be cut; give 0 or more")
+    height, width = image.shape[:2]
+    if 2 * border >= min(height, width):
+        raise HarnessError(f"cutting a border of {border} pixels leaves nothing of an image of {height}x{width} pixels")
+    return image[border : height - border, border : width - border]

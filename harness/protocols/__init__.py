@@ -1,0 +1,12 @@
+"""Protocols: how restored images become numbers, by name and version.
+
+>>> from harness.protocols import protocol
+>>> protocol("ssim-gauss-y8-crop").version
+'ssim-gauss.1-y8.1-crop.1'
+"""
+
+from harness.metrics.quantization import to_uint8
+from harness.protocols.definitions import LUMAS, METRICS, Part, Protocol, protocol, protocol_grid
+from harness.protocols.measurement import measure_many
+
+__all__ = ["LUMAS", "METRICS", "Part", "Protocol", "measure_many", "protocol", "protocol_grid", "to_uint8"]

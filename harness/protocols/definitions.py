@@ -1,0 +1,319 @@
+"""The protocol object: how a restored image becomes a number, under a name that says it and a version that pins it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import HarnessError, unknown_name
+from harness.metrics.luminance import luma
+from harness.metrics.signal_noise import mse_of_psnr, psnr_of_mse
+from harness.metrics.structural import SSIM_WINDOWS
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One word of a protocol's name.
+
+    Attributes
+    ----------
+    name : str
+        The word.
+    version : int
+        Rises whenever a change of the code changes what it yields; docs/protocols.md lists the changes.
+    phrase : str
+        What it means, as part of a sentence.
+    """
+
+    name: str
+    version: int
+    phrase: str
+
+
+METRICS = {
+    part.name: part
+    for part in (
+        Part("psnr", 1, "PSNR in dB, peak 255, of the mean squared error over all samples"),
+        *(
+            Part(f"ssim-{window.name}", window.version, f"SSIM, {window.description}")
+            for window in SSIM_WINDOWS.values()
+        ),
+    )
+}
+"""The first part of a name: the metric, for SSIM with its window."""
+
+LUMAS = {
+    part.name: part
+    for part in (
+        Part("", 1, "of all channels"),
+        Part("y", 1, "of the unrounded MATLAB luma (16..235)"),
+        Part("y8", 1, "of the MATLAB luma (16..235) rounded to 8 bits"),
+        Part("yfull", 1, "of the unrounded full-range luma (rgb2gray, 0..255)"),
+        Part("yfull8", 1, "of the full-range luma (rgb2gray, 0..255) rounded to 8 bits"),
+        Part("yiq", 1, "of the unrounded luma of YIQ (0..255; the default of pyiqa's psnry)"),
+        Part("yiq8", 1, "of the luma of YIQ (0..255) rounded to 8 bits (the default of pyiqa's ssim)"),
+    )
+}
+"""The second part: the luma, empty for all channels."""
+
+_LUMA_ARGUMENTS: dict[str, tuple[Literal["none", "uint8"], Literal["matlab", "full", "yiq"]]] = {
+    "y": ("none", "matlab"),
+    "y8": ("uint8", "matlab"),
+    "yfull": ("none", "full"),
+    "yfull8": ("uint8", "full"),
+    "yiq": ("none", "yiq"),
+    "yiq8": ("uint8", "yiq"),
+}
+
+CROP_VERSION = 1
+POOLED_VERSION = 1
+
+_CROP = re.compile(r"crop(?:(?P<plus>\+)?(?P<pixels>[1-9][0-9]{0,3}))?")
+_GRAMMAR = "<metric>[-<luma>][-<crop>][-pooled]"
+
+
+class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a restored image becomes a number.
+
+    Attributes
+    ----------
+    metric : str
+        A name of `METRICS`: ``psnr``, ``ssim-gauss``, ``ssim-8x8``, …
+    luma : str
+        A name of `LUMAS`; empty: all channels.
+    crop_scales : int
+        Border to cut, in multiples of the scale (0 or 1).
+    crop_pixels : int
+        Border to cut beyond that, in pixels.
+    aggregation : {"mean", "pooled"}
+        How a set's number is made of per-image values: their mean, or (PSNR only) the PSNR of the mean of their mean
+        squared errors.
+    """
+
+    metric: str
+    luma: str = ""
+    crop_scales: int = 0
+    crop_pixels: int = 0
+    aggregation: Literal["mean", "pooled"] = "mean"
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that have no name."""
+        if self.metric not in METRICS:
+            raise unknown_name("metric", self.metric, METRICS)
+        if self.luma not in LUMAS:
+            raise unknown_name("luma", self.luma, [name for name in LUMAS if name])
+        if self.crop_scales not in (0, 1) or not 0 <= self.crop_pixels <= 9999:
+            raise HarnessError(
+                f"a protocol cuts 0 or 1 scales and 0 to 9999 pixels, not {self.crop_scales} and {self.crop_pixels}"
+            )
+        if self.aggregation == "pooled" and self.metric != "psnr":
+            raise HarnessError(f"'{self.metric}' cannot be pooled over a set; only psnr has a pooled form")
+
+    @property
+    def name(self) -> str:
+        """The name, such as ``ssim-gauss-y8-crop``; `protocol` reads it back."""
+        return "-".join(word for word in (self.metric, self.luma, self._crop_word, self._aggregation_word) if word)
+
+    @property
+    def version(self) -> str:
+        """The version, such as ``psnr.1-y.1-crop.1``: a number for each part, so a change shows where it counts."""
+        parts = [f"{self.metric}.{METRICS[self.metric].version}"]
+        if self.luma:
+            parts.append(f"{self.luma}.{LUMAS[self.luma].version}")
+        if self._crop_word:
+            parts.append(f"{self._crop_word}.{CROP_VERSION}")
+        if self._aggregation_word:
+            parts.append(f"{self._aggregation_word}.{POOLED_VERSION}")
+        return "-".join(parts)
+
+    @property
+    def unit(self) -> str:
+        """``dB`` for PSNR, empty for SSIM."""
+        return "dB" if self.metric == "psnr" else ""
+
+    @property
+    def _crop_word(self) -> str:
+        if self.crop_scales:
+            return f"crop+{self.crop_pixels}" if self.crop_pixels else "crop"
+        return f"crop{self.crop_pixels}" if self.crop_pixels else ""
+
+    @property
+    def _aggregation_word(self) -> str:
+        return "pooled" if self.aggregation == "pooled" else ""
+
+    def border(self, scale: int = 1) -> int:
+        """Pixels that are cut off all four sides at a scale."""
+        return self.crop_scales * scale + self.crop_pixels
+
+    def describe(self) -> str:
+        """Say in one sentence what is measured.
+
+        Examples
+        --------
+        >>> from harness.protocols import protocol
+        >>> protocol("psnr-y-crop").describe()
+        'PSNR in dB, peak 255, of the mean squared error over all samples; of the unrounded MATLAB luma (16..235); \
+a border of scale pixels is cut; the mean of per-image values.'
+        """
+        words = [METRICS[self.metric].phrase, LUMAS[self.luma].phrase]
+        if self.metric != "psnr" and not self.luma:
+            whole = SSIM_WINDOWS[self.metric.removeprefix("ssim-")].across_channels
+            words[1] = "of the colour image as one volume" if whole else "the mean over the channels"
+        if self.crop_scales:
+            plus = f" + {self.crop_pixels}" if self.crop_pixels else ""
+            words.append(f"a border of scale{plus} pixels is cut")
+        elif self.crop_pixels:
+            words.append(f"a border of {self.crop_pixels} pixels is cut")
+        else:
+            words.append("no border is cut")
+        words.append(
+            "the mean of per-image values"
+            if self.aggregation == "mean"
+            else "over a set the PSNR of the mean of the images' mean squared errors"
+        )
+        return "; ".join(words) + "."
+
+    def measure(self, reference: NDArray[Any], restored: NDArray[Any], scale: int = 1) -> float:
+        """Measure one restored image.
+
+        Parameters
+        ----------
+        reference : ndarray
+            ``(H, W)`` or ``(H, W, 3)``, uint8 or float64 in units of 0..255; for super-resolution cropped to a
+            multiple of the scale.
+        restored : ndarray
+            Of the same height and width; what the papers measured is 8-bit (`harness.metrics.to_uint8`). Under a luma
+            protocol a one-channel restored image is compared with the reference's luma as it is, and a one-channel
+            reference with a restored RGB image as an RGB image of three equal channels.
+        scale : int
+            Scale of super-resolution; only the border depends on it.
+
+        Returns
+        -------
+        float
+            dB for PSNR (``inf`` for equal images); at most 1 for SSIM.
+
+        Raises
+        ------
+        HarnessError
+            The sizes differ, the channels do not go together, an array is no image, holds NaN, or is too small for the
+            border or the window.
+        """
+        from harness.protocols.measurement import measure_many
+
+        return measure_many([self], reference, restored, scale)[self.name]
+
+    def aggregate(self, values: Sequence[float], pixels: Sequence[int] | None = None) -> float:
+        """Make a set's number of its per-image values.
+
+        Parameters
+        ----------
+        values : sequence of float
+            What `measure` returned, one per image.
+        pixels : sequence of int, optional
+            Only for ``pooled``: number of pixels per image, to pool all pixels of the set instead of giving each
+            image the same weight.
+
+        Returns
+        -------
+        float
+            ``inf`` when one of several averaged PSNR values is infinite.
+
+        Raises
+        ------
+        HarnessError
+            There are no values, or not as many pixel counts as values.
+        """
+        if len(values) == 0:
+            raise HarnessError(f"there is no value of '{self.name}' to average; measure at least one image")
+        if self.aggregation == "mean":
+            return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else float(np.mean(values))
+        weights = [1] * len(values) if pixels is None else list(pixels)
+        if len(weights) != len(values):
+            raise HarnessError(f"{len(values)} values of '{self.name}' came with {len(weights)} pixel counts")
+        errors = (mse_of_psnr(value) * weight for value, weight in zip(values, weights, strict=True))
+        return psnr_of_mse(math.fsum(errors) / sum(weights))
+
+    def plane(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Make of an image what is compared: the luma, or the image as it is."""
+        return luma(image, *_LUMA_ARGUMENTS[self.luma]) if self.luma else image
+
+
+def protocol(name: str) -> Protocol:
+    """Read a protocol's name: ``<metric>[-<luma>][-<crop>][-pooled]``.
+
+    Parameters
+    ----------
+    name : str
+        ``psnr``, ``ssim-gauss``, ``ssim-8x8``, … (`METRICS`); then ``y``, ``y8``, ``yfull``, … (`LUMAS`) or nothing
+        for all channels; then ``crop`` (a border of scale pixels is cut), ``crop+6`` (scale + 6 pixels), ``crop6`` (6
+        pixels whatever the scale) or nothing; then ``pooled`` (PSNR of the set's mean squared error) or nothing for
+        the mean over images.
+
+    Returns
+    -------
+    Protocol
+        Its `name` is the name that was read.
+
+    Raises
+    ------
+    HarnessError
+        A part is unknown (near ones are named), stands twice or in the wrong place.
+    """
+    words = name.split("-")
+    # "ssim-gauss-sample" before "ssim-gauss": the longest metric that the name begins with.
+    length = next((n for n in range(len(words), 0, -1) if "-".join(words[:n]) in METRICS), 0)
+    if not length:
+        raise unknown_name("metric", "-".join(words[:2]) if words[0] == "ssim" else words[0], METRICS)
+    fields: dict[str, Any] = {}
+    for word in words[length:]:
+        crop = _CROP.fullmatch(word)
+        if word in LUMAS and word:
+            found: dict[str, Any] = {"luma": word}
+        elif crop:
+            relative = crop["pixels"] is None or crop["plus"] is not None
+            found = {"crop_scales": int(relative), "crop_pixels": int(crop["pixels"] or 0)}
+        elif word == "pooled":
+            found = {"aggregation": "pooled"}
+        else:
+            known = [*(luma for luma in LUMAS if luma), "crop", "crop+6", "crop6", "pooled"]
+            raise unknown_name(f"part of protocol '{name}'", word, known)
+        if found.keys() & fields.keys():
+            raise HarnessError(f"protocol '{name}' has two parts of one kind; write {_GRAMMAR}")
+        fields |= found
+    result = Protocol("-".join(words[:length]), **fields)
+    if result.name != name:
+        raise HarnessError(f"protocol '{name}' has its parts in another order than {_GRAMMAR}; write '{result.name}'")
+    return result
+
+
+def protocol_grid(
+    metrics: Iterable[str] = tuple(METRICS),
+    lumas: Iterable[str] = tuple(LUMAS),
+    crops: Iterable[str] = ("", "crop", "crop+6"),
+    aggregations: Iterable[str] = ("",),
+) -> list[Protocol]:
+    """List every protocol of a grid of parts, for an audit; combinations without meaning are left out.
+
+    Parameters
+    ----------
+    metrics, lumas, crops, aggregations : iterable of str
+        Words of names; the empty word means all channels, no crop, the mean over images.
+
+    Returns
+    -------
+    list of Protocol
+        In the order of the grid, the last axis fastest.
+    """
+    result = []
+    for metric, *words in itertools.product(metrics, lumas, crops, aggregations):
+        if "pooled" in words and metric != "psnr":
+            continue
+        result.append(protocol("-".join(word for word in (metric, *words) if word)))
+    return result
