@@ -42,5 +42,5 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 def write_json(path: str | os.PathLike[str], record: Any) -> None:
     """Write a record as indented JSON with sorted keys: the same record gives the same bytes."""
-    plain = msgspec.to_builtins(record, order="sorted")
+    plain = msgspec.to_builtins(record, order="sorted", str_keys=True)
     write_text(path, msgspec.json.format(msgspec.json.encode(plain, order="sorted"), indent=1).decode() + "\n")

@@ -9,7 +9,8 @@ A method is a function `build(task, level)` under the decorator `method`. It ret
 
 The callable takes a float32 tensor (B, C, H, W) in [0, 1] and returns one of the same shape (super-resolution: times
 the scale). With ``on="array"`` it takes and returns a float64 array (H, W) or (H, W, 3) in [0, 1] instead. The input
-of unclipped noise tasks leaves [0, 1]; whatever is returned is rounded to 8 bits, as the papers' programs do.
+of unclipped noise tasks leaves [0, 1]; whatever is returned is rounded to 8 bits, as the papers' programs do. With
+``on="images"`` the callable takes the names of a dataset and of an image and returns the path of its restored PNG.
 
 Methods are found in this package, in installed packages through the entry-point group ``harness.methods`` (each entry
 point names a module or function), and in the folders that ``params.yaml`` lists under ``methods``.
@@ -20,6 +21,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +34,7 @@ from harness.tasks import TASKS
 
 ENTRY_POINTS = "harness.methods"
 
-Build = Callable[[str, int], Callable[[Any], Any]]
+Build = Callable[[str, int], Callable[..., Any]]
 Origin = Literal["none", "released", "trained"]
 
 
@@ -55,8 +57,9 @@ class Method:
         Where the weights come from; "none" for a method without weights.
     weights : tuple of str
         Names in the weights registry that `build` may load; they are fetched before the method runs.
-    on : {"tensor", "array"}
-        What the callable works on.
+    on : {"tensor", "array", "images"}
+        What the callable takes: a tensor, an array, or the names of a dataset and an image, for which it returns the
+        path of an image restored elsewhere.
     saving : {"round", "truncate"}
         How its output becomes 8 bits; the authors' programs mostly round, some truncate.
     extra : str
@@ -65,6 +68,8 @@ class Method:
         Inference policy used where a table row names none.
     random : bool
         The method draws random numbers; it is then seeded per image.
+    depends : tuple of path
+        Files and folders whose change must run the method again (its own weights, its images).
     module : str
         Module it was defined in, for the fingerprint of its code.
     """
@@ -78,11 +83,12 @@ class Method:
     licence: str = ""
     origin: Origin = "none"
     weights: tuple[str, ...] = ()
-    on: Literal["tensor", "array"] = "tensor"
+    on: Literal["tensor", "array", "images"] = "tensor"
     saving: Literal["round", "truncate"] = "round"
     extra: str = ""
     policy: str = "whole"
     random: bool = False
+    depends: tuple[Path, ...] = ()
     module: str = field(default="", compare=False)
 
     @property
@@ -92,6 +98,9 @@ class Method:
         file = getattr(module, "__file__", None)
         return Path(file) if file else None
 
+
+# Modules of this package that define no method.
+_NOT_METHODS = ("command", "authoring", "conformance")
 
 _registry: dict[str, Method] = {}
 _broken: dict[str, str] = {}
@@ -108,11 +117,12 @@ def method(
     licence: str = "",
     origin: Origin = "none",
     weights: Sequence[str] = (),
-    on: Literal["tensor", "array"] = "tensor",
+    on: Literal["tensor", "array", "images"] = "tensor",
     saving: Literal["round", "truncate"] = "round",
     extra: str = "",
     policy: str = "whole",
     random: bool = False,
+    depends: Sequence[str | Path] = (),
 ) -> Callable[[Build], Build]:
     """Register the decorated `build(task, level)` under a name; the arguments are the attributes of `Method`.
 
@@ -121,8 +131,7 @@ def method(
     HarnessError
         The name is taken or has other characters than lower-case letters, digits and ``-``; a task is unknown.
     """
-    if not name or name.strip("-") != name or not all(c.isdigit() or c == "-" or "a" <= c <= "z" for c in name):
-        raise HarnessError(f"method name '{name}': use lower-case letters, digits and '-', such as 'my-net'")
+    check_name(name)
     for task in tasks:
         if task not in TASKS:
             raise unknown_name("task", task, TASKS)
@@ -151,11 +160,18 @@ def method(
             extra=extra,
             policy=policy,
             random=random,
+            depends=tuple(Path(path) for path in depends),
             module=module,
         )
         return build
 
     return register
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that could not stand in a path, a stage name and a command line as it is."""
+    if not re.fullmatch("[a-z0-9]([a-z0-9-]*[a-z0-9])?", name):
+        raise HarnessError(f"name '{name}': use lower-case letters, digits and '-', such as 'my-net'")
 
 
 def methods(folders: Iterable[Path] = ()) -> dict[str, Method]:
@@ -186,7 +202,7 @@ def broken_plugins() -> dict[str, str]:
     return dict(_broken)
 
 
-def build_method(chosen: Method, task: str, level: int) -> Callable[[Any], Any]:
+def build_method(chosen: Method, task: str, level: int) -> Callable[..., Any]:
     """Make the restoring callable of a method, turning a plugin's own errors into one sentence.
 
     Raises
@@ -223,7 +239,7 @@ def build_method(chosen: Method, task: str, level: int) -> Callable[[Any], Any]:
 def _load_builtin() -> None:
     for info in pkgutil.iter_modules(__path__):
         name = f"{__name__}.{info.name}"
-        if name not in _loaded and info.name != "command":
+        if name not in _loaded and info.name not in _NOT_METHODS:
             _loaded.add(name)
             importlib.import_module(name)
 

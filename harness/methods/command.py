@@ -1,4 +1,4 @@
-"""Command `harness methods`."""
+"""Commands `harness methods`, `new-method`, `check-method`, `new-table`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 
 import click
 
+from harness.errors import CheckFailedError
 from harness.methods import broken_plugins
 from harness.workspace import Workspace
 
@@ -45,3 +46,63 @@ def methods_command(task: str, form: str) -> None:
         click.echo(tabulate(lines, heads, tablefmt="github" if form == "md" else "simple"))
     for reason in broken_plugins().values():
         click.echo(f"could not be loaded: {reason}", err=True)
+
+
+@click.command("new-method")
+@click.argument("name")
+@click.option("--task", default="denoise-rgb", show_default=True, help="Task it does.")
+@click.option(
+    "--on",
+    "kind",
+    type=click.Choice(["tensor", "array", "images"]),
+    default="tensor",
+    show_default=True,
+    help="A network on tensors, a function on arrays, or a folder of restored images.",
+)
+def new_method(name: str, task: str, kind: str) -> None:
+    """Write a method's file that already runs; change its few lines into your own method."""
+    from harness.methods.authoring import write_method
+
+    path = write_method(Workspace.find(), name, task, kind)  # type: ignore[arg-type]
+    click.echo(f"written: {path}")
+    click.echo(f"next: edit it, then `harness check-method {name}` and `harness new-table NAME --method {name}`")
+
+
+@click.command("check-method")
+@click.argument("name")
+def check_method(name: str) -> None:
+    """Try method NAME on small images: sizes, range, determinism, batches; exit status 1 if a promise is broken."""
+    from harness.methods.conformance import check_method as run_checks
+
+    method = Workspace.find().method(name)
+    failed = 0
+    for check in run_checks(method):
+        sign = {True: "ok  ", False: "FAIL", None: "skip"}[check.held]
+        click.echo(f"{sign}  {check.what}{': ' + check.found if check.found else ''}")
+        failed += check.held is False
+    if failed:
+        raise CheckFailedError(f"{failed} checks of '{name}' failed")
+    click.echo(f"'{name}' conforms")
+
+
+@click.command("new-table")
+@click.argument("name")
+@click.option("--task", default="denoise-rgb", show_default=True, help="Task.")
+@click.option("--dataset", "datasets", multiple=True, required=True, help="A dataset (repeat for more).")
+@click.option("--level", "levels", type=int, multiple=True, help="Sigma, quality or scale (repeat); default: all.")
+@click.option("--method", "methods", multiple=True, help="A method to measure (repeat).")
+@click.option("--published", multiple=True, help="A published row to show beside, as TABLE:ROW (repeat).")
+def new_table(
+    name: str,
+    task: str,
+    datasets: tuple[str, ...],
+    levels: tuple[int, ...],
+    methods: tuple[str, ...],
+    published: tuple[str, ...],
+) -> None:
+    """Write a table of your own: choose task, sets, levels, methods and published rows."""
+    from harness.methods.authoring import write_table
+
+    path = write_table(Workspace.find(), name, task, list(datasets), list(levels), list(methods), list(published))
+    click.echo(f"written: {path}")
+    click.echo(f"next: harness repro {name}")

@@ -86,7 +86,7 @@ def first_table() -> None:
     match = printed = 0
     for table in (workspace.table("embedded"), *published):
         results = results_of(workspace, table)
-        if all(result.verdict == "not run" for result in results):
+        if results and all(result.verdict == "not run" for result in results):
             click.echo(f"\n{table.name} is left out: {results[0].judgement.reason}")
             continue
         print_table(table, results)

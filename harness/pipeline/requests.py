@@ -14,6 +14,9 @@ from harness.tasks import TASKS, Task
 
 IMAGE_METRICS = ("psnr", "ssim")
 
+# Reason of a cell without a dataset until its row's other cells are averaged.
+AVERAGE = "the mean of the row's other cells"
+
 
 class Request(msgspec.Struct, frozen=True):
     """One cell of a table: where it stands, what is printed there, and how it is measured.
@@ -99,7 +102,10 @@ def _request(
         task = TASKS[part.task]
         column_protocol = part.protocol.get(column.metric) or default_protocol(task, column.metric)
         protocol = special.protocol or row.protocol.get(column.metric, column_protocol)
-        if not reason:
+        if not column.dataset:
+            # KiT Table 3's "Average": nothing of its own is restored, see `harness.tables.diff`.
+            reason = reason or AVERAGE
+        elif not reason:
             group, reason = _group(part, row, column, name, methods)
     elif not reason:
         reason = f"no measurement of '{column.metric}' yet"

@@ -19,7 +19,7 @@ from harness.files import write_text
 from harness.methods import Method
 from harness.pipeline.code import PACKAGE, code_files
 from harness.pipeline.requests import Plan, plans
-from harness.tables.published import Table, own_tables, published_tables, table_file
+from harness.tables.published import Table, table_file
 from harness.tasks import TASKS
 from harness.workspace import Workspace
 
@@ -45,6 +45,11 @@ def stage_files(workspace: Workspace) -> dict[PurePosixPath, str]:
     dict
         Text by path relative to the workspace.
     """
+    if PACKAGE.parent.resolve() != workspace.root.resolve():
+        raise HarnessError(
+            f"{workspace.root.resolve()}: `harness` is installed from {PACKAGE.parent}; DVC tracks the code beside the "
+            "pipelines, so install this checkout: pip install -e ."
+        )
     tables = workspace.tables()
     methods = workspace.methods()
     found = plans(tables.values(), methods)
@@ -156,6 +161,11 @@ class _Writer:
         noise: dict[str, Any] = {"params": ["noise"]} if random else {}
         source = method.source_file
         method_code = self._code("harness.stages.restore", *([source] if source else []))
+        root = self._workspace.root.resolve()
+        depends = [
+            path.resolve().relative_to(root).as_posix() if path.resolve().is_relative_to(root) else str(path.resolve())
+            for path in method.depends
+        ]
         return {
             f"inputs-{group.degradation}": {
                 "wdir": "../../..",
@@ -167,7 +177,7 @@ class _Writer:
             f"restore-{name}": {
                 "wdir": "../../..",
                 "cmd": f"harness restore {what} --levels {_numbers(plan.levels)}",
-                "deps": [inputs, *(f"data/manifests/weights/{w}.json" for w in method.weights), *method_code],
+                "deps": [inputs, *(f"data/manifests/weights/{w}.json" for w in method.weights), *method_code, *depends],
                 **noise,
                 "outs": [f"work/restored/{group.place}", f"work/timing/{group.place}.json"],
             },
@@ -221,7 +231,3 @@ def _to_yaml(stages: dict[str, Any]) -> str:
 
     return HEADING + yaml.safe_dump({"stages": stages}, sort_keys=False, width=1000, allow_unicode=True)
 
-
-def shipped_tables() -> set[str]:
-    """Names of the tables that come with the package."""
-    return {*published_tables(), *own_tables()}

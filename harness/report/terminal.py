@@ -22,7 +22,9 @@ def print_table(table: Table, results: list[CellResult]) -> None:
         # A log or a pipe has no width; wrapped numbers would be unreadable.
         console = Console(highlight=False, width=max(console.width, WIDE))
     console.print()
-    console.print(Text(f"{table.name}  ", style="bold") + Text(f"{table.title} — {table.source}", style="dim"))
+    console.print(
+        Text(f"{table.name}  ", style="bold") + Text(f"{table.title} — {table.source.split('. ')[0]}", style="dim")
+    )
     for grid in grids(table, results):
         for piece in _pieces(grid, console.width):
             console.print(piece)

@@ -78,7 +78,7 @@ def measure(
             except HarnessError as error:
                 raise HarnessError(f"{file}: {error}") from None
             for name, value in values.items():
-                yield ImageRow(which.level, which.draw, which.image, f"{name}@{versions[name]}", value)
+                yield ImageRow(which.level, which.draw, which.image, versions[name], value)
 
         with ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1) as pool:
             for found in pool.map(lambda which: list(one(which)), ids):

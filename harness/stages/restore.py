@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from harness.files import write_json
 from harness.images import pixels_sha256, read_image, write_png
 from harness.methods import Method, build_method
 from harness.metrics import to_uint8
-from harness.stages.apply import Restorer, array_restorer, tensor_restorer
+from harness.stages.apply import array_restorer, tensor_restorer
 from harness.stages.inputs import InputRecord, iterate_inputs
 from harness.stages.restored import RECORD, LevelRecord, RestoredRecord
 
@@ -118,7 +119,7 @@ def restore(
         done = 0
         for level in levels:
             of_level = [which for which in ids if which.level == level]
-            with _weights_used() as used:
+            with _weights_used(method) as used:
                 try:
                     restorer = _restorer(method, group, level)
                 except NotAvailableError as missing:
@@ -154,23 +155,34 @@ def _check_recorded(ids: list[InputId], inputs: InputRecord, group: Group) -> No
         )
 
 
-def _weights_used() -> Any:
-    from harness.weights import recording
+@contextmanager
+def _weights_used(method: Method) -> Iterator[dict[str, str]]:
+    """Collect the SHA-256 of every weights file that is loaded inside the block."""
+    used: dict[str, str] = {}
+    if not method.weights:
+        yield used
+        return
+    from harness.weights.recording import recording
 
-    return recording()
+    with recording() as loaded:
+        yield used
+    used.update({f"{item.name}/{item.file}": item.sha256 for item in loaded})
 
 
-def _restorer(method: Method, group: Group, level: int) -> Restorer:
-    """Build the method and wrap it: arrays in units of 0..255 in, the same out."""
+def _restorer(method: Method, group: Group, level: int) -> Callable[[InputId, NDArray[Any]], NDArray[np.float64]]:
+    """Build the method and wrap it: an input's name and pixels in units of 0..255 in, restored pixels out."""
     function = build_method(method, group.task, level)
-    return (tensor_restorer if method.on == "tensor" else array_restorer)(function, group.policy)
+    if method.on == "images":
+        return lambda which, degraded: read_image(function(group.dataset, which.image)).astype(np.float64)
+    restorer = (tensor_restorer if method.on == "tensor" else array_restorer)(function, group.policy)
+    return lambda which, degraded: restorer(degraded)
 
 
 def _restore_level(
     fetched: FetchedDataset,
     made: Degradation,
     method: Method,
-    restorer: Restorer,
+    restorer: Callable[[InputId, NDArray[Any]], NDArray[np.float64]],
     ids: list[InputId],
     inputs: InputRecord,
     folder: Path,
@@ -230,13 +242,17 @@ def _finished(file: Path) -> str | None:
 
 
 def _run(
-    method: Method, restorer: Restorer, degraded: NDArray[Any], which: InputId, group: Group
+    method: Method,
+    restorer: Callable[[InputId, NDArray[Any]], NDArray[np.float64]],
+    degraded: NDArray[Any],
+    which: InputId,
+    group: Group,
 ) -> NDArray[np.float64]:
     what = f"method '{method.name}' on {group.dataset}/{which.image} at level {which.level}"
     if method.random:
         _seed(f"{group.dataset}/{which.file}")
     try:
-        restored = np.asarray(restorer(degraded), dtype=np.float64)
+        restored = np.asarray(restorer(which, degraded), dtype=np.float64)
     except HarnessError:
         raise
     except MemoryError:

@@ -25,7 +25,7 @@ class ImageRow(msgspec.Struct, frozen=True, order=True):
     level, draw, image : int, int, str
         Which input; draw 0 is the one that counts.
     protocol : str
-        Protocol with its version, such as ``ssim-8x8@1``.
+        Version of the protocol, such as ``ssim-8x8.1`` (the record tells its name).
     value : float
         dB for PSNR, 0..1 for SSIM.
     """
@@ -63,7 +63,7 @@ class MeasuredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     group: Group
     origin: str
     degradation_version: int
-    protocols: dict[str, int]
+    protocols: dict[str, str]
     code: str
     reason: str
     levels: dict[int, LevelRecord]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from harness.methods import Method
-from harness.pipeline.requests import IMAGE_METRICS, Request, requests
+from harness.pipeline.requests import AVERAGE, IMAGE_METRICS, Request, requests
 from harness.protocols import protocol
 from harness.tables.measurements import Measurement, Measurements, NotRun
 from harness.tables.published import Table
@@ -65,6 +66,7 @@ def diff_table(table: Table, methods: Mapping[str, Method], measurements: Measur
         What was measured.
     """
     results = [_compare(request, measurements) for request in requests(table, methods)]
+    results = [_average(r, results) if r.request.reason == AVERAGE else r for r in results]
     return [r for r in results if r.request.printed is not None or isinstance(r.measured, Measurement)]
 
 
@@ -95,6 +97,26 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
         reasons.append("the printed value is reconstructed from a scrambled print")
     judgement = msgspec.structs.replace(judgement, reason="; ".join(r for r in reasons if r))
     return CellResult(request, measured, judgement, under_column, weights, origin)
+
+
+def _average(result: CellResult, results: list[CellResult]) -> CellResult:
+    """Fill a cell that is printed as the mean over the datasets of its row."""
+    request = result.request
+    cells = [
+        r
+        for r in results
+        if (r.request.part, r.request.row, r.request.level, r.request.metric)
+        == (request.part, request.row, request.level, request.metric)
+        and r.request.dataset
+    ]
+    values = [r.measured.value for r in cells if isinstance(r.measured, Measurement)]
+    if not cells or len(values) < len(cells):
+        reason = f"{AVERAGE}, of which {len(cells) - len(values)} of {len(cells)} were not run"
+        return msgspec.structs.replace(result, judgement=Judgement("not run", None, reason))
+    measured = Measurement(math.fsum(values) / len(values), len(values), None)
+    incomparable = next((r.request.special.incomparable for r in cells if r.request.special.incomparable), "")
+    judgement = judge(request.printed, measured, incomparable)
+    return msgspec.structs.replace(result, measured=measured, judgement=judgement, origin=cells[0].origin)
 
 
 def _digits(value: float, request: Request) -> str:
@@ -145,8 +167,9 @@ def as_record(result: CellResult) -> dict[str, Any]:
         "delta": result.judgement.delta,
         "verdict": result.verdict,
         "reason": result.judgement.reason,
-        "protocol": _versioned(request.protocol),
-        "column_protocol": _versioned(request.column_protocol),
+        "protocol": request.protocol,
+        "protocol_version": protocol(request.protocol).version if request.protocol else "",
+        "column_protocol": request.column_protocol,
         "measured_under_column_protocol": under.value if under else None,
         "degradation": request.group.degradation if request.group else "",
         "method": request.method,
@@ -159,6 +182,3 @@ def as_record(result: CellResult) -> dict[str, Any]:
         "note": request.special.note,
     }
 
-
-def _versioned(name: str) -> str:
-    return f"{name}@{protocol(name).version}" if name else ""

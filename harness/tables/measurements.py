@@ -108,9 +108,9 @@ class _Rows:
     def __init__(self, record: MeasuredRecord, rows: list[ImageRow]) -> None:
         self.record = record
         self.values: dict[tuple[int, str], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+        names = {version: name for name, version in record.protocols.items()}
         for row in rows:
-            name = row.protocol.rpartition("@")[0]
-            self.values[row.level, name][row.image][row.draw] = row.value
+            self.values[row.level, names.get(row.protocol, row.protocol)][row.image][row.draw] = row.value
 
 
 def _spread(draws: list[dict[int, float]]) -> Spread | None:

@@ -1,0 +1,173 @@
+"""Writing a new method's file, and a new table's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import HarnessError
+from harness.files import write_text
+from harness.tables.published import Row, Table, check_table
+from harness.tasks import TASKS, task
+from harness.workspace import PARAMS_FILE, Workspace
+
+Kind = Literal["tensor", "array", "images"]
+
+
+def write_method(workspace: Workspace, name: str, task_name: str, kind: Kind) -> Path:
+    """Write methods/<name>.py, an example that already runs, and list its folder in params.yaml.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where to write.
+    name : str
+        The method's name; its file is named with underscores.
+    task_name : str
+        Task it does.
+    kind : {"tensor", "array", "images"}
+        What its callable takes, see `harness.methods.Method`.
+
+    Raises
+    ------
+    HarnessError
+        The name is taken or not plain, or the file is there already.
+    """
+    import jinja2
+
+    from harness.methods import check_name
+
+    chosen = task(task_name)
+    check_name(name)
+    if name in workspace.methods():
+        raise HarnessError(f"a method '{name}' is there already; choose another name")
+    file = name.replace("-", "_")
+    path = workspace.root / _own_folder(workspace, "methods") / f"{file}.py"
+    if path.exists():
+        raise HarnessError(f"{path} is there already; choose another name or delete it")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.methods"), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    scale_note = ", enlarged by `level`" if task_name == "sr" else ""
+    text = environment.get_template(f"{kind}.py.j2").render(
+        name=name, file=file, title=name, task=task_name, task_title=chosen.title, scale_note=scale_note
+    )
+    write_text(path, text)
+    return path
+
+
+def write_table(
+    workspace: Workspace,
+    name: str,
+    task_name: str,
+    datasets: list[str],
+    levels: list[int],
+    methods: list[str],
+    published: list[str],
+) -> Path:
+    """Write tables/<name>.yaml and list its folder in params.yaml.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where to write.
+    name : str
+        The table's name.
+    task_name : str
+        Its task.
+    datasets, levels : list
+        Its columns; no levels stand for all the task has.
+    methods : list of str
+        Its rows that are measured only.
+    published : list of str
+        Rows of other tables to show beside, as ``panet-table1:FFDNet``; values are copied where that table has the
+        same dataset, level and metric.
+    """
+    import yaml
+
+    from harness.datasets.registry import dataset
+    from harness.methods import check_name, get_method
+
+    chosen = task(task_name)
+    check_name(name)
+    if name in workspace.tables():
+        raise HarnessError(f"a table '{name}' is there already; choose another name")
+    levels = levels or list(chosen.levels)
+    columns = [
+        {"dataset": dataset(d).name, **({"level": level} if level else {}), "metric": metric}
+        for d in datasets
+        for level in levels
+        for metric in ("psnr", "ssim")
+    ]
+    rows: list[dict[str, Any]] = [_published_row(workspace, task_name, columns, source) for source in published]
+    for method_name in methods:
+        found = get_method(method_name, workspace.method_folders)
+        if task_name not in found.tasks:
+            raise HarnessError(f"method '{method_name}' does not do '{task_name}'; it does {', '.join(found.tasks)}")
+        rows.append({"name": found.title, "method": found.name})
+    plain = {
+        "name": name,
+        "paper": "",
+        "title": f"{chosen.title.capitalize()}: {name}",
+        "source": "measured here",
+        "parts": [{"task": task_name, "columns": columns, "rows": rows}],
+    }
+    from harness.records import convert
+
+    check_table(convert(plain, Table, name), name)
+    path = workspace.root / _own_folder(workspace, "tables") / f"{name}.yaml"
+    write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120))
+    return path
+
+
+def _published_row(workspace: Workspace, task_name: str, columns: list[dict[str, Any]], source: str) -> dict[str, Any]:
+    """Copy a row of another table, as far as the columns are the same."""
+    table_name, colon, row_name = source.partition(":")
+    if not colon:
+        raise HarnessError(f"'{source}': write a published row as TABLE:ROW, such as panet-table1:FFDNet")
+    from harness.tables.published import select
+
+    chosen = select(workspace.table(table_name), row=row_name)
+    values: dict[tuple[str, int | None, str], str] = {}
+    row: Row | None = None
+    degradation = ""
+    for part in chosen.parts:
+        if part.task != task_name:
+            continue
+        for row in part.rows:
+            degradation = row.degradation or part.degradation
+            for column, value in zip(part.columns, row.values, strict=True):
+                level = column.level if column.level is not None else row.level
+                values[column.dataset, level, column.metric] = value
+    if row is None:
+        raise HarnessError(f"{source}: {table_name} is not about {TASKS[task_name].title}")
+    found = [values.get((c["dataset"], c.get("level"), c["metric"]), "") for c in columns]
+    if not any(found):
+        raise HarnessError(f"{source}: {table_name} prints none of the chosen datasets and levels")
+    copied: dict[str, Any] = {"name": f"{row.name} ({table_name})", "values": found}
+    if row.method:
+        copied["method"] = row.method
+    if degradation and degradation != TASKS[task_name].degradation:
+        copied["degradation"] = degradation
+    for key in ("policy", "protocol", "not_run", "incomparable", "evidence"):
+        if getattr(row, key):
+            copied[key] = getattr(row, key)
+    return copied
+
+
+def _own_folder(workspace: Workspace, kind: Literal["methods", "tables"]) -> str:
+    """Name the folder for the user's own files of a kind; params.yaml learns of it if it lists none."""
+    listed = getattr(workspace.params, kind)
+    if listed:
+        return str(listed[0])
+    path = workspace.root / PARAMS_FILE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    for index, line in enumerate(lines):
+        if line.split("#")[0].strip() == f"{kind}: []":
+            lines[index] = f"{kind}: [{kind}]"
+            break
+    else:
+        lines.append(f"{kind}: [{kind}]")
+    (workspace.root / kind).mkdir(exist_ok=True)
+    write_text(path, "\n".join(lines) + "\n")
+    return kind

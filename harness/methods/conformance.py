@@ -1,0 +1,135 @@
+"""Conformance: whether a method keeps what every method promises, tried on small images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import HarnessError, NotAvailableError
+from harness.methods import Method, build_method
+from harness.stages.apply import array_restorer, tensor_restorer
+from harness.tasks import Task
+from harness.tasks import task as task_of
+
+# Sizes of images in the papers' sets and of the tiles of their tiled inference, and what breaks networks with strides.
+SIZES = ((64, 48), (47, 61), (321, 21), (1, 40), (40, 1))
+TOLERANCE = 1e-3  # of a gray level: batched and single float32 results may differ in the last bits
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One promise: what was tried, whether it held (None: could not be tried), and what was found."""
+
+    what: str
+    held: bool | None
+    found: str
+
+
+def check_method(method: Method) -> Iterator[Check]:
+    """Try a method on every task it declares, at the first and last level.
+
+    Yields
+    ------
+    Check
+        In the order tried; a failed build ends the checks of its level.
+    """
+    if method.on == "images":
+        yield Check("restored images", None, "found by name when a table is made; nothing to try here")
+        return
+    for task_name in method.tasks:
+        task = task_of(task_name)
+        for level in sorted({task.levels[0], task.levels[-1]}):
+            where = f"{task_name} {task.level_label(level)}".strip()
+            try:
+                function = build_method(method, task_name, level)
+            except NotAvailableError as missing:
+                yield Check(where, None, str(missing))
+                continue
+            except HarnessError as error:
+                yield Check(where, False, str(error))
+                continue
+            for check in _check_level(method, task, level, function):
+                yield msgspec.structs.replace(check, what=f"{where}: {check.what}")
+
+
+def _check_level(method: Method, task: Task, level: int, function: Callable[[Any], Any]) -> Iterator[Check]:
+    restorer = (tensor_restorer if method.on == "tensor" else array_restorer)(function, "whole")
+    scale = level if task.name == "sr" else 1
+    colour = task.channels == 3
+
+    def run(image: NDArray[np.float64]) -> tuple[NDArray[np.float64] | None, str]:
+        try:
+            return restorer(image), ""
+        except Exception as error:
+            return None, f"{type(error).__name__}: {error}"
+
+    for height, width in SIZES:
+        image = _image(height, width, colour)
+        kept = image.copy()
+        start = time.perf_counter()
+        result, problem = run(image)
+        took = time.perf_counter() - start
+        what = f"{height}x{width}"
+        if result is None:
+            yield Check(what, False, problem)
+            continue
+        wanted = (height * scale, width * scale)
+        if result.shape[:2] != wanted or (result.ndim == 3 and result.shape[2] != 3):
+            yield Check(what, False, f"returned {result.shape}, {wanted} was expected")
+        elif not np.isfinite(result).all():
+            yield Check(what, False, "returned NaN or infinity")
+        elif result.size and (result.max() > 3 * 255 or result.min() < -2 * 255):
+            found = f"values from {result.min() / 255:.2f} to {result.max() / 255:.2f}; [0, 1] is the range"
+            yield Check(what, False, found)
+        elif not np.array_equal(image, kept):
+            yield Check(what, False, "the input array was changed in place; copy it first")
+        else:
+            yield Check(what, True, f"{took:.2f} s")
+    image = _image(40, 48, colour)
+    first, problem = run(image)
+    second, _ = run(image)
+    if first is None or second is None:
+        yield Check("deterministic", False, problem)
+        return
+    if method.random:
+        yield Check("deterministic", None, "declared random: seeded per image when a table is made")
+    else:
+        same = np.array_equal(first, second)
+        yield Check("deterministic", same, "" if same else f"two runs differ by up to {np.abs(first - second).max():g}")
+    wide, problem = run(image * 1.5 - 40)
+    finite = wide is not None and bool(np.isfinite(wide).all())
+    yield Check("input outside [0, 1]", finite, "" if finite else problem or "returned NaN or infinity")
+    if method.on == "tensor" and not method.random:
+        yield _batch(function, colour)
+
+
+def _batch(function: Callable[[Any], Any], colour: bool) -> Check:
+    """Images of a batch must not influence each other."""
+    import torch
+
+    images = [_image(24, 32, colour, seed) for seed in (1, 2)]
+    batch = torch.stack([torch.from_numpy(np.atleast_3d(i).transpose(2, 0, 1)).float() / 255 for i in images])
+    try:
+        with torch.inference_mode():
+            together = function(batch)
+            apart = torch.cat([function(batch[:1]), function(batch[1:])])
+    except Exception as error:
+        return Check("batch of two", False, f"{type(error).__name__}: {error}")
+    difference = float((together - apart).abs().max()) * 255
+    if difference > TOLERANCE:
+        return Check("batch of two", False, f"differs from one by one by {difference:g} gray levels")
+    return Check("batch of two", True, "")
+
+
+def _image(height: int, width: int, colour: bool, seed: int = 0) -> NDArray[np.float64]:
+    """Make a smooth image with an edge and some noise, in units of 0..255."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[0:height, 0:width]
+    image = 120 + 60 * np.sin(rows / 7 + seed) * np.cos(columns / 5) + 40.0 * (columns > width // 2)
+    if colour:
+        image = np.stack([image, image * 0.8 + 10, 255 - image], axis=2)
+    return np.clip(np.rint(image + rng.normal(0, 8, image.shape)), 0, 255)

@@ -1,0 +1,181 @@
+"""A table through DVC in a fresh copy of the project, as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = Path(sys.executable).parent
+
+
+class Checkout:
+    """A copy of the project without data, and its command line."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("HARNESS_")},
+            "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(root),
+        }
+
+    def run(self, *command: str, code: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command, cwd=self.root, env=self.environment | environment, capture_output=True, text=True, timeout=300
+        )
+        if code is not None:
+            assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def harness(self, *arguments: str, code: int | None = 0, **environment: str) -> str:
+        done = self.run(sys.executable, "-m", "harness", *arguments, code=code, **environment)
+        return done.stdout if code == 0 else done.stdout + done.stderr
+
+    def diff(self, table: str, *arguments: str) -> list[dict[str, object]]:
+        done = self.run(sys.executable, "-m", "harness", "diff", table, "--format", "json", *arguments, code=None)
+        cells: list[dict[str, object]] = json.loads(done.stdout)
+        return cells
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    root = tmp_path_factory.mktemp("checkout")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.split("\0"):
+        if name and (ROOT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, root / name)
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    copy = Checkout(root)
+    copy.harness("repro", "embedded")
+    return copy
+
+
+def test_the_embedded_table_is_reproduced(checkout: Checkout) -> None:
+    cells = checkout.diff("embedded")
+    assert len(cells) >= 30
+    assert {cell["verdict"] for cell in cells} == {"match"}
+    for suffix in ("md", "csv", "json", "tex"):
+        assert (checkout.root / f"results/embedded.{suffix}").stat().st_size > 500
+
+
+def test_a_second_run_does_nothing(checkout: Checkout) -> None:
+    before = {p: p.stat().st_mtime_ns for p in (checkout.root / "work").rglob("*") if p.is_file()}
+    said = checkout.harness("repro", "embedded", "--verbose")
+    assert "Running stage 'measure" not in said
+    assert before == {p: p.stat().st_mtime_ns for p in (checkout.root / "work").rglob("*") if p.is_file()}
+
+
+def test_plain_dvc_makes_it_too(checkout: Checkout) -> None:
+    (checkout.root / "results/embedded.md").unlink()
+    said = checkout.run("dvc", "repro").stdout
+    assert "Running stage 'embedded'" in said
+    assert (checkout.root / "results/embedded.md").is_file()
+
+
+def test_editing_the_report_measures_nothing_again(checkout: Checkout) -> None:
+    for name in ("harness/report/grid.py", "harness/report/templates/table.md.j2", "harness/tables/verdicts.py"):
+        path = checkout.root / name
+        path.write_text(path.read_text() + "\n")
+    stale = checkout.run("dvc", "status", "embedded", "pipelines/jpeg/embedded-gray/dvc.yaml").stdout
+    assert "embedded" in stale
+    assert "measure-" not in stale
+    assert "restore-" not in stale
+
+
+def test_without_data_cells_are_not_run_and_say_why(checkout: Checkout) -> None:
+    checkout.harness("repro", "panet-table3", "--row", "JPEG", "--dataset", "classic5")
+    cells = checkout.diff("panet-table3", "--row", "JPEG", "--dataset", "classic5")
+    assert len(cells) == 8
+    assert {cell["verdict"] for cell in cells} == {"not run"}
+    assert all("classic5" in str(cell["reason"]) for cell in cells)
+
+
+def test_data_that_appears_is_used(checkout: Checkout, mirror: Path) -> None:
+    """The same command after a mirror has come: nothing has to be deleted or forced."""
+    checkout.harness("repro", "panet-table3", "--row", "JPEG", "--dataset", "classic5", HARNESS_MIRROR=str(mirror))
+    cells = checkout.diff("panet-table3", "--row", "JPEG", "--dataset", "classic5")
+    assert [cell["verdict"] for cell in cells] == ["match"] * 8
+
+
+def test_interrupting_loses_nothing(checkout: Checkout, mirror: Path) -> None:
+    """Kill a run while it restores; the finished images are taken up by the next run, which completes."""
+    environment = checkout.environment | {"HARNESS_MIRROR": str(mirror)}
+    command = [sys.executable, "-m", "harness", "repro", "panet-table3", "--row", "JPEG", "--dataset", "live1"]
+    process = subprocess.Popen(
+        command, cwd=checkout.root, env=environment, start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    partial = checkout.root / "work/partial"
+    deadline = time.monotonic() + 120
+    while not list(partial.rglob("*.png")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    finished = {path.name: path.stat().st_mtime_ns for path in partial.rglob("*.png")}
+    assert finished, "the run was killed before it had restored an image, or after it had finished"
+    checkout.harness(*command[3:], HARNESS_MIRROR=str(mirror))
+    cells = checkout.diff("panet-table3", "--row", "JPEG", "--dataset", "live1")
+    assert [cell["verdict"] for cell in cells] == ["match"] * 8
+    kept = {p.name: p.stat().st_mtime_ns for p in (checkout.root / "work/restored/jpeg/live1").rglob("*.png")}
+    assert all(kept[name] == when for name, when in finished.items())
+    assert not list(partial.rglob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("repro", "panet-tabel3"), 2, "unknown table 'panet-tabel3'; did you mean 'panet-table3'"),
+        (("dif", "panet-table3"), 2, "unknown command 'dif'; did you mean 'diff'"),
+        (("diff", "panet-table3", "--row", "JPG"), 2, "unknown row of panet-table3 'JPG'; did you mean 'JPEG'"),
+        (("diff", "panet-table3", "--dataset", "live"), 2, "did you mean 'live1'"),
+        (("diff",), 2, "Missing argument"),
+        (("restore", "--levels", "ten"), 2, "not a list of whole numbers"),
+        (("measure", "--task", "jpg"), 2, "Missing option"),
+    ],
+)
+def test_mistakes(checkout: Checkout, arguments: tuple[str, ...], code: int, said: str) -> None:
+    answer = checkout.harness(*arguments, code=code)
+    assert said in answer
+    assert "Traceback" not in answer
+
+
+def test_outside_a_project(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "tables"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "no params.yaml here or above" in done.stderr
+
+
+def test_a_damaged_restored_image_is_named(checkout: Checkout) -> None:
+    folder = checkout.root / "work/restored/jpeg/embedded-gray/jpeg-y8/jpeg--whole"
+    image = next(folder.rglob("*.png"))
+    kept = image.read_bytes()
+    command = (
+        "measure --task jpeg --dataset embedded-gray --degradation jpeg-y8 --method jpeg --policy whole "
+        "--protocols psnr,ssim-gauss,ssim-8x8"
+    ).split()
+    os.chmod(image, 0o644)
+    try:
+        image.write_bytes(kept[: len(kept) // 2])
+        assert "not a readable image" in checkout.harness(*command, code=2)
+        image.unlink()
+        assert f"{image.name}: no such image" in checkout.harness(*command, code=2)
+    finally:
+        image.write_bytes(kept)
+    checkout.harness(*command)
