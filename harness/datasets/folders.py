@@ -1,0 +1,261 @@
+"""Finding a dataset's images in folders: a mirror, a folder of the user's own, scikit-image's wheel."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from harness.datasets import places
+from harness.datasets.manifest import Role
+from harness.datasets.registry import Dataset, File, Layout
+from harness.datasets.verified import Hashes
+from harness.errors import HarnessError
+
+MIRROR_VARIABLE = "HARNESS_MIRROR"
+IMAGE_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_ROLES: dict[str, tuple[Role, ...]] = {"images": ("target",), "inputs": ("input",), "pairs": ("target", "input")}
+_PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
+
+
+def mirrors() -> tuple[list[Path], list[str]]:
+    """Read HARNESS_MIRROR: folders and URLs, separated by commas (folders also as in PATH).
+
+    Raises
+    ------
+    HarnessError
+        A URL that is neither http nor https.
+    """
+    folders: list[Path] = []
+    urls: list[str] = []
+    for part in (part.strip() for part in os.environ.get(MIRROR_VARIABLE, "").split(",")):
+        if part.lower().startswith(("http://", "https://")):
+            urls.append(part.rstrip("/"))
+        elif _SCHEME.match(part):
+            raise HarnessError(f"{MIRROR_VARIABLE}={part}: only http and https addresses and folders are understood")
+        else:
+            folders += [Path(folder).expanduser() for folder in part.split(os.pathsep) if folder]
+    return folders, urls
+
+
+def embedded_folder() -> Path | None:
+    """Folder of the photographs in scikit-image's wheel, found without importing it; None where it is not installed."""
+    found = importlib.util.find_spec("skimage")
+    if found is None or not found.submodule_search_locations:
+        return None
+    return Path(found.submodule_search_locations[0]) / "data"
+
+
+def place(source: Path, target: Path) -> None:
+    """Make a file appear in the dataset's folder: as a link, or as a copy where links cannot be made.
+
+    Raises
+    ------
+    HarnessError
+        It cannot be written.
+    """
+    absolute = os.path.abspath(source)
+    if absolute == os.path.abspath(target):
+        return
+    try:
+        if os.readlink(target) == absolute:
+            return
+    except OSError:
+        pass
+    with places.replacing(target) as part:
+        try:
+            os.symlink(absolute, part)
+        except (OSError, NotImplementedError):
+            shutil.copyfile(absolute, part)
+
+
+def files_below(folder: Path) -> list[str]:
+    """List the image files below a folder by relative name, sorted; hidden ones are left out."""
+    found: list[str] = []
+    visited: set[str] = set()
+    for current, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(current)
+        if real in visited:  # a link that leads upwards
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        base = Path(current).relative_to(folder)
+        found += [
+            (base / name).as_posix()
+            for name in files
+            if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
+        ]
+    return sorted(found)
+
+
+def _candidates(file: File, folder: Path, dataset: str, below: list[str]) -> Iterator[Path]:
+    """Give the files that may be the wanted one, the likeliest first: by name, then by stem."""
+    for relative in (file.name, f"{dataset}/{file.name}"):
+        if (folder / relative).is_file():
+            yield folder / relative
+    stem = Path(file.name).stem.casefold()
+    parent = Path(file.name).parent.name.casefold()
+    same = [name for name in below if Path(name).stem.casefold() == stem]
+    # target/1.png and input/1.png have one stem: the folder's name decides which is looked at first.
+    same.sort(key=lambda name: (Path(name).parent.name.casefold() != parent, name))
+    yield from (folder / name for name in same)
+
+
+class Match:
+    """Files of a folder that are the registered ones.
+
+    Attributes
+    ----------
+    found : dict
+        Path by registered name.
+    reencoded : list of str
+        Names whose bytes differ and whose pixels agree.
+    differing : dict
+        By the name of a file that is there with other pixels, or damaged: what is wrong, such as ``is damaged``.
+    """
+
+    def __init__(self) -> None:
+        self.found: dict[str, Path] = {}
+        self.reencoded: list[str] = []
+        self.differing: dict[str, str] = {}
+
+
+def match_files(wanted: Iterable[File], folder: Path, dataset: str, hashes: Hashes) -> Match:
+    """Find registered files in a folder, by bytes or else by pixels, whatever they are called there.
+
+    Parameters
+    ----------
+    wanted : iterable of File
+        The files to find.
+    folder : path
+        Where to look, subfolders included.
+    dataset : str
+        Name of the dataset.
+    hashes : Hashes
+        Checksums.
+    """
+    match = Match()
+    below = files_below(folder)
+    open_files: list[File] = []
+    for file in wanted:
+        problems: list[str] = []
+        for path in dict.fromkeys(_candidates(file, folder, dataset, below)):
+            problem = _compare(file, path, hashes)
+            if problem in ("", "re-encoded"):
+                match.found[file.name] = path
+                if problem:
+                    match.reencoded.append(file.name)
+                break
+            problems.append(problem)
+        else:
+            open_files.append(file)
+            if problems:
+                match.differing[file.name] = problems[0]
+    if open_files:
+        _match_by_pixels(open_files, folder, below, hashes, match)
+    return match
+
+
+def _compare(file: File, path: Path, hashes: Hashes) -> str:
+    """Compare a file with a registered one: empty where it is the same, ``re-encoded``, or what is wrong."""
+    try:
+        if path.stat().st_size == file.bytes and hashes.sha256(path) == file.sha256:
+            return ""
+        _, pixels, shape = hashes.image(path)
+    except HarnessError as error:
+        return "is damaged" if "not a readable image" in str(error) else "is of a wrong mode"
+    except OSError:
+        return "cannot be read"
+    if pixels == file.pixels_sha256:
+        return "re-encoded"
+    if shape != file.shape:
+        return f"is {size_text(shape)} instead of {size_text(file.shape)}"
+    return "has a wrong checksum and other pixels"
+
+
+def _match_by_pixels(wanted: list[File], folder: Path, below: list[str], hashes: Hashes, match: Match) -> None:
+    """Find files under unknown names by decoding every image that is left."""
+    taken = set(match.found.values())
+    by_pixels: dict[str, Path] = {}
+    for path in (folder / name for name in below):
+        if path not in taken:
+            try:
+                by_pixels.setdefault(hashes.image(path)[1], path)
+            except (HarnessError, OSError):
+                continue
+    for file in wanted:
+        known = by_pixels.get(file.pixels_sha256)
+        if known is not None:
+            match.found[file.name] = known
+            match.differing.pop(file.name, None)
+            if hashes.image(known)[0] != file.sha256:
+                match.reencoded.append(file.name)
+
+
+def size_text(shape: tuple[int, ...]) -> str:
+    """Write a shape for readers: width x height and colour or gray."""
+    return f"{shape[1]}x{shape[0]} {'colour' if len(shape) == 3 else 'gray'}"
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    """Turn a layout's pattern into a regular expression over relative names."""
+    suffix = ""
+    if pattern.endswith(".*"):
+        pattern, suffix = pattern[:-2], "(?:" + "|".join(re.escape(known) for known in IMAGE_SUFFIXES) + ")"
+    pieces = _PLACEHOLDER.split(pattern)
+    text = "".join(f"(?P<{piece}>[^/]+?)" if index % 2 else re.escape(piece) for index, piece in enumerate(pieces))
+    return re.compile(text + f"(?i:{suffix})" if suffix else text)
+
+
+def _match_names(pattern: str, names: Iterable[str], keys: list[str]) -> dict[str, str]:
+    """Map image names to relative file names."""
+    compiled = _compile(pattern)
+    found: dict[str, str] = {}
+    for name in names:
+        hit = compiled.fullmatch(name)
+        if hit:
+            values = hit.groupdict()
+            if all(key in values for key in keys):
+                found.setdefault("-".join(values[key] for key in keys), name)
+    return found
+
+
+def apply_layout(record: Dataset, layout: Layout, names: list[str]) -> dict[tuple[str, Role], str]:
+    """Find out which file is which image.
+
+    Parameters
+    ----------
+    record : Dataset
+        Its kind says which roles there are.
+    layout : Layout
+        Patterns.
+    names : list of str
+        Relative file names.
+
+    Returns
+    -------
+    dict
+        Relative file name by (image, role); of pairs only the images that have both.
+    """
+    leading = layout.target or layout.input
+    keys = _PLACEHOLDER.findall(leading)
+    keys = ["id"] if "id" in keys else keys
+    roles = _ROLES[record.kind]
+    found = {role: _match_names(getattr(layout, role), names, keys) for role in roles if getattr(layout, role)}
+    if len(found) != len(roles):
+        return {}
+    images = set.intersection(*(set(by_image) for by_image in found.values()))
+    return {(image, role): found[role][image] for image in images for role in roles}
+
+
+def layout_text(record: Dataset) -> list[str]:
+    """Write the layouts a folder may have, for readers, such as ``input/{id}.* and target/{id}.*``."""
+    texts = []
+    for layout in record.folder_layouts:
+        texts.append(" and ".join(pattern for pattern in (layout.input, layout.target) if pattern))
+    return texts

@@ -1,0 +1,131 @@
+"""Collecting a dataset of which only the folder layout and the number of images are registered."""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from harness.datasets import folders, places
+from harness.datasets.collection import HASHING_THREADS, Collection, wait_for
+from harness.datasets.manifest import Manifest, ManifestFile, Role, complete_manifest, missing_manifest
+from harness.datasets.progress import progress
+from harness.errors import HarnessError
+
+
+class Supplied(Collection):
+    """Collects a set that the user supplies: counts its images, and records the checksums that they have."""
+
+    def collect(self) -> Manifest:
+        """Collect a dataset of which only the layout and the number of images are registered."""
+        mirrored = [holder for mirror in self.mirror_folders if (holder := self._in_mirror(mirror)) is not None]
+        if self.given is not None:
+            files = self._from_layout(self.given, "the folder")
+            if files is None:
+                raise HarnessError(
+                    f"{self.given}: is no copy of '{self.record.name}': {self._tried()}; {self._wanted()}"
+                )
+            self._drop_links({file.name for file in files})
+            return complete_manifest(self.record.name, files)
+        # A folder given before comes before a mirror: without checksums the two may differ, and the user has chosen.
+        candidates = [(folder, "the own folder") for folder in self._own()]
+        candidates += [(holder, "the mirror") for holder in mirrored]
+        candidates += [(self.folder, "its own place")] if self.folder.is_dir() else []
+        for folder, label in candidates:
+            if not folder.is_dir():
+                self.tried.append(f"{label} is gone")
+                self.say(f"{self.record.name}: {folder} is gone")
+                continue
+            files = self._from_layout(folder, label)
+            if files is not None:
+                self._drop_links({file.name for file in files})
+                return complete_manifest(self.record.name, files)
+        tried = f" ({self._tried()})" if self.tried else ""
+        reason = (
+            f"it has no public source with checksums{tried}; get it from {self.record.homepage} and run "
+            f"`harness datasets fetch {self.record.name} --from FOLDER`; {self._wanted()}"
+        )
+        return missing_manifest(self.record.name, reason)
+
+    def _tried(self) -> str:
+        return ", ".join(dict.fromkeys(self.tried))
+
+    def _wanted(self) -> str:
+        return "the folder must hold " + " or ".join(folders.layout_text(self.record))
+
+    def _from_layout(self, folder: Path, label: str) -> list[ManifestFile] | None:
+        """Take a folder's images if they are as many as they should be; None, with a remark, where they are not."""
+        if self.record.unpack:
+            from harness.datasets.unpacking import unpack_sidd_blocks
+
+            if unpack_sidd_blocks(folder, self.folder, self.record.count):
+                folder = self.folder
+        names = folders.files_below(folder)
+        best: dict[tuple[str, Role], str] = {}
+        for layout in self.record.folder_layouts:
+            found = folders.apply_layout(self.record, layout, names)
+            if len(found) > len(best):
+                best = found
+        images = len({image for image, _ in best})
+        if images != self.record.count:
+            if folder != self.folder or images:
+                what = "pairs" if self.record.kind == "pairs" else "images"
+                self.tried.append(f"{label} has {images} {what} of {self.record.count}")
+                self.say(f"{self.record.name}: {folder} has {images} {what} of {self.record.count}")
+            return None
+        unsafe = [name for name in best.values() if not places.is_safe(name)]
+        if unsafe:
+            self.tried.append(f"{label} has file names that not every system can hold")
+            self.say(f"{self.record.name}: {folder / unsafe[0]}: rename it; not every system can hold this name")
+            return None
+        return self._hash_images(folder, best, label)
+
+    def _hash_images(self, folder: Path, found: dict[tuple[str, Role], str], label: str) -> list[ManifestFile] | None:
+        def learn(item: tuple[tuple[str, Role], str]) -> ManifestFile | tuple[str, str]:
+            (image, role), name = item
+            path = folder / name
+            try:
+                sha256, pixels, shape = self.hashes.image(path)
+            except OSError as error:
+                return name, f"cannot be read ({error.strerror or error})"
+            except HarnessError as error:
+                return name, str(error).removeprefix(f"{path}: ").rsplit("; ", 1)[0]
+            inside = f"{image}{path.suffix}" if self.record.kind == "images" else f"{role}/{image}{path.suffix}"
+            folders.place(path, self._path(inside))
+            self.hashes.image(self._path(inside))  # a copy has stats of its own
+            return ManifestFile(inside, image, role, path.stat().st_size, sha256, pixels, shape)
+
+        described: list[ManifestFile] = []
+        problems: list[tuple[str, str]] = []
+        items = sorted(found.items())
+        with progress(self.record.name, len(items)) as report, ThreadPoolExecutor(HASHING_THREADS) as pool:
+            futures = [pool.submit(learn, item) for item in items]
+            for future in futures:
+                future.add_done_callback(lambda _: report(1))
+            wait_for(futures, lambda: None)
+            for future in futures:
+                result = future.result()
+                if isinstance(result, tuple):
+                    problems.append(result)
+                else:
+                    described.append(result)
+        shapes: dict[str, tuple[int, ...]] = {}
+        for file in described:
+            if shapes.setdefault(file.image, file.shape) != file.shape:
+                sizes = folders.size_text(file.shape), folders.size_text(shapes[file.image])
+                problems.append((file.name, f"is {sizes[0]}, its partner {sizes[1]}"))
+        if problems:
+            for name, text in problems[:10]:
+                self.say(f"{folder / name}: {text}")
+            more = f" and {len(problems) - 1} more are no better" if len(problems) > 1 else ""
+            self.tried.append(f"in {label} {problems[0][0]} {problems[0][1]}{more}")
+            return None
+        return described
+
+    def _drop_links(self, keep: set[str]) -> None:
+        """Remove links that an earlier, different folder left behind."""
+        for name in folders.files_below(self.folder):
+            path = self._path(name)
+            if name not in keep and path.is_symlink():
+                with contextlib.suppress(OSError):
+                    path.unlink()
