@@ -29,7 +29,7 @@ _BUSY = (429, 500, 502, 503, 504)
 
 
 class DownloadError(Exception):
-    """A file could not be had from one address; says why in a few words that hold for any machine."""
+    """A file could not be had from one address; says why in a few words that hold for any file and machine."""
 
 
 class UnreachableError(DownloadError):
@@ -127,7 +127,7 @@ class Downloader:
                     return
                 self._discard(part)
                 if before == 0:
-                    raise DownloadError("has a wrong checksum")
+                    raise DownloadError("wrong checksum")
             except _StartOverError:
                 self._discard(part)
             except requests.ConnectionError as error:
@@ -136,14 +136,14 @@ class Downloader:
             except (requests.Timeout, requests.exceptions.ChunkedEncodingError):
                 pass
             except requests.RequestException as error:
-                raise DownloadError(f"cannot be asked for ({type(error).__name__})") from None
+                raise DownloadError(f"no answer that can be understood ({type(error).__name__})") from None
             idle = 0 if _size(part) > before else idle + 1
             if idle == ATTEMPTS:
                 break
             self.cancelled.wait(BACKOFF_SECONDS * 2 ** max(idle - 1, 0) if idle else 0)
         if self.hosts.failed(url):
             raise UnreachableError("could not be reached")
-        raise DownloadError("broke off again and again")
+        raise DownloadError("broken off again and again")
 
     def _continue(self, url: str, part: Path, size: int) -> None:
         offset = _size(part)
@@ -163,7 +163,7 @@ class Downloader:
             if response.status_code == 416:
                 raise _StartOverError
             if response.status_code not in (200, 206):
-                raise DownloadError(f"answers {response.status_code}")
+                raise DownloadError(f"status {response.status_code}")
             if response.status_code == 206:
                 if response.headers.get("Content-Range", "").replace(" ", "") not in (
                     f"bytes{offset}-{size - 1}/{size}",
@@ -175,7 +175,7 @@ class Downloader:
                 offset = 0
             announced = response.headers.get("Content-Length")
             if announced is not None and announced.isdigit() and offset + int(announced) != size:
-                raise DownloadError(f"has {offset + int(announced)} bytes instead of {size}")
+                raise DownloadError("wrong size")
             _write_note(part, url, response.headers.get("ETag", ""))
             self._receive(response, part, size - offset)
 
@@ -199,7 +199,7 @@ class Downloader:
                 self.report(len(chunk))
         if wanted < 0:
             self._discard(part)
-            raise DownloadError("has more bytes than registered")
+            raise DownloadError("wrong size")
 
     def _discard(self, part: Path) -> None:
         self.report(-_size(part))

@@ -18,6 +18,7 @@ from harness.errors import HarnessError
 
 # Sources are GitHub repositories at a commit; this host serves their files.
 SOURCE_HOST = "https://raw.githubusercontent.com"
+_UNREACHABLE = "could not be reached"
 
 
 class Registered(Collection):
@@ -174,11 +175,12 @@ class Registered(Collection):
                 self.have.add(file.name)
         rest = {file.name for file in self._wanted()}
         for what in sorted(failures):
-            names = sorted({name for name in failures[what] if name in rest})
-            if names and what.endswith("could not be reached"):
-                self.tried.append(what)
-            else:
-                self._note(names, what, what)
+            names = sorted(set(failures[what]))
+            if not what.endswith(_UNREACHABLE):
+                self.say(f"{self.record.name}: {some(names, what, what)}")
+            names = [name for name in names if name in rest]
+            if names:
+                self.tried.append(what if what.endswith(_UNREACHABLE) else some(names, what, what))
         skipped = [host for host in self.hosts.remembered if any(host == origin(url) for url in self._urls(wanted[0]))]
         if skipped and rest:
             self.say(
@@ -206,10 +208,9 @@ class Registered(Collection):
             except CancelledError:
                 return False
             except UnreachableError:
-                failures.setdefault(f"{where} could not be reached", []).append(file.name)
+                failures.setdefault(f"{where} {_UNREACHABLE}", []).append(file.name)
             except DownloadError as error:
-                self.say(f"{self.record.name}: {file.name} at {url} {error}")
-                failures.setdefault(f"at {where} {error}", []).append(file.name)
+                failures.setdefault(f"from {where}: {error}", []).append(file.name)
             except OSError as error:
                 raise places.cannot_write(target, error) from error
         return False

@@ -200,8 +200,8 @@ def test_no_source_has_it(registry, get, server):
     manifest = get()
     assert manifest.status == "missing"
     assert manifest.reason == (
-        "1 of its 3 files could not be had (HARNESS_MIRROR is not set, 2.png at 127.0.0.1 answers 404); connect to the "
-        "network, set HARNESS_MIRROR, or run `harness datasets fetch tiny --from FOLDER` with a copy of your own"
+        "1 of its 3 files could not be had (HARNESS_MIRROR is not set, 2.png from 127.0.0.1: status 404); connect to "
+        "the network, set HARNESS_MIRROR, or run `harness datasets fetch tiny --from FOLDER` with a copy of your own"
     )
 
 
@@ -288,7 +288,7 @@ def test_download_that_never_ends_well(big, data, get, server):
     server.cut[path] = [0] * 100
     manifest = get("big")
     assert manifest.status == "missing"
-    assert "1.png at the mirror broke off again and again" in manifest.reason
+    assert "1.png from the mirror: broken off again and again" in manifest.reason
     assert server.counts[path] == download.ATTEMPTS
 
 
