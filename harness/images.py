@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from pathlib import Path
 
@@ -12,8 +13,6 @@ from PIL import Image, UnidentifiedImageError
 
 from harness.errors import HarnessError
 from harness.files import whole_file
-
-SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
 
 
 def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
@@ -36,21 +35,38 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """
     path = Path(path)
     try:
-        with Image.open(path) as image:
-            image.load()
-            if image.mode in ("1", "P"):
-                image = image.convert("RGB" if image.mode == "P" else "L")
-            if image.mode not in ("L", "RGB"):
-                raise HarnessError(
-                    f"{path}: image mode '{image.mode}' is not supported; store it as 8-bit grayscale or 8-bit RGB"
-                )
-            return np.array(image, dtype=np.uint8)
+        data = path.read_bytes()
     except FileNotFoundError:
-        raise HarnessError(f"{path}: no such image; check the folder or fetch the dataset again") from None
+        raise HarnessError(f"{path}: no such image; check the folder or make it again") from None
     except IsADirectoryError:
         raise HarnessError(f"{path}: is a folder, an image file is needed") from None
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be read ({error.strerror or error})") from None
+    return decode_image(data, str(path))
+
+
+def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
+    """Decode the bytes of an image file; the rules and results are those of `read_image`.
+
+    Parameters
+    ----------
+    data : bytes
+        Contents of the file.
+    where : str
+        Begins the error message.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            plain = image.convert("RGB" if image.mode == "P" else "L") if image.mode in ("1", "P") else image
+            if plain.mode not in ("L", "RGB"):
+                raise HarnessError(
+                    f"{where}: image mode '{plain.mode}' is not supported; store it as 8-bit grayscale or 8-bit RGB"
+                )
+            return np.array(plain, dtype=np.uint8)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise HarnessError(f"{path}: not a readable image ({error}); replace the file") from None
+        detail = "no known image format" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise HarnessError(f"{where}: not a readable image ({detail}); replace the file") from None
 
 
 def write_png(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> None:

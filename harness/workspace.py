@@ -67,7 +67,7 @@ class Workspace:
 
     @property
     def data(self) -> Path:
-        """Folder of fetched files; the environment variable HARNESS_DATA puts it elsewhere."""
+        """Folder of fetched files."""
         return self.root / "data"
 
     @property

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.datasets import places
-from harness.datasets.decoding import decode_image
 from harness.datasets.manifest import Manifest, ManifestFile, Role, read_manifest
 from harness.datasets.registry import Crop, Dataset, dataset
 from harness.datasets.verified import forget
 from harness.errors import HarnessError, NotAvailableError, unknown_name
+from harness.images import decode_image
 
 _DIGITS = re.compile(r"([0-9]+)")
 

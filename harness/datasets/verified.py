@@ -77,8 +77,7 @@ class Hashes:
         """
 
         def learn() -> list[Any]:
-            from harness.datasets.decoding import decode_image
-            from harness.images import pixels_sha256
+            from harness.images import decode_image, pixels_sha256
 
             data = path.read_bytes()
             pixels = decode_image(data, str(path))

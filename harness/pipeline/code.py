@@ -3,7 +3,8 @@
 DVC re-runs a stage when a file it names has changed. Naming the whole package would re-run every network when the
 report's template changes; naming files by hand would miss one some day. So the files are found by following imports,
 also those inside functions, from the stage's own module. Results therefore import from the module that holds a name,
-not from a package that loads its names on demand.
+not from a package that loads its names on demand; a package's own file only passes names on (a test holds that), so
+importing one of its modules does not make the others a dependency.
 """
 
 from __future__ import annotations
@@ -83,15 +84,7 @@ def code_files(*roots: str | Path) -> list[Path]:
         for name in _imports(file):
             if name not in WITHOUT_INFLUENCE:
                 todo.append(_module_file(name))  # type: ignore[arg-type]
-                todo += _package_files(name)
     return sorted(seen)
-
-
-def _package_files(name: str) -> list[Path]:
-    """Files of the packages a module lies in: importing `a.b.c` runs `a/__init__.py` and `a/b/__init__.py` too."""
-    parents = name.split(".")[:-1]
-    names = [".".join(parents[: n + 1]) for n in range(1, len(parents))]
-    return [file for n in names if n not in WITHOUT_INFLUENCE and (file := _module_file(n)) is not None]
 
 
 def fingerprint(files: Iterable[Path]) -> str:

@@ -31,7 +31,7 @@ TOP_LEVEL = "embedded"
 
 RESULT_SUFFIXES = (".md", ".csv", ".json", ".tex")
 
-# Packages that are code alone and small: named whole, which keeps the files readable.
+# Packages that are named whole where a stage needs all of their files, which keeps the dvc.yaml readable.
 WHOLE = ("degradations", "metrics", "protocols")
 
 HEADING = "# Written by `harness pipeline` from the tables and methods; change those, not this file.\n"
@@ -128,10 +128,12 @@ class _Writer:
     def _code(self, *roots: str | Path) -> list[str]:
         """Paths, relative to the workspace, of the code that `roots` depend on."""
         names: set[str] = set()
-        for file in code_files(*roots):
+        files = set(code_files(*roots))
+        whole = [PACKAGE / name for name in WHOLE if files.issuperset((PACKAGE / name).glob("*.py"))]
+        for file in files:
             if file.is_relative_to(PACKAGE):
-                parts = file.relative_to(PACKAGE).parts
-                names.add("/".join(("harness", parts[0]) if parts[0] in WHOLE else ("harness", *parts)))
+                shown = file.parent if file.parent in whole else file
+                names.add(f"harness/{shown.relative_to(PACKAGE).as_posix()}")
             else:
                 try:
                     names.add(file.resolve().relative_to(self._workspace.root.resolve()).as_posix())
@@ -230,4 +232,3 @@ def _to_yaml(stages: dict[str, Any]) -> str:
     import yaml
 
     return HEADING + yaml.safe_dump({"stages": stages}, sort_keys=False, width=1000, allow_unicode=True)
-

@@ -200,7 +200,7 @@ def remarks(results: list[CellResult]) -> list[Reason]:
     """Group what must be said about cells that were run: protocols of their own, suspects, cells that are off."""
     said: dict[str, list[CellResult]] = {}
     for result in results:
-        if result.verdict == "not run":
+        if result.verdict == "not run" or result.request.printed is None:
             continue
         if result.verdict in ("off", "incomparable"):
             said.setdefault(result.judgement.reason, []).append(result)
@@ -215,10 +215,11 @@ def remarks(results: list[CellResult]) -> list[Reason]:
 
 def summary(table: Table, results: list[CellResult]) -> str:
     """Say in one line how much of a table is reproduced."""
-    counts = count_verdicts(results)
-    printed = sum(result.request.printed is not None for result in results)
-    if not printed:
-        return f"{table.name}: {sum(bool(measured_text(r)) for r in results)} numbers measured, none published"
-    parts = [f"{counts['match']} of {printed} published numbers match"]
+    compared = [result for result in results if result.request.printed is not None]
+    counts = count_verdicts(compared)
+    unprinted = sum(bool(measured_text(result)) for result in results) - sum(bool(measured_text(r)) for r in compared)
+    parts = [f"{counts['match']} of {len(compared)} published numbers match"] if compared else []
     parts += [f"{counts[v]} {v}" for v in ("close", "off", "incomparable", "not run") if counts[v]]
-    return f"{table.name}: " + ", ".join(parts)
+    if unprinted:
+        parts.append(f"{unprinted} measured without a published number")
+    return f"{table.name}: " + (", ".join(parts) or "nothing measured, nothing published")

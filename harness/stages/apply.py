@@ -38,7 +38,8 @@ def array_self_ensemble(
         for axes in ((), (0,), (1,), (0, 1)):
             result = np.flip(np.asarray(function(np.ascontiguousarray(np.flip(turned, axes))), np.float64), axes)
             results.append(np.swapaxes(result, 0, 1) if transposed else result)
-    return np.mean(results, axis=0)
+    mean: NDArray[np.float64] = np.mean(results, axis=0)
+    return mean
 
 
 def tensor_restorer(function: Callable[[Any], Any], policy: str) -> Restorer:

@@ -11,7 +11,7 @@ from harness.errors import HarnessError
 from harness.workspace import Workspace
 
 
-class Levels(click.ParamType):
+class Levels(click.ParamType[tuple[int, ...]]):
     """Levels as `10,30,50`."""
 
     name = "levels"
@@ -124,6 +124,32 @@ def render(name: str) -> None:
     workspace = Workspace.find()
     table = workspace.table(name)
     _say(summary(table, render_table(workspace, table)))
+
+
+@click.command()
+@click.option("--task", default="", help="Only this task.")
+@click.option("--dataset", default="", help="Only this dataset.")
+@click.option("--method", default="", help="Only this method.")
+@click.option("--mean", is_flag=True, help="Means over the images instead of single images.")
+@click.option("--format", "form", type=click.Choice(["csv", "json", "md"]), default="csv", help="Form of the output.")
+def rows(task: str, dataset: str, method: str, mean: bool, form: str) -> None:
+    """Print the measured values, one row per image and protocol (`harness.frames` gives them as a data frame)."""
+    from harness.frames import COLUMNS, measured_rows
+
+    frame = measured_rows(Workspace.find())
+    for column, wanted in (("task", task), ("dataset", dataset), ("method", method)):
+        if wanted:
+            frame = frame[frame[column] == wanted]
+    if mean:
+        frame = frame[frame["draw"] == 0]
+        keys = [column for column in COLUMNS if column not in ("image", "draw", "value")]
+        frame = frame.groupby(keys, sort=False)["value"].agg(["mean", "count"]).reset_index()
+    if form == "csv":
+        click.echo(frame.to_csv(index=False, lineterminator="\n"), nl=False)
+    elif form == "json":
+        click.echo(frame.to_json(orient="records", indent=1, double_precision=15))
+    else:
+        click.echo(frame.to_markdown(index=False))
 
 
 class ProgressBar:

@@ -29,7 +29,7 @@ from harness.errors import HarnessError, NotAvailableError
 from harness.files import write_json
 from harness.images import pixels_sha256, read_image, write_png
 from harness.methods import Method, build_method
-from harness.metrics import to_uint8
+from harness.metrics.quantization import to_uint8
 from harness.stages.apply import array_restorer, tensor_restorer
 from harness.stages.inputs import InputRecord, iterate_inputs
 from harness.stages.restored import RECORD, LevelRecord, RestoredRecord

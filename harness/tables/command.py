@@ -110,12 +110,19 @@ def diff(name: str, row: str, dataset: str, form: str, everything: bool) -> None
 @click.argument("name")
 @click.option("--row", default="", help="Only the row with this printed name.")
 @click.option("--dataset", default="", help="Only the cells on this dataset.")
-def table(name: str, row: str, dataset: str) -> None:
+@click.option("--svg", type=click.Path(dir_okay=False), help="Draw it into this file instead.")
+def table(name: str, row: str, dataset: str, svg: str | None) -> None:
     """Print table NAME: published numbers, measured numbers, verdicts."""
-    from harness.report.terminal import print_table
+    from harness.files import write_text
+    from harness.report.terminal import print_table, table_svg
     from harness.stages.render import results_of
     from harness.tables.published import select
 
     workspace = Workspace.find()
     chosen = select(workspace.table(name), row=row, dataset=dataset)
-    print_table(chosen, results_of(workspace, chosen))
+    results = results_of(workspace, chosen)
+    if svg:
+        write_text(svg, table_svg(chosen, results))
+        click.echo(f"written: {svg}")
+    else:
+        print_table(chosen, results)

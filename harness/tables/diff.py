@@ -181,4 +181,3 @@ def as_record(result: CellResult) -> dict[str, Any]:
         "evidence": request.evidence,
         "note": request.special.note,
     }
-

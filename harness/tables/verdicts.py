@@ -63,7 +63,7 @@ def judge(printed: PublishedNumber | None, measured: Measurement | NotRun, incom
     if isinstance(measured, NotRun):
         return Judgement("not run", None, measured.reason)
     if printed is None:
-        return Judgement("incomparable", None, "the paper prints no number here")
+        return Judgement("incomparable", None, "there is no published number here")
     delta = measured.value - float(printed.value)
     if incomparable:
         return Judgement("incomparable", delta, incomparable)

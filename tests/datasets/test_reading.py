@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from synthetic_datasets import encode, picture
 
 from harness.datasets import fetch, open_dataset, places, verified
-from harness.datasets.decoding import decode_image
 from harness.datasets.manifest import Manifest, read_manifest
 from harness.datasets.reading import crop, natural_key
 from harness.datasets.registry import Crop
 from harness.errors import HarnessError, NotAvailableError
-from harness.images import pixels_sha256, read_image
+from harness.images import decode_image, pixels_sha256, read_image
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,9 @@ def test_measuring_depends_on_metrics_only() -> None:
 def test_restoring_depends_on_its_own_method_only() -> None:
     found = names("harness.stages.restore", PACKAGE / "methods" / "identity.py")
     assert "methods/identity.py" in found
-    assert not [name for name in found if name.startswith(("report/", "tables/", "metrics/structural"))]
+    assert not [name for name in found if name.startswith(("report/", "tables/", "protocols/"))]
+    # Luma and rounding are part of some inputs; PSNR and SSIM are not.
+    assert {"metrics/structural.py", "metrics/signal_noise.py"}.isdisjoint(found)
     assert [name for name in found if name.startswith("methods/")] == ["methods/identity.py"]
 
 
@@ -50,3 +53,14 @@ def test_fingerprint_follows_contents_not_places(tmp_path: Path) -> None:
     assert fingerprint([first]) == fingerprint([second])
     second.write_text("x = 2\n")
     assert fingerprint([first]) != fingerprint([second])
+
+
+def test_package_files_only_pass_names_on() -> None:
+    """Importing a module of a package does not count the package's own file, so that file must decide nothing."""
+    for file in PACKAGE.glob("*/__init__.py"):
+        if file.parent.name == "methods":  # the registry itself; it finds methods and decides nothing else
+            continue
+        for node in ast.parse(file.read_text()).body:
+            passes_on = isinstance(node, ast.Import | ast.ImportFrom | ast.Expr | ast.Assign | ast.AnnAssign | ast.If)
+            lazy = isinstance(node, ast.FunctionDef) and node.name in ("__getattr__", "__dir__")
+            assert passes_on or lazy, f"{file}, line {node.lineno}"

@@ -33,9 +33,19 @@ def table(**changes: object) -> Table:
                     {"dataset": "classic5", "level": 20, "metric": "psnr"},
                 ],
                 "rows": [
-                    {"name": "JPEG", "method": "jpeg", "values": ["27.77", "0.79", "30.1"], "protocol": {"ssim": "ssim-8x8"}},
-                    {"name": "Net", "method": "net", "values": ["29.0", "N/A", "31.0"], "incomparable": "retrained",
-                     "cells": {"classic5/20/psnr": {"incomparable": "other images"}}},
+                    {
+                        "name": "JPEG",
+                        "method": "jpeg",
+                        "values": ["27.77", "0.79", "30.1"],
+                        "protocol": {"ssim": "ssim-8x8"},
+                    },
+                    {
+                        "name": "Net",
+                        "method": "net",
+                        "values": ["29.0", "N/A", "31.0"],
+                        "incomparable": "retrained",
+                        "cells": {"classic5/20/psnr": {"incomparable": "other images"}},
+                    },
                     {"name": "Lost", "method": "lost", "values": ["1.0", "0.5", "1.0"]},
                     {"name": "Old", "values": ["1.0", "0.5", "1.0"], "not_run": "no code"},
                 ],
