@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,8 @@ def mse(reference: NDArray[Any], image: NDArray[Any]) -> float:
 
 def psnr_of_mse(error: float) -> float:
     """Peak signal-to-noise ratio in dB of a mean squared error; infinite for an error of zero."""
-    return math.inf if error == 0 else 10 * math.log10(PEAK * PEAK / error)
+    # Decimal, because the last bit of the C library's logarithm depends on the machine.
+    return math.inf if error == 0 else float(10 * Decimal(PEAK * PEAK / error).log10())
 
 
 def mse_of_psnr(decibel: float) -> float:

@@ -8,9 +8,11 @@ sum. Every sample goes through the same additions whatever the stripes are, so t
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
@@ -310,13 +312,15 @@ def _formula(local: NDArray[np.float64], means: NDArray[np.float64], factor: flo
     product /= squares
 
 
-def _gaussian(size: int, sigma: float) -> list[float]:
+@functools.cache
+def _gaussian(size: int, sigma: float) -> tuple[float, ...]:
     """Weights of a Gaussian window that sum to 1 (MATLAB fspecial("gaussian"))."""
-    taps = [math.exp(-((i - size // 2) ** 2) / (2 * sigma**2)) for i in range(size)]
-    return [tap / math.fsum(taps) for tap in taps]
+    # Decimal, because the last bit of the C library's exponential depends on the machine, and with it every SSIM.
+    taps = [(-Decimal(i - size // 2) ** 2 / (2 * Decimal(sigma) ** 2)).exp() for i in range(size)]
+    return tuple(float(tap / sum(taps)) for tap in taps)
 
 
-def _weigh(source: NDArray[np.float64], out: NDArray[np.float64], step: int, taps: list[float]) -> None:
+def _weigh(source: NDArray[np.float64], out: NDArray[np.float64], step: int, taps: tuple[float, ...]) -> None:
     """Correlate with a symmetric window along one direction, relative to the weight of its centre (Horner's scheme)."""
     middle, length = len(taps) // 2, out.shape[1]
 
