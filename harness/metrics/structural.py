@@ -316,7 +316,7 @@ def _formula(local: NDArray[np.float64], means: NDArray[np.float64], factor: flo
 def _gaussian(size: int, sigma: float) -> tuple[float, ...]:
     """Weights of a Gaussian window that sum to 1 (MATLAB fspecial("gaussian"))."""
     # Decimal, because the last bit of the C library's exponential depends on the machine, and with it every SSIM.
-    taps = [(-Decimal(i - size // 2) ** 2 / (2 * Decimal(sigma) ** 2)).exp() for i in range(size)]
+    taps = [(-(Decimal(i - size // 2) ** 2) / (2 * Decimal(sigma) ** 2)).exp() for i in range(size)]
     return tuple(float(tap / sum(taps)) for tap in taps)
 
 
