@@ -1,0 +1,46 @@
+"""FFDNet with the authors' weights; ``ffdnet-clip`` has those for noise clipped to 0..255."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from harness.methods import method
+
+PAPER = "Zhang et al., IEEE TIP 2018"
+URL = "https://github.com/cszn/FFDNet"
+_SHAPES = {"denoise-rgb": ("color", 3, 12, 96), "denoise-gray": ("gray", 1, 15, 64)}
+
+
+@method("ffdnet", tasks=list(_SHAPES), title="FFDNet", paper=PAPER, url=URL, origin="released", weights=["ffdnet"])
+def ffdnet(task: str, level: int) -> Callable[[Any], Any]:
+    """Build the network told the noise level; for unclipped noise."""
+    return _build(task, level, "")
+
+
+@method(
+    "ffdnet-clip",
+    tasks=list(_SHAPES),
+    title="FFDNet (clip)",
+    paper=PAPER,
+    url=URL,
+    origin="released",
+    weights=["ffdnet"],
+)
+def ffdnet_clip(task: str, level: int) -> Callable[[Any], Any]:
+    """Build the network told the noise level, trained on noise that was rounded and clipped."""
+    return _build(task, level, "-clip")
+
+
+def _build(task: str, level: int, variant: str) -> Callable[[Any], Any]:
+    from harness.networks.checkpoints import load_released
+    from harness.networks.ffdnet import FFDNet, from_matconvnet
+    from harness.weights.loading import load_weights, ready
+
+    colour, channels, depth, features = _SHAPES[task]
+    file = f"{colour}{variant}.mat"
+    network = FFDNet(channels, depth, features)
+    where = f"weights ffdnet/{file}"
+    load_released(network, from_matconvnet(load_weights("ffdnet", file), channels, where), where)
+    apply = ready(network)
+    return lambda batch: apply(batch, level / 255)

@@ -1,0 +1,133 @@
+"""LapSRN: super-resolution on luma, one doubling a level.
+
+Lai, Huang, Ahuja, Yang, "Deep Laplacian Pyramid Networks for Fast and Accurate Super-Resolution", CVPR 2017, section
+3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness.errors import HarnessError
+
+SLOPE = 0.2  # of the leaky ReLU, section 3.3
+
+
+class Level(nn.Module):
+    """One doubling: ten convolutions and a transposed one make features, from which the residual image comes.
+
+    Parameters
+    ----------
+    features, depth : int
+        Width, and number of convolutions before the transposed one.
+    """
+
+    def __init__(self, features: int = 64, depth: int = 10) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(features, features, 3, padding=1) for _ in range(depth))
+        self.up = nn.ConvTranspose2d(features, features, 3, stride=2)
+        self.residual = nn.Conv2d(features, 1, 3, padding=1)
+        self.image_up = nn.ConvTranspose2d(1, 1, 4, stride=2, padding=1, bias=False)
+
+    def forward(self, features: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features and image at twice the size."""
+        for conv in self.convs:
+            features = functional.leaky_relu_(conv(features), SLOPE)
+        # MatConvNet crops the last row and column of the odd result.
+        features = functional.leaky_relu_(self.up(features)[..., :-1, :-1], SLOPE)
+        return features, self.image_up(image) + self.residual(features)
+
+
+class LapSRN(nn.Module):
+    """A Laplacian pyramid of one (x2) or two (x4) levels.
+
+    Parameters
+    ----------
+    levels : int
+        Doublings.
+    features, depth : int
+        Width and depth of each level.
+    """
+
+    def __init__(self, levels: int, features: int = 64, depth: int = 10) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(1, features, 3, padding=1)
+        self.levels = nn.ModuleList(Level(features, depth) for _ in range(levels))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Enlarge luma (B, 1, H, W) float32 in [0, 1] to (B, 1, sH, sW), s = 2^levels."""
+        features = functional.leaky_relu_(self.head(image), SLOPE)
+        for level in self.levels:
+            features, image = level(features, image)
+        return image
+
+
+def from_dagnn(tensors: Mapping[str, Tensor], levels: int, where: str) -> dict[str, Tensor]:
+    """Rename the parameters of a released file; its levels are numbered backwards, the last enlargement is level 1.
+
+    Raises
+    ------
+    HarnessError
+        A parameter belongs to no layer of LapSRN.
+    """
+    names = {"input_conv": "head"}
+    for index in range(levels):
+        theirs, ours = f"level{levels - index}", f"levels.{index}"
+        names |= {f"{theirs}_conv{layer}": f"{ours}.convs.{layer - 1}" for layer in range(1, 11)}
+        names |= {f"{theirs}_upconv": f"{ours}.up", f"{theirs}_residual_conv": f"{ours}.residual"}
+        names[f"{theirs}_img_up"] = f"{ours}.image_up"
+    kinds = {"f": "weight", "b": "bias"}
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        layer, _, kind = name.rpartition("_")
+        if layer not in names or kind not in kinds:
+            raise HarnessError(f"{where}: '{name}' is left over; these are the weights of another network")
+        renamed[f"{names[layer]}.{kinds[kind]}"] = tensor
+    return renamed
+
+
+# rgb2ycbcr of MATLAB, for samples in [0, 1]: studio swing (ITU-R BT.601).
+_TO_YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+_OFFSET = np.array([16.0, 128.0, 128.0]) / 255
+
+
+def enlarge_colour(network: Callable[[Tensor], Tensor], batch: Tensor, scale: int) -> Tensor:
+    """Enlarge luma by the network and chroma by bicubic, as the authors' program ``SR_LapSRN.m`` does.
+
+    Parameters
+    ----------
+    network : callable
+        (B, 1, H, W) in [0, 1] to a greater size.
+    batch : Tensor
+        (B, 3, H, W) RGB in [0, 1], or (B, 1, H, W), which is its own luma.
+    scale : int
+        Scale of the result; where the network's is another one, its luma is resized by bicubic (x3 from x4).
+
+    Returns
+    -------
+    Tensor
+        (B, C, scale H, scale W) float32.
+    """
+    from harness.degradations.resize import imresize
+
+    results = []
+    for image in batch.movedim(1, -1).double().cpu().numpy():
+        colours = image if image.shape[2] == 1 else image @ _TO_YCBCR.T + _OFFSET
+        luma = torch.from_numpy(np.ascontiguousarray(colours[None, None, :, :, 0], dtype=np.float32)).to(batch.device)
+        size = (scale * image.shape[0], scale * image.shape[1])
+        enlarged = network(luma)[0, 0].double().cpu().numpy()
+        if enlarged.shape != size:
+            enlarged = imresize(enlarged, size=size, border="symmetric")
+        if image.shape[2] == 1:
+            result = enlarged[:, :, None]
+        else:
+            ycbcr = imresize(np.ascontiguousarray(colours), size=size, border="symmetric")
+            ycbcr[:, :, 0] = enlarged
+            result = (ycbcr - _OFFSET) @ np.linalg.inv(_TO_YCBCR).T
+        results.append(torch.from_numpy(result).movedim(-1, 0).float())
+    return torch.stack(results).to(batch.device)
