@@ -14,12 +14,14 @@ DIFF_FIELDS = ("row", "dataset", "level", "metric", "published", "measured", "de
 
 @click.command()
 @click.option("--format", "form", type=click.Choice(["text", "json", "md"]), default="text", help="Form of the output.")
-def tables(form: str) -> None:
-    """List every table: the papers', the project's own, and yours."""
+@click.option("--own", is_flag=True, help="List the tables that are no paper's, too: the project's and yours.")
+def tables(form: str, own: bool) -> None:
+    """List the published tables with their numbers of cells (all printed places) and of numbers."""
     from harness.tables.published import published_tables
 
     known = Workspace.find().tables()
     papers = published_tables()
+    others = [name for name in known if name not in papers]
     records = [
         {
             "table": table.name,
@@ -32,6 +34,7 @@ def tables(form: str) -> None:
             "numbers": table.number_count(),
         }
         for name, table in known.items()
+        if own or name in papers
     ]
     if form == "json":
         click.echo(json.dumps(records, indent=1, ensure_ascii=False))
@@ -41,6 +44,8 @@ def tables(form: str) -> None:
     shown = ("table", "title", "kind", "rows", "cells", "numbers")
     style = "github" if form == "md" else "simple"
     click.echo(tabulate([[record[key] for key in shown] for record in records], shown, tablefmt=style))
+    if not own:
+        click.echo(f"\nand {len(others)} that no paper printed (--own lists them): {', '.join(others)}")
 
 
 @click.command()
