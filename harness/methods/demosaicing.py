@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.methods import method
-from harness.methods.thin import Restore, on_thin_images
+from harness.methods.thin import Restore
 
 PATTERN = "GRBG"  # rows G R G R, B G B G: the degradation bayer-grbg
-SIDE = 8  # fewest rows and columns; the package cannot take a single one
+MARGIN = 8  # more than the reach of any of the three; even, so that the pattern begins as it does in the image
 
 
 @method("bilinear", tasks=["demosaic"], title="Bilinear", on="array", extra="demosaicing")
@@ -17,7 +20,7 @@ def bilinear(task: str, level: int) -> Restore:
     """Interpolate each colour by itself."""
     from colour_demosaicing import demosaicing_CFA_Bayer_bilinear as demosaic
 
-    return on_thin_images(lambda image: np.asarray(demosaic(_samples(image), PATTERN), dtype=np.float64), SIDE)
+    return _framed(demosaic)
 
 
 @method(
@@ -27,7 +30,7 @@ def malvar(task: str, level: int) -> Restore:
     """Interpolate linearly with gradients of the other colours (Malvar, He, Cutler)."""
     from colour_demosaicing import demosaicing_CFA_Bayer_Malvar2004 as demosaic
 
-    return on_thin_images(lambda image: np.asarray(demosaic(_samples(image), PATTERN), dtype=np.float64), SIDE)
+    return _framed(demosaic)
 
 
 @method(
@@ -37,7 +40,21 @@ def menon(task: str, level: int) -> Restore:
     """Interpolate along the direction of least change, then refine (Menon, Andriani, Calvagno)."""
     from colour_demosaicing import demosaicing_CFA_Bayer_Menon2007 as demosaic
 
-    return on_thin_images(lambda image: np.asarray(demosaic(_samples(image), PATTERN), dtype=np.float64), SIDE)
+    return _framed(demosaic)
+
+
+def _framed(demosaic: Callable[..., Any]) -> Restore:
+    """Mirror the mosaic around its outermost samples, demosaic, and cut the frame off.
+
+    The package mirrors with the outermost samples repeated, which breaks the pattern there: its bilinear result is up
+    to half as bright again in the first and last rows and columns.
+    """
+
+    def restore(image: NDArray[np.float64]) -> NDArray[np.float64]:
+        framed = np.pad(_samples(image), MARGIN, mode="reflect")
+        return np.asarray(demosaic(framed, PATTERN), dtype=np.float64)[MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+    return restore
 
 
 def _samples(image: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -22,6 +22,13 @@ FILES = {
 }
 
 
+def _network(task: str, level: int) -> Any:
+    from harness.networks.dncnn import DnCNN
+
+    _, channels, depth = FILES[task][level]
+    return DnCNN(channels, depth)
+
+
 @method(
     "dncnn",
     tasks=["denoise-rgb", "denoise-gray", "jpeg"],
@@ -30,16 +37,15 @@ FILES = {
     url="https://github.com/cszn/DnCNN",
     origin="released",
     weights=["dncnn"],
+    network=_network,
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:
     """Build the network of a noise level, or DnCNN-3 for any JPEG quality."""
     from harness.networks.checkpoints import load_released
-    from harness.networks.dncnn import DnCNN
     from harness.weights.loading import load_weights, ready
 
     if level not in FILES[task]:
         raise NotAvailableError(f"DnCNN was released for {task} at the levels {sorted(FILES[task])}, not at {level}")
-    file, channels, depth = FILES[task][level]
-    network = DnCNN(channels, depth)
-    load_released(network, load_weights("dncnn", file), f"weights dncnn/{file}")
-    return ready(network)
+    file = FILES[task][level][0]
+    weights = load_weights("dncnn", file)
+    return ready(load_released(_network(task, level), weights, f"weights dncnn/{file}"))

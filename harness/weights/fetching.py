@@ -172,23 +172,24 @@ class _Collection:
         for file in self._wanted():
             if file.sha256 and not pinned:
                 continue
-            problem = ""
+            problems: dict[Path, str] = {}
             for path in self._candidates(file, folder, searching):
                 try:
                     sha256 = file_sha256(path)
-                except OSError:
-                    problem = f"{file.name} in {label} cannot be read"
+                except OSError as error:
+                    problems[path] = f"cannot be read ({error.strerror or error})"
                     continue
                 if file.sha256 not in ("", sha256):
-                    problem = f"{file.name} has a wrong checksum in {label}"
-                    self.say(f"{path}: has a wrong checksum; it is not used")
+                    problems[path] = "has a wrong checksum"
                     continue
                 place(path, self.folder / file.name)
                 self.have[file.name] = ManifestFile(file.name, path.stat().st_size, sha256)
                 break
             else:
-                if problem:
-                    self.tried.append(problem)
+                for path, problem in problems.items():
+                    self.say(f"{path}: {problem}; it is not used")
+                if problems:
+                    self.tried.append(f"{file.name} in {label} {next(iter(problems.values()))}")
 
     @staticmethod
     def _candidates(file: WeightFile, folder: Path, searching: bool) -> list[Path]:

@@ -236,15 +236,24 @@ def read_npz(path: Path) -> Arrays:
     return arrays
 
 
+def _brief(error: Exception) -> str:
+    """Shorten what a library says, which may run over many lines, to its first sentence."""
+    first = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0].rstrip(".")
+    return first if len(first) <= 150 else f"{first[:150]}…"
+
+
 def read_state_dict(path: Path) -> Arrays:
     """Read a PyTorch state dictionary, without running what a pickle may hold; names stay as they are."""
     import pickle
+    import warnings
     import zipfile
 
     import torch
 
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about the pickle's protocol; what cannot be read fails
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise HarnessError(f"{path}: no such file; fetch the weights again") from None
     except pickle.UnpicklingError as error:
@@ -256,7 +265,9 @@ def read_state_dict(path: Path) -> Arrays:
                 f"{path}: holds more than tensors{name}, loading it could run code; "
                 "save the model's state_dict() alone and use that file"
             ) from None
-        raise HarnessError(f"{path}: not a PyTorch file ({reason}); delete it and fetch the weights again") from None
+        raise HarnessError(
+            f"{path}: not a PyTorch file ({_brief(error)}); delete it and fetch the weights again"
+        ) from None
     except (
         RuntimeError,
         EOFError,
@@ -267,9 +278,9 @@ def read_state_dict(path: Path) -> Arrays:
         AttributeError,
         IndexError,
     ) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HarnessError(
-            f"{path}: not a readable PyTorch file, perhaps truncated ({first}); delete it and fetch the weights again"
+            f"{path}: not a readable PyTorch file, perhaps truncated ({_brief(error)}); "
+            "delete it and fetch the weights again"
         ) from None
     if not isinstance(state, Mapping) or not all(
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()

@@ -37,7 +37,7 @@ def load_weights(name: str, file: str, data_root: str | os.PathLike[str] | None 
     Returns
     -------
     dict of Tensor
-        On the CPU, in the order of the file; names are those of `harness.weights.importers`.
+        On the CPU, sorted by name; names are those of `harness.weights.importers`.
 
     Raises
     ------
@@ -46,8 +46,6 @@ def load_weights(name: str, file: str, data_root: str | os.PathLike[str] | None 
     HarnessError
         The name is unknown, or the file is not the registered one, or damaged, or holds NaN, infinity or code.
     """
-    import torch
-
     known = weight_set(name)
     entry = known.file(file)
     data = places.data_folder(data_root)
@@ -58,9 +56,31 @@ def load_weights(name: str, file: str, data_root: str | os.PathLike[str] | None 
             f"{path}: has the SHA-256 {sha256[:12]}… instead of {entry.sha256[:12]}…, it is not the released file; "
             f"delete it and run `harness weights fetch {name}`"
         )
+    import torch
+
     arrays = _cached(data, path, sha256, entry.format)
     record(UsedWeights(name, file, sha256))
-    return {key: torch.from_numpy(array) for key, array in arrays.items()}
+    return {key: torch.from_numpy(array) for key, array in sorted(arrays.items())}
+
+
+def released_network(
+    name: str, file: str, make: Callable[[], nn.Module], data_root: str | os.PathLike[str] | None = None
+) -> nn.Module:
+    """Make a network and fill it with a released checkpoint, strictly; it is then ready for evaluation.
+
+    Parameters
+    ----------
+    name, file : str
+        Weight set and file; they are looked for first, so that a missing file is told at once.
+    make : callable
+        Makes the empty network.
+    data_root : path, optional
+        See `load_weights`, whose errors these are too.
+    """
+    weights = load_weights(name, file, data_root)
+    from harness.networks.checkpoints import load_released
+
+    return load_released(make(), weights, f"weights {name}/{file}")
 
 
 def find_weights(known: WeightSet, entry: WeightFile, data: Path) -> Path:

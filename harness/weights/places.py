@@ -1,4 +1,4 @@
-"""Where fetched weights, their manifests and cached imports lie.
+"""Where the records of weights, fetched files, their manifests and cached imports lie.
 
 Nothing here imports more than small modules: it runs before every table.
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+REGISTRY = Path(__file__).with_name("registry")
 DATA_VARIABLE = "HARNESS_DATA"
 DEFAULT_DATA = "data"
 

@@ -10,8 +10,8 @@ import msgspec
 from harness.datasets.registry import SHA256, Source
 from harness.errors import HarnessError, unknown_name
 from harness.records import load_json
+from harness.weights import places
 
-REGISTRY = Path(__file__).with_name("registry")
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -91,7 +91,7 @@ class WeightSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def record_path(name: str) -> Path | None:
     """Find the record of a weight set; None where there is none."""
-    path = REGISTRY / f"{name}.json"
+    path = places.REGISTRY / f"{name}.json"
     return path if _NAME.fullmatch(name) and path.is_file() else None
 
 
@@ -127,7 +127,7 @@ def read_record(path: Path) -> WeightSet:
 
 def weight_names() -> list[str]:
     """List the names of all weight sets, sorted."""
-    return sorted(path.stem for path in REGISTRY.glob("*.json"))
+    return sorted(path.stem for path in places.REGISTRY.glob("*.json"))
 
 
 def weight_set(name: str) -> WeightSet:

@@ -61,8 +61,7 @@ def still_complete(name: str, data: Path) -> dict[str, Any] | None:
     dict or None
         The manifest as plain values; None where a proper fetch has to decide.
     """
-    # Not `harness.weights.registry`: it imports msgspec.
-    record = Path(__file__).with_name("registry") / f"{name}.json"
+    record = places.REGISTRY / f"{name}.json"  # not by `harness.weights.registry`: it imports msgspec
     try:
         state = json.loads(places.state_path(data, name).read_bytes())
         if state["version"] != _VERSION or state["record"] != stat_key(record):
