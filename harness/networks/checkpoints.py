@@ -1,0 +1,179 @@
+"""Loading a network's weights completely or not at all, and knowing whether that has happened."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from harness.errors import HarnessError, NotAvailableError
+from harness.networks.blocks import MeanShift
+
+ORIGINS = ("released", "trained")
+"""Where weights come from: the authors' checkpoint, or a training run of this harness."""
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the weights in a network come from, and the weights themselves as a fingerprint.
+
+    Attributes
+    ----------
+    kind : str
+        ``released`` or ``trained``.
+    source : str
+        What a reader needs to find them: file name and SHA-256, or the recipe and its budget.
+    fingerprint : tuple of (str, int)
+        For each tensor of the state its dtype and the CRC-32 of its bytes.
+    """
+
+    kind: str
+    source: str
+    fingerprint: tuple[tuple[str, int], ...]
+
+
+def load_released(network: Network, state_dict: Mapping[str, Tensor], source: str, kind: str = "released") -> Network:
+    """Load a checkpoint strictly and mark the network as ready.
+
+    Every key of the network must be there with its shape, no other key may be, every value must be finite,
+    and the constants that checkpoints hold (mean shifts, ``escape_NaN``) must be the network's own. Nothing is
+    loaded otherwise.
+
+    Parameters
+    ----------
+    network : Module
+        Any network of this package; changed in place.
+    state_dict : mapping
+        Key to tensor, as ``torch.save`` stored it. The ``module.`` prefix of DataParallel is understood.
+    source : str
+        File name and SHA-256, or another description that a reader can follow; it appears in errors.
+    kind : str
+        ``"released"``, or ``"trained"`` for a checkpoint of this harness.
+
+    Returns
+    -------
+    Module
+        The network itself, in evaluation mode.
+
+    Raises
+    ------
+    HarnessError
+        One sentence that names the first key that is missing, left over, misshaped or not finite.
+    """
+    name = type(network).__name__
+    given = dict(state_dict)
+    if given and all(key.startswith("module.") for key in given):
+        given = {key.removeprefix("module."): value for key, value in given.items()}
+    own = network.state_dict()
+    for key, value in own.items():
+        if key not in given:
+            raise HarnessError(f"{source}: no weights for '{key}' of {name}; this is not a checkpoint of this network")
+        if tuple(given[key].shape) != tuple(value.shape):
+            raise HarnessError(
+                f"{source}: '{key}' is {_shape(given[key])}, {name} needs {_shape(value)}; "
+                "build the network with the checkpoint's sizes"
+            )
+    for key, value in given.items():
+        if key not in own:
+            raise HarnessError(f"{source}: '{key}' is no part of {name}; this is not a checkpoint of this network")
+        if not torch.isfinite(value).all():
+            raise HarnessError(f"{source}: '{key}' holds NaN or infinity; the checkpoint is damaged")
+    _check_constants(network, given, own, source)
+    network.__dict__.pop("weights_origin", None)
+    network.load_state_dict(given, strict=True)
+    network.eval()
+    return mark_ready(network, kind, source)
+
+
+def mark_ready(network: Network, kind: str, source: str) -> Network:
+    """State that the weights now in a network are complete, and where they come from.
+
+    ``load_released`` does this for checkpoints; training does it when a run has used its budget. The mark
+    holds for exactly these weights: any later change of one tensor undoes it (a copy to another device does
+    not, a change of dtype that loses digits does).
+
+    Parameters
+    ----------
+    network : Module
+        A network whose state is finite.
+    kind : str
+        ``"released"`` or ``"trained"``.
+    source : str
+        See ``Origin``.
+
+    Raises
+    ------
+    HarnessError
+        The kind is unknown, or a tensor holds NaN or infinity.
+    """
+    if kind not in ORIGINS:
+        raise HarnessError(f"weights are {' or '.join(ORIGINS)}, not '{kind}'")
+    if not source.strip():
+        raise HarnessError(f"the weights of {type(network).__name__} need a source that a reader can follow")
+    for key, value in network.state_dict().items():
+        if value.is_meta or not torch.isfinite(value).all():
+            raise HarnessError(f"'{key}' of {type(network).__name__} has no finite values; load its weights first")
+    network.weights_origin = Origin(kind, source, _fingerprint(network))  # type: ignore[assignment]
+    return network
+
+
+def require_ready(network: nn.Module) -> Origin:
+    """Return where a network's weights come from, or refuse a network whose weights mean nothing.
+
+    Every way of applying a network to images in ``harness.inference`` calls this first.
+
+    Raises
+    ------
+    NotAvailableError
+        The weights were never marked as complete, or have changed since.
+    """
+    name = type(network).__name__
+    origin = getattr(network, "weights_origin", None)
+    if origin is None:
+        if not any(True for _ in network.parameters()):
+            return Origin("released", "no parameters", ())
+        raise NotAvailableError(f"{name} has no weights yet: import a released checkpoint or train it first")
+    dtypes = [dtype for dtype, _ in origin.fingerprint]
+    if _fingerprint(network, dtypes) != origin.fingerprint:
+        raise NotAvailableError(
+            f"the weights of {name} have changed since they were loaded from {origin.source}: "
+            "load them again, or mark the new ones with their own source"
+        )
+    return origin
+
+
+def _fingerprint(network: nn.Module, dtypes: list[str] | None = None) -> tuple[tuple[str, int], ...]:
+    out = []
+    for index, value in enumerate(network.state_dict().values()):
+        dtype = str(value.dtype).removeprefix("torch.")
+        if dtypes is not None and index < len(dtypes):
+            dtype = dtypes[index]
+        data = value.detach().to("cpu", getattr(torch, dtype)).contiguous().flatten().view(torch.uint8)
+        out.append((dtype, zlib.crc32(data.numpy())))
+    return tuple(out)
+
+
+def _check_constants(network: nn.Module, given: Mapping[str, Tensor], own: Mapping[str, Tensor], source: str) -> None:
+    constants = [key for key in own if key.rpartition(".")[2] == "escape_NaN"]
+    if getattr(network, "uses_mean_shift", True):
+        for prefix, module in network.named_modules():
+            if isinstance(module, MeanShift):
+                constants += [f"{prefix}.weight", f"{prefix}.bias"]
+    for key in constants:
+        value = given[key].to(own[key])
+        if own[key].is_meta or torch.allclose(value, own[key], rtol=1e-3, atol=0):
+            continue
+        raise HarnessError(
+            f"{source}: the constant '{key}' is not that of {type(network).__name__}"
+            + (f" with rgb_range {network.rgb_range:g}" if hasattr(network, "rgb_range") else "")
+            + "; build the network as the checkpoint was"
+        )
+
+
+def _shape(value: Tensor) -> str:
+    return "x".join(str(n) for n in value.shape) or "a scalar"

@@ -1,0 +1,186 @@
+"""k-NN local attention (KiT section 3.3): patches attend, pixel by pixel, to patches that hash alike.
+
+No code of KiT is known, and the paper leaves much open. What it states is fixed here; what it does not is a
+field of ``KiTAssumptions`` with a default. docs/networks.md says why each default was chosen.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import msgspec
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from harness.networks.patch_attention import MEMORY_BUDGET
+
+
+class KiTAssumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything KiT needs that its paper does not state.
+
+    Attributes
+    ----------
+    width : int
+        Features of the first stage; they double at every interpolation layer.
+    stem_stride : int
+        Stride of the first of the three first convolutions. With 3 stages that each halve the map, 2 gives
+        the bottleneck of 4x4 patches for 256x256 that section 4.1 mentions.
+    mlp_ratio : int
+        Hidden features of the feed-forward network, relative to its input.
+    max_buckets : int
+        Upper bound of m, the number of hash buckets; m is the even number nearest to patches / k below it.
+    hash_seed : int
+        Seed of the random rotations (eq. 5); kept in the checkpoint, because weights fit their rotations.
+    pair_weight : str
+        Combination of the pair-wise outputs: ``softmax`` of phi . theta / sqrt(r^2 C) over the partners, or
+        ``ratio``, eq. 10 as printed, whose denominator can vanish: its magnitude is kept above ``ratio_floor``.
+    ratio_floor : float
+        See ``pair_weight``.
+    round_merge : str
+        Combination of the hash rounds: ``mean``, or ``logsumexp`` (weights by the rounds' total similarity,
+        as Reformer does; needs ``pair_weight`` ``softmax``).
+    edge_lambda : float
+        lambda of the edge loss (eq. 11); used by the training recipe only.
+    """
+
+    width: int = 32
+    stem_stride: int = 2
+    mlp_ratio: int = 4
+    max_buckets: int = 128
+    hash_seed: int = 0
+    pair_weight: str = "softmax"
+    ratio_floor: float = 1e-2
+    round_merge: str = "mean"
+    edge_lambda: float = 0.05
+
+
+class KNNLocalAttention(nn.Module):
+    """k-NN local attention, KLA (section 3.3): hash, sort, cut into chunks, attend patch by patch.
+
+    Parameters
+    ----------
+    channels : int
+        C.
+    k : int
+        Patches in a chunk; each patch attends to the 2k of its own and the previous chunk.
+    h : int
+        Hash rounds.
+    r : int
+        Side of a patch.
+    shared : bool
+        KiT_S: one projection for query and key.
+    assumptions : KiTAssumptions
+        What the paper leaves open.
+    index : int
+        Number of the block: every block has its own rotations.
+    """
+
+    def __init__(
+        self, channels: int, k: int, h: int, r: int, shared: bool, assumptions: KiTAssumptions, index: int = 0
+    ) -> None:
+        super().__init__()
+        self.k, self.h, self.r = k, h, r
+        self.assumptions = assumptions
+        self.memory_budget = MEMORY_BUDGET
+        self.phi = nn.Linear(channels, channels)
+        self.theta = self.phi if shared else nn.Linear(channels, channels)
+        self.psi = nn.Linear(channels, channels)
+        self.hash_seed: Tensor
+        self.register_buffer("hash_seed", torch.tensor(assumptions.hash_seed + index))
+
+    def group(self, patches: Tensor) -> Tensor:
+        """Find the partners of each patch by hashing.
+
+        Parameters
+        ----------
+        patches : Tensor
+            ``(B, N, r^2 C)``.
+
+        Returns
+        -------
+        Tensor
+            ``(B, h, N, 2k) int64``. Where k does not divide N, the last chunk is filled up from the front of
+            the sorted order, so that every patch has the same number of partners.
+        """
+        _, n, length = patches.shape
+        k = min(self.k, n)
+        half = max(1, min(round(n / k / 2), self.assumptions.max_buckets // 2))
+        seed = 0 if self.hash_seed.is_meta else int(self.hash_seed)  # counting on the meta device has no values
+        rotation = _rotations(seed, self.h, length, half).to(patches.device)
+        unit = functional.normalize(patches.detach().float(), dim=2)
+        projected = torch.einsum("bnl,hlm->bhnm", unit, rotation)
+        buckets = torch.cat([projected, -projected], dim=3).argmax(dim=3)  # eq. 5
+        order = buckets.argsort(dim=2, stable=True)  # eq. 6
+        chunks = math.ceil(n / k)
+        filled = torch.arange(chunks * k, device=order.device) % n
+        members = order[:, :, filled].unflatten(2, (chunks, k))  # eq. 7
+        # The previous chunk contributes too; the first one's is the last, as in Reformer.
+        members = torch.cat([members, members.roll(1, dims=2)], dim=3)
+        place = torch.empty_like(order).scatter_(2, order, torch.arange(n, device=order.device).expand_as(order))
+        chosen = (place // k).unsqueeze(3).expand(-1, -1, -1, 2 * k)
+        return members.gather(2, chosen)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)``, H and W multiples of r, to the same shape."""
+        r, grid = self.r, (x.shape[2] // self.r, x.shape[3] // self.r)
+        patches = to_patches(x, r)
+        partners = self.group(patches.flatten(2))
+        query, key, value = self.phi(patches), self.theta(patches), self.psi(patches)
+        batch, n, pixels, channels = query.shape
+        # Per query patch: one r^2 x r^2 matrix for each partner, and the gathered keys and values.
+        row_bytes = self.h * partners.shape[3] * pixels * (2 * pixels + 3 * channels) * x.element_size()
+        step = max(1, self.memory_budget // (batch * row_bytes))
+        out = []
+        for start in range(0, n, step):
+            arguments = (query[:, start : start + step], key, value, partners[:, :, start : start + step])
+            if torch.is_grad_enabled() and step < n:
+                out.append(checkpoint(self._attend, *arguments, use_reentrant=False))
+            else:
+                out.append(self._attend(*arguments))
+        return from_patches(torch.cat(out, dim=1), grid, r)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, partners: Tensor) -> Tensor:
+        """Pair-wise local attention of query patches ``(B, n, r^2, C)`` with their partners (eq. 8 to 10)."""
+        _, n, pixels, channels = query.shape
+        out, totals = [], []
+        for round_partners in partners.unbind(1):
+            index = round_partners.flatten(1)[:, :, None, None].expand(-1, -1, pixels, channels)
+            keys = key.gather(1, index).unflatten(1, (n, -1))
+            values = value.gather(1, index).unflatten(1, (n, -1))
+            scores = torch.einsum("bnic,bnpjc->bnpij", query, keys)
+            pairs = torch.einsum("bnpij,bnpjc->bnpic", (scores / math.sqrt(channels)).softmax(dim=4), values)
+            similarity = torch.einsum("bnic,bnpic->bnp", query, keys)
+            if self.assumptions.pair_weight == "softmax":
+                similarity = similarity / math.sqrt(pixels * channels)
+                weights = similarity.softmax(dim=2)
+            else:
+                total = similarity.sum(dim=2, keepdim=True)
+                floor = self.assumptions.ratio_floor
+                weights = similarity / torch.where(total < 0, total.clamp_max(-floor), total.clamp_min(floor))
+            out.append(torch.einsum("bnp,bnpic->bnic", weights, pairs))
+            totals.append(similarity.logsumexp(dim=2))
+        rounds = torch.stack(out)
+        if self.assumptions.round_merge == "mean":
+            return rounds.mean(dim=0)
+        return torch.einsum("hbn,hbnic->bnic", torch.stack(totals).softmax(dim=0), rounds)
+
+
+@functools.lru_cache(maxsize=64)
+def _rotations(seed: int, rounds: int, length: int, half: int) -> Tensor:
+    """Draw the rotations R of all rounds, ``(h, r^2 C, m / 2)`` float32; the same on every machine and device."""
+    return torch.randn(rounds, length, half, generator=torch.Generator().manual_seed(seed))
+
+
+def to_patches(x: Tensor, r: int) -> Tensor:
+    """Split ``(B, C, H, W)`` into non-overlapping patches ``(B, N, r^2, C)``, row by row."""
+    x = x.unflatten(3, (-1, r)).unflatten(2, (-1, r))
+    return x.permute(0, 2, 4, 3, 5, 1).flatten(3, 4).flatten(1, 2)
+
+
+def from_patches(patches: Tensor, grid: tuple[int, int], r: int) -> Tensor:
+    """Put patches ``(B, N, r^2, C)`` back into a map ``(B, C, H, W)``."""
+    x = patches.unflatten(2, (r, r)).unflatten(1, grid)
+    return x.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)

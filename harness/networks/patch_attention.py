@@ -1,0 +1,464 @@
+"""Non-local attention between patches: the direct form of the papers and the streamed form used everywhere.
+
+Both compute, for a query map ``q`` and one or several key and value maps (the levels of a pyramid),
+
+    S[p, j] = scale * sum_d q[p + d] . k[j + d] / max(norm_j, floor)      d over the ksize x ksize patch
+    A       = softmax of S over all j of all levels
+    out[p]  = sum_d sum_j A[p - d, j] v[j + d]                             overlapping patches are summed
+
+with zeros outside every map (PANet eq. 5 and its implementation paragraph: matching is a convolution with
+the key patches, the response a transposed convolution with the value patches). ``norm_j`` is the L2 norm of
+key patch j.
+
+The streamed form rests on one operator. Let ``D`` add the neighbours of a pair on its diagonal,
+``(D X)[p, j] = sum_d X[p + d, j + d]``. Then ``S = scale * D(q k^T) / norm`` and ``out = D(A) v``: the
+products run over pixels instead of patches (a ninth of the multiplications for 3x3) and ``D``, which is
+its own transpose, is a few shifted additions. Rows of ``A`` are independent, so a tile of queries is done
+at a time and nothing of the size (pixels)^2 exists. The backward pass recomputes each tile.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from harness.errors import HarnessError, unknown_name
+
+KERNELS = ("streamed", "direct")
+"""``direct``: as the papers write it, memory (pixels)^2; ``streamed``: the same numbers within a memory budget."""
+
+MEMORY_BUDGET = 512 * 2**20
+"""Default bytes that an attention may use for its score tiles, beside its input, output and parameters."""
+
+_NEG_INF = float("-inf")
+
+
+def patch_attention(
+    query: Tensor,
+    keys: Sequence[Tensor],
+    values: Sequence[Tensor],
+    *,
+    ksize: int = 3,
+    softmax_scale: float = 10.0,
+    norm_floor: float = 1e-4,
+    kernel: str = "streamed",
+    memory_budget: int = MEMORY_BUDGET,
+) -> Tensor:
+    """Attend from every patch of one map to all patches of several maps, and sum the overlapping responses.
+
+    Parameters
+    ----------
+    query : Tensor
+        ``(B, c, H, W)`` floating point.
+    keys, values : sequence of Tensor
+        One ``(B, c, h, w)`` and one ``(B, C, h, w)`` for each level; a level without pixels is left out.
+    ksize : int
+        Odd side of a patch; 1 is pixel-wise attention.
+    softmax_scale : float
+        Factor of the normalised products (10 in PANet and CSNLN).
+    norm_floor : float
+        Smallest norm a key patch is divided by (``escape_NaN`` = 1e-4 in the released networks).
+    kernel : str
+        ``"streamed"`` or ``"direct"``.
+    memory_budget : int
+        Bytes for the score tiles of the streamed form. One query needs about ``12 ksize^2`` bytes for each
+        key pixel, so a budget below that is exceeded; it is linear in the pixels, never quadratic.
+
+    Returns
+    -------
+    Tensor
+        ``(B, C, H, W)``, of the query's dtype. Half precisions are computed in float32.
+    """
+    if ksize < 1 or ksize % 2 == 0:
+        raise HarnessError(f"patch attention needs an odd patch size, not {ksize}")
+    if kernel not in KERNELS:
+        raise unknown_name("attention kernel", kernel, KERNELS)
+    levels = [(k, v) for k, v in zip(keys, values, strict=True) if k.shape[-1] and k.shape[-2]]
+    dtype = query.dtype
+    if dtype in (torch.float16, torch.bfloat16):
+        query = query.float()
+        levels = [(k.float(), v.float()) for k, v in levels]
+    weights = [softmax_scale / patch_norms(k, ksize, norm_floor) for k, _ in levels]
+    with without_autocast(query.device):
+        if kernel == "direct":
+            out = _direct(query, [k for k, _ in levels], [v for _, v in levels], weights, ksize)
+        else:
+            layout = _Layout.of([(k.shape[-2], k.shape[-1]) for k, _ in levels], ksize // 2)
+            out = _Streamed.apply(
+                query,
+                torch.cat([lv.flatten(k) for lv, (k, _) in zip(layout.levels, levels, strict=True)], dim=2),
+                torch.cat([lv.flatten(v) for lv, (_, v) in zip(layout.levels, levels, strict=True)], dim=2),
+                torch.cat([lv.flatten(w) for lv, w in zip(layout.levels, weights, strict=True)], dim=2)[:, 0],
+                layout,
+                memory_budget,
+            )
+    return out.to(dtype)
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Keep automatic mixed precision away from the scores: a softmax of products needs their digits."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
+
+
+def patch_norms(key: Tensor, ksize: int, norm_floor: float) -> Tensor:
+    """Return the L2 norm of the zero-padded patch around every pixel, at least ``norm_floor``.
+
+    Parameters
+    ----------
+    key : Tensor
+        ``(B, c, h, w)``.
+    ksize : int
+        Odd side of the patch.
+    norm_floor : float
+        Lower bound; it keeps the gradient of an empty patch finite.
+
+    Returns
+    -------
+    Tensor
+        ``(B, 1, h, w)``.
+    """
+    energy = key.square().sum(dim=1, keepdim=True)
+    energy = functional.avg_pool2d(energy, ksize, stride=1, padding=ksize // 2, divisor_override=1)
+    return energy.clamp_min(norm_floor**2).sqrt()
+
+
+def _direct(query: Tensor, keys: list[Tensor], values: list[Tensor], weights: list[Tensor], ksize: int) -> Tensor:
+    """Convolve the queries with all key patches, normalise, and convolve back with all value patches."""
+    pad = ksize // 2
+
+    def filters(maps: list[Tensor], item: int) -> Tensor:
+        patches = [functional.unfold(m[item : item + 1], ksize, padding=pad)[0].t() for m in maps]
+        return torch.cat(patches).unflatten(1, (maps[0].shape[1], ksize, ksize))
+
+    out = []
+    for item in range(query.shape[0]):
+        weight = torch.cat([w[item].flatten() for w in weights])
+        match = filters(keys, item) * weight[:, None, None, None]
+        attention = functional.conv2d(query[item : item + 1], match, padding=pad).softmax(dim=1)
+        out.append(functional.conv_transpose2d(attention, filters(values, item), padding=pad))
+    return torch.cat(out)
+
+
+@dataclass(frozen=True)
+class _Level:
+    """Where one key map lies in the flat key axis.
+
+    Rows are ``pitch = width + pad`` apart, and ``lead`` zeros stand before and after the map, so that every
+    shift by a patch offset is one shift of the flat index and reads zeros where it leaves the map.
+    """
+
+    height: int
+    width: int
+    pad: int
+    offset: int
+
+    @property
+    def pitch(self) -> int:
+        return self.width + self.pad
+
+    @property
+    def lead(self) -> int:
+        return self.pad * self.pitch + self.pad
+
+    @property
+    def begin(self) -> int:
+        return self.offset + self.lead
+
+    @property
+    def end(self) -> int:
+        return self.begin + self.height * self.pitch
+
+    @property
+    def length(self) -> int:
+        return self.height * self.pitch + 2 * self.lead
+
+    def flatten(self, x: Tensor) -> Tensor:
+        """Lay a ``(B, C, height, width)`` map out as ``(B, C, length)``."""
+        return functional.pad(functional.pad(x, (0, self.pad)).flatten(2), (self.lead, self.lead))
+
+
+@dataclass(frozen=True)
+class _Layout:
+    levels: tuple[_Level, ...]
+    pad: int
+
+    @staticmethod
+    def of(sizes: Sequence[tuple[int, int]], pad: int) -> _Layout:
+        levels: list[_Level] = []
+        for height, width in sizes:
+            offset = levels[-1].offset + levels[-1].length if levels else 0
+            levels.append(_Level(height, width, pad, offset))
+        return _Layout(tuple(levels), pad)
+
+    @property
+    def length(self) -> int:
+        return self.levels[-1].offset + self.levels[-1].length
+
+    def real(self, device: torch.device) -> Tensor:
+        """Mark, as ``(length,) bool``, the flat positions that hold a pixel."""
+        ones = [lv.flatten(torch.ones(1, 1, lv.height, lv.width, device=device)) for lv in self.levels]
+        return torch.cat(ones, dim=2)[0, 0] > 0
+
+
+class _Streamed(torch.autograd.Function):
+    """The streamed form on flat keys ``(B, c, L)``, values ``(B, C, L)`` and key weights ``(B, L)``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, keys: Tensor, values: Tensor, weights: Tensor, layout: _Layout, budget: int
+    ) -> Tensor:
+        ctx.save_for_backward(query, keys, values, weights)
+        ctx.layout, ctx.budget = layout, budget
+        pad = layout.pad
+        batch, _, height, width = query.shape
+        out = query.new_empty(batch, values.shape[1], height, width)
+        tiles = _Tiles(query, keys, values, layout, budget, buffers=1)
+        for item in range(batch):
+            tiles.load(query[item], keys[item], values[item], weights[item])
+            total = query.new_zeros(height + 2 * pad, width + 2 * pad, values.shape[1])
+            for tile in tiles:
+                attention = tiles.attention(tile)
+                part = query.new_zeros(tile.halo_rows, values.shape[1])
+                for block in tiles.blocks:
+                    part.addmm_(tiles.spread(tile, attention, block), tiles.values[block.start : block.stop])
+                tile.halo(total).add_(part.unflatten(0, tile.halo_shape))
+            out[item] = total[pad : pad + height, pad : pad + width].permute(2, 0, 1)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        query, keys, values, weights = ctx.saved_tensors
+        layout: _Layout = ctx.layout
+        pad = layout.pad
+        batch, _, height, width = query.shape
+        d_query, d_keys = torch.empty_like(query), torch.zeros_like(keys)
+        d_values, d_weights = torch.zeros_like(values), torch.zeros_like(weights)
+        tiles = _Tiles(query, keys, values, layout, ctx.budget, buffers=2)
+        for item in range(batch):
+            tiles.load(query[item], keys[item], values[item], weights[item])
+            grad_item = functional.pad(grad[item].permute(1, 2, 0), (0, 0, pad, pad, pad, pad)).contiguous()
+            total = query.new_zeros(height + 2 * pad, width + 2 * pad, query.shape[1])
+            for tile in tiles:
+                attention = tiles.attention(tile)
+                halo_grad = tile.halo(grad_item).flatten(0, 1)
+                halo_query = tiles.halo_query(tile)
+                # dA = D(dout v^T); the softmax's own gradient needs the whole row, so it is kept.
+                d_attention = tiles.second_buffer(tile)
+                inner = query.new_zeros(tile.height, tile.width, 1)
+                for block in tiles.blocks:
+                    product = tiles.products(
+                        halo_grad, tiles.values[block.start - block.lead : block.stop + block.lead].t()
+                    )
+                    d_block = d_attention[:, :, block.start : block.stop]
+                    d_block.copy_(tiles.gather(tile, product, block))
+                    a_block = attention[:, :, block.start : block.stop]
+                    inner += (d_block * a_block).sum(dim=2, keepdim=True)
+                    spread = tiles.spread(tile, attention, block)
+                    d_values[item, :, block.start : block.stop] += halo_grad.t() @ spread
+                d_attention.sub_(inner).mul_(attention)
+                part = query.new_zeros(tile.halo_rows, query.shape[1])
+                for block in tiles.blocks:
+                    d_scores = d_attention[:, :, block.start : block.stop]
+                    product = tiles.products(
+                        halo_query, tiles.keys[:, block.start - block.lead : block.stop + block.lead]
+                    )
+                    d_weights[item, block.start : block.stop] += (
+                        tiles.gather(tile, product, block).mul_(d_scores).sum(dim=(0, 1))
+                    )
+                d_attention.mul_(tiles.weights)
+                for block in tiles.blocks:
+                    d_product = tiles.spread(tile, d_attention, block)
+                    part.addmm_(d_product, tiles.keys[:, block.start : block.stop].t())
+                    d_keys[item, :, block.start : block.stop] += halo_query.t() @ d_product
+                tile.halo(total).add_(part.unflatten(0, tile.halo_shape))
+            d_query[item] = total[pad : pad + height, pad : pad + width].permute(2, 0, 1)
+        return d_query, d_keys, d_values, d_weights, None, None
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """A rectangle of queries; its halo is the rectangle grown by the patch's reach."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    pad: int
+
+    @property
+    def halo_shape(self) -> tuple[int, int]:
+        return self.height + 2 * self.pad, self.width + 2 * self.pad
+
+    @property
+    def halo_rows(self) -> int:
+        return math.prod(self.halo_shape)
+
+    def halo(self, padded: Tensor) -> Tensor:
+        """Cut the halo out of a ``(H + 2 pad, W + 2 pad, C)`` map."""
+        rows, columns = self.halo_shape
+        return padded[self.top : self.top + rows, self.left : self.left + columns]
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A run of flat key positions inside one level."""
+
+    start: int
+    stop: int
+    pitch: int
+    lead: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+class _Tiles:
+    """Query tiles, key blocks and the work buffers of one call; sizes follow from the memory budget."""
+
+    def __init__(self, query: Tensor, keys: Tensor, values: Tensor, layout: _Layout, budget: int, buffers: int) -> None:
+        self.layout, self.pad = layout, layout.pad
+        self.size = (query.shape[2], query.shape[3])
+        itemsize, pad = query.element_size(), layout.pad
+        on_cpu = query.device.type == "cpu"
+        # A quarter of the budget for the block buffers, the rest for the score rows. Within it: blocks that
+        # stay in a CPU's caches (4 MiB each), and tiles of 16 x 16, whose halo costs 27 % more products.
+        # A wider tile gains little and leaves the caches; a GPU wants larger launches.
+        block_items = (2**20 if on_cpu else 2**24) // (2 if itemsize == 8 else 1)
+        block_items = min(block_items, budget // 4 // itemsize // 4)
+        row_bytes = layout.length * itemsize * buffers
+        wanted = max(256, (2**23 if on_cpu else 2**27) // row_bytes)
+        queries = max(1, min(wanted, (budget - budget // 4) // row_bytes))
+        self.tile_height, self.tile_width = _tile_size(self.size, queries)
+        halo_rows = (self.tile_height + 2 * pad) * (self.tile_width + 2 * pad)
+        self.blocks = [
+            _Block(start, min(start + step, level.end), level.pitch, level.lead)
+            for level in layout.levels
+            for step in [max(block_items // halo_rows - 2 * level.lead, level.pitch)]
+            for start in range(level.begin, level.end, step)
+        ]
+        longest = max(len(block) + 2 * block.lead for block in self.blocks)
+        count = self.tile_height * self.tile_width
+        self._scores = [query.new_empty(count * layout.length) for _ in range(buffers)]
+        self._products = query.new_empty(halo_rows * longest)
+        self._rows = query.new_empty(self.tile_height * (self.tile_width + 2 * pad) * longest)
+        self._sums = query.new_empty(halo_rows * longest)
+        self.bias = torch.where(layout.real(query.device), 0.0, _NEG_INF).to(query.dtype)
+        self.margins = [(lv.offset, lv.begin) for lv in layout.levels] + [
+            (lv.end, lv.offset + lv.length) for lv in layout.levels
+        ]
+
+    def load(self, query: Tensor, keys: Tensor, values: Tensor, weights: Tensor) -> None:
+        """Take one item of the batch."""
+        pad = self.pad
+        self.query = functional.pad(query.permute(1, 2, 0), (0, 0, pad, pad, pad, pad)).contiguous()
+        self.keys = keys
+        self.values = values.t().contiguous()
+        self.weights = weights
+
+    def __iter__(self) -> Iterator[_Tile]:
+        height, width = self.size
+        for top in range(0, height, self.tile_height):
+            for left in range(0, width, self.tile_width):
+                rows = min(self.tile_height, height - top)
+                yield _Tile(top, left, rows, min(self.tile_width, width - left), self.pad)
+
+    def halo_query(self, tile: _Tile) -> Tensor:
+        return tile.halo(self.query).flatten(0, 1)
+
+    def products(self, left: Tensor, right: Tensor) -> Tensor:
+        """Multiply halo rows with a block of keys (and the reach around it) into the product buffer."""
+        out = self._products[: left.shape[0] * right.shape[1]].view(left.shape[0], right.shape[1])
+        return torch.mm(left, right, out=out)
+
+    def gather(self, tile: _Tile, product: Tensor, block: _Block) -> Tensor:
+        """Apply ``D``: from products on the halo to sums on the tile, ``(height, width, len(block))``."""
+        taps, n, pitch = 2 * self.pad + 1, len(block), block.pitch
+        product = product.unflatten(0, tile.halo_shape)
+        if taps == 1:
+            return product
+        wide = n + taps - 1
+        rows = self._rows[: tile.height * tile.halo_shape[1] * wide].view(tile.height, -1, wide)
+        vertical = [product[t : t + tile.height, :, t * pitch : t * pitch + wide] for t in range(taps)]
+        _sum_into(rows, vertical)
+        sums = self._sums[: tile.height * tile.width * n].view(tile.height, tile.width, n)
+        _sum_into(sums, [rows[:, t : t + tile.width, t : t + n] for t in range(taps)])
+        return sums
+
+    def spread(self, tile: _Tile, scores: Tensor, block: _Block) -> Tensor:
+        """Apply ``D`` the other way: from the tile's scores to the halo, ``(halo rows, len(block))``."""
+        taps, n, pitch, pad = 2 * self.pad + 1, len(block), block.pitch, self.pad
+        if taps == 1:
+            return scores[:, :, block.start : block.stop].reshape(tile.halo_rows, n)
+        first, wide = block.start - pad * pitch, n + 2 * pad * pitch
+        rows = self._rows_for_spread(tile, wide).zero_()
+        for t in range(taps):
+            begin = first - (t - pad)
+            rows[:, t : t + tile.width] += scores[:, :, begin : begin + wide]
+        sums = self._sums[: tile.halo_rows * n].view(*tile.halo_shape, n).zero_()
+        for t in range(taps):
+            begin = (taps - 1 - t) * pitch
+            sums[t : t + tile.height] += rows[:, :, begin : begin + n]
+        return sums.flatten(0, 1)
+
+    def _rows_for_spread(self, tile: _Tile, wide: int) -> Tensor:
+        return self._rows[: tile.height * tile.halo_shape[1] * wide].view(tile.height, -1, wide)
+
+    def second_buffer(self, tile: _Tile) -> Tensor:
+        buffer = self._scores[1][: tile.height * tile.width * self.layout.length]
+        buffer = buffer.view(tile.height, tile.width, -1)
+        for start, stop in self.margins:
+            buffer[:, :, start:stop] = 0
+        return buffer
+
+    def attention(self, tile: _Tile) -> Tensor:
+        """Compute the softmax rows of a tile, ``(height, width, length)``; 0 where no pixel is."""
+        scores = self._scores[0][: tile.height * tile.width * self.layout.length]
+        scores = scores.view(tile.height, tile.width, -1)
+        for start, stop in self.margins:
+            scores[:, :, start:stop] = _NEG_INF
+        query = self.halo_query(tile)
+        for block in self.blocks:
+            here = slice(block.start, block.stop)
+            product = self.products(query, self.keys[:, block.start - block.lead : block.stop + block.lead])
+            sums = self.gather(tile, product, block)
+            torch.addcmul(self.bias[here], sums, self.weights[here], out=scores[:, :, here])
+        return softmax_rows_(scores)
+
+
+def softmax_rows_(scores: Tensor) -> Tensor:
+    """Replace each row (last axis) by its softmax, without a second buffer."""
+    if scores.device.type == "cpu":
+        # One pass over a row while it is in the cache; the kernel reads an element before it writes it.
+        return torch.softmax(scores, dim=-1, out=scores)
+    scores.sub_(scores.amax(dim=-1, keepdim=True)).exp_()
+    return scores.div_(scores.sum(dim=-1, keepdim=True))
+
+
+def _sum_into(out: Tensor, parts: list[Tensor]) -> None:
+    torch.add(parts[0], parts[1], out=out)
+    for part in parts[2:]:
+        out.add_(part)
+
+
+def _tile_size(size: tuple[int, int], queries: int) -> tuple[int, int]:
+    """Choose the tile (height, width) of at most ``queries`` pixels, near square, that splits the map evenly."""
+    height, width = size
+    tile_width = min(width, max(1, math.isqrt(queries)))
+    tile_height = min(height, max(1, queries // tile_width))
+    tile_width = min(width, max(1, queries // tile_height))
+    return _even(height, tile_height), _even(width, tile_width)
+
+
+def _even(length: int, step: int) -> int:
+    return math.ceil(length / math.ceil(length / step))
