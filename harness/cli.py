@@ -28,6 +28,7 @@ COMMANDS = {
     "inputs": ("harness.stages.command:inputs", "Stage: make and record degraded inputs."),
     "restore": ("harness.stages.command:restore", "Stage: run a method on a dataset."),
     "measure": ("harness.stages.command:measure", "Stage: measure restored images."),
+    "cost": ("harness.stages.command:cost", "Stage: count a method's parameters and multiply-adds."),
     "rows": ("harness.stages.command:rows", "Print measured values image by image, or their means."),
     "render": ("harness.stages.command:render", "Stage: write a table to results/."),
 }

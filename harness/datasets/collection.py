@@ -88,9 +88,9 @@ class Collection:
         return self.folder / name
 
     def _in_mirror(self, mirror: Path) -> Path | None:
-        for name in (self.record.name, *self.record.aliases):
-            if (mirror / "datasets" / name).is_dir():
-                return mirror / "datasets" / name
+        for path in self.record.mirror_paths:
+            if (mirror / path).is_dir():
+                return mirror / path
         return None
 
     def _own(self) -> list[Path]:

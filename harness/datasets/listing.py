@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.datasets import folders, places
-from harness.datasets.registry import Dataset, datasets
+from harness.datasets.registry import Dataset, dataset, datasets
 from harness.datasets.verified import still_complete
 
 _SUPPLY = {
@@ -35,11 +35,11 @@ def where(record: Dataset, data: Path) -> str:
     """Say whether a dataset is here, or where a fetch would look first."""
     if still_complete(record.name, data) is not None:
         return "present"
-    holder = record.base or record.name
+    holder = dataset(record.base) if record.base else record
     for mirror in folders.mirrors()[0]:
-        if any((mirror / "datasets" / name).is_dir() for name in (holder, *record.aliases)):
+        if any((mirror / path).is_dir() for path in holder.mirror_paths):
             return "mirror"
-    if (data / "own" / holder).is_dir():
+    if (data / "own" / holder.name).is_dir():
         return "own folder"
     return supply_text(record)
 

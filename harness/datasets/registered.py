@@ -151,8 +151,8 @@ class Registered(Collection):
     # Network --------------------------------------------------------------------------------------------------------
 
     def _urls(self, file: File) -> list[str]:
-        names = (self.record.name, *self.record.aliases)
-        urls = [f"{url}/datasets/{name}/{quote(file.name)}" for url in self.mirror_urls for name in names[:1]]
+        path = self.record.mirror_paths[0]
+        urls = [f"{url}/{path}/{quote(file.name)}" for url in self.mirror_urls]
         for index, path in file.at:
             source = self.record.sources[index]
             urls.append(f"{SOURCE_HOST}/{source.repo}/{source.commit}/{quote(path)}")

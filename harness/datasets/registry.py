@@ -117,6 +117,8 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         How it is made from it.
     unpack : str
         ``sidd-blocks`` where the release packs the images in MATLAB files.
+    mirror_path : str
+        Where a mirror holds the files; ``datasets/<name>`` where nothing is said.
     sources : tuple of Source
         Public repositories.
     files : tuple of File
@@ -139,8 +141,15 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     base: str = ""
     crop: Crop | None = None
     unpack: Literal["", "sidd-blocks"] = ""
+    mirror_path: str = ""
     sources: tuple[Source, ...] = ()
     files: tuple[File, ...] = ()
+
+    @property
+    def mirror_paths(self) -> tuple[str, ...]:
+        """Folders of a mirror that may hold the files, the likeliest first."""
+        own = (self.mirror_path,) if self.mirror_path else ()
+        return (*own, *(f"datasets/{name}" for name in (self.name, *self.aliases)))
 
     @property
     def folder_layouts(self) -> tuple[Layout, ...]:
@@ -172,6 +181,8 @@ def read_record(path: Path) -> Dataset:
         for index, at in file.at:
             if not 0 <= index < len(record.sources) or not places.is_safe(at):
                 raise HarnessError(f"{path}: '{file.name}' has an unknown source ({index}, '{at}'); correct it")
+    if record.mirror_path and not places.is_safe(record.mirror_path):
+        raise HarnessError(f"{path}: the mirror path '{record.mirror_path}' leaves the mirror; correct it")
     for source in record.sources:
         if not (_REPOSITORY.fullmatch(source.repo) and _COMMIT.fullmatch(source.commit)):
             raise HarnessError(f"{path}: '{source.repo}' at '{source.commit}' is not owner/name and a full commit hash")

@@ -10,7 +10,8 @@ A method is a function `build(task, level)` under the decorator `method`. It ret
 The callable takes a float32 tensor (B, C, H, W) in [0, 1] and returns one of the same shape (super-resolution: times
 the scale). With ``on="array"`` it takes and returns a float64 array (H, W) or (H, W, 3) in [0, 1] instead. The input
 of unclipped noise tasks leaves [0, 1]; whatever is returned is rounded to 8 bits, as the papers' programs do. With
-``on="images"`` the callable takes the names of a dataset and of an image and returns the path of its restored PNG.
+``on="images"`` the callable takes the names of a dataset and of an image and returns the path of the restored image,
+or its pixels.
 
 Methods are found in this package, in installed packages through the entry-point group ``harness.methods`` (each entry
 point names a module or function), and in the folders that ``params.yaml`` lists under ``methods``.
@@ -23,7 +24,7 @@ import importlib.util
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -51,12 +52,16 @@ class Method:
     build : callable
         ``build(task, level)`` returns the restoring callable; it may raise `NotAvailableError` when weights cannot be
         had, and the cells of that level are then `not run` with its reason.
+    network : callable or None
+        ``network(task, level)`` makes the network without weights, for counting parameters and multiply-adds.
     title, paper, url, licence : str
         For readers.
     origin : {"none", "released", "trained"}
         Where the weights come from; "none" for a method without weights.
     weights : tuple of str
         Names in the weights registry that `build` may load; they are fetched before the method runs.
+    released : tuple of str
+        Names in the dataset registry: images the authors restored and released, likewise.
     on : {"tensor", "array", "images"}
         What the callable takes: a tensor, an array, or the names of a dataset and an image, for which it returns the
         path of an image restored elsewhere.
@@ -66,6 +71,8 @@ class Method:
         The package extra it needs (``pip install restoration-harness[bm3d]``).
     policy : str
         Inference policy used where a table row names none.
+    chop : dict
+        Tiling rule of the policy ``chop`` by task, a name in `harness.inference.chop`.
     random : bool
         The method draws random numbers; it is then seeded per image.
     depends : tuple of path
@@ -77,16 +84,19 @@ class Method:
     name: str
     tasks: tuple[str, ...]
     build: Build
+    network: Callable[[str, int], Any] | None = None
     title: str = ""
     paper: str = ""
     url: str = ""
     licence: str = ""
     origin: Origin = "none"
     weights: tuple[str, ...] = ()
+    released: tuple[str, ...] = ()
     on: Literal["tensor", "array", "images"] = "tensor"
     saving: Literal["round", "truncate"] = "round"
     extra: str = ""
     policy: str = "whole"
+    chop: Mapping[str, str] = field(default_factory=dict)
     random: bool = False
     depends: tuple[Path, ...] = ()
     module: str = field(default="", compare=False)
@@ -111,16 +121,19 @@ def method(
     name: str,
     tasks: Sequence[str],
     *,
+    network: Callable[[str, int], Any] | None = None,
     title: str = "",
     paper: str = "",
     url: str = "",
     licence: str = "",
     origin: Origin = "none",
     weights: Sequence[str] = (),
+    released: Sequence[str] = (),
     on: Literal["tensor", "array", "images"] = "tensor",
     saving: Literal["round", "truncate"] = "round",
     extra: str = "",
     policy: str = "whole",
+    chop: Mapping[str, str] | None = None,
     random: bool = False,
     depends: Sequence[str | Path] = (),
 ) -> Callable[[Build], Build]:
@@ -149,16 +162,19 @@ def method(
             name=name,
             tasks=tuple(tasks),
             build=build,
+            network=network,
             title=title or name,
             paper=paper,
             url=url,
             licence=licence,
             origin=origin,
             weights=tuple(weights),
+            released=tuple(released),
             on=on,
             saving=saving,
             extra=extra,
             policy=policy,
+            chop=dict(chop or {}),
             random=random,
             depends=tuple(Path(path) for path in depends),
             module=module,

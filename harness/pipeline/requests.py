@@ -14,6 +14,9 @@ from harness.tasks import TASKS, Task
 
 IMAGE_METRICS = ("psnr", "ssim")
 
+# The metric that is counted on a network and needs no image.
+COUNTED = "parameters"
+
 # Reason of a cell without a dataset until its row's other cells are averaged.
 AVERAGE = "the mean of the row's other cells"
 
@@ -108,7 +111,7 @@ def _request(
         elif not reason:
             group, reason = _group(part, row, column, name, methods)
     elif not reason:
-        reason = f"no measurement of '{column.metric}' yet"
+        reason = _cost_reason(column.metric, name, methods)
     return Request(
         table=table.name,
         part=index,
@@ -129,6 +132,17 @@ def _request(
     )
 
 
+def _cost_reason(metric: str, name: str, methods: Mapping[str, Method]) -> str:
+    """Say why a cost cannot be counted; empty where it can."""
+    if metric == "seconds":
+        return "a time on the authors' machine; `harness describe` measures it on yours"
+    if name not in methods:
+        return f"method '{name}' is not part of this version"
+    if methods[name].network is None:
+        return f"method '{name}' names no network whose parameters could be counted"
+    return ""
+
+
 def _group(part: Part, row: Row, column: Column, name: str, methods: Mapping[str, Method]) -> tuple[Group | None, str]:
     if not name:
         return None, "no code or weights of this method are known to the harness"
@@ -147,6 +161,11 @@ def default_protocol(task: Task, metric: str) -> str:
         if name.split("-")[0] == metric:
             return name
     raise HarnessError(f"task '{task.name}' has no metric '{metric}'; it measures {', '.join(task.metrics)}")
+
+
+def counted(table: Table, methods: Mapping[str, Method]) -> list[str]:
+    """Name the methods whose parameters a table asks for and that have a network to count."""
+    return list(dict.fromkeys(r.method for r in requests(table, methods) if r.metric == COUNTED and not r.reason))
 
 
 class Plan(msgspec.Struct, frozen=True):

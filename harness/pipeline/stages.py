@@ -18,7 +18,7 @@ from harness.errors import HarnessError
 from harness.files import write_text
 from harness.methods import Method
 from harness.pipeline.code import PACKAGE, code_files
-from harness.pipeline.requests import Plan, plans
+from harness.pipeline.requests import Plan, counted, plans
 from harness.tables.published import Table, table_file
 from harness.tasks import TASKS
 from harness.workspace import Workspace
@@ -58,10 +58,13 @@ def stage_files(workspace: Workspace) -> dict[PurePosixPath, str]:
     for plan in found:
         folder = PurePosixPath("pipelines", plan.group.task, plan.group.dataset)
         files[folder / "dvc.yaml"] |= writer.group_stages(plan, found)
-    for dataset in sorted({plan.group.dataset for plan in found}):
+    released = {name for plan in found for name in methods[plan.group.method].released}
+    for dataset in sorted({plan.group.dataset for plan in found} | released):
         files[PurePosixPath("pipelines/datasets/dvc.yaml")][dataset] = writer.dataset_stage(dataset)
     for name in sorted({name for plan in found for name in methods[plan.group.method].weights}):
         files[PurePosixPath("pipelines/weights/dvc.yaml")][name] = writer.weights_stage(name)
+    for name in sorted({name for table in tables.values() for name in counted(table, methods)}):
+        files[PurePosixPath("pipelines/cost/dvc.yaml")][name] = writer.cost_stage(name)
     for table in tables.values():
         if table.name == TOP_LEVEL:
             files[PurePosixPath("dvc.yaml")][table.name] = writer.table_stage(table, ".")
@@ -168,6 +171,8 @@ class _Writer:
             path.resolve().relative_to(root).as_posix() if path.resolve().is_relative_to(root) else str(path.resolve())
             for path in method.depends
         ]
+        fetched = [f"data/manifests/weights/{name}.json" for name in method.weights]
+        fetched += [f"data/manifests/datasets/{name}.json" for name in method.released]
         return {
             f"inputs-{group.degradation}": {
                 "wdir": "../../..",
@@ -179,7 +184,7 @@ class _Writer:
             f"restore-{name}": {
                 "wdir": "../../..",
                 "cmd": f"harness restore {what} --levels {_numbers(plan.levels)}",
-                "deps": [inputs, *(f"data/manifests/weights/{w}.json" for w in method.weights), *method_code, *depends],
+                "deps": [inputs, *fetched, *method_code, *depends],
                 **noise,
                 "outs": [f"work/restored/{group.place}", f"work/timing/{group.place}.json"],
             },
@@ -208,9 +213,19 @@ class _Writer:
             "outs": [f"data/manifests/weights/{name}.json"],
         }
 
+    def cost_stage(self, name: str) -> dict[str, Any]:
+        source = self._methods[name].source_file
+        return {
+            "wdir": "../..",
+            "cmd": f"harness cost {name}",
+            "deps": self._code("harness.stages.cost", *([source] if source else [])),
+            "outs": [f"work/cost/{name}.json"],
+        }
+
     def table_stage(self, table: Table, root: str) -> dict[str, Any]:
         groups = [plan.group for plan in plans([table], self._methods)]
         rows = [f"work/rows/{group.place}{suffix}" for group in groups for suffix in (".csv", ".json")]
+        rows += [f"work/cost/{name}.json" for name in counted(table, self._methods)]
         own = self._workspace.table_files.get(table.name)
         if own is not None:
             source = own.relative_to(self._workspace.root).as_posix()

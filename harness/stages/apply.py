@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.inference.chop import ChopRule
 
 Restorer = Callable[[NDArray[Any]], NDArray[np.float64]]
 
@@ -42,24 +47,53 @@ def array_self_ensemble(
     return mean
 
 
-def tensor_restorer(function: Callable[[Any], Any], policy: str) -> Restorer:
-    """Wrap a callable on tensors (B, C, H, W) in [0, 1] so that it takes and returns arrays in units of 0..255.
+def tensor_restorer(function: Callable[[Any], Any], policy: str, rule: str = "", scale: int = 1) -> Restorer:
+    """Wrap a network, or a callable on tensors (B, C, H, W) in [0, 1], so that it takes and returns arrays in 0..255.
 
     The first CUDA device is used where there is one. Reduced-precision products (TF32) are off: digits come first.
+
+    Parameters
+    ----------
+    function : callable
+        What a method's `build` returned. A torch module must have been marked as ready (`harness.networks`), so that
+        an untrained or half-loaded network never makes a result.
+    policy : str
+        ``whole``, ``chop``, ``x8`` or ``chop+x8``.
+    rule : str
+        Name of the tiling rule, for the policies with ``chop``.
+    scale : int
+        By how much the output is larger than the input.
+
+    Raises
+    ------
+    HarnessError
+        The policy is unknown or needs a tiling rule that the method does not name.
     """
     import torch
 
+    from harness.inference.chop import chop_rule
+    from harness.inference.policies import policy as policy_of
+    from harness.inference.policies import restore as restore_tensor
+
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    apply = _policy(function, policy)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if isinstance(function, torch.nn.Module):
+        function.to(device)
+    tiling = chop_rule(rule) if rule else None
+    if policy_of(policy).tiled and tiling is None:
+        raise HarnessError(f"policy '{policy}' needs the tiling rule of a paper, and this method names none")
+
+    def apply(batch: torch.Tensor) -> Any:
+        if isinstance(function, torch.nn.Module):
+            return restore_tensor(function, batch, policy, tiling)
+        with torch.inference_mode():
+            return _callable_under(function, batch, policy, tiling, scale)
 
     def restore(array: NDArray[Any]) -> NDArray[np.float64]:
         channels_last = array[:, :, None] if array.ndim == 2 else array
-        batch = torch.from_numpy(np.ascontiguousarray(channels_last.transpose(2, 0, 1), dtype=np.float32))[None] / 255
-        if torch.cuda.is_available():
-            batch = batch.cuda()
-        with torch.inference_mode():
-            output = apply(batch)
+        pixels = np.ascontiguousarray(channels_last.transpose(2, 0, 1), dtype=np.float32)
+        output = apply(torch.from_numpy(pixels)[None].to(device) / 255)
         if not isinstance(output, torch.Tensor) or output.ndim != 4 or output.shape[0] != 1:
             shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
             raise HarnessError(f"a tensor (1, C, H, W) is needed, the callable returned {shape}")
@@ -69,7 +103,16 @@ def tensor_restorer(function: Callable[[Any], Any], policy: str) -> Restorer:
     return restore
 
 
-def _policy(function: Callable[[Any], Any], policy: str) -> Callable[[Any], Any]:
-    if policy == "whole":
-        return function
-    raise HarnessError(f"unknown policy '{policy}'")
+def _callable_under(
+    function: Callable[[Any], Any], batch: Any, policy: str, tiling: ChopRule | None, scale: int
+) -> Any:
+    """Apply a plain callable under a policy."""
+    from harness.inference.chop import chop
+    from harness.inference.ensemble import self_ensemble
+    from harness.inference.policies import policy as policy_of
+
+    def step(image: Any) -> Any:
+        return function(image) if tiling is None or not how.tiled else chop(function, image, tiling, scale)
+
+    how = policy_of(policy)
+    return self_ensemble(step, batch) if how.ensemble else step(batch)

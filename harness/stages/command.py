@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -72,6 +74,8 @@ def restore(task: str, dataset: str, degradation: str, method: str, policy: str,
     from harness.stages.restore import restore as restore_group
 
     workspace = Workspace.find()
+    # Methods load weights, and released images, from the workspace's own folder wherever the command is run.
+    os.environ["HARNESS_DATA"] = str(workspace.data.resolve())
     group = Group(task, dataset, degradation, method, policy)
     found = workspace.method(method)
     source = found.source_file
@@ -96,22 +100,89 @@ def restore(task: str, dataset: str, degradation: str, method: str, policy: str,
 
 
 @click.command()
-@_options("task", "dataset", "degradation", "method", "policy")
-@click.option("--protocols", required=True, help="Protocols, such as psnr,ssim-gauss.")
-def measure(task: str, dataset: str, degradation: str, method: str, policy: str, protocols: str) -> None:
-    """Measure the restored images of METHOD on a dataset; write rows to work/rows."""
+@_options("task", "dataset")
+@click.option("--restored", type=click.Path(path_type=Path), help="Measure this folder of images (one an image name).")
+@click.option("--level", type=int, default=0, help="Sigma, quality or scale of --restored.")
+@click.option("--degradation", default="", help="Degradation; the task's own where --restored is given.")
+@click.option("--method", default="", help="Method, in the pipeline.")
+@click.option("--policy", default="whole", help="Inference policy, in the pipeline.")
+@click.option("--protocols", default="", help="Protocols, such as psnr,ssim-gauss; default: the task's.")
+def measure(
+    task: str,
+    dataset: str,
+    restored: Path | None,
+    level: int,
+    degradation: str,
+    method: str,
+    policy: str,
+    protocols: str,
+) -> None:
+    """Measure restored images: in the pipeline those of --method, otherwise a folder of yours.
+
+    For example: harness measure --restored my-images/ --task sr --dataset set5 --level 2
+    """
+    from harness.tasks import task as task_of
+
+    chosen = tuple(protocols.split(",")) if protocols else task_of(task).metrics
+    if restored is not None:
+        if method:
+            raise HarnessError(
+                "--restored measures your folder, --method the pipeline's; give one of them"
+            )
+        _measure_folder(restored, task, dataset, level, degradation or task_of(task).degradation, chosen)
+        return
+    if not method:
+        raise HarnessError("give --restored FOLDER to measure images of yours, or --method NAME in the pipeline")
     from harness.cells import Group
     from harness.stages.measure import measure as measure_group
     from harness.stages.rows import write_rows
 
     workspace = Workspace.find()
-    group = Group(task, dataset, degradation, method, policy)
+    group = Group(task, dataset, degradation or task_of(task).degradation, method, policy)
     folder = workspace.work / "restored" / group.place
     if not folder.is_dir():
         raise HarnessError(f"{folder}: no restored images; run harness restore, or harness repro TABLE for everything")
-    record, rows = measure_group(folder, data=workspace.data, protocols=tuple(protocols.split(",")))
+    record, rows = measure_group(folder, data=workspace.data, protocols=chosen)
     write_rows(workspace.work / "rows" / group.place.with_name(group.place.name + ".csv"), record, rows)
     _say(f"measure {method} {dataset}: {record.reason or f'{len(rows)} values'}")
+
+
+def _measure_folder(
+    restored: Path, task: str, dataset: str, level: int, degradation: str, protocols: tuple[str, ...]
+) -> None:
+    """Fetch the dataset if need be, measure a folder of images, and print every image and the means."""
+    from tabulate import tabulate
+
+    from harness.datasets import fetch
+    from harness.stages.measure import measure_folder
+    from harness.tasks import task as task_of
+
+    known = task_of(task)
+    if level not in known.levels:
+        levels = ", ".join(str(value) for value in known.levels)
+        raise HarnessError(f"{task} has the levels {levels}; give one with --level")
+    workspace = Workspace.find()
+    fetch(dataset, workspace.data)
+    values = measure_folder(restored, workspace.data, task, dataset, level, degradation, protocols)
+    lines = [[image, *(f"{of_image[name]:.5f}" for name in protocols)] for image, of_image in values.items()]
+    means = [f"{sum(of_image[name] for of_image in values.values()) / len(values):.5f}" for name in protocols]
+    click.echo(tabulate([*lines, ["mean", *means]], ("image", *protocols), disable_numparse=True, stralign="right"))
+
+
+@click.command()
+@click.argument("name")
+def cost(name: str) -> None:
+    """Count the parameters and multiply-adds of method NAME's network."""
+    from harness.stages.cost import count_cost, write_cost
+
+    workspace = Workspace.find()
+    record = count_cost(workspace.method(name))
+    write_cost(workspace.work, record)
+    for item in record.costs:
+        _say(
+            f"cost {name} {item.task}: {item.parameters:,} parameters, "
+            f"{item.multiply_adds / 1e9:.1f} G multiply-adds for {item.side}x{item.side} pixels"
+        )
 
 
 @click.command()

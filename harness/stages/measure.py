@@ -99,3 +99,57 @@ def measure(
 def _parse(file: str) -> InputId:
     level, draw, image = file.removesuffix(".png").split("/", 2)
     return InputId(int(level), int(draw.removeprefix("draw")), image)
+
+
+def measure_folder(
+    restored: Path, data: Path, task: str, dataset: str, level: int, degradation_name: str, protocols: tuple[str, ...]
+) -> dict[str, dict[str, float]]:
+    """Measure a folder of images that were restored elsewhere.
+
+    Parameters
+    ----------
+    restored : path
+        Holds one image for each of the dataset, named like it (any suffix of `harness.images`; Set5's ``_GT`` may be
+        missing).
+    data : path
+        Folder of fetched files.
+    task, dataset, degradation_name : str
+        Names in their registries; the degradation decides what the ground truth is (luma, gray, cropped).
+    level : int
+        Sigma, quality, scale, or 0.
+    protocols : tuple of str
+        Names of protocols.
+
+    Returns
+    -------
+    dict
+        Value by protocol, by image.
+
+    Raises
+    ------
+    HarnessError
+        An image is missing, damaged, there twice, or of another size than the ground truth.
+    """
+    if not restored.is_dir():
+        raise HarnessError(f"{restored}: no such folder of restored images")
+    fetched = open_dataset(dataset, data)
+    made = degradation(degradation_name)
+    values: dict[str, dict[str, float]] = {}
+    for image in fetched.image_ids:
+        file = _restored_file(restored, image, fetched.name)
+        try:
+            reference = made.reference(fetched.read(image), level)
+            values[image] = measure_pair(reference, read_image(file), task, level, protocols)
+        except HarnessError as error:
+            raise HarnessError(str(error) if str(file) in str(error) else f"{file}: {error}") from None
+    return values
+
+
+def _restored_file(folder: Path, image: str, dataset: str) -> Path:
+    names = {image, image.removesuffix("_GT")}
+    found = [file for file in sorted(folder.iterdir()) if file.stem in names and file.is_file()]
+    if not found:
+        raise HarnessError(f"{folder}: no restored image for '{image}' of {dataset}; name it {image}.png")
+    if len(found) > 1:
+        raise HarnessError(f"{folder}: both {found[0].name} and {found[1].name} could be '{image}'; keep one of them")
+    return found[0]

@@ -12,7 +12,7 @@ from harness.workspace import Workspace
 
 def results_of(workspace: Workspace, table: Table) -> list[CellResult]:
     """Compare a table with what was measured in a workspace."""
-    return diff_table(table, workspace.methods(), Measurements(workspace.work / "rows"))
+    return diff_table(table, workspace.methods(), Measurements(workspace.work))
 
 
 def render(workspace: Workspace, table: Table) -> list[CellResult]:

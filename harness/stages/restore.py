@@ -128,11 +128,18 @@ def restore(
                     continue
             record_levels[level] = LevelRecord("", dict(sorted(used.items())))
             folder = partial / _key(group, level, method, used, code, made)
-            for which, digest, took in _restore_level(fetched, made, method, restorer, of_level, inputs, folder, group):
-                images[which.file] = digest
-                seconds[which.file] = took
-                done += 1
-                progress(done, len(ids))
+            try:
+                for which, digest, took in _restore_level(
+                    fetched, made, method, restorer, of_level, inputs, folder, group
+                ):
+                    images[which.file] = digest
+                    seconds[which.file] = took
+                    done += 1
+                    progress(done, len(ids))
+            except NotAvailableError as missing:
+                # Released images exist for some datasets only.
+                record_levels[level] = LevelRecord(str(missing), {})
+                images = {file: digest for file, digest in images.items() if not file.startswith(f"{level}/")}
     record = RestoredRecord(
         group=group,
         origin=method.origin,
@@ -173,8 +180,17 @@ def _restorer(method: Method, group: Group, level: int) -> Callable[[InputId, ND
     """Build the method and wrap it: an input's name and pixels in units of 0..255 in, restored pixels out."""
     function = build_method(method, group.task, level)
     if method.on == "images":
-        return lambda which, degraded: read_image(function(group.dataset, which.image)).astype(np.float64)
-    restorer = (tensor_restorer if method.on == "tensor" else array_restorer)(function, group.policy)
+
+        def released(which: InputId, degraded: NDArray[Any]) -> NDArray[np.float64]:
+            found = function(group.dataset, which.image)
+            return np.asarray(read_image(found) if isinstance(found, str | os.PathLike) else found, dtype=np.float64)
+
+        return released
+    if method.on == "tensor":
+        scale = level if group.task == "sr" else 1
+        restorer = tensor_restorer(function, group.policy, method.chop.get(group.task, ""), scale)
+    else:
+        restorer = array_restorer(function, group.policy)
     return lambda which, degraded: restorer(degraded)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from harness.methods import Method
-from harness.pipeline.requests import AVERAGE, IMAGE_METRICS, Request, requests
+from harness.pipeline.requests import AVERAGE, COUNTED, IMAGE_METRICS, Request, requests
 from harness.protocols import protocol
 from harness.tables.measurements import Measurement, Measurements, NotRun
 from harness.tables.published import Table
@@ -84,6 +84,8 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
             origin = record.origin
             about = record.levels.get(request.level)
             weights = about.weights if about is not None else {}
+    elif request.metric == COUNTED and not request.reason:
+        measured = measurements.parameters(request.method, request.task)
     judgement = judge(request.printed, measured, request.special.incomparable)
     reasons = [judgement.reason]
     if isinstance(under_column, Measurement):
@@ -120,7 +122,9 @@ def _average(result: CellResult, results: list[CellResult]) -> CellResult:
 
 
 def _digits(value: float, request: Request) -> str:
-    """Write a value with one digit more than is printed."""
+    """Write a value with one digit more than is printed; parameters in thousands, as the papers do."""
+    if request.metric == COUNTED:
+        return f"{value / 1000:.1f}K"
     return f"{value:.{measured_decimals(request)}f}"
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from harness.cells import FIRST_DRAW, Group
 from harness.errors import HarnessError
+from harness.stages.cost import read_cost
 from harness.stages.rows import ImageRow, MeasuredRecord, read_rows
 
 
@@ -58,12 +59,13 @@ class Measurements:
 
     Parameters
     ----------
-    folder : path
-        Folder the measure stages write to (``work/rows``).
+    work : path
+        Folder of computed files.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, work: Path) -> None:
+        self._work = work
+        self._folder = work / "rows"
         self._groups: dict[Group, _Rows | NotRun] = {}
 
     def record(self, group: Group) -> MeasuredRecord | None:
@@ -93,6 +95,13 @@ class Measurements:
             return NotRun(f"not measured under {protocol} at level {level}; run harness repro")
         first = [of_image[FIRST_DRAW] for of_image in draws.values()]
         return Measurement(math.fsum(first) / len(first), len(first), _spread(list(draws.values())))
+
+    def parameters(self, method: str, task: str) -> Measurement | NotRun:
+        """Find the number of parameters of a method's network for a task."""
+        record = read_cost(self._work, method)
+        if record is None:
+            return NotRun("not counted here yet; run harness repro")
+        return Measurement(float(record.of(task).parameters), 0, None)
 
     def _rows(self, group: Group) -> _Rows | NotRun:
         if group not in self._groups:

@@ -1,0 +1,46 @@
+"""EDSR and PA-EDSR: super-resolution by residual blocks, without and with pyramid attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.errors import NotAvailableError
+from harness.methods import method
+from harness.methods.panet import PAPER, URL, weights_file
+
+
+def _edsr(task: str, level: int) -> Any:
+    from harness.networks.edsr import EDSR
+
+    return EDSR(level)
+
+
+def _pa_edsr(task: str, level: int) -> Any:
+    from harness.networks.edsr import PAEDSR
+
+    return PAEDSR(level)
+
+
+@method("edsr", tasks=["sr"], title="EDSR", paper="Lim et al., CVPR Workshops 2017", network=_edsr)
+def edsr(task: str, level: int) -> Any:
+    """EDSR (32 blocks of 256 features): the harness knows no checked source of its weights."""
+    raise NotAvailableError("no checked source of EDSR's released weights is known to the harness")
+
+
+@method(
+    "pa-edsr",
+    tasks=["sr"],
+    title="PA-EDSR",
+    paper=PAPER,
+    url=URL,
+    origin="released",
+    weights=["pa-edsr"],
+    network=_pa_edsr,
+    policy="chop",
+    chop={"sr": "paedsr"},
+)
+def pa_edsr(task: str, level: int) -> Any:
+    """Build PA-EDSR with the authors' weights."""
+    from harness.weights.loading import released_network
+
+    return released_network("pa-edsr", weights_file(task, level), lambda: _pa_edsr(task, level))

@@ -1,0 +1,84 @@
+"""Policies on arrays and tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from harness.errors import HarnessError, NotAvailableError
+from harness.networks.checkpoints import mark_ready
+from harness.stages.apply import array_restorer, tensor_restorer
+
+RNG = np.random.default_rng(0)
+IMAGE = RNG.integers(0, 256, (120, 90, 3)).astype(np.uint8)
+
+
+def lopsided(image):
+    """Depends on the orientation, so that a wrong flip shows."""
+    return image * 0.5 + 0.25 * np.roll(image, 1, axis=0) + 0.25 * np.roll(image, 1, axis=1)
+
+
+def lopsided_tensor(batch):
+    return batch * 0.5 + 0.25 * batch.roll(1, 2) + 0.25 * batch.roll(1, 3)
+
+
+@pytest.mark.parametrize("image", [IMAGE, IMAGE[..., 0]])
+def test_arrays_and_tensors_agree(image: np.ndarray) -> None:
+    for policy in ("whole", "x8"):
+        on_array = array_restorer(lopsided, policy)(image)
+        on_tensor = tensor_restorer(lopsided_tensor, policy)(image)
+        assert on_array.shape == on_tensor.shape == image.shape
+        np.testing.assert_allclose(on_array, on_tensor, atol=1e-4)
+
+
+def test_self_ensemble_is_invariant() -> None:
+    restore = array_restorer(lopsided, "x8")
+    np.testing.assert_allclose(restore(IMAGE[::-1]), restore(IMAGE)[::-1], atol=1e-9)
+    np.testing.assert_allclose(restore(IMAGE.swapaxes(0, 1)), restore(IMAGE).swapaxes(0, 1), atol=1e-9)
+
+
+def test_tiles_of_a_pointwise_function_equal_the_whole() -> None:
+    whole = tensor_restorer(lambda batch: batch * 0.5, "whole")(IMAGE)
+    for policy in ("chop", "chop+x8"):
+        tiled = tensor_restorer(lambda batch: batch * 0.5, policy, "panet-denoise")(IMAGE)
+        np.testing.assert_allclose(tiled, whole, atol=1e-4)
+    seen = []
+    tensor_restorer(lambda batch: seen.append(batch.shape) or batch, "chop", "panet-denoise")(IMAGE)
+    assert all(shape[2] * shape[3] < 6800 for shape in seen)
+
+
+def test_enlarging_in_tiles() -> None:
+    def twice(batch):
+        return batch.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    whole = tensor_restorer(twice, "whole", scale=2)(IMAGE)
+    np.testing.assert_array_equal(tensor_restorer(twice, "chop", "paedsr", 2)(IMAGE), whole)
+
+
+def test_networks_without_weights_make_no_results() -> None:
+    network = torch.nn.Conv2d(3, 3, 3, padding=1)
+    with pytest.raises(NotAvailableError, match="has no weights yet"):
+        tensor_restorer(network, "whole")(IMAGE)
+    mark_ready(network, "trained", "this test")
+    assert tensor_restorer(network, "whole")(IMAGE).shape == IMAGE.shape
+    with torch.no_grad():
+        network.weight += 1
+    with pytest.raises(NotAvailableError, match="have changed"):
+        tensor_restorer(network, "whole")(IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: array_restorer(lopsided, "chop"), "'whole' and 'x8'"),
+        (lambda: tensor_restorer(lopsided_tensor, "chop"), "names none"),
+        (lambda: tensor_restorer(lopsided_tensor, "hole"), "did you mean 'whole'"),
+        (lambda: tensor_restorer(lopsided_tensor, "chop", "panet"), "unknown chop rule 'panet'"),
+        (lambda: tensor_restorer(lambda batch: batch[0], "whole")(IMAGE), "a tensor"),
+        (lambda: tensor_restorer(lambda batch: None, "whole")(IMAGE), "NoneType"),
+    ],
+)
+def test_mistakes(make, message: str) -> None:
+    with pytest.raises(HarnessError, match=message):
+        make()
