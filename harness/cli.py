@@ -21,6 +21,7 @@ COMMANDS = {
     "datasets": ("harness.datasets.command:datasets", "List, fetch and verify datasets."),
     "weights": ("harness.weights.command:weights", "List, fetch and verify released weights."),
     "methods": ("harness.methods.command:methods_command", "List the methods."),
+    "describe": ("harness.methods.command:describe", "Tell what a method is and costs."),
     "new-method": ("harness.methods.command:new_method", "Write the file of a method of your own."),
     "check-method": ("harness.methods.command:check_method", "Try whether a method keeps what methods promise."),
     "new-table": ("harness.methods.command:new_table", "Write a table of your own."),

@@ -177,3 +177,78 @@ def test_a_damaged_restored_image_is_named(checkout: Checkout) -> None:
     finally:
         image.write_bytes(kept)
     checkout.harness(*command)
+
+
+PLUGIN = """
+import numpy as np
+from harness.methods import method
+
+
+@method("halfway", tasks=["jpeg"], title="Halfway <b>", paper="Doe et al., 2026", on="array")
+def build(task, level):
+    return lambda image: (image + image.mean()) / 2
+"""
+
+
+def test_an_installed_package_brings_a_method(checkout: Checkout, tmp_path: Path) -> None:
+    """A package from elsewhere, installed with pip: in the list, through DVC into a table, and in the diff."""
+    package = tmp_path / "package"
+    (package / "halfway").mkdir(parents=True)
+    (package / "halfway/__init__.py").write_text(PLUGIN)
+    (package / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+        '[project]\nname = "halfway"\nversion = "1"\n'
+        '[project.entry-points."harness.methods"]\nhalfway = "halfway"\n'
+    )
+    site = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", str(site)]
+    checkout.run(*pip, str(package))
+    path = {"PYTHONPATH": f"{checkout.root}{os.pathsep}{site}"}
+    assert "halfway" in checkout.harness("methods", **path)
+    checkout.harness("check-method", "halfway", **path)
+    new = ["new-table", "mine", "--task", "jpeg", "--dataset", "embedded-gray", "--level", "10"]
+    checkout.harness(*new, "--method", "halfway", "--method", "jpeg", "--published", "embedded:JPEG", **path)
+    checkout.harness("repro", "mine", **path)
+    diff = checkout.harness("diff", "mine", "--format", "json", **path)
+    rows = {cell["row"]: cell for cell in json.loads(diff) if cell["metric"] == "psnr"}
+    assert rows["JPEG (embedded)"]["verdict"] == "match"
+    assert rows["JPEG"]["measured"] == rows["JPEG (embedded)"]["measured"]
+    assert 5 < rows["Halfway <b>"]["measured"] < 25
+    assert "<b>" not in (checkout.root / "results/mine.md").read_text()
+    # An edit of the plugin makes its cells anew, and no others.
+    module = site / "halfway/__init__.py"
+    module.write_text(PLUGIN.replace("/ 2", "/ 2 + 0.1"))
+    said = checkout.harness("repro", "mine", "--verbose", **path)
+    assert "Running stage 'pipelines/jpeg/embedded-gray/dvc.yaml:restore-halfway--whole'" in said
+    assert "dvc.yaml:restore-jpeg--whole' didn't change" in said
+
+
+def test_a_folder_of_images_is_a_method(checkout: Checkout) -> None:
+    checkout.harness("new-method", "my-images", "--task", "jpeg", "--on", "images")
+    folder = checkout.root / "methods/my_images/embedded-gray/20"
+    folder.mkdir(parents=True)
+    restored = checkout.root / "work/restored/jpeg/embedded-gray/jpeg-y8/jpeg--whole/20/draw0"
+    shutil.copy(restored / "camera.png", folder / "camera.png")
+    new = ["new-table", "images", "--task", "jpeg", "--dataset", "embedded-gray", "--level", "20"]
+    checkout.harness(*new, "--method", "my-images", "--published", "embedded:JPEG")
+    checkout.harness("repro", "images")
+    values = {(c["row"], c["metric"]): c["measured"] for c in checkout.diff("images")}
+    for metric in ("psnr", "ssim"):
+        assert values["my-images", metric] == values["JPEG (embedded)", metric]
+    # Another image at the same place is noticed.
+    shutil.copy(restored.parent.parent / "10/draw0/camera.png", folder / "camera.png")
+    checkout.harness("repro", "images")
+    cells = {(c["row"], c["metric"]): c["measured"] for c in checkout.diff("images")}
+    assert cells["my-images", "psnr"] < values["my-images", "psnr"]
+
+
+def test_images_of_ones_own_are_measured(checkout: Checkout, tmp_path: Path) -> None:
+    restored = checkout.root / "work/restored/jpeg/embedded-gray/jpeg-y8/jpeg--whole/10/draw0/camera.png"
+    shutil.copy(restored, tmp_path / "camera.png")
+    where = ["measure", "--restored", str(tmp_path), "--task", "jpeg", "--dataset", "embedded-gray", "--level"]
+    said = checkout.harness(*where, "10")
+    measured = {c["metric"]: c["measured"] for c in checkout.diff("embedded", "--row", "JPEG") if c["level"] == 10}
+    assert f"{measured['psnr']:.5f}" in said
+    assert "give one with --level" in checkout.harness(*where, "15", code=2)
+    (tmp_path / "camera.png").unlink()
+    assert "no restored image for 'camera'" in checkout.harness(*where, "10", code=2)

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from harness.errors import CheckFailedError
+from harness.errors import CheckFailedError, HarnessError
 from harness.methods import broken_plugins
 from harness.workspace import Workspace
 
@@ -83,6 +83,26 @@ def check_method(name: str) -> None:
     if failed:
         raise CheckFailedError(f"{failed} checks of '{name}' failed")
     click.echo(f"'{name}' conforms")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--task", default="", help="Task to count and measure for; default: the method's first.")
+@click.option("--size", default="96x96", show_default=True, help="Input size, height x width.")
+@click.option("--measure/--no-measure", default=True, help="Run it once for time and memory.")
+def describe(name: str, task: str, size: str, measure: bool) -> None:
+    """Tell what method NAME is and costs: parameters, multiply-adds, tiles, time and memory on this machine."""
+    from harness.methods.describing import describe_method
+
+    method = Workspace.find().method(name)
+    if task and task not in method.tasks:
+        raise HarnessError(f"method '{name}' does not do '{task}'; it does {', '.join(method.tasks)}")
+    try:
+        height, width = (int(part) for part in size.split("x"))
+    except ValueError:
+        raise HarnessError(f"'{size}' is no size; write height x width, such as 96x96") from None
+    for fact, text in describe_method(method, task or method.tasks[0], height, width, measure):
+        click.echo(f"{fact:<14} {text}")
 
 
 @click.command("new-table")

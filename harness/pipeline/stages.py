@@ -141,8 +141,8 @@ class _Writer:
                 try:
                     names.add(file.resolve().relative_to(self._workspace.root.resolve()).as_posix())
                 except ValueError:
-                    # A plugin installed elsewhere: its code is fingerprinted at run time, see `restore`.
-                    continue
+                    # A plugin installed elsewhere.
+                    names.add(str(file.resolve()))
         return sorted(names)
 
     def group_stages(self, plan: Plan, everything: list[Plan]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def print_table(table: Table, results: list[CellResult]) -> None:
 def table_svg(table: Table, results: list[CellResult]) -> str:
     """Draw what `print_table` prints as an SVG picture, without any reference to the network."""
     import io
+    from importlib import resources
 
     from rich.console import Console
     from rich.terminal_theme import TerminalTheme
@@ -45,35 +46,12 @@ def table_svg(table: Table, results: list[CellResult]) -> str:
             (90, 99, 110),
         ],
     )
+    template = (resources.files("harness.report") / "templates" / "terminal.svg").read_text(encoding="utf-8")
     console = Console(record=True, file=io.StringIO(), width=WIDE, highlight=False)
     grid_width = max(console.measure(piece).maximum for grid in grids(table, results) for piece in _pieces(grid, WIDE))
     console = Console(record=True, file=io.StringIO(), width=max(100, grid_width), highlight=False)
     _print(console, table, results)
-    return console.export_svg(title=f"harness table {table.name}", theme=plain, code_format=_SVG)
-
-
-_SVG = """\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">
-<style>
-.{unique_id}-matrix {{
-font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace;
-font-size: {char_height}px; line-height: {line_height}px;
-}}
-{styles}
-</style>
-<defs>
-<clipPath id="{unique_id}-clip-terminal"><rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/></clipPath>
-{lines}
-</defs>
-<rect width="{width}" height="{height}" rx="8" fill="#ffffff" stroke="#d0d7de"/>
-<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
-{backgrounds}
-<g class="{unique_id}-matrix">
-{matrix}
-</g>
-</g>
-</svg>
-"""
+    return console.export_svg(title=f"harness table {table.name}", theme=plain, code_format=template)
 
 
 def _print(console: Any, table: Table, results: list[CellResult]) -> None:
