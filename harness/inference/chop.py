@@ -55,7 +55,7 @@ class ChopRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 CHOP_RULES = {
     rule.name: rule
     for rule in (
-        # Limits: facts/protocols, from the released test commands; see docs/networks.md.
+        # Limits: those of the released test commands; see docs/networks.md.
         ChopRule("panet-denoise", limit=6800),
         ChopRule("panet-jpeg", limit=6400),
         ChopRule("panet-demosaic", limit=6400),
