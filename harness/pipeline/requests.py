@@ -14,6 +14,8 @@ from harness.tasks import TASKS, Task
 
 IMAGE_METRICS = ("psnr", "ssim")
 
+NO_METHOD = "no method of this version makes this row"
+
 # The metric that is counted on a network and needs no image.
 COUNTED = "parameters"
 
@@ -28,8 +30,8 @@ class Request(msgspec.Struct, frozen=True):
     ----------
     table, row, key : str
         The table's name, the row's printed name, the cell's key in its part (``live1/10/psnr``).
-    part : int
-        Index of the part.
+    part, line : int
+        Index of the part, and of the row in it (rows of one method at several scales share a name).
     metric : str
         The column's metric: ``psnr``, ``ssim``, ``parameters``, ``seconds``.
     dataset : str
@@ -52,6 +54,7 @@ class Request(msgspec.Struct, frozen=True):
 
     table: str
     part: int
+    line: int
     row: str
     key: str
     task: str
@@ -79,22 +82,16 @@ def requests(table: Table, methods: Mapping[str, Method]) -> list[Request]:
         Methods known here; a row whose method is not among them cannot run.
     """
     return [
-        _request(table, index, part, row, column, position, methods)
+        _request(table, index, line, position, methods)
         for index, part in enumerate(table.parts)
-        for row in part.rows
-        for position, column in enumerate(part.columns)
+        for line in range(len(part.rows))
+        for position in range(len(part.columns))
     ]
 
 
-def _request(
-    table: Table,
-    index: int,
-    part: Part,
-    row: Row,
-    column: Column,
-    position: int,
-    methods: Mapping[str, Method],
-) -> Request:
+def _request(table: Table, index: int, line: int, position: int, methods: Mapping[str, Method]) -> Request:
+    part = table.parts[index]
+    row, column = part.rows[line], part.columns[position]
     key = part.column_key(column, row)
     level = column.level if column.level is not None else row.level
     special = row.cells.get(key, Cell())
@@ -115,6 +112,7 @@ def _request(
     return Request(
         table=table.name,
         part=index,
+        line=line,
         row=row.name,
         key=key,
         task=part.task,
@@ -137,7 +135,7 @@ def _cost_reason(metric: str, name: str, methods: Mapping[str, Method]) -> str:
     if metric == "seconds":
         return "a time on the authors' machine; `harness describe` measures it on yours"
     if name not in methods:
-        return f"method '{name}' is not part of this version"
+        return NO_METHOD
     if methods[name].network is None:
         return f"method '{name}' names no network whose parameters could be counted"
     return ""
@@ -148,7 +146,7 @@ def _group(part: Part, row: Row, column: Column, name: str, methods: Mapping[str
         return None, "no code or weights of this method are known to the harness"
     found = methods.get(name)
     if found is None:
-        return None, f"method '{name}' is not part of this version"
+        return None, NO_METHOD
     if part.task not in found.tasks:
         return None, f"method '{name}' has no weights or code for {TASKS[part.task].title}"
     degradation = row.degradation or part.degradation or TASKS[part.task].degradation

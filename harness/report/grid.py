@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from harness.datasets import dataset
 from harness.errors import HarnessError
 from harness.tables.diff import CellResult, count_verdicts, measured_text
-from harness.tables.published import Column, Part, Row, Table, published_number
+from harness.tables.published import Column, Part, Table, published_number
 from harness.tables.verdicts import Verdict
 from harness.tasks import TASKS
 
@@ -82,15 +84,14 @@ class Reason(msgspec.Struct, frozen=True):
 
 def grids(table: Table, results: list[CellResult]) -> list[Grid]:
     """Lay a table's results out as the paper prints the table."""
-    found = {(r.request.part, r.request.row, r.request.level, r.request.key): r for r in results}
+    found = {(r.request.part, r.request.line, r.request.key): r for r in results}
     return [_grid(table, index, part, found) for index, part in enumerate(table.parts)]
 
 
-def _grid(table: Table, index: int, part: Part, found: dict[tuple[int, str, int, str], CellResult]) -> Grid:
-    def place(row: Row, position: int) -> Place:
-        column = part.columns[position]
-        level = column.level if column.level is not None else row.level
-        result = found.get((index, row.name, level or 0, part.column_key(column, row)))
+def _grid(table: Table, index: int, part: Part, found: dict[tuple[int, int, str], CellResult]) -> Grid:
+    def place(line: int, position: int) -> Place:
+        row, column = part.rows[line], part.columns[position]
+        result = found.get((index, line, part.column_key(column, row)))
         printed = row.values[position] if row.values else ""
         number = published_number(printed)
         return Place(
@@ -109,9 +110,9 @@ def _grid(table: Table, index: int, part: Part, found: dict[tuple[int, str, int,
         rows = tuple(
             GridRow(
                 (row.name, *([task.level_label(row.level) if task and row.level else ""] if with_level else [])),
-                tuple(place(row, position) for position in range(len(part.columns))),
+                tuple(place(line, position) for position in range(len(part.columns))),
             )
-            for row in part.rows
+            for line, row in enumerate(part.rows)
         )
         corner = ("Method", *(["Scale" if level_title == "scale" else level_title] if with_level else []))
         return Grid(part.title, corner, _heads(part.columns, part), rows)
@@ -121,6 +122,7 @@ def _grid(table: Table, index: int, part: Part, found: dict[tuple[int, str, int,
     for position, column in enumerate(part.columns):
         places_of.setdefault((column.dataset, column.level, column.variant, column.label), []).append(position)
     names = [row.name for row in part.rows]
+    lines = range(len(part.rows))
     if not any(dataset_name for dataset_name, _, _, _ in places_of) or len(metrics) != len(set(metrics)):
         return _one_row_a_metric(part, place)
     if any(len(positions) != len(metrics) for positions in places_of.values()):
@@ -128,7 +130,7 @@ def _grid(table: Table, index: int, part: Part, found: dict[tuple[int, str, int,
     rows = tuple(
         GridRow(
             (_dataset_title(name), "" if level is None else str(level)),
-            tuple(place(row, position) for row in part.rows for position in positions),
+            tuple(place(line, position) for line in lines for position in positions),
         )
         for (name, level, _, _), positions in places_of.items()
     )
@@ -137,11 +139,10 @@ def _grid(table: Table, index: int, part: Part, found: dict[tuple[int, str, int,
     return Grid(part.title, ("Dataset", level_title), (top, bottom), rows)
 
 
-def _one_row_a_metric(part: Part, place: object) -> Grid:
+def _one_row_a_metric(part: Part, place: Callable[[int, int], Place]) -> Grid:
     """Lay out a small table whose printed rows are metrics and whose columns are methods."""
-    assert callable(place)
     rows = tuple(
-        GridRow((_column_title(column),), tuple(place(row, position) for row in part.rows))
+        GridRow((_column_title(column),), tuple(place(line, position) for line in range(len(part.rows))))
         for position, column in enumerate(part.columns)
     )
     return Grid(part.title, ("",), (tuple(row.name for row in part.rows),), rows)

@@ -93,9 +93,11 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
             f"printed under {request.protocol}, not the column's {request.column_protocol}, "
             f"which gives {_digits(under_column.value, request)}: not comparable with the other rows"
         )
+    if isinstance(measured, Measurement) and request.special.note:
+        reasons.append(request.special.note)
     if request.special.suspect:
         reasons.append(f"suspect: {request.special.suspect}")
-    if request.special.reconstructed:
+    if isinstance(measured, Measurement) and request.special.reconstructed:
         reasons.append("the printed value is reconstructed from a scrambled print")
     judgement = msgspec.structs.replace(judgement, reason="; ".join(r for r in reasons if r))
     return CellResult(request, measured, judgement, under_column, weights, origin)
@@ -107,8 +109,7 @@ def _average(result: CellResult, results: list[CellResult]) -> CellResult:
     cells = [
         r
         for r in results
-        if (r.request.part, r.request.row, r.request.level, r.request.metric)
-        == (request.part, request.row, request.level, request.metric)
+        if (r.request.part, r.request.line, r.request.metric) == (request.part, request.line, request.metric)
         and r.request.dataset
     ]
     values = [r.measured.value for r in cells if isinstance(r.measured, Measurement)]

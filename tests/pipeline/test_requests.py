@@ -69,7 +69,7 @@ def test_requests_of_a_table() -> None:
     assert found["Net", "classic5/20/psnr"].special.incomparable == "other images"
     assert found["Net", "live1/10/ssim"].printed is None
     assert found["Lost", "live1/10/psnr"].group is None
-    assert "'lost' is not part of this version" in found["Lost", "live1/10/psnr"].reason
+    assert "no method of this version" in found["Lost", "live1/10/psnr"].reason
     assert found["Old", "live1/10/psnr"].reason == "no code"
 
 
