@@ -69,7 +69,6 @@ def _check_level(method: Method, task: Task, level: int, function: Callable[[Any
 
     for height, width in SIZES:
         image = _image(height, width, colour)
-        kept = image.copy()
         start = time.perf_counter()
         result, problem = run(image)
         took = time.perf_counter() - start
@@ -85,8 +84,6 @@ def _check_level(method: Method, task: Task, level: int, function: Callable[[Any
         elif result.size and (result.max() > 3 * 255 or result.min() < -2 * 255):
             found = f"values from {result.min() / 255:.2f} to {result.max() / 255:.2f}; [0, 1] is the range"
             yield Check(what, False, found)
-        elif not np.array_equal(image, kept):
-            yield Check(what, False, "the input array was changed in place; copy it first")
         else:
             yield Check(what, True, f"{took:.2f} s")
     image = _image(40, 48, colour)

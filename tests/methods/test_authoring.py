@@ -1,0 +1,88 @@
+"""Files that `new-method` and `new-table` write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import harness.methods as registry
+from harness.errors import HarnessError
+from harness.methods.authoring import write_method, write_table
+from harness.methods.conformance import check_method
+from harness.tasks import TASKS
+from harness.workspace import Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    registry.methods()
+    for name in ("_registry", "_broken", "_loaded"):
+        value = getattr(registry, name)
+        monkeypatch.setattr(registry, name, type(value)(value))
+    (tmp_path / "params.yaml").write_text("# mine\nmethods: []  # folders\ntables: []\n")
+    return Workspace(tmp_path)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("kind", ["tensor", "array"])
+def test_a_new_method_runs_and_conforms(workspace: Workspace, task: str, kind: str) -> None:
+    path = write_method(workspace, "my-net", task, kind)  # type: ignore[arg-type]
+    assert path == workspace.root / "methods/my_net.py"
+    assert (workspace.root / "params.yaml").read_text() == "# mine\nmethods: [methods]\ntables: []\n"
+    method = Workspace(workspace.root).method("my-net")
+    assert [check for check in check_method(method) if check.held is False] == []
+
+
+def test_names_that_are_taken_or_wrong(workspace: Workspace) -> None:
+    with pytest.raises(HarnessError, match="'dncnn' is there already"):
+        write_method(workspace, "dncnn", "jpeg", "tensor")
+    with pytest.raises(HarnessError, match="lower-case letters"):
+        write_method(workspace, "../evil", "jpeg", "tensor")
+    with pytest.raises(HarnessError, match="did you mean 'denoise-rgb'"):
+        write_method(workspace, "mine", "denoise-rbg", "tensor")
+    write_method(workspace, "mine", "jpeg", "tensor")
+    with pytest.raises(HarnessError, match="there already"):
+        write_method(Workspace(workspace.root), "mine", "jpeg", "tensor")
+
+
+def test_a_new_table_copies_published_rows(workspace: Workspace) -> None:
+    path = write_table(workspace, "mine", "jpeg", ["classic5"], [10, 40], ["dncnn"], ["panet-table3:arcnn"])
+    table = Workspace(workspace.root).table("mine")
+    assert path == workspace.root / "tables/mine.yaml"
+    (part,) = table.parts
+    assert [(c.dataset, c.level, c.metric) for c in part.columns] == [
+        ("classic5", 10, "psnr"),
+        ("classic5", 10, "ssim"),
+        ("classic5", 40, "psnr"),
+        ("classic5", 40, "ssim"),
+    ]
+    arcnn, dncnn = part.rows
+    assert arcnn.values == ("29.04", "0.8111", "33.34", "0.9101")
+    assert arcnn.protocol == {"ssim": "ssim-8x8"}
+    assert (dncnn.method, dncnn.values) == ("dncnn", ())
+
+
+def test_scales_of_published_rows_are_told_apart(workspace: Workspace) -> None:
+    write_table(workspace, "mine", "sr", ["set5"], [4], [], ["csnln-table1:EDSR"])
+    (row,) = Workspace(workspace.root).table("mine").parts[0].rows
+    assert row.values == ("32.46", "0.8968")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mine", "jpeg", ["classic6"], [], [], []), "did you mean 'classic5'"),
+        (("mine", "jpeg", ["classic5"], [], ["dncn"], []), "did you mean 'dncnn'"),
+        (("mine", "jpeg", ["classic5"], [], ["lapsrn"], []), "does not do 'jpeg'"),
+        (("mine", "jpeg", ["classic5"], [], [], ["panet-table3"]), "TABLE:ROW"),
+        (("mine", "jpeg", ["classic5"], [], [], ["panet-table3:DnCN"]), "did you mean 'DnCNN'"),
+        (("mine", "jpeg", ["classic5"], [], [], ["panet-table1:DnCNN"]), "not about"),
+        (("mine", "jpeg", ["set5"], [], [], ["panet-table3:DnCNN"]), "prints none"),
+        (("panet-table3", "jpeg", ["classic5"], [], [], []), "there already"),
+    ],
+)
+def test_mistakes(workspace: Workspace, arguments: tuple[object, ...], message: str) -> None:
+    with pytest.raises(HarnessError, match=message):
+        write_table(workspace, *arguments)  # type: ignore[arg-type]
+    assert not (workspace.root / "tables").exists()
