@@ -97,7 +97,7 @@ def _check_level(method: Method, task: Task, level: int, function: Callable[[Any
     else:
         same = np.array_equal(first, second)
         yield Check("deterministic", same, "" if same else f"two runs differ by up to {np.abs(first - second).max():g}")
-    wide, problem = run(image * 1.5 - 40)
+    wide, problem = run(image * 3 - 255)
     finite = wide is not None and bool(np.isfinite(wide).all())
     yield Check("input outside [0, 1]", finite, "" if finite else problem or "returned NaN or infinity")
     if method.on == "tensor" and not method.random:
