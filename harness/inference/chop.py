@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import HarnessError, unknown_name
+from harness.inference.allocator import keep_freed_memory
 
 
 class ChopRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -128,6 +129,8 @@ def chop(
     """
     if tiles_per_batch < 1:
         raise HarnessError(f"a batch holds at least one tile, not {tiles_per_batch}")
+    if tiles_per_batch > 1 and x.device.type == "cpu":
+        keep_freed_memory()
     batch, _, height, width = x.shape
     pieces = _pieces(rule, height, width, scale)
     corners = list(dict.fromkeys((top, left) for top, left, *_ in pieces))

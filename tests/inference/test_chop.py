@@ -12,6 +12,7 @@ from torch import Tensor
 
 from harness.errors import HarnessError
 from harness.inference import CHOP_RULES, ChopRule, chop, chop_rule, tile_shape
+from harness.inference.allocator import keep_freed_memory
 
 GOLDEN_RULES = {
     "chop_panet": "panet-denoise",
@@ -113,3 +114,8 @@ def test_refusals() -> None:
         chop(lambda t: t, torch.rand(1, 1, 20, 20), chop_rule("csnln"), tiles_per_batch=0)
     with pytest.raises(HarnessError, match="no pixels"):
         chop(lambda t: t, torch.rand(1, 1, 0, 20), chop_rule("csnln"))
+
+
+def test_the_allocator_setting_is_harmless_anywhere() -> None:
+    assert keep_freed_memory() in (True, False)
+    assert keep_freed_memory() is keep_freed_memory()

@@ -1,0 +1,116 @@
+"""Streamed attention against its direct form, and tiles in batches against tile by tile.
+
+    python benchmarks/bench_attention.py [--threads 2] [--repeat 5] [--skip-whole]
+
+Every comparison alternates its two sides in one process and reports the shortest time of each, so that the ratio
+means something on a shared machine. The whole-image row takes minutes. Where other programs use the same cores, set
+OMP_WAIT_POLICY=passive: waiting threads of torch otherwise spin and hold up the working ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from harness.inference import chop, chop_rule
+from harness.networks.csnln import CrossScaleAttention, InScaleAttention
+from harness.networks.measure import peak_memory
+from harness.networks.panet import panet_s
+from harness.networks.pyramid_attention import PyramidAttention
+from harness.networks.rnan import NonLocalBlock
+
+MIB = 2**20
+
+
+def timed(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def compare(title: str, first: Callable[[], object], second: Callable[[], object], repeat: int) -> None:
+    """Print time and extra peak memory of two ways of the same work, and how much the second saves."""
+    first(), second()
+    seconds = [min(pair) for pair in zip(*((timed(first), timed(second)) for _ in range(repeat)), strict=True)]
+    memory = [(peak_memory(run) or 0) / MIB for run in (first, second)]
+    print(
+        f"| {title} | {seconds[0]:.3f} s | {seconds[1]:.3f} s | {seconds[0] / seconds[1]:.2f}x "
+        f"| {memory[0]:.0f} MiB | {memory[1]:.0f} MiB | {memory[0] / max(memory[1], 1e-9):.1f}x |",
+        flush=True,
+    )
+
+
+def kernels(module: nn.Module, x: Tensor, backward: bool) -> tuple[Callable[[], object], Callable[[], object]]:
+    def run(kernel: str) -> None:
+        module.kernel = kernel
+        if backward:
+            x.requires_grad_()
+            module(x).sum().backward()
+        else:
+            with torch.inference_mode():
+                module(x)
+
+    return lambda: run("direct"), lambda: run("streamed")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--skip-whole", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    print(
+        f"torch {torch.__version__}, {options.threads} threads, {os.cpu_count()} cores, {platform.machine()}, "
+        f"load {os.getloadavg()[0]:.1f}, OMP_WAIT_POLICY={os.environ.get('OMP_WAIT_POLICY', 'unset')}"
+    )
+    head = "time {0} | time {1} | ratio | extra peak memory {0} | extra peak memory {1} | ratio |"
+
+    print("\n| attention | " + head.format("direct", "streamed") + "\n|---|---|---|---|---|---|---|")
+    pyramid = PyramidAttention()
+    tile = torch.randn(1, 64, 57, 77)
+    compare("pyramid attention, 57x77x64", *kernels(pyramid, tile, False), options.repeat)
+    compare("the same with gradients", *kernels(pyramid, tile.clone(), True), max(1, options.repeat // 2))
+    block = NonLocalBlock(64)
+    compare("RNAN non-local block, 96x96x64", *kernels(block, torch.randn(1, 64, 96, 96), False), options.repeat)
+    compare("the same with gradients", *kernels(block, torch.randn(1, 64, 96, 96), True), max(1, options.repeat // 2))
+    features = torch.randn(1, 128, 48, 48)
+    compare("CSNLN in-scale, 48x48x128", *kernels(InScaleAttention(), features, False), options.repeat)
+    compare("CSNLN cross-scale x2, 48x48x128", *kernels(CrossScaleAttention(), features, False), options.repeat)
+
+    print("\n| chop | " + head.format("tile by tile", "in batches") + "\n|---|---|---|---|---|---|---|")
+    network, rule = panet_s().eval(), chop_rule("panet-denoise")
+    image = torch.rand(1, 3, 120, 160)
+
+    def tiles(per_batch: int) -> None:
+        with torch.inference_mode():
+            chop(network, image, rule, tiles_per_batch=per_batch)
+
+    for per_batch in (4, 16):
+        compare(
+            f"PANet-S, 120x160, batches of {per_batch}", lambda: tiles(1), lambda n=per_batch: tiles(n), options.repeat
+        )
+
+    if not options.skip_whole:
+        whole = torch.randn(1, 64, 481, 321)
+
+        def run() -> None:
+            with torch.inference_mode():
+                pyramid(whole)
+
+        pyramid.kernel = "streamed"
+        start = time.perf_counter()
+        memory = peak_memory(run)
+        seconds = time.perf_counter() - start
+        print(f"\nWhole-image pyramid attention, 481x321x64: {seconds:.0f} s, {(memory or 0) / MIB:.0f} MiB extra")
+
+
+if __name__ == "__main__":
+    main()
