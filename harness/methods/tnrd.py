@@ -8,7 +8,7 @@ from typing import Any
 from harness.errors import NotAvailableError
 from harness.methods import method
 
-SIGMAS = (50,)
+SIGMAS = (10, 50)
 QUALITIES = (10, 20, 30)
 
 

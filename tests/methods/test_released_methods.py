@@ -148,7 +148,7 @@ def test_weights_are_recorded(mirror: Path, name: str, task: str, level: int, fi
     [
         ("dncnn", "denoise-gray", 25, r"levels \[10, 30, 50, 70\], not at 25"),
         ("ircnn", "denoise-rgb", 70, "sigma 2 to 50, not for 70"),
-        ("tnrd", "denoise-gray", 10, "no released model of TNRD for sigma 10"),
+        ("tnrd", "denoise-gray", 70, "no released model of TNRD for sigma 70"),
         ("tnrd", "jpeg", 40, "no released model of TNRD for JPEG quality 40"),
         ("arcnn", "jpeg", 50, "not for 50"),
         ("lapsrn", "sr", 8, "not for x8"),

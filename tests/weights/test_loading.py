@@ -13,7 +13,7 @@ import torch
 from harness.errors import HarnessError, NotAvailableError
 from harness.weights import importers
 from harness.weights.fetching import fetch
-from harness.weights.loading import load_weights, ready, rename
+from harness.weights.loading import load_weights, ready, released_network, rename
 from harness.weights.recording import UsedWeights, recording
 
 
@@ -127,3 +127,21 @@ def test_ready_is_frozen() -> None:
     batch = torch.ones(1, 2)
     assert torch.equal(apply(batch), apply(batch))
     assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_released_network_is_strict(toy: Path) -> None:
+    class Right(torch.nn.Module):
+        def __init__(self, outputs: int = 1, bias: bool = True) -> None:
+            super().__init__()
+            self.convs = torch.nn.ModuleList([torch.nn.Conv2d(1, outputs, 3, bias=bias)])
+
+    network = released_network("toy", "a.npz", Right, toy)
+    np.testing.assert_array_equal(network.state_dict()["convs.0.weight"].numpy(), WEIGHT)
+    with pytest.raises(HarnessError, match=r"^weights toy/a\.npz: 'convs\.0\.weight' is 1x1x3x3, Right needs 2x1x3x3"):
+        released_network("toy", "a.npz", lambda: Right(outputs=2), toy)
+    with pytest.raises(HarnessError, match=r"^weights toy/a\.npz: 'convs\.0\.bias' is no part of Right"):
+        released_network("toy", "a.npz", lambda: Right(bias=False), toy)
+    with pytest.raises(HarnessError, match=r"^weights toy/a\.npz: no weights for 'more\.weight'"):
+        made = Right()
+        made.more = torch.nn.Linear(1, 1)
+        released_network("toy", "a.npz", lambda: made, toy)
