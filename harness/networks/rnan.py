@@ -151,8 +151,6 @@ class RNAN(nn.Module):
         3, or 1 for gray and luma.
     n_nonlocal : int
         How many of the blocks are non-local: 2 (first and last), 1 (the first) or 0.
-    non_local : bool
-        False keeps the blocks but takes the non-local block out of them (Table 1, cases 1 and 2).
     mask_branch : bool
         False removes all mask branches (Table 1, cases 1 and 3).
     softmax_axis : str
