@@ -12,6 +12,9 @@ import msgspec
 FIRST_DRAW = 0
 
 
+SAVINGS = ("round", "truncate", "unrounded")
+
+
 class Group(msgspec.Struct, frozen=True, order=True):
     """Cells that one process restores: a method on a dataset under one degradation and policy, at every level.
 
@@ -19,6 +22,9 @@ class Group(msgspec.Struct, frozen=True, order=True):
     ----------
     task, dataset, degradation, method, policy : str
         Names in their registries.
+    saving : str
+        How restored pixels are kept: ``round`` or ``truncate`` to 8 bits, or ``unrounded`` (gray only; in steps of
+        1/256 of a gray level), for rows that were printed without the detour over an 8-bit image.
     """
 
     task: str
@@ -26,11 +32,17 @@ class Group(msgspec.Struct, frozen=True, order=True):
     degradation: str
     method: str
     policy: str
+    saving: str = "round"
+
+    @property
+    def name(self) -> str:
+        """Method, policy, and an unusual saving rule: ``dncnn--whole``, ``prenet--whole--truncate``."""
+        return f"{self.method}--{self.policy}" + ("" if self.saving == "round" else f"--{self.saving}")
 
     @property
     def place(self) -> PurePosixPath:
         """Path of the group's files below the folders of each stage."""
-        return PurePosixPath(self.task, self.dataset, self.degradation, f"{self.method}--{self.policy}")
+        return PurePosixPath(self.task, self.dataset, self.degradation, self.name)
 
 
 class InputId(msgspec.Struct, frozen=True, order=True):

@@ -86,6 +86,46 @@ def write_png(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> None:
         Image.fromarray(pixels).save(part, format="PNG", compress_level=1)
 
 
+# What an unrounded pixel is stored as: steps of 1/256 of a gray level in a 16-bit PNG.
+FINE_STEPS = 256
+
+
+def write_fine_png(path: str | os.PathLike[str], pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Write a gray image without rounding it to 8 bits, as a 16-bit PNG in steps of 1/256 of a gray level.
+
+    Parameters
+    ----------
+    path : path
+        Target file.
+    pixels : ndarray
+        ``(H, W) float64`` in units of 0..255; values outside are clipped.
+
+    Returns
+    -------
+    ndarray of float64
+        The pixels as a reader will get them.
+    """
+    if pixels.ndim != 2:
+        raise HarnessError(f"{path}: only gray images can be saved unrounded; save colour images with 'round'")
+    stored = np.clip(np.rint(pixels * FINE_STEPS), 0, 255 * FINE_STEPS).astype(np.uint16)
+    with whole_file(path) as part:
+        Image.fromarray(stored).save(part, format="PNG", compress_level=1)
+    return stored / FINE_STEPS
+
+
+def read_fine_png(path: str | os.PathLike[str]) -> NDArray[np.float64]:
+    """Read what `write_fine_png` wrote: ``(H, W) float64`` in units of 0..255."""
+    try:
+        with Image.open(path) as image:
+            if not image.mode.startswith("I"):
+                raise HarnessError(f"{path}: not a 16-bit gray PNG; restore it again")
+            return np.array(image, dtype=np.uint16) / FINE_STEPS
+    except FileNotFoundError:
+        raise HarnessError(f"{path}: no such image; check the folder or make it again") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise HarnessError(f"{path}: not a readable image ({error}); replace the file") from None
+
+
 def pixels_sha256(pixels: NDArray[np.generic]) -> str:
     """Hash an array's samples in row-major order (the file format plays no part).
 

@@ -211,7 +211,9 @@ class Jpeg(Degradation, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Bicubic(Degradation, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """MATLAB's bicubic reduction with antialiasing of the ground truth cropped to a multiple of the scale.
 
-    A gray image keeps its one channel; a network that wants three repeats it.
+    A gray image (Set14's ``bridge``) becomes RGB with three equal channels where colour images are reduced, as the
+    authors' programs do; its luma is then 16..235. Released weights prove it: LapSRN's Set14 x2 is 33.09 dB so, printed
+    33.08, and 32.99 otherwise.
 
     Attributes
     ----------
@@ -244,7 +246,9 @@ class Bicubic(Degradation, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     def _reference(self, image: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
         cropped = modcrop(image, level)
-        return luma(cropped, "uint8") if self.source == "y8" else cropped
+        if self.source == "y8":
+            return luma(cropped, "uint8")
+        return cropped if cropped.ndim == 3 else np.repeat(cropped[:, :, None], 3, axis=2)
 
     def _degrade(self, reference: NDArray[np.uint8], level: int, rng: np.random.Generator | None) -> NDArray[Any]:
         return imresize(reference.astype(self.stored, copy=False), 1 / level, border=self.border)

@@ -65,8 +65,8 @@ class Method:
     on : {"tensor", "array", "images"}
         What the callable takes: a tensor, an array, or the names of a dataset and an image, for which it returns the
         path of an image restored elsewhere.
-    saving : {"round", "truncate"}
-        How its output becomes 8 bits; the authors' programs mostly round, some truncate.
+    saving : {"round", "truncate", "unrounded"}
+        How its output is kept: the authors' programs mostly round to 8 bits, some truncate (`harness.cells.Group`).
     extra : str
         The package extra it needs (``pip install restoration-harness[bm3d]``).
     policy : str
@@ -93,7 +93,7 @@ class Method:
     weights: tuple[str, ...] = ()
     released: tuple[str, ...] = ()
     on: Literal["tensor", "array", "images"] = "tensor"
-    saving: Literal["round", "truncate"] = "round"
+    saving: Literal["round", "truncate", "unrounded"] = "round"
     extra: str = ""
     policy: str = "whole"
     chop: Mapping[str, str] = field(default_factory=dict)
@@ -130,7 +130,7 @@ def method(
     weights: Sequence[str] = (),
     released: Sequence[str] = (),
     on: Literal["tensor", "array", "images"] = "tensor",
-    saving: Literal["round", "truncate"] = "round",
+    saving: Literal["round", "truncate", "unrounded"] = "round",
     extra: str = "",
     policy: str = "whole",
     chop: Mapping[str, str] | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 
 import msgspec
 
@@ -123,11 +124,18 @@ def _request(table: Table, index: int, line: int, position: int, methods: Mappin
         group=group,
         protocol=protocol,
         column_protocol=column_protocol,
-        printed=published_number(row.values[position]) if row.values else None,
+        printed=_printed(row, column, position),
         reason=reason,
         special=special if special.incomparable else msgspec.structs.replace(special, incomparable=row.incomparable),
         evidence=row.evidence,
     )
+
+
+def _printed(row: Row, column: Column, position: int) -> PublishedNumber | None:
+    number = published_number(row.values[position]) if row.values else None
+    if number is not None and number.text.endswith("0") and column.metric in row.padded:
+        return msgspec.structs.replace(number, unit=Decimal(row.padded[column.metric]))
+    return number
 
 
 def _cost_reason(metric: str, name: str, methods: Mapping[str, Method]) -> str:
@@ -150,7 +158,9 @@ def _group(part: Part, row: Row, column: Column, name: str, methods: Mapping[str
     if part.task not in found.tasks:
         return None, f"method '{name}' has no weights or code for {TASKS[part.task].title}"
     degradation = row.degradation or part.degradation or TASKS[part.task].degradation
-    return Group(part.task, column.dataset, degradation, name, row.policy or found.policy), ""
+    return Group(
+        part.task, column.dataset, degradation, name, row.policy or found.policy, row.saving or found.saving
+    ), ""
 
 
 def default_protocol(task: Task, metric: str) -> str:

@@ -116,7 +116,7 @@ def _text(path: Path) -> str:
 
 
 def _stage_name(group: Group) -> str:
-    name = f"{group.method}--{group.policy}"
+    name = group.name
     return name if group.degradation == TASKS[group.task].degradation else f"{name}--{group.degradation}"
 
 
@@ -162,7 +162,7 @@ class _Writer:
             }
         )
         where = f"--task {group.task} --dataset {group.dataset} --degradation {group.degradation}"
-        what = f"{where} --method {group.method} --policy {group.policy}"
+        what = f"{where} --method {group.method} --policy {group.policy} --saving {group.saving}"
         noise: dict[str, Any] = {"params": ["noise"]} if random else {}
         source = method.source_file
         method_code = self._code("harness.stages.restore", *([source] if source else []))

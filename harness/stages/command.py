@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from harness.cells import SAVINGS
 from harness.errors import HarnessError
 from harness.workspace import Workspace
 
@@ -64,8 +65,11 @@ def inputs(task: str, dataset: str, degradation: str, levels: tuple[int, ...]) -
 
 @click.command()
 @_options("task", "dataset", "degradation", "method", "policy")
+@click.option("--saving", type=click.Choice(SAVINGS), default="round", help="How restored pixels are kept.")
 @click.option("--levels", type=Levels(), required=True, help="Levels, such as 10,20,30,40.")
-def restore(task: str, dataset: str, degradation: str, method: str, policy: str, levels: tuple[int, ...]) -> None:
+def restore(
+    task: str, dataset: str, degradation: str, method: str, policy: str, saving: str, levels: tuple[int, ...]
+) -> None:
     """Run METHOD on a dataset's inputs; keep PNGs in work/restored."""
     from harness.cells import Group
     from harness.files import write_json
@@ -76,7 +80,7 @@ def restore(task: str, dataset: str, degradation: str, method: str, policy: str,
     workspace = Workspace.find()
     # Methods load weights, and released images, from the workspace's own folder wherever the command is run.
     os.environ["HARNESS_DATA"] = str(workspace.data.resolve())
-    group = Group(task, dataset, degradation, method, policy)
+    group = Group(task, dataset, degradation, method, policy, saving)
     found = workspace.method(method)
     source = found.source_file
     code = fingerprint(code_files("harness.stages.restore", *([source] if source else [])))
@@ -106,6 +110,7 @@ def restore(task: str, dataset: str, degradation: str, method: str, policy: str,
 @click.option("--degradation", default="", help="Degradation; the task's own where --restored is given.")
 @click.option("--method", default="", help="Method, in the pipeline.")
 @click.option("--policy", default="whole", help="Inference policy, in the pipeline.")
+@click.option("--saving", type=click.Choice(SAVINGS), default="round", help="How pixels were kept, in the pipeline.")
 @click.option("--protocols", default="", help="Protocols, such as psnr,ssim-gauss; default: the task's.")
 def measure(
     task: str,
@@ -115,6 +120,7 @@ def measure(
     degradation: str,
     method: str,
     policy: str,
+    saving: str,
     protocols: str,
 ) -> None:
     """Measure restored images: in the pipeline those of --method, otherwise a folder of yours.
@@ -126,9 +132,7 @@ def measure(
     chosen = tuple(protocols.split(",")) if protocols else task_of(task).metrics
     if restored is not None:
         if method:
-            raise HarnessError(
-                "--restored measures your folder, --method the pipeline's; give one of them"
-            )
+            raise HarnessError("--restored measures your folder, --method the pipeline's; give one of them")
         _measure_folder(restored, task, dataset, level, degradation or task_of(task).degradation, chosen)
         return
     if not method:
@@ -138,7 +142,7 @@ def measure(
     from harness.stages.rows import write_rows
 
     workspace = Workspace.find()
-    group = Group(task, dataset, degradation or task_of(task).degradation, method, policy)
+    group = Group(task, dataset, degradation or task_of(task).degradation, method, policy, saving)
     folder = workspace.work / "restored" / group.place
     if not folder.is_dir():
         raise HarnessError(f"{folder}: no restored images; run harness restore, or harness repro TABLE for everything")

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,12 @@ from harness.degradations import degradation
 from harness.errors import HarnessError
 from harness.images import pixels_sha256, read_image
 from harness.protocols import measure_many, protocol
-from harness.stages.restored import read_restored
+from harness.stages.restored import read_pixels, read_restored
 from harness.stages.rows import ImageRow, MeasuredRecord
 
 
 def measure_pair(
-    reference: NDArray[np.uint8], restored: NDArray[np.uint8], task: str, level: int, protocols: tuple[str, ...]
+    reference: NDArray[np.uint8], restored: NDArray[Any], task: str, level: int, protocols: tuple[str, ...]
 ) -> dict[str, float]:
     """Measure one restored image under several protocols; the scale is the level in super-resolution, else 1."""
     return measure_many(protocols, reference, restored, scale=level if task == "sr" else 1)
@@ -69,7 +70,7 @@ def measure(
 
         def one(which: InputId) -> Iterator[ImageRow]:
             file = restored / which.file
-            pixels = read_image(file)
+            pixels = read_pixels(file, group.saving)
             if pixels_sha256(pixels) != made_by.images[which.file]:
                 raise HarnessError(f"{file}: the pixels are not those that were restored; delete the folder, run again")
             reference = made.reference(fetched.read(which.image), which.level)

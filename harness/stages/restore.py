@@ -27,12 +27,12 @@ from harness.datasets.reading import FetchedDataset, open_dataset
 from harness.degradations import Degradation, degradation
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import write_json
-from harness.images import pixels_sha256, read_image, write_png
+from harness.images import pixels_sha256, read_image, write_fine_png, write_png
 from harness.methods import Method, build_method
 from harness.metrics.quantization import to_uint8
 from harness.stages.apply import array_restorer, tensor_restorer
 from harness.stages.inputs import InputRecord, iterate_inputs
-from harness.stages.restored import RECORD, LevelRecord, RestoredRecord
+from harness.stages.restored import RECORD, LevelRecord, RestoredRecord, read_pixels
 
 
 class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -207,7 +207,7 @@ def _restore_level(
     """Restore the inputs of one level that are not in `folder` yet; yield the hash of every image's pixels."""
     todo = []
     for which in ids:
-        finished = _finished(folder / which.file)
+        finished = _finished(folder / which.file, group.saving)
         if finished is None:
             todo.append(which)
         else:
@@ -225,10 +225,8 @@ def _restore_level(
         start = time.perf_counter()
         restored = _run(method, restorer, degraded, which, group)
         took = time.perf_counter() - start
-        pixels = to_uint8(restored, method.saving)
-        _check_size(pixels, reference, degraded, method, which, group)
-        write_png(folder / which.file, pixels)
-        return which, pixels_sha256(pixels), took
+        _check_size(restored, reference, degraded, method, which, group)
+        return which, _save(folder / which.file, restored, group.saving), took
 
     stream = iterate_inputs(fetched, made, todo, workers)
     if method.on == "tensor" or method.random:
@@ -246,12 +244,21 @@ def _restore_level(
             yield future.result()
 
 
-def _finished(file: Path) -> str | None:
+def _save(file: Path, restored: NDArray[np.float64], saving: str) -> str:
+    """Write restored pixels under a saving rule; return the hash of the pixels a reader will get."""
+    if saving == "unrounded":
+        return pixels_sha256(write_fine_png(file, restored))
+    pixels = to_uint8(restored, saving)  # type: ignore[arg-type]
+    write_png(file, pixels)
+    return pixels_sha256(pixels)
+
+
+def _finished(file: Path, saving: str) -> str | None:
     """Hash of a finished image of an earlier run, or None if it is not there or damaged."""
     if not file.is_file():
         return None
     try:
-        return pixels_sha256(read_image(file))
+        return pixels_sha256(read_pixels(file, saving))
     except HarnessError:
         file.unlink()
         return None
@@ -292,7 +299,7 @@ def _seed(name: str) -> None:
 
 
 def _check_size(
-    pixels: NDArray[np.uint8],
+    pixels: NDArray[np.float64],
     reference: NDArray[np.uint8],
     degraded: NDArray[Any],
     method: Method,
@@ -314,7 +321,6 @@ def _key(group: Group, level: int, method: Method, used: dict[str, str], code: s
     identity = (
         msgspec.to_builtins(group),
         level,
-        method.saving,
         sorted(used.items()),
         code,
         made.version,

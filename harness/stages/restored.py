@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from harness.cells import Group
+from harness.images import read_fine_png, read_image
 from harness.records import load_json
 
 RECORD = "restored.json"
@@ -60,3 +63,8 @@ class RestoredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_restored(folder: Path) -> RestoredRecord:
     """Read the record of a folder of restored images."""
     return load_json(folder / RECORD, RestoredRecord)
+
+
+def read_pixels(file: Path, saving: str) -> NDArray[np.uint8] | NDArray[np.float64]:
+    """Read a restored image: 8-bit, or float64 in units of 0..255 where it was saved unrounded."""
+    return read_fine_png(file) if saving == "unrounded" else read_image(file)

@@ -179,6 +179,7 @@ def as_record(result: CellResult) -> dict[str, Any]:
         "degradation": request.group.degradation if request.group else "",
         "method": request.method,
         "policy": request.group.policy if request.group else "",
+        "saving": request.group.saving if request.group else "",
         "origin": result.origin,
         "weights": result.weights,
         "images": measured.images if measured else 0,

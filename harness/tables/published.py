@@ -92,6 +92,11 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
         Harness method that makes this row; empty where there is none (then `not_run` says why).
     policy : str
         Inference policy (``whole``, ``chop``, ``x8``); empty for the method's own default.
+    saving : str
+        How the restored pixels were kept (``round``, ``truncate``, ``unrounded``); empty for the method's own rule.
+    padded : dict
+        By metric, the weight of the last digit that means something where a paper probably filled up with a zero:
+        ``{ssim: "0.001"}`` makes the unit of ``0.8850`` 0.001, and leaves that of ``0.9591``.
     degradation : str
         Where the row's input was made differently from the part's default.
     protocol : dict
@@ -115,6 +120,8 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     level: int | None = None
     method: str = ""
     policy: str = ""
+    saving: str = ""
+    padded: dict[str, str] = {}
     degradation: str = ""
     protocol: dict[str, str] = {}
     evidence: str = ""

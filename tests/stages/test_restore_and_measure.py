@@ -16,6 +16,7 @@ import pytest
 import harness.images
 from harness.cells import Group, Noise
 from harness.datasets import fetch
+from harness.degradations import degradation
 from harness.errors import HarnessError, NotAvailableError
 from harness.images import read_image, write_png
 from harness.methods import Method
@@ -260,3 +261,29 @@ def test_damaged_rows_are_named(data: Path, inputs: InputRecord, tmp_path: Path)
     path.with_suffix(".json").write_text(json.dumps({"group": 1}))
     with pytest.raises(HarnessError, match=r"rows\.json"):
         read_rows(path)
+
+
+def test_unrounded_pixels_keep_their_fraction(data: Path, inputs: InputRecord, tmp_path: Path) -> None:
+    group = Group("jpeg", "embedded-gray", "jpeg-y8", "test", "whole", "unrounded")
+    run(data, inputs, tmp_path, method(lambda image: image + 0.3 / 255), group=group)
+    measured, rows = measure(tmp_path / "restored", data=data, protocols=("psnr",))
+    assert measured.group.saving == "unrounded"
+    run(data, inputs, tmp_path / "rounded", method(lambda image: image + 0.3 / 255))
+    _, rounded = measure(tmp_path / "rounded/restored", data=data, protocols=("psnr",))
+    # Rounding takes the 0.3 away again; 16-bit files keep it (to 1/512).
+    assert rows[0].value < rounded[0].value
+    run(data, inputs, tmp_path / "plain", method(unchanged))
+    _, plain = measure(tmp_path / "plain/restored", data=data, protocols=("psnr",))
+    assert rounded == plain
+    with pytest.raises(HarnessError, match="only gray images"):
+        made = record_inputs(data, "embedded", "awgn-8bit", (30,), NOISE)
+        colour = Group("denoise-rgb", "embedded", "awgn-8bit", "test", "whole", "unrounded")
+        run(data, made, tmp_path / "colour", method(unchanged), group=colour, levels=(30,))
+
+
+def test_gray_ground_truth_is_rgb_in_colour_super_resolution() -> None:
+    made = degradation("bicubic-replicate")
+    reference = made.reference(np.arange(42, dtype=np.uint8).reshape(6, 7), 2)
+    assert reference.shape == (6, 6, 3)
+    assert made.degrade(reference, 2).shape == (3, 3, 3)
+    assert degradation("bicubic-y8-float").reference(np.zeros((6, 7), np.uint8), 2).shape == (6, 6)

@@ -92,3 +92,16 @@ def test_mistakes_are_named(tmp_path: Path, change: tuple[str, str], message: st
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="no such file"):
         read_table(tmp_path / "none.yaml")
+
+
+def test_padded_digits_widen_the_unit(tmp_path: Path) -> None:
+    from harness.pipeline.requests import requests
+
+    text = TABLE.replace('["27.77", "**0.7905**"]', '["27.70", "0.7910"], padded: {ssim: "0.001"}')
+    psnr, ssim, *_ = requests(read_table(write(tmp_path, text)), {})
+    assert psnr.printed is not None and ssim.printed is not None
+    assert (psnr.printed.unit, ssim.printed.unit) == (Decimal("0.01"), Decimal("0.001"))
+    text = TABLE.replace('["27.77", "**0.7905**"]', '["27.70", "0.7905"], padded: {ssim: "0.001"}')
+    _, ssim, *_ = requests(read_table(write(tmp_path, text)), {})
+    assert ssim.printed is not None
+    assert ssim.printed.unit == Decimal("0.0001")
