@@ -18,7 +18,7 @@ table: $(BIN)/.installed ## Install, then make and print a first table on embedd
 	@harness first-table
 
 test: $(BIN)/.installed-test ## Install with every extra, then run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadscope -q
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope -q
 
 venv: $(BIN)/.installed-test ## Make .venv with everything installed
 

@@ -48,6 +48,9 @@ COUNTS = {
     "test1200": 1200,
     "embedded": 3,
     "embedded-gray": 1,
+    "rcan-set5-x2": 5,
+    "rcan-set5-x3": 5,
+    "rcan-set5-x4": 5,
 }
 
 
