@@ -219,7 +219,8 @@ def summary(table: Table, results: list[CellResult]) -> str:
     compared = [result for result in results if result.request.printed is not None]
     counts = count_verdicts(compared)
     unprinted = sum(bool(measured_text(result)) for result in results) - sum(bool(measured_text(r)) for r in compared)
-    parts = [f"{counts['match']} of {len(compared)} published numbers match"] if compared else []
+    what = "published numbers" if table.paper else "reference values"
+    parts = [f"{counts['match']} of {len(compared)} {what} match"] if compared else []
     parts += [f"{counts[v]} {v}" for v in ("close", "off", "incomparable", "not run") if counts[v]]
     if unprinted:
         parts.append(f"{unprinted} measured without a published number")
