@@ -89,13 +89,26 @@ def test_plain_dvc_makes_it_too(checkout: Checkout) -> None:
 
 
 def test_editing_the_report_measures_nothing_again(checkout: Checkout) -> None:
-    for name in ("harness/report/grid.py", "harness/report/templates/table.md.j2", "harness/tables/verdicts.py"):
+    for name in ("harness/report/grid.py", "harness/tables/verdicts.py"):
         path = checkout.root / name
-        path.write_text(path.read_text() + "\n")
-    stale = checkout.run("dvc", "status", "embedded", "pipelines/jpeg/embedded-gray/dvc.yaml").stdout
-    assert "embedded" in stale
-    assert "measure-" not in stale
-    assert "restore-" not in stale
+        path.write_text(path.read_text() + "\nADDED = 1\n")
+    (checkout.root / "harness/report/templates/table.md.j2").open("a").write("{# added #}\n")
+    said = checkout.harness("repro", "embedded", "--verbose")
+    assert "Running stage 'embedded'" in said
+    assert "Running stage 'pipelines/jpeg/embedded-gray/dvc.yaml:measure" not in said
+    assert "restore-jpeg--whole' didn't change" in said
+
+
+def test_a_repaired_metric_restores_nothing_again(checkout: Checkout) -> None:
+    """The measure stages run, the restore stages do not; mending a docstring runs neither."""
+    path = checkout.root / "harness/metrics/structural.py"
+    path.write_text(path.read_text() + "\nADDED = 1\n")
+    said = checkout.harness("repro", "embedded", "--verbose")
+    assert "Running stage 'pipelines/jpeg/embedded-gray/dvc.yaml:measure-jpeg--whole'" in said
+    assert "restore-jpeg--whole' didn't change" in said
+    path.write_text(path.read_text().replace('"""', '"""A mended sentence. ', 1) + "# a comment\n")
+    said = checkout.harness("repro", "embedded", "--verbose")
+    assert "measure-jpeg--whole' didn't change" in said
 
 
 def test_without_data_cells_are_not_run_and_say_why(checkout: Checkout) -> None:

@@ -401,18 +401,13 @@ class _Tiles:
         if taps == 1:
             return scores[:, :, block.start : block.stop].reshape(tile.halo_rows, n)
         first, wide = block.start - pad * pitch, n + 2 * pad * pitch
-        rows = self._rows_for_spread(tile, wide).zero_()
-        for t in range(taps):
-            begin = first - (t - pad)
-            rows[:, t : t + tile.width] += scores[:, :, begin : begin + wide]
-        sums = self._sums[: tile.halo_rows * n].view(*tile.halo_shape, n).zero_()
-        for t in range(taps):
-            begin = (taps - 1 - t) * pitch
-            sums[t : t + tile.height] += rows[:, :, begin : begin + n]
+        rows = self._rows[: tile.height * tile.halo_shape[1] * wide].view(tile.height, -1, wide)
+        begins = [first - (t - pad) for t in range(taps)]
+        _scatter_into(rows, [scores[:, :, begin : begin + wide] for begin in begins], dim=1)
+        sums = self._sums[: tile.halo_rows * n].view(*tile.halo_shape, n)
+        begins = [(taps - 1 - t) * pitch for t in range(taps)]
+        _scatter_into(sums, [rows[:, :, begin : begin + n] for begin in begins], dim=0)
         return sums.flatten(0, 1)
-
-    def _rows_for_spread(self, tile: _Tile, wide: int) -> Tensor:
-        return self._rows[: tile.height * tile.halo_shape[1] * wide].view(tile.height, -1, wide)
 
     def second_buffer(self, tile: _Tile) -> Tensor:
         buffer = self._scores[1][: tile.height * tile.width * self.layout.length]
@@ -449,6 +444,15 @@ def _sum_into(out: Tensor, parts: list[Tensor]) -> None:
     torch.add(parts[0], parts[1], out=out)
     for part in parts[2:]:
         out.add_(part)
+
+
+def _scatter_into(out: Tensor, parts: list[Tensor], dim: int) -> None:
+    """Add each part to ``out``, one place further along ``dim`` than the part before."""
+    length = parts[0].shape[dim]
+    out.narrow(dim, 0, length).copy_(parts[0])
+    out.narrow(dim, length, len(parts) - 1).zero_()
+    for place, part in enumerate(parts[1:], start=1):
+        out.narrow(dim, place, length).add_(part)
 
 
 def _tile_size(size: tuple[int, int], queries: int) -> tuple[int, int]:

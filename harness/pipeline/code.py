@@ -1,10 +1,13 @@
-"""Which source files a module's results depend on, read from its import statements.
+"""Which code a stage's results depend on, and its fingerprint.
 
 DVC re-runs a stage when a file it names has changed. Naming the whole package would re-run every network when the
 report's template changes; naming files by hand would miss one some day. So the files are found by following imports,
-also those inside functions, from the stage's own module. Results therefore import from the module that holds a name,
-not from a package that loads its names on demand; a package's own file only passes names on (a test holds that), so
-importing one of its modules does not make the others a dependency.
+also those inside functions, from the stage's own module, and one stage (`harness code`) writes a fingerprint of them
+for each of the others to depend on. Comments, docstrings and empty lines are no part of it: mending a sentence re-runs
+nothing.
+
+Results import from the module that holds a name, not from a package that loads its names on demand; a package's own
+file only passes names on (a test holds that), so importing one of its modules does not make the others a dependency.
 """
 
 from __future__ import annotations
@@ -12,10 +15,13 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator
+import io
+import tokenize
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import harness
+from harness.methods import Method
 
 PACKAGE = Path(harness.__file__).parent
 
@@ -87,9 +93,86 @@ def code_files(*roots: str | Path) -> list[Path]:
     return sorted(seen)
 
 
+def code_hashes(files: Iterable[Path]) -> dict[str, str]:
+    """Hash what files do: their source without comments, docstrings and empty lines.
+
+    Returns
+    -------
+    dict
+        SHA-256 by name: the path below this package, or the bare name of a plugin's file.
+    """
+    hashes = {}
+    for file in files:
+        inside = file.is_relative_to(PACKAGE)
+        name = file.relative_to(PACKAGE).as_posix() if inside else f"plugin {file.name}"
+        hashes[name] = _code_hash(file)
+    return dict(sorted(hashes.items()))
+
+
+@functools.cache
+def _code_hash(file: Path) -> str:
+    text = file.read_text(encoding="utf-8")
+    return hashlib.sha256((plain_source(text) if file.suffix == ".py" else text).encode()).hexdigest()
+
+
 def fingerprint(files: Iterable[Path]) -> str:
-    """Hash the contents of files (not their places or times)."""
+    """Hash `code_hashes` into one text."""
     digest = hashlib.sha256()
-    for content in sorted(hashlib.sha256(Path(file).read_bytes()).digest() for file in files):
-        digest.update(content)
+    for name, value in code_hashes(files).items():
+        digest.update(f"{name}\0{value}\n".encode())
     return digest.hexdigest()
+
+
+def plain_source(source: str) -> str:
+    """Take comments, docstrings, trailing blanks and empty lines out of Python source.
+
+    Text is cut and not parsed and written again, because the latter differs between versions of Python.
+    """
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    verbatim: set[int] = set()
+    docstrings: list[ast.expr] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant | ast.JoinedStr) and node.end_lineno != node.lineno:
+            # An empty line inside a text is part of what the code does.
+            verbatim |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                docstrings += [first.value] if isinstance(first.value.value, str) else []
+    for text in docstrings:
+        start, end = text.lineno, text.end_lineno or text.lineno
+        before = lines[start - 1].encode()[: text.col_offset]
+        after = lines[end - 1].encode()[text.end_col_offset or 0 :]
+        if not before.strip() and not after.strip():
+            lines[start - 1 : end] = [""] * (end - start + 1)
+            verbatim -= set(range(start, end + 1))
+    kept = [line.rstrip() for row, line in enumerate(lines, 1) if row in verbatim or line.strip()]
+    return "\n".join(kept) + "\n"
+
+
+def stage_code(methods: Mapping[str, Method]) -> dict[str, list[Path]]:
+    """List the files behind every kind of stage: ``inputs``, ``measure``, ``render``, and each method by name.
+
+    Parameters
+    ----------
+    methods : mapping
+        Methods by name; a method's entry is ``method-<name>``.
+    """
+    found = {kind: code_files(f"harness.stages.{kind}") for kind in ("inputs", "measure", "render")}
+    found["render"] += sorted((PACKAGE / "report" / "templates").glob("*.j2"))
+    for name, method in methods.items():
+        found[f"method-{name}"] = method_code(method)
+        if method.network is not None:
+            source = method.source_file
+            found[f"cost-{name}"] = code_files("harness.stages.cost", *([source] if source else []))
+    return found
+
+
+def method_code(method: Method) -> list[Path]:
+    """List the files that a method's restored images depend on."""
+    source = method.source_file
+    return code_files("harness.stages.restore", *([source] if source else []))

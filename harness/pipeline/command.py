@@ -26,6 +26,18 @@ def pipeline(check: bool) -> None:
 
 
 @click.command()
+def code() -> None:
+    """Stage: write the fingerprint of the code behind every kind of stage to work/code."""
+    from harness.files import write_json
+    from harness.pipeline.code import code_hashes, stage_code
+
+    workspace = Workspace.find()
+    folder = workspace.work / "code"
+    for name, files in stage_code(workspace.methods()).items():
+        write_json(folder / f"{name}.json", code_hashes(files))
+
+
+@click.command()
 @click.argument("name")
 @click.option("--row", default="", help="Only the row with this printed name; nothing is written to results/.")
 @click.option("--dataset", default="", help="Only the cells on this dataset; nothing is written to results/.")

@@ -17,7 +17,7 @@ from harness.degradations import degradation
 from harness.errors import HarnessError
 from harness.files import write_text
 from harness.methods import Method
-from harness.pipeline.code import PACKAGE, code_files
+from harness.pipeline.code import PACKAGE, stage_code
 from harness.pipeline.requests import Plan, counted, plans
 from harness.tables.published import Table, table_file
 from harness.tasks import TASKS
@@ -30,9 +30,6 @@ MOST_STAGES = 50
 TOP_LEVEL = "embedded"
 
 RESULT_SUFFIXES = (".md", ".csv", ".json", ".tex")
-
-# Packages that are named whole where a stage needs all of their files, which keeps the dvc.yaml readable.
-WHOLE = ("degradations", "metrics", "protocols")
 
 HEADING = "# Written by `harness pipeline` from the tables and methods; change those, not this file.\n"
 
@@ -70,6 +67,7 @@ def stage_files(workspace: Workspace) -> dict[PurePosixPath, str]:
             files[PurePosixPath("dvc.yaml")][table.name] = writer.table_stage(table, ".")
         else:
             files[PurePosixPath("pipelines/tables/dvc.yaml")][table.name] = writer.table_stage(table, "../..")
+    files[PurePosixPath("pipelines/code/dvc.yaml")]["code"] = writer.code_stage()
     for path, stages in files.items():
         if len(stages) > MOST_STAGES:
             raise HarnessError(f"{path} would hold {len(stages)} stages, DVC is slow beyond {MOST_STAGES}")
@@ -124,26 +122,6 @@ class _Writer:
     def __init__(self, workspace: Workspace, methods: Mapping[str, Method]) -> None:
         self._workspace = workspace
         self._methods = methods
-        self._measure_code = self._code("harness.stages.measure")
-        self._inputs_code = self._code("harness.stages.inputs")
-        self._render_code = self._code("harness.stages.render")
-
-    def _code(self, *roots: str | Path) -> list[str]:
-        """Paths, relative to the workspace, of the code that `roots` depend on."""
-        names: set[str] = set()
-        files = set(code_files(*roots))
-        whole = [PACKAGE / name for name in WHOLE if files.issuperset((PACKAGE / name).glob("*.py"))]
-        for file in files:
-            if file.is_relative_to(PACKAGE):
-                shown = file.parent if file.parent in whole else file
-                names.add(f"harness/{shown.relative_to(PACKAGE).as_posix()}")
-            else:
-                try:
-                    names.add(file.resolve().relative_to(self._workspace.root.resolve()).as_posix())
-                except ValueError:
-                    # A plugin installed elsewhere.
-                    names.add(str(file.resolve()))
-        return sorted(names)
 
     def group_stages(self, plan: Plan, everything: list[Plan]) -> dict[str, Any]:
         group = plan.group
@@ -164,8 +142,6 @@ class _Writer:
         where = f"--task {group.task} --dataset {group.dataset} --degradation {group.degradation}"
         what = f"{where} --method {group.method} --policy {group.policy} --saving {group.saving}"
         noise: dict[str, Any] = {"params": ["noise"]} if random else {}
-        source = method.source_file
-        method_code = self._code("harness.stages.restore", *([source] if source else []))
         root = self._workspace.root.resolve()
         depends = [
             path.resolve().relative_to(root).as_posix() if path.resolve().is_relative_to(root) else str(path.resolve())
@@ -177,23 +153,32 @@ class _Writer:
             f"inputs-{group.degradation}": {
                 "wdir": "../../..",
                 "cmd": f"harness inputs {where} --levels {levels}",
-                "deps": [manifest, *self._inputs_code],
+                "deps": [manifest, "work/code/inputs.json"],
                 **noise,
                 "outs": [inputs],
             },
             f"restore-{name}": {
                 "wdir": "../../..",
                 "cmd": f"harness restore {what} --levels {_numbers(plan.levels)}",
-                "deps": [inputs, *fetched, *method_code, *depends],
+                "deps": [inputs, *fetched, f"work/code/method-{method.name}.json", *depends],
                 **noise,
                 "outs": [f"work/restored/{group.place}", f"work/timing/{group.place}.json"],
             },
             f"measure-{name}": {
                 "wdir": "../../..",
                 "cmd": f"harness measure {what} --protocols {','.join(plan.protocols)}",
-                "deps": [manifest, f"work/restored/{group.place}", *self._measure_code],
+                "deps": [manifest, f"work/restored/{group.place}", "work/code/measure.json"],
                 "outs": [f"work/rows/{group.place}.csv", f"work/rows/{group.place}.json"],
             },
+        }
+
+    def code_stage(self) -> dict[str, Any]:
+        # Always run: DVC then looks at one small file a stage and not at every source file a hundred times.
+        return {
+            "wdir": "../..",
+            "cmd": "harness code",
+            "always_changed": True,
+            "outs": [f"work/code/{name}.json" for name in stage_code(self._methods)],
         }
 
     def dataset_stage(self, name: str) -> dict[str, Any]:
@@ -214,11 +199,10 @@ class _Writer:
         }
 
     def cost_stage(self, name: str) -> dict[str, Any]:
-        source = self._methods[name].source_file
         return {
             "wdir": "../..",
             "cmd": f"harness cost {name}",
-            "deps": self._code("harness.stages.cost", *([source] if source else [])),
+            "deps": [f"work/code/cost-{name}.json"],
             "outs": [f"work/cost/{name}.json"],
         }
 
@@ -234,7 +218,7 @@ class _Writer:
         stage: dict[str, Any] = {} if root == "." else {"wdir": root}
         return stage | {
             "cmd": f"harness render {table.name}",
-            "deps": [source, *rows, *self._render_code],
+            "deps": [source, *rows, "work/code/render.json"],
             "outs": [{f"results/{table.name}{suffix}": {"cache": False}} for suffix in RESULT_SUFFIXES],
         }
 
@@ -246,4 +230,5 @@ def _numbers(levels: set[int] | tuple[int, ...]) -> str:
 def _to_yaml(stages: dict[str, Any]) -> str:
     import yaml
 
-    return HEADING + yaml.safe_dump({"stages": stages}, sort_keys=False, width=1000, allow_unicode=True)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return HEADING + yaml.dump({"stages": stages}, Dumper=dumper, sort_keys=False, width=1000, allow_unicode=True)

@@ -73,7 +73,7 @@ def restore(
     """Run METHOD on a dataset's inputs; keep PNGs in work/restored."""
     from harness.cells import Group
     from harness.files import write_json
-    from harness.pipeline.code import code_files, fingerprint
+    from harness.pipeline.code import fingerprint, method_code
     from harness.stages.inputs import read_inputs
     from harness.stages.restore import restore as restore_group
 
@@ -82,8 +82,7 @@ def restore(
     os.environ["HARNESS_DATA"] = str(workspace.data.resolve())
     group = Group(task, dataset, degradation, method, policy, saving)
     found = workspace.method(method)
-    source = found.source_file
-    code = fingerprint(code_files("harness.stages.restore", *([source] if source else [])))
+    code = fingerprint(method_code(found))
     recorded = read_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json")
     with ProgressBar(f"restore {method} {dataset}") as progress:
         record, timing = restore_group(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.pipeline.code import PACKAGE, code_files, fingerprint
+from harness.methods import methods
+from harness.pipeline.code import PACKAGE, code_files, code_hashes, fingerprint, plain_source, stage_code
 
 
 def names(*roots: str | Path) -> set[str]:
@@ -47,12 +48,61 @@ def test_unknown_module() -> None:
 
 
 def test_fingerprint_follows_contents_not_places(tmp_path: Path) -> None:
-    first, second = tmp_path / "a.py", tmp_path / "b.py"
-    first.write_text("x = 1\n")
-    second.write_text("x = 1\n")
-    assert fingerprint([first]) == fingerprint([second])
-    second.write_text("x = 2\n")
-    assert fingerprint([first]) != fingerprint([second])
+    first, second = tmp_path / "one/a.py", tmp_path / "two/a.py"
+    for path in (first, second):
+        path.parent.mkdir()
+        path.write_text("x = 1\n")
+    assert code_hashes([first]) == code_hashes([second]) == {"plugin a.py": code_hashes([first])["plugin a.py"]}
+    other = tmp_path / "three/a.py"
+    other.parent.mkdir()
+    other.write_text("x = 2\n")
+    assert fingerprint([first]) == fingerprint([second]) != fingerprint([other])
+
+
+SOURCE = '''"""Docstring."""
+
+import os  # a comment
+
+
+class A:
+    """Docstring
+    of two lines."""
+
+    text = "# no comment"
+
+    def f(self):
+        """Docstring."""
+        # a comment
+        return """not a
+docstring"""
+'''
+
+PLAIN = '''import os
+class A:
+    text = "# no comment"
+    def f(self):
+        return """not a
+docstring"""
+'''
+
+
+def test_comments_and_docstrings_are_no_code() -> None:
+    assert plain_source(SOURCE) == PLAIN
+    assert plain_source(SOURCE.replace("Docstring", "Mended")) == PLAIN
+    assert plain_source(SOURCE.replace("# no comment", "# other")) != PLAIN
+    assert plain_source(SOURCE.replace("not a", "is a")) != PLAIN
+    assert plain_source(SOURCE.replace("not a\n", "not a\n\n")) != PLAIN
+    assert plain_source('def f(): "text"; return 1\n') == 'def f(): "text"; return 1\n'
+
+
+def test_every_kind_of_stage_is_followed() -> None:
+    found = stage_code(methods())
+    assert {"inputs", "measure", "render", "method-jpeg", "method-panet", "cost-panet"} <= set(found)
+    names_of = {kind: set(code_hashes(files)) for kind, files in found.items()}
+    assert "report/templates/table.md.j2" in names_of["render"]
+    assert "networks/panet.py" in names_of["method-panet"]
+    assert "networks/panet.py" not in names_of["method-dncnn"]
+    assert "networks/dncnn.py" in names_of["method-dncnn"]
 
 
 def test_package_files_only_pass_names_on() -> None:
