@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.files import write_text
 from harness.workspace import Workspace
 
 
@@ -22,7 +24,7 @@ def run_dvc(workspace: Workspace, arguments: Sequence[str], *, verbose: bool = F
     arguments : sequence of str
         Such as ``["repro", "pipelines/tables/dvc.yaml:panet-table3"]``.
     verbose : bool
-        Let DVC speak; otherwise only its errors and what the stages print are shown.
+        Let DVC tell what it does; otherwise only its errors and what the stages print are shown.
 
     Returns
     -------
@@ -39,8 +41,12 @@ def run_dvc(workspace: Workspace, arguments: Sequence[str], *, verbose: bool = F
     environment = dict(os.environ)
     scripts = str(Path(sys.executable).parent)
     environment["PATH"] = scripts + os.pathsep + environment.get("PATH", "")
-    command = [sys.executable, "-m", "dvc", *arguments, *([] if verbose else ["--quiet"])]
-    process = subprocess.Popen(command, cwd=workspace.root, env=environment)
+    _drop_dead_locks(workspace.root / ".dvc" / "tmp" / "rwlock")
+    command = [sys.executable, "-m", "dvc", *arguments]
+    # What DVC tells of its own goes to standard output, its errors and the stages' own lines to standard error.
+    process = subprocess.Popen(
+        command, cwd=workspace.root, env=environment, stdout=None if verbose else subprocess.DEVNULL
+    )
     try:
         return process.wait()
     except KeyboardInterrupt:
@@ -50,3 +56,45 @@ def run_dvc(workspace: Workspace, arguments: Sequence[str], *, verbose: bool = F
         except subprocess.TimeoutExpired:
             process.kill()
         raise
+
+
+def _drop_dead_locks(path: Path) -> None:
+    """Forget the locks of DVC processes that were killed.
+
+    DVC notices a process that is gone, but takes one that was killed and not yet collected by its parent (a zombie, as
+    in a container without an init process) for a living one, and every later run for blocked.
+    """
+    import json
+
+    import psutil
+
+    def alive(holder: object) -> bool:
+        if not isinstance(holder, dict) or not isinstance(holder.get("pid"), int):
+            return False
+        try:
+            return bool(psutil.Process(holder["pid"]).status() != psutil.STATUS_ZOMBIE)
+        except psutil.Error:
+            return False
+
+    locks: object = None
+    for _ in range(2):
+        try:
+            locks = json.loads(path.read_text(encoding="utf-8"))
+            break
+        except OSError:
+            return
+        except ValueError:
+            # Half-written by a process that was killed, unless one is writing at this very moment.
+            time.sleep(0.5)
+    else:
+        path.unlink(missing_ok=True)
+        return
+    if not isinstance(locks, dict):
+        return
+    readers = {file: [h for h in held if alive(h)] for file, held in locks.get("read", {}).items()}
+    kept = {
+        "write": {file: holder for file, holder in locks.get("write", {}).items() if alive(holder)},
+        "read": {file: held for file, held in readers.items() if held},
+    }
+    if kept != {"write": locks.get("write", {}), "read": locks.get("read", {})}:
+        write_text(path, json.dumps(kept))

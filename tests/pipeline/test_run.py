@@ -1,0 +1,44 @@
+"""Locks that killed DVC processes leave behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from harness.pipeline.run import _drop_dead_locks
+
+
+def test_locks_of_dead_processes_are_dropped(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    # Killed and not collected: a zombie until this test ends.
+    zombie = subprocess.Popen([sys.executable, "-c", ""])
+    while Path(f"/proc/{zombie.pid}/stat").exists() and ") Z " not in Path(f"/proc/{zombie.pid}/stat").read_text():
+        pass
+    mine = {"pid": os.getpid(), "cmd": "dvc repro"}
+    dead = [{"pid": process.pid, "cmd": "dvc repro"} for process in (gone, zombie)]
+    path = tmp_path / "rwlock"
+    path.write_text(json.dumps({"write": {"a": dead[0], "b": mine}, "read": {"c": [dead[1], mine], "d": dead}}))
+    _drop_dead_locks(path)
+    assert json.loads(path.read_text()) == {"write": {"b": mine}, "read": {"c": [mine]}}
+    zombie.wait()
+
+
+def test_a_half_written_lock_file_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "rwlock"
+    path.write_text('{"write": {"a"')
+    _drop_dead_locks(path)
+    assert not path.exists()
+    _drop_dead_locks(path)
+
+
+def test_living_locks_are_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "rwlock"
+    text = json.dumps({"write": {"a": {"pid": os.getpid(), "cmd": "x"}}, "read": {}})
+    path.write_text(text)
+    before = path.stat().st_mtime_ns
+    _drop_dead_locks(path)
+    assert (path.read_text(), path.stat().st_mtime_ns) == (text, before)
