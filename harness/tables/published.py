@@ -22,6 +22,10 @@ from harness.tasks import TASKS
 
 Mark = Literal["", "best", "second"]
 
+# Those of `harness.inference.policies`, which cannot be imported without torch; a test compares.
+POLICIES = ("whole", "chop", "x8", "chop+x8")
+METRICS = ("psnr", "ssim", "parameters", "seconds")
+
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _COUNT = re.compile(r"(\d{1,3}(?:,\d{3})*|\d+)\s*[Kk]")
 
@@ -295,8 +299,14 @@ def read_table(path: Path) -> Table:
 
 
 def check_table(table: Table, where: str) -> Table:
-    """Check what the types cannot: numbers of values, tasks, names of cells; return the table."""
+    """Check what the types cannot: numbers of values, and every name; return the table.
+
+    Names end up in paths and command lines of the pipelines, so a table from elsewhere must not hold others than known
+    or plain ones.
+    """
+    _check_plain(table.name, "table name", where)
     for part in table.parts:
+        _check_names(part, where)
         if part.task and part.task not in TASKS:
             raise HarnessError(f"{where}: {unknown_name('task', part.task, TASKS)}")
         for row in part.rows:
@@ -314,6 +324,41 @@ def check_table(table: Table, where: str) -> Table:
                 if key not in keys:
                     raise HarnessError(f"{where}: row '{row.name}': {unknown_name('cell', key, keys)}")
     return table
+
+
+def _check_names(part: Part, where: str) -> None:
+    """Check that datasets, metrics, degradations, protocols, policies, saving rules and methods are known or plain."""
+    from harness.cells import SAVINGS
+    from harness.datasets.registry import dataset_names
+    from harness.degradations.registry import degradation
+    from harness.protocols.definitions import protocol
+
+    datasets = dataset_names()
+    for column in part.columns:
+        for kind, name, known in (("metric", column.metric, METRICS), ("dataset", column.dataset, ("", *datasets))):
+            if name not in known:
+                raise HarnessError(f"{where}: {unknown_name(kind, name, known)}")
+        _check_plain(column.variant, "variant", where)
+    degradations = {part.degradation, *(row.degradation for row in part.rows)} - {""}
+    protocols = {*part.protocol.values(), *(name for row in part.rows for name in row.protocol.values())}
+    protocols |= {cell.protocol for row in part.rows for cell in row.cells.values()} - {""}
+    try:
+        for name in sorted(degradations):
+            degradation(name)
+        for name in sorted(protocols):
+            protocol(name)
+    except HarnessError as error:
+        raise HarnessError(f"{where}: {error}") from None
+    for row in part.rows:
+        _check_plain(row.method, "method name", where)
+        for kind, name, names in (("policy", row.policy, POLICIES), ("saving rule", row.saving, SAVINGS)):
+            if name and name not in names:
+                raise HarnessError(f"{where}: row '{row.name}': {unknown_name(kind, name, names)}")
+
+
+def _check_plain(name: str, kind: str, where: str) -> None:
+    if name and not re.fullmatch("[a-z0-9]([a-z0-9-]*[a-z0-9])?", name):
+        raise HarnessError(f"{where}: {kind} '{name}': use lower-case letters, digits and '-', such as 'my-table'")
 
 
 @functools.cache

@@ -76,6 +76,15 @@ def test_table_counts(tmp_path: Path) -> None:
         (("method: jpeg", "metod: jpeg"), "unknown key 'metod'; did you mean 'method'"),
         (("title: A table", "title: [1]"), "Expected `str`"),
         (("name: JPEG,", "name: JPEG, cells: {live1/20/psnr: {note: x}},"), "unknown cell 'live1/20/psnr'"),
+        (("dataset: live1,", "dataset: ../../live1,"), "unknown dataset '../../live1'"),
+        (("dataset: live1,", "dataset: live1; touch x,"), "unknown dataset 'live1; touch x'"),
+        (("metric: psnr", "metric: psnrr"), "did you mean 'psnr'"),
+        (("method: jpeg", "method: $(touch x)"), "method name '$(touch x)'"),
+        (("method: jpeg", "method: jpeg, policy: whol"), "did you mean 'whole'"),
+        (("method: jpeg", "method: jpeg, saving: rnd"), "unknown saving rule 'rnd'"),
+        (("method: jpeg", "method: jpeg, degradation: jpeg-8"), "did you mean 'jpeg-y8'"),
+        (("method: jpeg", "method: jpeg, protocol: {ssim: ssim-9x9}"), "ssim-9x9"),
+        (("name: doe-table1", "name: ../evil"), "table name '../evil'"),
         (("parts:", "parts: ["), "not valid YAML"),
         (("title: A table", "title: !!python/object/apply:os.system [true]"), "not valid YAML"),
     ],
@@ -105,3 +114,10 @@ def test_padded_digits_widen_the_unit(tmp_path: Path) -> None:
     _, ssim, *_ = requests(read_table(write(tmp_path, text)), {})
     assert ssim.printed is not None
     assert ssim.printed.unit == Decimal("0.0001")
+
+
+def test_policies_are_those_of_inference() -> None:
+    from harness.inference.policies import POLICIES as known
+    from harness.tables.published import POLICIES
+
+    assert tuple(known) == POLICIES
