@@ -1,15 +1,16 @@
 """Streamed attention against its direct form, and tiles in batches against tile by tile.
 
-    python benchmarks/bench_attention.py [--threads 2] [--repeat 5] [--skip-whole]
+    python benchmarks/bench_attention.py [attention] [chop] [whole] [--threads 2] [--repeat 5]
 
 Every comparison alternates its two sides in one process and reports the shortest time of each, so that the ratio
-means something on a shared machine. The whole-image row takes minutes. Where other programs use the same cores, set
+means something on a shared machine. The whole image takes minutes. Where other programs use the same cores, set
 OMP_WAIT_POLICY=passive: waiting threads of torch otherwise spin and hold up the working ones.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import platform
 import time
@@ -59,11 +60,57 @@ def kernels(module: nn.Module, x: Tensor, backward: bool) -> tuple[Callable[[], 
     return lambda: run("direct"), lambda: run("streamed")
 
 
+HEAD = "time {0} | time {1} | ratio | extra peak memory {0} | extra peak memory {1} | ratio |\n" + 7 * "|---" + "|"
+
+
+def attention(repeat: int) -> None:
+    print("\n| attention | " + HEAD.format("direct", "streamed"))
+    few = max(1, repeat // 2)
+    pyramid, tile = PyramidAttention(), torch.randn(1, 64, 57, 77)
+    compare("pyramid attention, 57x77x64", *kernels(pyramid, tile, False), repeat)
+    compare("the same with gradients", *kernels(pyramid, tile.clone(), True), few)
+    block, features = NonLocalBlock(64), torch.randn(1, 64, 96, 96)
+    compare("RNAN non-local block, 96x96x64", *kernels(block, features, False), repeat)
+    compare("the same with gradients", *kernels(block, features.clone(), True), few)
+    features = torch.randn(1, 128, 48, 48)
+    compare("CSNLN in-scale, 48x48x128", *kernels(InScaleAttention(), features, False), repeat)
+    compare("CSNLN cross-scale x2, 48x48x128", *kernels(CrossScaleAttention(), features, False), repeat)
+
+
+def tiles(repeat: int) -> None:
+    print("\n| chop | " + HEAD.format("tile by tile", "in batches"))
+    network, rule = panet_s().eval(), chop_rule("panet-denoise")
+    image = torch.rand(1, 3, 120, 160)
+
+    def run(per_batch: int) -> None:
+        with torch.inference_mode():
+            chop(network, image, rule, tiles_per_batch=per_batch)
+
+    for count in (4, 16):
+        compare(f"PANet-S, 120x160, batches of {count}", lambda: run(1), functools.partial(run, count), repeat)
+
+
+def whole(repeat: int) -> None:
+    attention, features = PyramidAttention(), torch.randn(1, 64, 481, 321)
+
+    def run() -> None:
+        with torch.inference_mode():
+            attention(features)
+
+    start = time.perf_counter()
+    memory = (peak_memory(run) or 0) / MIB
+    seconds = time.perf_counter() - start
+    print(f"\nwhole-image pyramid attention, 481x321x64, once: {seconds:.0f} s, {memory:.0f} MiB extra peak memory")
+
+
+PARTS = {"attention": attention, "chop": tiles, "whole": whole}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--skip-whole", action="store_true")
+    parser.add_argument("parts", nargs="*", help="what to measure; everything by default")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -71,45 +118,10 @@ def main() -> None:
         f"torch {torch.__version__}, {options.threads} threads, {os.cpu_count()} cores, {platform.machine()}, "
         f"load {os.getloadavg()[0]:.1f}, OMP_WAIT_POLICY={os.environ.get('OMP_WAIT_POLICY', 'unset')}"
     )
-    head = "time {0} | time {1} | ratio | extra peak memory {0} | extra peak memory {1} | ratio |"
-
-    print("\n| attention | " + head.format("direct", "streamed") + "\n|---|---|---|---|---|---|---|")
-    pyramid = PyramidAttention()
-    tile = torch.randn(1, 64, 57, 77)
-    compare("pyramid attention, 57x77x64", *kernels(pyramid, tile, False), options.repeat)
-    compare("the same with gradients", *kernels(pyramid, tile.clone(), True), max(1, options.repeat // 2))
-    block = NonLocalBlock(64)
-    compare("RNAN non-local block, 96x96x64", *kernels(block, torch.randn(1, 64, 96, 96), False), options.repeat)
-    compare("the same with gradients", *kernels(block, torch.randn(1, 64, 96, 96), True), max(1, options.repeat // 2))
-    features = torch.randn(1, 128, 48, 48)
-    compare("CSNLN in-scale, 48x48x128", *kernels(InScaleAttention(), features, False), options.repeat)
-    compare("CSNLN cross-scale x2, 48x48x128", *kernels(CrossScaleAttention(), features, False), options.repeat)
-
-    print("\n| chop | " + head.format("tile by tile", "in batches") + "\n|---|---|---|---|---|---|---|")
-    network, rule = panet_s().eval(), chop_rule("panet-denoise")
-    image = torch.rand(1, 3, 120, 160)
-
-    def tiles(per_batch: int) -> None:
-        with torch.inference_mode():
-            chop(network, image, rule, tiles_per_batch=per_batch)
-
-    for per_batch in (4, 16):
-        compare(
-            f"PANet-S, 120x160, batches of {per_batch}", lambda: tiles(1), lambda n=per_batch: tiles(n), options.repeat
-        )
-
-    if not options.skip_whole:
-        whole = torch.randn(1, 64, 481, 321)
-
-        def run() -> None:
-            with torch.inference_mode():
-                pyramid(whole)
-
-        pyramid.kernel = "streamed"
-        start = time.perf_counter()
-        memory = peak_memory(run)
-        seconds = time.perf_counter() - start
-        print(f"\nWhole-image pyramid attention, 481x321x64: {seconds:.0f} s, {(memory or 0) / MIB:.0f} MiB extra")
+    for part in options.parts or PARTS:
+        if part not in PARTS:
+            parser.error(f"unknown part '{part}'; known: {', '.join(PARTS)}")
+        PARTS[part](options.repeat)
 
 
 if __name__ == "__main__":

@@ -172,7 +172,7 @@ def _heads(columns: tuple[Column, ...], part: Part) -> tuple[tuple[str, ...], ..
         if not column.label and several_levels and column.level:
             task = TASKS.get(part.task)
             texts.append(task.level_label(column.level) if task else str(column.level))
-        if not column.label and (several_metrics or not several_levels):
+        if several_metrics or not (column.label or several_levels):
             texts.append(METRIC_TITLES[column.metric])
         bottom.append(" ".join(texts))
     return (tuple(top), tuple(bottom))
