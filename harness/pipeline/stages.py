@@ -142,11 +142,7 @@ class _Writer:
         where = f"--task {group.task} --dataset {group.dataset} --degradation {group.degradation}"
         what = f"{where} --method {group.method} --policy {group.policy} --saving {group.saving}"
         noise: dict[str, Any] = {"params": ["noise"]} if random else {}
-        root = self._workspace.root.resolve()
-        depends = [
-            path.resolve().relative_to(root).as_posix() if path.resolve().is_relative_to(root) else str(path.resolve())
-            for path in method.depends
-        ]
+        depends = [self._relative(path) for path in method.depends]
         fetched = [f"data/manifests/weights/{name}.json" for name in method.weights]
         fetched += [f"data/manifests/datasets/{name}.json" for name in method.released]
         return {
@@ -173,13 +169,19 @@ class _Writer:
         }
 
     def code_stage(self) -> dict[str, Any]:
-        # Always run: DVC then looks at one small file a stage and not at every source file a hundred times.
+        # One stage looks at the sources; every other depends on a small file, so DVC has little to parse and to check.
+        plugins = {self._relative(m.source_file) for m in self._methods.values() if m.source_file is not None}
         return {
             "wdir": "../..",
             "cmd": "harness code",
-            "always_changed": True,
+            "deps": ["harness", *sorted(name for name in plugins if not name.startswith("harness/"))],
             "outs": [f"work/code/{name}.json" for name in stage_code(self._methods)],
         }
+
+    def _relative(self, path: Path) -> str:
+        """Write a path relative to the workspace, or absolute where it lies outside (an installed plugin)."""
+        root, path = self._workspace.root.resolve(), path.resolve()
+        return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
     def dataset_stage(self, name: str) -> dict[str, Any]:
         # Always run: whether a mirror or a network is there now cannot be seen in a file. It takes a tenth of a second.
