@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -185,16 +186,31 @@ def _dataset_title(name: str) -> str:
         return name
 
 
+# A file name in a reason, such as `jpeg-q10.pt`: levels whose weights are missing differ in nothing else.
+_WEIGHTS_FILE = re.compile(r"[\w=.-]+\.(?:mat|npz|pth?|safetensors)")
+
+
 def reasons_not_run(results: list[CellResult]) -> list[Reason]:
-    """Group the cells that were not run by their reason, in the order of the table."""
+    """Group the cells that were not run by their reason, in the order of the table.
+
+    Reasons that differ only in the names of weights files are one; the first stands for the others.
+    """
     rows: dict[str, dict[str, None]] = {}
     cells: dict[str, int] = {}
+    said: dict[str, list[str]] = {}
     for result in results:
         if result.verdict == "not run":
             reason = result.judgement.reason
-            rows.setdefault(reason, {})[result.request.row] = None
-            cells[reason] = cells.get(reason, 0) + 1
-    return [Reason(reason, tuple(names), cells[reason]) for reason, names in rows.items()]
+            kind = _WEIGHTS_FILE.sub("…", reason)
+            rows.setdefault(kind, {})[result.request.row] = None
+            cells[kind] = cells.get(kind, 0) + 1
+            if reason not in said.setdefault(kind, []):
+                said[kind].append(reason)
+    found = []
+    for kind, reasons in said.items():
+        more = f" (and so for {len(reasons) - 1} more files)" if len(reasons) > 1 else ""
+        found.append(Reason(reasons[0] + more, tuple(rows[kind]), cells[kind]))
+    return found
 
 
 def remarks(results: list[CellResult]) -> list[Reason]:
