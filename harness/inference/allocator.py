@@ -15,8 +15,8 @@ _MIB = 2**20
 def keep_freed_memory() -> bool:
     """Let this process keep up to 512 MiB of freed memory, once; False where the C library has no such setting.
 
-    The features of several tiles are so large that glibc maps and unmaps them for every layer, and the page
-    faults cost more than batching saves (docs/performance.md).
+    The features of tiles are so large that glibc maps and unmaps them for every layer, and the page faults cost
+    up to a third of the time of the convolutions (docs/performance.md).
     """
     if sys.platform != "linux":
         return False

@@ -70,8 +70,9 @@ CHOP_RULES = {
 }
 """The rules of the released test commands, by network and task."""
 
-TILES_PER_BATCH = 4
-"""Tiles that go through the network together by default: the four of one cut, as the released code on 4 GPUs."""
+TILES_PER_BATCH = {"cpu": 2, "cuda": 16}
+"""Tiles that go through the network together by default, by device: more of them leave a CPU's caches
+(docs/performance.md), and fill a GPU."""
 
 
 def chop_rule(name: str) -> ChopRule:
@@ -103,7 +104,7 @@ def chop(
     x: Tensor,
     rule: ChopRule,
     scale: int = 1,
-    tiles_per_batch: int = TILES_PER_BATCH,
+    tiles_per_batch: int | None = None,
 ) -> Tensor:
     """Apply a function to the tiles of images and put the results together.
 
@@ -119,14 +120,17 @@ def chop(
         Where to cut.
     scale : int
         Enlargement of the function.
-    tiles_per_batch : int
-        Most tiles of an image in one call; 1 is tile by tile, as the released code on one GPU.
+    tiles_per_batch : int, optional
+        Most tiles of an image in one call, by default as many as suit the device; 1 is tile by tile, as the
+        released code on one GPU.
 
     Returns
     -------
     Tensor
         ``(B, C', scale H, scale W)``.
     """
+    if tiles_per_batch is None:
+        tiles_per_batch = TILES_PER_BATCH.get(x.device.type, 4)
     if tiles_per_batch < 1:
         raise HarnessError(f"a batch holds at least one tile, not {tiles_per_batch}")
     if tiles_per_batch > 1 and x.device.type == "cpu":

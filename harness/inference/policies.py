@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.errors import HarnessError, unknown_name
-from harness.inference.chop import TILES_PER_BATCH, ChopRule, chop
+from harness.inference.chop import ChopRule, chop
 from harness.inference.ensemble import self_ensemble
 from harness.networks.checkpoints import require_ready
 
@@ -84,7 +84,7 @@ def restore(
     x: Tensor,
     policy_name: str = "whole",
     rule: ChopRule | None = None,
-    tiles_per_batch: int = TILES_PER_BATCH,
+    tiles_per_batch: int | None = None,
 ) -> Tensor:
     """Restore images with a network whose weights are known to be complete.
 
@@ -98,7 +98,7 @@ def restore(
         ``"whole"``, ``"chop"``, ``"x8"`` or ``"chop+x8"``.
     rule : ChopRule, optional
         The paper's tiling; needed by the policies with ``chop``.
-    tiles_per_batch : int
+    tiles_per_batch : int, optional
         See ``chop``.
 
     Returns

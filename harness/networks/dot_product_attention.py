@@ -116,9 +116,9 @@ class _Streamed(torch.autograd.Function):
 
 
 def _chunks(r: Tensor, budget: int, buffers: int) -> tuple[int, list[Tensor]]:
-    """Choose the rows of a chunk, and make its buffers: 8 MiB stay in a CPU's caches, a GPU wants more."""
+    """Choose the rows of a chunk, and make its buffers: 4 MiB stay in a CPU's caches, a GPU wants more."""
     positions = r.shape[2]
-    wanted = (2**23 if r.device.type == "cpu" else 2**27) * buffers
+    wanted = (2**22 if r.device.type == "cpu" else 2**27) * buffers
     step = max(1, min(positions, min(budget, wanted) // (buffers * positions * r.element_size())))
     return step, [r.new_empty(step * positions) for _ in range(buffers)]
 
