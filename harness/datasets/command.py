@@ -104,12 +104,21 @@ def fetch(
 
 @datasets.command()
 @click.argument("names", nargs=-1)
+@click.option(
+    "--from", "folder", type=click.Path(path_type=Path), help="Look at this copy of yours; nothing is written."
+)
 @_DATA
-def verify(names: tuple[str, ...], data: Path) -> None:
-    """Hash every file of the named (or of all fetched) datasets again; exit 1 where one is damaged."""
+def verify(names: tuple[str, ...], folder: Path | None, data: Path) -> None:
+    """Hash every file of the named (or of all fetched) datasets again; exit 1 where one is damaged.
+
+    With --from FOLDER: tell whether the folder holds the named dataset, what is missing and what was found instead.
+    """
     from harness.datasets.registry import dataset_names
     from harness.datasets.verification import verify as verify_dataset
 
+    if folder is not None:
+        _verify_folder(names, folder)
+        return
     named = bool(names)
     looked_at = 0
     damaged: list[str] = []
@@ -132,3 +141,46 @@ def verify(names: tuple[str, ...], data: Path) -> None:
         raise CheckFailedError(
             f"{', '.join(damaged)}: damaged; run `harness datasets fetch {' '.join(damaged)}` to repair"
         )
+
+
+def _verify_folder(names: tuple[str, ...], folder: Path) -> None:
+    from harness.datasets.verification import verify_folder
+
+    if len(names) != 1:
+        raise HarnessError("--from names the folder of one dataset; name that dataset")
+    found = verify_folder(names[0], folder)
+    click.echo(f"{found.dataset}: {found.status}, {found.files} files in {folder}")
+    for problem in found.problems[:20]:
+        click.echo(f"  {problem}")
+    if found.problems:
+        raise CheckFailedError(f"{folder} does not hold '{found.dataset}' whole; see above")
+    click.echo(f"next: harness datasets fetch {found.dataset} --from {folder}")
+
+
+@datasets.command()
+@click.argument("name")
+@click.option("--from", "folder", type=click.Path(path_type=Path), required=True, help="Folder with your images.")
+@click.option("--input", "input_pattern", default="", help="Where degraded inputs lie, such as 'noisy/{id}.*'.")
+@click.option("--target", "target_pattern", default="", help="Where the ground truth lies, such as 'clean/{id}.*'.")
+@click.option("--title", default="", help="Name for readers.")
+@click.option("--licence", default="not stated", show_default=True, help="Licence in a few words.")
+@_DATA
+def add(name: str, folder: Path, input_pattern: str, target_pattern: str, title: str, licence: str, data: Path) -> None:
+    """Register a set of your own as NAME and fetch it: pairs of input and ground truth, or images to degrade.
+
+    Patterns are relative paths: {id} is an image's name, other placeholders vary, '.*' is any image suffix. Without
+    patterns the usual names of folders are tried (input and target, blur and sharp, noisy and clean, ...).
+
+    For example: harness datasets add my-phone --from ~/photos --input 'noisy/{id}_N.*' --target 'clean/{id}.*'
+    """
+    from harness.datasets.adding import add_dataset
+    from harness.datasets.fetching import fetch as fetch_dataset
+
+    record, path = add_dataset(name, folder, input_pattern, target_pattern, title, licence)
+    manifest = fetch_dataset(record.name, data, folder=folder)
+    click.echo(f"written: {path}")
+    click.echo(f"{record.name}: {manifest.status}, {manifest.images} {'pairs' if record.kind == 'pairs' else 'images'}")
+    if not manifest.complete:
+        raise NotAvailableError(f"dataset '{record.name}': {manifest.reason}")
+    task = "deblur" if record.kind == "pairs" else "denoise-rgb"
+    click.echo(f"next: harness new-table NAME --task {task} --dataset {record.name} --method METHOD")

@@ -10,16 +10,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from harness.datasets import places
-from harness.datasets.manifest import Role
-from harness.datasets.registry import Dataset, File, Layout
+from harness.datasets.registry import File
 from harness.datasets.verified import Hashes
 from harness.errors import HarnessError
 
 MIRROR_VARIABLE = "HARNESS_MIRROR"
 IMAGE_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_ROLES: dict[str, tuple[Role, ...]] = {"images": ("target",), "inputs": ("input",), "pairs": ("target", "input")}
-_PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
 
 
 def mirrors() -> tuple[list[Path], list[str]]:
@@ -200,62 +197,3 @@ def _match_by_pixels(wanted: list[File], folder: Path, below: list[str], hashes:
 def size_text(shape: tuple[int, ...]) -> str:
     """Write a shape for readers: width x height and colour or gray."""
     return f"{shape[1]}x{shape[0]} {'colour' if len(shape) == 3 else 'gray'}"
-
-
-def _compile(pattern: str) -> re.Pattern[str]:
-    """Turn a layout's pattern into a regular expression over relative names."""
-    suffix = ""
-    if pattern.endswith(".*"):
-        pattern, suffix = pattern[:-2], "(?:" + "|".join(re.escape(known) for known in IMAGE_SUFFIXES) + ")"
-    pieces = _PLACEHOLDER.split(pattern)
-    text = "".join(f"(?P<{piece}>[^/]+?)" if index % 2 else re.escape(piece) for index, piece in enumerate(pieces))
-    return re.compile(text + f"(?i:{suffix})" if suffix else text)
-
-
-def _match_names(pattern: str, names: Iterable[str], keys: list[str]) -> dict[str, str]:
-    """Map image names to relative file names."""
-    compiled = _compile(pattern)
-    found: dict[str, str] = {}
-    for name in names:
-        hit = compiled.fullmatch(name)
-        if hit:
-            values = hit.groupdict()
-            if all(key in values for key in keys):
-                found.setdefault("-".join(values[key] for key in keys), name)
-    return found
-
-
-def apply_layout(record: Dataset, layout: Layout, names: list[str]) -> dict[tuple[str, Role], str]:
-    """Find out which file is which image.
-
-    Parameters
-    ----------
-    record : Dataset
-        Its kind says which roles there are.
-    layout : Layout
-        Patterns.
-    names : list of str
-        Relative file names.
-
-    Returns
-    -------
-    dict
-        Relative file name by (image, role); of pairs only the images that have both.
-    """
-    leading = layout.target or layout.input
-    keys = _PLACEHOLDER.findall(leading)
-    keys = ["id"] if "id" in keys else keys
-    roles = _ROLES[record.kind]
-    found = {role: _match_names(getattr(layout, role), names, keys) for role in roles if getattr(layout, role)}
-    if len(found) != len(roles):
-        return {}
-    images = set.intersection(*(set(by_image) for by_image in found.values()))
-    return {(image, role): found[role][image] for image in images for role in roles}
-
-
-def layout_text(record: Dataset) -> list[str]:
-    """Write the layouts a folder may have, for readers, such as ``input/{id}.* and target/{id}.*``."""
-    texts = []
-    for layout in record.folder_layouts:
-        texts.append(" and ".join(pattern for pattern in (layout.input, layout.target) if pattern))
-    return texts

@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.datasets import folders, places
 from harness.datasets.registry import Dataset, dataset, datasets
+from harness.datasets.supplied import unpacked_text
 from harness.datasets.verified import still_complete
 
 _SUPPLY = {
@@ -122,8 +123,9 @@ def _layout_markdown(record: Dataset) -> list[str]:
     texts = []
     for layout in record.folder_layouts:
         parts = [(layout.input, "degraded"), (layout.target, "ground truth")]
-        texts.append(" and ".join(f"`{pattern}` ({what})" for pattern, what in parts if pattern))
-    return texts
+        text = " and ".join(f"`{pattern}` ({what})" for pattern, what in parts if pattern)
+        texts.append(f"{text} with `{layout.listed}`" if layout.listed else text)
+    return texts + unpacked_text(record)
 
 
 def show(record: Dataset, data: Path) -> str:

@@ -10,6 +10,7 @@ Nothing here imports more than the standard library's small modules: it runs bef
     data/state/hosts.json                   hosts that could not be reached a short while ago
     data/state/own-folders.json             folders given with --from
     data/own/<name>/                        own copies, found without --from
+    datasets/<name>.json                    records of the user's own sets, beside params.yaml
 """
 
 from __future__ import annotations
@@ -25,15 +26,25 @@ from harness.errors import HarnessError
 
 # A user's own records: folders with one JSON file a dataset, separated like PATH.
 RECORDS_VARIABLE = "HARNESS_DATASETS"
+# Beside params.yaml: records that `harness datasets add` wrote.
+OWN_RECORDS = "datasets"
+_WORKSPACE_FILE = "params.yaml"
 _REGISTRY = Path(__file__).with_name("registry")
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
 
 
 def record_folders() -> list[Path]:
-    """List the folders that hold registry records: the package's, then the user's."""
+    """List the folders that hold registry records: the package's, those of the variable, the project's."""
     given = os.environ.get(RECORDS_VARIABLE, "")
-    return [_REGISTRY, *(Path(part).expanduser() for part in given.split(os.pathsep) if part)]
+    folders = [_REGISTRY, *(Path(part).expanduser() for part in given.split(os.pathsep) if part)]
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / _WORKSPACE_FILE).is_file():
+            own = folder / OWN_RECORDS
+            known = {path.resolve() for path in folders}
+            return [*folders, own] if own.is_dir() and own.resolve() not in known else folders
+    return folders
 
 
 def record_path(name: str) -> Path | None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
-from harness.datasets import folders, places
+from harness.datasets import folders, layouts, places
 from harness.datasets.collection import HASHING_THREADS, Collection, wait_for
 from harness.datasets.download import CancelledError, Downloader, DownloadError, UnreachableError
 from harness.datasets.hosts import origin
@@ -221,7 +221,7 @@ class Registered(Collection):
         """Describe the files that are there."""
         names = [file.name for file in self.record.files]
         roles: dict[str, tuple[str, Role]] = {}
-        for which, name in folders.apply_layout(self.record, self.record.folder_layouts[0], names).items():
+        for which, name in layouts.apply_layout(self.record, self.record.folder_layouts[0], names).items():
             roles[name] = which
         described: list[ManifestFile] = []
         for file in self.record.files:

@@ -63,7 +63,8 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the images lie in a folder.
 
     A pattern is a relative path with placeholders: ``{id}`` is the image's name; where there is no ``{id}``, all
-    placeholders of the pattern joined by hyphens are. ``.*`` at the end stands for any image suffix.
+    placeholders of the pattern joined by hyphens are. ``.*`` at the end stands for any image suffix. The two patterns
+    of pairs may share only some placeholders: several inputs of one ground truth are pairs of their own.
 
     Attributes
     ----------
@@ -71,10 +72,13 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Pattern of the ground truth; empty where there is none.
     input : str
         Pattern of the degraded inputs; empty where there are none.
+    listed : str
+        Text file in the folder that names the files of the set; others are left out. Empty where all count.
     """
 
     target: str = ""
     input: str = ""
+    listed: str = ""
 
 
 class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,8 +119,10 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         The dataset this one is made from.
     crop : Crop or None
         How it is made from it.
+    sizes : tuple of (int, int)
+        Heights and widths the images have, where the release has few; empty where they vary.
     unpack : str
-        ``sidd-blocks`` where the release packs the images in MATLAB files.
+        How the release packs the images, where they are no plain files: a name of `harness.datasets.unpacking.KINDS`.
     mirror_path : str
         Where a mirror holds the files; ``datasets/<name>`` where nothing is said.
     sources : tuple of Source
@@ -140,7 +146,8 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     note: str = ""
     base: str = ""
     crop: Crop | None = None
-    unpack: Literal["", "sidd-blocks"] = ""
+    sizes: tuple[tuple[int, int], ...] = ()
+    unpack: Literal["", "sidd-blocks", "dnd", "input-left", "input-right"] = ""
     mirror_path: str = ""
     sources: tuple[Source, ...] = ()
     files: tuple[File, ...] = ()

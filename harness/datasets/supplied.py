@@ -6,15 +6,18 @@ import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from harness.datasets import folders, places
+from harness.datasets import folders, layouts, places
 from harness.datasets.collection import HASHING_THREADS, Collection, wait_for
 from harness.datasets.manifest import Manifest, ManifestFile, Role, complete_manifest, missing_manifest
 from harness.datasets.progress import progress
+from harness.datasets.registry import Dataset
 from harness.errors import HarnessError
 
 
 class Supplied(Collection):
     """Collects a set that the user supplies: counts its images, and records the checksums that they have."""
+
+    explained = ""  # what the folder that was looked at last holds instead
 
     def collect(self) -> Manifest:
         """Collect a dataset of which only the layout and the number of images are registered."""
@@ -24,6 +27,7 @@ class Supplied(Collection):
             if files is None:
                 raise HarnessError(
                     f"{self.given}: is no copy of '{self.record.name}': {self._tried()}; {self._wanted()}"
+                    + (f"; {self.explained}" if self.explained else "")
                 )
             self._drop_links({file.name for file in files})
             return complete_manifest(self.record.name, files)
@@ -44,6 +48,7 @@ class Supplied(Collection):
         reason = (
             f"it has no public source with checksums{tried}; get it from {self.record.homepage} and run "
             f"`harness datasets fetch {self.record.name} --from FOLDER`; {self._wanted()}"
+            + (f"; {self.explained}" if self.explained else "")
         )
         return missing_manifest(self.record.name, reason)
 
@@ -51,27 +56,24 @@ class Supplied(Collection):
         return ", ".join(dict.fromkeys(self.tried))
 
     def _wanted(self) -> str:
-        return "the folder must hold " + " or ".join(folders.layout_text(self.record))
+        return "the folder must hold " + " or ".join([*layouts.layout_text(self.record), *unpacked_text(self.record)])
 
     def _from_layout(self, folder: Path, label: str) -> list[ManifestFile] | None:
         """Take a folder's images if they are as many as they should be; None, with a remark, where they are not."""
-        if self.record.unpack:
-            from harness.datasets.unpacking import unpack_sidd_blocks
-
-            if unpack_sidd_blocks(folder, self.folder, self.record.count):
-                folder = self.folder
         names = folders.files_below(folder)
-        best: dict[tuple[str, Role], str] = {}
-        for layout in self.record.folder_layouts:
-            found = folders.apply_layout(self.record, layout, names)
-            if len(found) > len(best):
-                best = found
-        images = len({image for image, _ in best})
-        if images != self.record.count:
+        if self.record.unpack:
+            from harness.datasets.unpacking import unpack
+
+            if unpack(self.record, folder, self.folder, names):
+                folder, names = self.folder, folders.files_below(self.folder)
+        arranged = layouts.arrange(self.record, folder, names)
+        best, images = arranged.found, arranged.images
+        if images != self.record.count or arranged.rival:
             if folder != self.folder or images:
                 what = "pairs" if self.record.kind == "pairs" else "images"
                 self.tried.append(f"{label} has {images} {what} of {self.record.count}")
-                self.say(f"{self.record.name}: {folder} has {images} {what} of {self.record.count}")
+                self.explained = layouts.explain(self.record, arranged, names, folder)
+                self.say(f"{self.record.name}: {folder} has {images} {what} of {self.record.count}; {self.explained}")
             return None
         unsafe = [name for name in best.values() if not places.is_safe(name)]
         if unsafe:
@@ -114,6 +116,7 @@ class Supplied(Collection):
             if shapes.setdefault(file.image, file.shape) != file.shape:
                 sizes = folders.size_text(file.shape), folders.size_text(shapes[file.image])
                 problems.append((file.name, f"is {sizes[0]}, its partner {sizes[1]}"))
+        problems += self._of_other_sizes(described)
         if problems:
             for name, text in problems[:10]:
                 self.say(f"{folder / name}: {text}")
@@ -122,6 +125,17 @@ class Supplied(Collection):
             return None
         return described
 
+    def _of_other_sizes(self, described: list[ManifestFile]) -> list[tuple[str, str]]:
+        """Name the images whose size is none of those that the set has: a scaled copy gives other numbers."""
+        if not self.record.sizes:
+            return []
+        sizes = " or ".join(f"{width}x{height}" for height, width in self.record.sizes)
+        return [
+            (file.name, f"is {file.shape[1]}x{file.shape[0]} instead of {sizes}")
+            for file in described
+            if file.shape[:2] not in self.record.sizes
+        ]
+
     def _drop_links(self, keep: set[str]) -> None:
         """Remove links that an earlier, different folder left behind."""
         for name in folders.files_below(self.folder):
@@ -129,3 +143,16 @@ class Supplied(Collection):
             if name not in keep and path.is_symlink():
                 with contextlib.suppress(OSError):
                     path.unlink()
+
+
+def unpacked_text(record: Dataset) -> list[str]:
+    """Write how else a folder may hold a set: packed as its owners release it."""
+    return [PACKED[record.unpack]] if record.unpack else []
+
+
+PACKED = {
+    "sidd-blocks": "ValidationNoisyBlocksSrgb.mat and ValidationGtBlocksSrgb.mat",
+    "dnd": "images_srgb/0001.mat to 0050.mat and info.mat",
+    "input-left": "images whose left half is the input and whose right half is the ground truth",
+    "input-right": "images whose left half is the ground truth and whose right half is the input",
+}

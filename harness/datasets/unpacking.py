@@ -1,60 +1,187 @@
-"""Unpacking releases that are not image files."""
+"""Unpacking releases that are not plain image files: MATLAB arrays, and pairs side by side in one image."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.datasets.registry import Dataset
 from harness.errors import HarnessError
 
 # The release of SIDD's validation blocks: a variable of its own name in each file, (40, 32, 256, 256, 3) uint8.
 _SIDD_FILES = {"input": "ValidationNoisyBlocksSrgb", "target": "ValidationGtBlocksSrgb"}
 
+# The release of DND: images_srgb/0001.mat and so on, each with this variable, (H, W, 3) in [0, 1].
+DND_FOLDER = "images_srgb"
+DND_VARIABLE = "InoisySRGB"
+_DND_IMAGES = "[0-9][0-9][0-9][0-9].mat"
 
-def unpack_sidd_blocks(folder: Path, target: Path, count: int) -> bool:
-    """Write SIDD's validation blocks as PNG pairs, ``01-01`` to ``40-32`` (photograph, block).
+
+def unpack(record: Dataset, folder: Path, target: Path, names: list[str]) -> bool:
+    """Write the images of a packed release as PNGs where a folder holds it.
 
     Parameters
     ----------
+    record : Dataset
+        Says how the release is packed.
     folder : path
-        Holds the two MATLAB files.
+        The user's copy; the release may lie in it, or one or two levels below.
     target : path
         Gets ``input/`` and ``target/``; what an earlier run wrote there from these files stays.
-    count : int
-        Pairs that there should be.
+    names : list of str
+        Relative names of the folder's image files.
 
     Returns
     -------
     bool
-        Whether the MATLAB files are there.
+        Whether the release is there.
 
     Raises
     ------
     HarnessError
-        They are damaged or hold something else.
+        It is damaged or holds something else.
     """
-    paths = {role: folder / f"{variable}.mat" for role, variable in _SIDD_FILES.items()}
-    if not all(path.is_file() for path in paths.values()):
-        return False
-    newest = max(path.stat().st_mtime for path in paths.values())
-    written = [path for role in paths for path in (target / role).glob("*.png")]
-    if len(written) == len(paths) * count and min(path.stat().st_mtime for path in written) >= newest:
-        return True
-    import numpy as np
-    import scipy.io
+    return KINDS[record.unpack](record, folder, target, names)
 
+
+def packed_files(record: Dataset, folder: Path, names: list[str]) -> list[Path]:
+    """List the files of a packed release in a folder; empty where it is not there whole."""
+    if record.unpack == "sidd-blocks":
+        paths = [find_below(folder, f"{variable}.mat") for variable in _SIDD_FILES.values()]
+        return [path for path in paths if path is not None] if all(paths) else []
+    if record.unpack == "dnd":
+        holder = find_below(folder, DND_FOLDER)
+        images = sorted(holder.glob(_DND_IMAGES)) if holder is not None else []
+        return images if len(images) == record.count else []
+    if record.unpack:
+        single = len(names) == record.count and len({Path(name).parent for name in names}) == 1
+        return [folder / name for name in names] if single else []
+    return []
+
+
+def find_below(folder: Path, name: str) -> Path | None:
+    """Find a file or folder by its relative name in a folder, or one or two levels below; None where there is none."""
+    for pattern in (name, f"*/{name}", f"*/*/{name}"):
+        for path in sorted(folder.glob(pattern)):
+            return path
+    return None
+
+
+def _unpack_sidd_blocks(record: Dataset, folder: Path, target: Path, names: list[str]) -> bool:
+    """Write SIDD's validation blocks as PNG pairs, ``01-01`` to ``40-32`` (photograph, block)."""
+    paths = {role: find_below(folder, f"{variable}.mat") for role, variable in _SIDD_FILES.items()}
+    there = {role: path for role, path in paths.items() if path is not None}
+    if not there:
+        return False
+    if len(there) < len(paths):
+        missing = next(variable for role, variable in _SIDD_FILES.items() if role not in there)
+        raise HarnessError(f"{folder}: holds {next(iter(there.values())).name} and no {missing}.mat; put both there")
+    if _is_written(target, list(there.values()), len(there) * record.count):
+        return True
+    from harness.datasets.arrays import open_array
     from harness.images import write_png
 
-    for role, variable in _SIDD_FILES.items():
-        try:
-            blocks = scipy.io.loadmat(paths[role], variable_names=[variable])[variable]
-        except Exception as error:  # scipy raises many kinds for a damaged file
-            raise HarnessError(f"{paths[role]}: cannot be read ({error}); download it again") from None
-        if blocks.ndim != 5 or blocks.shape[-1] != 3 or blocks.dtype != np.uint8:
+    for role, path in there.items():
+        with open_array(path, _SIDD_FILES[role]) as blocks:
+            if blocks.ndim != 5 or blocks.shape[-1] != 3 or blocks.dtype != np.uint8:
+                raise HarnessError(
+                    f"{path}: holds {blocks.shape} {blocks.dtype} instead of (40, 32, 256, 256, 3) uint8; "
+                    "download it again"
+                )
+            if blocks.shape[0] * blocks.shape[1] != record.count:
+                raise HarnessError(
+                    f"{path}: holds {blocks.shape[0]} x {blocks.shape[1]} blocks, '{record.name}' has {record.count}; "
+                    "download it again"
+                )
+            for photograph in range(blocks.shape[0]):
+                for block in range(blocks.shape[1]):
+                    pixels = np.ascontiguousarray(blocks[photograph, block])
+                    write_png(target / role / f"{photograph + 1:02}-{block + 1:02}.png", pixels)
+    return True
+
+
+def _unpack_dnd(record: Dataset, folder: Path, target: Path, names: list[str]) -> bool:
+    """Write DND's noisy photographs rounded to 8 bits, ``0001`` to ``0050``.
+
+    For looking at them: a submission is made from the arrays themselves (`harness.submissions.dnd`).
+    """
+    holder = find_below(folder, DND_FOLDER)
+    paths = sorted(holder.glob(_DND_IMAGES)) if holder is not None else []
+    if not paths:
+        return False
+    if len(paths) != record.count:
+        raise HarnessError(
+            f"{holder}: holds {len(paths)} files of {record.count} (0001.mat to {record.count:04}.mat); get the rest"
+        )
+    if _is_written(target, paths, record.count):
+        return True
+    from harness.images import write_png
+
+    for path in paths:
+        pixels = np.floor(read_dnd_image(path) * 255 + 0.5).astype(np.uint8)
+        write_png(target / "input" / f"{path.stem}.png", pixels)
+    return True
+
+
+def read_dnd_image(path: Path) -> NDArray[np.float32]:
+    """Read a noisy photograph of DND, ``(H, W, 3) float32`` in [0, 1].
+
+    Raises
+    ------
+    HarnessError
+        The file is damaged or holds something else.
+    """
+    from harness.datasets.arrays import open_array
+
+    with open_array(path, DND_VARIABLE) as stored:
+        if stored.ndim != 3 or stored.shape[-1] != 3 or stored.dtype.kind != "f":
             raise HarnessError(
-                f"{paths[role]}: holds {blocks.shape} {blocks.dtype} instead of (40, 32, 256, 256, 3) uint8; "
+                f"{path}: '{DND_VARIABLE}' is {stored.shape} {stored.dtype} instead of (H, W, 3) floating point; "
                 "download it again"
             )
-        for photograph, row in enumerate(blocks, start=1):
-            for block, pixels in enumerate(row, start=1):
-                write_png(target / role / f"{photograph:02}-{block:02}.png", np.ascontiguousarray(pixels))
+        image = np.ascontiguousarray(stored, dtype=np.float32)
+    if not np.isfinite(image).all() or image.min() < 0 or image.max() > 1:
+        raise HarnessError(f"{path}: '{DND_VARIABLE}' leaves the range [0, 1]; download it again")
+    return image
+
+
+def _unpack_halves(record: Dataset, folder: Path, target: Path, names: list[str]) -> bool:
+    """Cut images whose halves are a pair; a folder with as many images as the set has pairs, all in one place."""
+    paths = packed_files(record, folder, names)
+    if not paths:
+        return False
+    if _is_written(target, paths, 2 * record.count):
+        return True
+    from harness.images import read_image, write_png
+
+    left, right = ("input", "target") if record.unpack == "input-left" else ("target", "input")
+    for path in paths:
+        image = read_image(path)
+        if image.shape[1] % 2:
+            raise HarnessError(
+                f"{path}: is {image.shape[1]} pixels wide, which no two halves of a pair are; check the folder"
+            )
+        half = image.shape[1] // 2
+        write_png(target / left / f"{path.stem}.png", np.ascontiguousarray(image[:, :half]))
+        write_png(target / right / f"{path.stem}.png", np.ascontiguousarray(image[:, half:]))
     return True
+
+
+def _is_written(target: Path, sources: list[Path], count: int) -> bool:
+    """Tell whether an earlier run wrote all images from these files, none of which has changed since."""
+    written = [path for role in ("input", "target") for path in (target / role).glob("*.png")]
+    if len(written) != count or any(path.is_symlink() for path in written):
+        return False
+    newest = max(path.stat().st_mtime for path in sources)
+    return min(path.stat().st_mtime for path in written) >= newest
+
+
+KINDS: dict[str, Callable[[Dataset, Path, Path, list[str]], bool]] = {
+    "sidd-blocks": _unpack_sidd_blocks,
+    "dnd": _unpack_dnd,
+    "input-left": _unpack_halves,
+    "input-right": _unpack_halves,
+}

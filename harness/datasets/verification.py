@@ -11,7 +11,8 @@ import msgspec
 from harness.datasets import places
 from harness.datasets.manifest import ManifestFile, read_manifest
 from harness.datasets.registry import dataset
-from harness.datasets.verified import file_sha256, forget
+from harness.datasets.verified import Hashes, file_sha256, forget
+from harness.errors import HarnessError
 
 
 class Verification(msgspec.Struct, frozen=True):
@@ -79,3 +80,54 @@ def verify(name: str, data: str | os.PathLike[str]) -> Verification:
         forget(root, manifest.base or record.name)  # so that the next fetch looks at every byte
     good = len(manifest.files) - len(problems)
     return Verification(record.name, "damaged" if problems else "complete", good, problems)
+
+
+def verify_folder(name: str, folder: str | os.PathLike[str]) -> Verification:
+    """Tell whether a folder holds a dataset, and what is missing; nothing is written.
+
+    Parameters
+    ----------
+    name : str
+        Dataset or alias.
+    folder : path
+        The user's copy.
+
+    Returns
+    -------
+    Verification
+        ``complete`` or ``missing``; packed releases are looked for by their files' names, and read when they are
+        fetched.
+
+    Raises
+    ------
+    HarnessError
+        The name is unknown, or there is no such folder.
+    """
+    from harness.datasets import folders, layouts
+    from harness.datasets.supplied import PACKED
+    from harness.datasets.unpacking import packed_files
+
+    record = dataset(name)
+    record = dataset(record.base) if record.base else record
+    root = Path(folder)
+    if not root.is_dir():
+        raise HarnessError(f"{root}: no such folder; name the one that holds your copy of '{record.name}'")
+    if record.files:
+        match = folders.match_files(record.files, root, record.name, Hashes({}))
+        absent = [file.name for file in record.files if file.name not in match.found]
+        problems = [f"{root}: {file} {match.differing.get(file, 'is not there')}" for file in absent]
+        return Verification(record.name, "missing" if problems else "complete", len(match.found), tuple(problems))
+    names = folders.files_below(root)
+    packed = packed_files(record, root, names)
+    if packed:
+        return Verification(record.name, "complete", len(packed), ())
+    arranged = layouts.arrange(record, root, names)
+    what = "pairs" if record.kind == "pairs" else "images"
+    problems = []
+    if arranged.images != record.count or arranged.rival:
+        expected = [*layouts.layout_text(record), *([PACKED[record.unpack]] if record.unpack else [])]
+        problems.append(f"{root}: has {arranged.images} {what} of {record.count}")
+        problems.append(f"expected: {' or '.join(expected)}")
+        problems.append(layouts.explain(record, arranged, names, root))
+        problems += [f"without a partner: {file}" for file in arranged.alone[1:20]]
+    return Verification(record.name, "missing" if problems else "complete", len(arranged.found), tuple(problems))

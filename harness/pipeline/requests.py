@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
@@ -158,9 +159,26 @@ def _group(part: Part, row: Row, column: Column, name: str, methods: Mapping[str
     if part.task not in found.tasks:
         return None, f"method '{name}' has no weights or code for {TASKS[part.task].title}"
     degradation = row.degradation or part.degradation or TASKS[part.task].degradation
+    reason = _without_pairs(column.dataset) if degradation == "pairs" else ""
+    if reason:
+        return None, reason
     return Group(
         part.task, column.dataset, degradation, name, row.policy or found.policy, row.saving or found.saving
     ), ""
+
+
+@functools.cache
+def _without_pairs(name: str) -> str:
+    """Say why a dataset cannot be measured as pairs; empty where it can."""
+    from harness.datasets.registry import dataset
+
+    kind = dataset(name).kind
+    if kind == "inputs":
+        return (
+            f"the ground truth of '{name}' is not given out: its numbers come from the benchmark's own server "
+            f"(`harness submit {name} METHOD` writes what it takes)"
+        )
+    return "" if kind == "pairs" else f"'{name}' holds no degraded images, only ground truth"
 
 
 def default_protocol(task: Task, metric: str) -> str:

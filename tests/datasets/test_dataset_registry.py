@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.datasets import dataset, dataset_names, folders, places
+from harness.datasets import dataset, dataset_names, layouts, places
 from harness.datasets.registry import datasets
 from harness.errors import HarnessError
 
@@ -73,7 +73,7 @@ def test_record_holds(name):
     if record.files:
         assert len(record.files) == record.count * per_image
         names = [file.name for file in record.files]
-        found = folders.apply_layout(record, record.folder_layouts[0], names)
+        found = layouts.apply_layout(record, record.folder_layouts[0], names)
         assert sorted(found.values()) == sorted(names), "the first layout names every file's image and role"
         assert len({name.casefold() for name in names}) == len(names)
     for file in record.files:
@@ -210,4 +210,4 @@ def test_own_records_are_listed(registry):
 def test_layouts(registry, layout, names, expected):
     registry.add("pair", kind="pairs", supply="user", count=1, layouts=[layout])
     record = dataset("pair")
-    assert folders.apply_layout(record, record.layouts[0], names) == expected
+    assert layouts.apply_layout(record, record.layouts[0], names) == expected

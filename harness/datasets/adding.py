@@ -1,0 +1,141 @@
+"""Registering a user's own set: a record beside params.yaml, made from a folder and two patterns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.datasets import folders, layouts, places
+from harness.datasets.registry import Dataset, Layout, dataset_names, read_record
+from harness.errors import HarnessError
+
+# Folders that pairs are usually kept in, degraded first, as `input/{id}.*`.
+USUAL_PAIRS = (
+    ("input", "target"),
+    ("inputcrop", "cleancrop"),
+    ("blur", "sharp"),
+    ("blur", "gt"),
+    ("blurry", "sharp"),
+    ("noisy", "clean"),
+    ("noisy", "gt"),
+    ("rainy", "clean"),
+    ("rain", "norain"),
+    ("lq", "gt"),
+    ("LQ", "GT"),
+    ("lq", "hq"),
+    ("LR", "HR"),
+    ("degraded", "clean"),
+)
+
+
+def add_dataset(
+    name: str, folder: Path, input_pattern: str = "", target_pattern: str = "", title: str = "", licence: str = ""
+) -> tuple[Dataset, Path]:
+    """Write the record of a set of the user's own into the project's folder ``datasets``.
+
+    Parameters
+    ----------
+    name : str
+        Its name: lower-case letters and digits, joined by hyphens.
+    folder : path
+        Where its images are.
+    input_pattern, target_pattern : str
+        Layout of degraded inputs and ground truth (`harness.datasets.registry.Layout`); with both empty, the usual
+        names of folders are tried. One alone makes a set of inputs, or of images.
+    title, licence : str
+        For readers.
+
+    Returns
+    -------
+    record : Dataset
+        As it was written.
+    path : Path
+        Where.
+
+    Raises
+    ------
+    HarnessError
+        The name is taken or not plain, the folder is none, a pattern leaves it, or no image fits.
+    """
+    from harness.workspace import Workspace
+
+    if not places.is_dataset_name(name):
+        raise HarnessError(f"'{name}' is no name for a dataset; use lower-case letters, digits and hyphens: 'my-pairs'")
+    target = Workspace.find().root / places.OWN_RECORDS / f"{name}.json"
+    if name in dataset_names():
+        where = f"{target} describes it: delete the file to add it anew, or" if target.is_file() else "please"
+        raise HarnessError(f"a dataset '{name}' is there already; {where} choose another name")
+    if not folder.is_dir():
+        raise HarnessError(f"{folder}: no such folder; name the one that holds your images")
+    for pattern in (input_pattern, target_pattern):
+        _check_pattern(pattern)
+    names = folders.files_below(folder)
+    tried = [Layout(target_pattern, input_pattern)] if input_pattern or target_pattern else _usual()
+    best: Dataset | None = None
+    for layout in tried:
+        made = _record(name, layout, title or name, licence or "not stated")
+        found = layouts.apply_layout(made, layout, names)
+        made = msgspec.structs.replace(made, count=len({image for image, _ in found}))
+        if best is None or made.count > best.count:
+            best = made
+    if best is None or not best.count:
+        raise HarnessError(f"{folder}: {_nothing(tried, names)}")
+    path_text = json.dumps(_plain(best), indent=1, ensure_ascii=False) + "\n"
+    places.write_whole(target, path_text)
+    try:
+        return read_record(target), target
+    except HarnessError:
+        target.unlink()
+        raise
+
+
+def _check_pattern(pattern: str) -> None:
+    stem = pattern.removesuffix(".*")
+    if pattern and (not places.is_safe(stem) or "{" not in stem):
+        raise HarnessError(
+            f"pattern '{pattern}': write a path below the folder with a placeholder, such as 'noisy/{{id}}.*'"
+        )
+
+
+def _usual() -> list[Layout]:
+    pairs = [Layout(target=f"{clean}/{{id}}.*", input=f"{degraded}/{{id}}.*") for degraded, clean in USUAL_PAIRS]
+    return [*pairs, Layout(target="{id}.*")]
+
+
+def _record(name: str, layout: Layout, title: str, licence: str) -> Dataset:
+    kind = "pairs" if layout.input and layout.target else ("images" if layout.target else "inputs")
+    return Dataset(
+        name=name,
+        title=title,
+        kind=kind,  # type: ignore[arg-type]
+        count=0,
+        supply="user",
+        description="A set of the user's own.",
+        licence=licence,
+        licence_note=licence,
+        homepage="its own folder",
+        citation="none",
+        layouts=(layout,),
+    )
+
+
+def _plain(record: Dataset) -> dict[str, Any]:
+    """Give a record's fields that are not at their defaults, for reading and editing."""
+    defaults = {field.name: field.default for field in msgspec.structs.fields(Dataset)}
+    plain: dict[str, Any] = msgspec.to_builtins(record)
+    kept = {key: value for key, value in plain.items() if getattr(record, key) != defaults.get(key, msgspec.NODEFAULT)}
+    kept["layouts"] = [{key: value for key, value in layout.items() if value} for layout in plain["layouts"]]
+    return kept
+
+
+def _nothing(tried: list[Layout], names: list[str]) -> str:
+    if not names:
+        return "holds no image files (PNG, BMP, TIFF, JPEG); name another folder"
+    example = f"the first of its {len(names)} image files is {names[0]}"
+    if len(tried) > 1:
+        return f"holds no pairs under the usual names; say where they are with --input and --target ({example})"
+    patterns = " and ".join(pattern for pattern in (tried[0].input, tried[0].target) if pattern)
+    return f"holds no images as {patterns}; {example}"
