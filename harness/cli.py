@@ -77,7 +77,8 @@ def harness() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a HarnessError becomes one sentence and its exit status."""
     try:
-        code = harness.main(args=arguments, prog_name="harness", standalone_mode=False)
+        # Stages supervise themselves by forking, but not inside another program (a test) that calls this function.
+        code = harness.main(args=arguments, prog_name="harness", standalone_mode=False, obj={"own": arguments is None})
     except HarnessError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)

@@ -23,7 +23,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         The disk is full, the folder is read-only, or the like; `path` is as it was.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Beside the process a random part: on a cluster's shared disk two machines may have processes of one number.
+    part = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part

@@ -14,6 +14,10 @@ from PIL import Image, UnidentifiedImageError
 from harness.errors import HarnessError
 from harness.files import whole_file
 
+# Of the many formats that Pillow knows: those that datasets and methods use. Others may run programs (EPS) or name
+# other files.
+FORMATS = ("PNG", "BMP", "TIFF", "JPEG", "PPM", "WEBP", "GIF")
+
 
 def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """Read an image file as it is stored, without any colour conversion.
@@ -56,7 +60,7 @@ def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
         Begins the error message.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             image.load()
             plain = image.convert("RGB" if image.mode == "P" else "L") if image.mode in ("1", "P") else image
             if plain.mode not in ("L", "RGB"):
@@ -64,7 +68,10 @@ def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
                     f"{where}: image mode '{plain.mode}' is not supported; store it as 8-bit grayscale or 8-bit RGB"
                 )
             return np.array(plain, dtype=np.uint8)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except HarnessError:
+        raise
+    # A damaged file can fail anywhere inside Pillow, with whatever exception is at hand there.
+    except Exception as error:
         detail = "no known image format" if isinstance(error, UnidentifiedImageError) else str(error)
         raise HarnessError(f"{where}: not a readable image ({detail}); replace the file") from None
 
@@ -116,13 +123,15 @@ def write_fine_png(path: str | os.PathLike[str], pixels: NDArray[np.float64]) ->
 def read_fine_png(path: str | os.PathLike[str]) -> NDArray[np.float64]:
     """Read what `write_fine_png` wrote: ``(H, W) float64`` in units of 0..255."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=("PNG",)) as image:
             if not image.mode.startswith("I"):
                 raise HarnessError(f"{path}: not a 16-bit gray PNG; restore it again")
             return np.array(image, dtype=np.uint16) / FINE_STEPS
     except FileNotFoundError:
         raise HarnessError(f"{path}: no such image; check the folder or make it again") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except HarnessError:
+        raise
+    except Exception as error:
         raise HarnessError(f"{path}: not a readable image ({error}); replace the file") from None
 
 

@@ -24,12 +24,26 @@ if TYPE_CHECKING:
 PARAMS_FILE = "params.yaml"
 
 
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a method may use; no part of a result's identity.
+
+    Attributes
+    ----------
+    image_seconds : float
+        Seconds for one image, after which a method is taken for hung. A whole Urban100 image through an averaged
+        non-local network takes hours on a CPU.
+    """
+
+    image_seconds: float = 6 * 3600.0
+
+
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Contents of params.yaml: plugin folders, table folders, noise draws."""
+    """Contents of params.yaml: plugin folders, table folders, noise draws, limits."""
 
     methods: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     noise: Noise = Noise()
+    limits: Limits = Limits()
 
 
 class Workspace:

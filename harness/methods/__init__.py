@@ -19,6 +19,7 @@ point names a module or function), and in the folders that ``params.yaml`` lists
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import pkgutil
@@ -294,6 +295,8 @@ def _import_file(file: Path) -> ModuleType:
 
 def _import_plugin(what: str, load: Callable[[], Any]) -> None:
     try:
-        load()
+        # What a plugin prints must not get into the tables and JSON that commands write.
+        with contextlib.redirect_stdout(sys.stderr):
+            load()
     except (Exception, SystemExit) as error:
         _broken[what] = f"{what}: {type(error).__name__}: {error}"

@@ -25,8 +25,19 @@ from harness.methods import Method
 
 PACKAGE = Path(harness.__file__).parent
 
-# Imported by results but without influence on them: they find methods, report mistakes, run the command line.
-WITHOUT_INFLUENCE = frozenset({"harness", "harness.errors", "harness.methods", "harness.cli", "harness.tasks"})
+# Imported by results but without influence on them: they find methods, report mistakes, run the command line, describe
+# how a run went, count cores.
+WITHOUT_INFLUENCE = frozenset(
+    {
+        "harness",
+        "harness.errors",
+        "harness.methods",
+        "harness.cli",
+        "harness.tasks",
+        "harness.cores",
+        "harness.provenance.runs",
+    }
+)
 
 
 @functools.cache

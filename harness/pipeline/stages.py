@@ -164,7 +164,11 @@ class _Writer:
                 "wdir": "../../..",
                 "cmd": f"harness measure {what} --protocols {','.join(plan.protocols)}",
                 "deps": [manifest, f"work/restored/{group.place}", "work/code/measure.json"],
-                "outs": [f"work/rows/{group.place}.csv", f"work/rows/{group.place}.json"],
+                "outs": [
+                    f"work/rows/{group.place}.csv",
+                    f"work/rows/{group.place}.json",
+                    f"work/timing/{group.place}.rows.json",
+                ],
             },
         }
 

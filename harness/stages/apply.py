@@ -47,7 +47,15 @@ def array_self_ensemble(
     return mean
 
 
-def tensor_restorer(function: Callable[[Any], Any], policy: str, rule: str = "", scale: int = 1) -> Restorer:
+# Each step of shrinking divides the tiles in a batch and the attention's work buffers by this.
+SHRINKING = 4
+# Work buffers of attention never shrink below this; smaller ones cost time and save nothing that matters.
+SMALLEST_BUDGET = 8 * 2**20
+
+
+def tensor_restorer(
+    function: Callable[[Any], Any], policy: str, rule: str = "", scale: int = 1, shrink: int = 0
+) -> Restorer:
     """Wrap a network, or a callable on tensors (B, C, H, W) in [0, 1], so that it takes and returns arrays in 0..255.
 
     The first CUDA device is used where there is one. Reduced-precision products (TF32) are off: digits come first.
@@ -63,6 +71,10 @@ def tensor_restorer(function: Callable[[Any], Any], policy: str, rule: str = "",
         Name of the tiling rule, for the policies with ``chop``.
     scale : int
         By how much the output is larger than the input.
+    shrink : int
+        How many times to divide by `SHRINKING` what is computed at once, after running out of memory: the tiles in a
+        batch (at least 1) and the buffers of streamed attention. The tiles themselves, which are part of a result,
+        stay.
 
     Raises
     ------
@@ -71,7 +83,7 @@ def tensor_restorer(function: Callable[[Any], Any], policy: str, rule: str = "",
     """
     import torch
 
-    from harness.inference.chop import chop_rule
+    from harness.inference.chop import TILES_PER_BATCH, chop_rule
     from harness.inference.policies import policy as policy_of
     from harness.inference.policies import restore as restore_tensor
 
@@ -80,15 +92,17 @@ def tensor_restorer(function: Callable[[Any], Any], policy: str, rule: str = "",
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if isinstance(function, torch.nn.Module):
         function.to(device)
+    tiles = max(1, TILES_PER_BATCH.get(device.type, 1) // SHRINKING**shrink) if shrink else None
     tiling = chop_rule(rule) if rule else None
     if policy_of(policy).tiled and tiling is None:
         raise HarnessError(f"policy '{policy}' needs the tiling rule of a paper, and this method names none")
 
     def apply(batch: torch.Tensor) -> Any:
         if isinstance(function, torch.nn.Module):
-            return restore_tensor(function, batch, policy, tiling)
+            _limit_buffers(function, shrink)
+            return restore_tensor(function, batch, policy, tiling, tiles)
         with torch.inference_mode():
-            return _callable_under(function, batch, policy, tiling, scale)
+            return _callable_under(function, batch, policy, tiling, scale, tiles)
 
     def restore(array: NDArray[Any]) -> NDArray[np.float64]:
         channels_last = array[:, :, None] if array.ndim == 2 else array
@@ -103,8 +117,38 @@ def tensor_restorer(function: Callable[[Any], Any], policy: str, rule: str = "",
     return restore
 
 
+def _limit_buffers(network: torch.nn.Module, shrink: int) -> None:
+    """Divide the work buffers of every attention of a network; 0 gives back what the network was made with."""
+    for module in network.modules():
+        budget = module.__dict__.get("memory_budget")
+        if isinstance(budget, int):
+            made_with = module.__dict__.setdefault("made_with_memory_budget", budget)
+            module.memory_budget = max(min(made_with, SMALLEST_BUDGET), made_with // SHRINKING**shrink)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory ran out, on the machine or on a GPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    # The allocator of torch on a CPU has no exception of its own.
+    return isinstance(error, RuntimeError) and any(
+        said in str(error) for said in ("not enough memory", "can't allocate memory", "out of memory")
+    )
+
+
+def free_memory() -> None:
+    """Give back what can be given back, before a smaller attempt."""
+    import gc
+    import sys
+
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def _callable_under(
-    function: Callable[[Any], Any], batch: Any, policy: str, tiling: ChopRule | None, scale: int
+    function: Callable[[Any], Any], batch: Any, policy: str, tiling: ChopRule | None, scale: int, tiles: int | None
 ) -> Any:
     """Apply a plain callable under a policy."""
     from harness.inference.chop import chop
@@ -112,7 +156,7 @@ def _callable_under(
     from harness.inference.policies import policy as policy_of
 
     def step(image: Any) -> Any:
-        return function(image) if tiling is None or not how.tiled else chop(function, image, tiling, scale)
+        return function(image) if tiling is None or not how.tiled else chop(function, image, tiling, scale, tiles)
 
     how = policy_of(policy)
     return self_ensemble(step, batch) if how.ensemble else step(batch)

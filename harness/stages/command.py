@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cells import SAVINGS
 from harness.errors import HarnessError
 from harness.workspace import Workspace
+
+if TYPE_CHECKING:
+    from harness.stages.supervision import Supervised
 
 
 class Levels(click.ParamType[tuple[int, ...]]):
@@ -50,6 +53,22 @@ def _say(text: str) -> None:
     click.echo(text, err=True)
 
 
+def _supervise(what: str, workspace: Workspace) -> Supervised:
+    """Go on in a supervised process where this is a program of its own."""
+    from harness.stages.supervision import Supervised, supervise
+
+    about = click.get_current_context().find_root().obj
+    if not (isinstance(about, dict) and about.get("own")):
+        return Supervised()
+    return supervise(what, workspace.params.limits.image_seconds)
+
+
+def _shrink() -> int:
+    """How much less than usual is to be computed at once: set by a driver after a stage was killed for its memory."""
+    given = os.environ.get("HARNESS_SHRINK", "")
+    return int(given) if given.isdigit() else 0
+
+
 @click.command()
 @_options("task", "dataset", "degradation")
 @click.option("--levels", type=Levels(), required=True, help="Levels, such as 10,20,30,40.")
@@ -78,14 +97,20 @@ def restore(
     from harness.stages.restore import restore as restore_group
 
     workspace = Workspace.find()
+    supervised = _supervise(f"restore {method} {dataset}", workspace)
     # Methods load weights, and released images, from the workspace's own folder wherever the command is run.
     os.environ["HARNESS_DATA"] = str(workspace.data.resolve())
     group = Group(task, dataset, degradation, method, policy, saving)
     found = workspace.method(method)
     code = fingerprint(method_code(found))
     recorded = read_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json")
-    with ProgressBar(f"restore {method} {dataset}") as progress:
-        record, timing = restore_group(
+    with ProgressBar(f"restore {method} {dataset}") as bar:
+
+        def progress(done: int, total: int) -> None:
+            supervised.goes_on()
+            bar(done, total)
+
+        record, run = restore_group(
             group,
             found,
             levels,
@@ -95,9 +120,11 @@ def restore(
             target=workspace.work / "restored" / group.place,
             noise=workspace.params.noise,
             code=code,
+            shrink=_shrink(),
             progress=progress,
         )
-    write_json(workspace.work / "timing" / group.place.with_name(group.place.name + ".json"), timing)
+    write_json(workspace.work / "timing" / group.place.with_name(group.place.name + ".json"), run)
+    supervised.done()
     missing = [f"level {level}: {about.reason}" for level, about in record.levels.items() if about.reason]
     _say(f"restore {method} {dataset}: " + (record.reason or "; ".join([f"{len(record.images)} images", *missing])))
 
@@ -137,8 +164,12 @@ def measure(
     if not method:
         raise HarnessError("give --restored FOLDER to measure images of yours, or --method NAME in the pipeline")
     from harness.cells import Group
+    from harness.files import write_json
+    from harness.provenance.runs import Clock
     from harness.stages.measure import measure as measure_group
     from harness.stages.rows import write_rows
+
+    clock = Clock()
 
     workspace = Workspace.find()
     group = Group(task, dataset, degradation or task_of(task).degradation, method, policy, saving)
@@ -147,6 +178,7 @@ def measure(
         raise HarnessError(f"{folder}: no restored images; run harness restore, or harness repro TABLE for everything")
     record, rows = measure_group(folder, data=workspace.data, protocols=chosen)
     write_rows(workspace.work / "rows" / group.place.with_name(group.place.name + ".csv"), record, rows)
+    write_json(workspace.work / "timing" / group.place.with_name(group.place.name + ".rows.json"), clock.finish())
     _say(f"measure {method} {dataset}: {record.reason or f'{len(rows)} values'}")
 
 
@@ -179,8 +211,10 @@ def cost(name: str) -> None:
     from harness.stages.cost import count_cost, write_cost
 
     workspace = Workspace.find()
+    supervised = _supervise(f"cost {name}", workspace)
     record = count_cost(workspace.method(name))
     write_cost(workspace.work, record)
+    supervised.done()
     for item in record.costs:
         _say(
             f"cost {name} {item.task}: {item.parameters:,} parameters, "

@@ -5,7 +5,6 @@ A repaired metric therefore never runs a network again, and a folder of an autho
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.cells import InputId
+from harness.cores import core_count
 from harness.datasets.reading import open_dataset
 from harness.degradations import degradation
 from harness.errors import HarnessError
@@ -81,7 +81,7 @@ def measure(
             for name, value in values.items():
                 yield ImageRow(which.level, which.draw, which.image, versions[name], value)
 
-        with ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(max_workers=workers or core_count()) as pool:
             for found in pool.map(lambda which: list(one(which)), ids):
                 rows += found
     record = MeasuredRecord(

@@ -6,11 +6,11 @@ run therefore continues where it stopped, and nothing computed under other weigh
 
 from __future__ import annotations
 
+import glob
 import os
-import platform
-import resource
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.cells import Group, InputId, Noise, input_ids
+from harness.cores import core_count
 from harness.datasets.reading import FetchedDataset, open_dataset
 from harness.degradations import Degradation, degradation
 from harness.errors import HarnessError, NotAvailableError
@@ -30,35 +31,16 @@ from harness.files import write_json
 from harness.images import pixels_sha256, read_image, write_fine_png, write_png
 from harness.methods import Method, build_method
 from harness.metrics.quantization import to_uint8
-from harness.stages.apply import array_restorer, tensor_restorer
+from harness.provenance.runs import Clock, Run
+from harness.stages.apply import SHRINKING, array_restorer, free_memory, out_of_memory, tensor_restorer
 from harness.stages.inputs import InputRecord, iterate_inputs
 from harness.stages.restored import RECORD, LevelRecord, RestoredRecord, read_pixels
 
+# Attempts at an image that runs out of memory, each with less computed at once; the last is tile by tile.
+MOST_SHRINKING = 3
 
-class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a run went: what must not be part of a result's identity.
-
-    Attributes
-    ----------
-    seconds : dict
-        Wall time of each image by file name (input making and writing excluded).
-    peak_memory : int
-        Highest resident memory of the process, bytes.
-    device, machine, python : str
-        What it ran on.
-    libraries : dict
-        Versions.
-    finished : str
-        UTC time.
-    """
-
-    seconds: dict[str, float]
-    peak_memory: int
-    device: str
-    machine: str
-    python: str
-    libraries: dict[str, str]
-    finished: str
+# Restored pixels from an input's name and pixels (units of 0..255), with less computed at once the larger the number.
+Restoring = Callable[[InputId, NDArray[Any], int], NDArray[np.float64]]
 
 
 def restore(
@@ -72,8 +54,9 @@ def restore(
     target: Path,
     noise: Noise,
     code: str,
+    shrink: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[RestoredRecord, Timing]:
+) -> tuple[RestoredRecord, Run]:
     """Restore every input of a group into `target`.
 
     Parameters
@@ -92,6 +75,8 @@ def restore(
         Noise draws.
     code : str
         Fingerprint of the restoring code.
+    shrink : int
+        How many times what is computed at once is to be reduced from the start (`harness.stages.apply`).
     progress : callable
         Called with the numbers of finished and of all images.
 
@@ -99,18 +84,20 @@ def restore(
     -------
     record : RestoredRecord
         Also written to `target`/restored.json.
-    timing : Timing
-        Of this run.
+    run : Run
+        How this run went.
 
     Raises
     ------
     HarnessError
         The method failed, or returned something that is no image of the right size.
     """
+    clock = Clock()
     made = degradation(group.degradation)
     record_levels: dict[int, LevelRecord] = {}
     images: dict[str, str] = {}
     seconds: dict[str, float] = {}
+    retries: dict[str, str] = {}
     reason = inputs.reason
     if not reason:
         fetched = open_dataset(group.dataset, data)
@@ -130,7 +117,7 @@ def restore(
             folder = partial / _key(group, level, method, used, code, made)
             try:
                 for which, digest, took in _restore_level(
-                    fetched, made, method, restorer, of_level, inputs, folder, group
+                    fetched, made, method, restorer, of_level, inputs, folder, group, shrink, retries
                 ):
                     images[which.file] = digest
                     seconds[which.file] = took
@@ -150,7 +137,8 @@ def restore(
         images=images,
     )
     _collect(record, partial, target, method, made)
-    return record, _timing(seconds)
+    seed = "per image, CRC-32 of dataset/level/draw/image" if method.random else ""
+    return record, clock.finish(seconds=seconds, retries=retries, seed=seed)
 
 
 def _check_recorded(ids: list[InputId], inputs: InputRecord, group: Group) -> None:
@@ -176,33 +164,58 @@ def _weights_used(method: Method) -> Iterator[dict[str, str]]:
     used.update({f"{item.name}/{item.file}": item.sha256 for item in loaded})
 
 
-def _restorer(method: Method, group: Group, level: int) -> Callable[[InputId, NDArray[Any]], NDArray[np.float64]]:
+def _restorer(method: Method, group: Group, level: int) -> Restoring:
     """Build the method and wrap it: an input's name and pixels in units of 0..255 in, restored pixels out."""
-    function = build_method(method, group.task, level)
+    with _in_this_process(f"method '{method.name}'"):
+        function = build_method(method, group.task, level)
     if method.on == "images":
 
-        def released(which: InputId, degraded: NDArray[Any]) -> NDArray[np.float64]:
+        def released(which: InputId, degraded: NDArray[Any], shrink: int) -> NDArray[np.float64]:
             found = function(group.dataset, which.image)
             return np.asarray(read_image(found) if isinstance(found, str | os.PathLike) else found, dtype=np.float64)
 
         return released
     if method.on == "tensor":
         scale = level if group.task == "sr" else 1
-        restorer = tensor_restorer(function, group.policy, method.chop.get(group.task, ""), scale)
-    else:
-        restorer = array_restorer(function, group.policy)
-    return lambda which, degraded: restorer(degraded)
+        rule = method.chop.get(group.task, "")
+        restorers = {0: tensor_restorer(function, group.policy, rule, scale)}
+
+        def on_tensor(which: InputId, degraded: NDArray[Any], shrink: int) -> NDArray[np.float64]:
+            if shrink not in restorers:
+                restorers[shrink] = tensor_restorer(function, group.policy, rule, scale, shrink)
+            return restorers[shrink](degraded)
+
+        return on_tensor
+    restorer = array_restorer(function, group.policy)
+    return lambda which, degraded, shrink: restorer(degraded)
+
+
+@contextmanager
+def _in_this_process(what: str) -> Iterator[None]:
+    """Keep a method from ending this process, and a process it forked from going on with the work of this one."""
+    process = os.getpid()
+    try:
+        yield
+    except SystemExit as error:
+        if os.getpid() == process:
+            raise HarnessError(f"{what} tried to end the program (exit status {error.code})") from None
+    finally:
+        if os.getpid() != process:
+            # Not sys.exit: the copy must not flush this process's buffers or write its files.
+            os._exit(1)
 
 
 def _restore_level(
     fetched: FetchedDataset,
     made: Degradation,
     method: Method,
-    restorer: Callable[[InputId, NDArray[Any]], NDArray[np.float64]],
+    restorer: Restoring,
     ids: list[InputId],
     inputs: InputRecord,
     folder: Path,
     group: Group,
+    shrink: int,
+    retries: dict[str, str],
 ) -> Iterator[tuple[InputId, str, float]]:
     """Restore the inputs of one level that are not in `folder` yet; yield the hash of every image's pixels."""
     todo = []
@@ -212,7 +225,7 @@ def _restore_level(
             todo.append(which)
         else:
             yield which, finished, 0.0
-    workers = os.cpu_count() or 1
+    workers = core_count()
 
     def one(which: InputId, reference: NDArray[np.uint8], degraded: NDArray[Any]) -> tuple[InputId, str, float]:
         found = pixels_sha256(degraded)
@@ -223,7 +236,7 @@ def _restore_level(
                 "make the inputs again with harness inputs, and compare the versions"
             )
         start = time.perf_counter()
-        restored = _run(method, restorer, degraded, which, group)
+        restored = _run(method, restorer, degraded, which, group, shrink, retries)
         took = time.perf_counter() - start
         _check_size(restored, reference, degraded, method, which, group)
         return which, _save(folder / which.file, restored, group.saving), took
@@ -266,25 +279,66 @@ def _finished(file: Path, saving: str) -> str | None:
 
 def _run(
     method: Method,
-    restorer: Callable[[InputId, NDArray[Any]], NDArray[np.float64]],
+    restorer: Restoring,
     degraded: NDArray[Any],
     which: InputId,
     group: Group,
+    shrink: int,
+    retries: dict[str, str],
 ) -> NDArray[np.float64]:
-    what = f"method '{method.name}' on {group.dataset}/{which.image} at level {which.level}"
-    if method.random:
-        _seed(f"{group.dataset}/{which.file}")
+    what = _cell(method, which, group)
     try:
-        restored = np.asarray(restorer(which, degraded), dtype=np.float64)
+        restored = _attempt(method, restorer, degraded, which, group, shrink)
+    except _OutOfMemoryError:
+        # Images of a method on arrays are restored side by side: a second attempt is made alone.
+        with _alone:
+            for smaller in range(shrink + 1, shrink + 1 + MOST_SHRINKING):
+                free_memory()
+                try:
+                    restored = _attempt(method, restorer, degraded, which, group, smaller)
+                except _OutOfMemoryError:
+                    continue
+                retries[which.file] = f"out of memory; restored with 1/{SHRINKING**smaller} of the batch and buffers"
+                break
+            else:
+                raise HarnessError(
+                    f"{what}: out of memory, also with less computed at once; use a tiled policy (chop), a larger "
+                    "machine, or fewer jobs (-j)"
+                ) from None
     except HarnessError:
         raise
-    except MemoryError:
-        raise HarnessError(f"{what}: out of memory; use a tiled policy (chop) or a larger machine") from None
     except Exception as error:
         raise HarnessError(f"{what} failed: {type(error).__name__}: {error}") from error
     if not np.isfinite(restored).all():
         raise HarnessError(f"{what} returned NaN or infinity; nothing is saved for this image")
     return restored
+
+
+def _cell(method: Method, which: InputId, group: Group) -> str:
+    return f"method '{method.name}' on {group.dataset}/{which.image} at level {which.level}"
+
+
+class _OutOfMemoryError(Exception):
+    """A method ran out of memory."""
+
+
+_alone = threading.Lock()
+
+
+def _attempt(
+    method: Method, restorer: Restoring, degraded: NDArray[Any], which: InputId, group: Group, shrink: int
+) -> NDArray[np.float64]:
+    if method.random:
+        _seed(f"{group.dataset}/{which.file}")
+    try:
+        # A method may write into its input; the next attempt needs it as it was.
+        with _in_this_process(_cell(method, which, group)):
+            return np.asarray(restorer(which, degraded.copy(), shrink), dtype=np.float64)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+    # Outside the handler: its exception would keep the failed attempt's arrays alive.
+    raise _OutOfMemoryError
 
 
 def _seed(name: str) -> None:
@@ -331,8 +385,10 @@ def _key(group: Group, level: int, method: Method, used: dict[str, str], code: s
 
 def _collect(record: RestoredRecord, partial: Path, target: Path, method: Method, made: Degradation) -> None:
     """Move the finished images of every level into the target folder, then drop the emptied folders."""
+    # Left behind by runs that were killed at this point; DVC's lock lets one process alone write here.
+    for stale in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        shutil.rmtree(stale, ignore_errors=True)
     building = target.with_name(f".{target.name}.{os.getpid()}.part")
-    shutil.rmtree(building, ignore_errors=True)
     try:
         building.mkdir(parents=True)
         folders = set()
@@ -364,28 +420,3 @@ def _link(source: Path, destination: Path) -> None:
         os.link(source, destination)
     except OSError:
         shutil.copyfile(source, destination)
-
-
-def _timing(seconds: dict[str, float]) -> Timing:
-    from datetime import UTC, datetime
-    from importlib.metadata import PackageNotFoundError, version
-
-    libraries = {}
-    for name in ("numpy", "scipy", "pillow", "torch", "scikit-image", "restoration-harness"):
-        try:
-            libraries[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    device = "cpu"
-    if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
-        device = sys.modules["torch"].cuda.get_device_name()
-    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Timing(
-        seconds=seconds,
-        peak_memory=usage * (1 if sys.platform == "darwin" else 1024),
-        device=device,
-        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        python=platform.python_version(),
-        libraries=libraries,
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-    )

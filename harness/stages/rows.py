@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from pathlib import Path
 
@@ -58,6 +59,8 @@ class MeasuredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Weights, or the reason why a level has no rows.
     images : int
         Images in the dataset (noise draw 0).
+    rows_sha256 : str
+        Checksum of the file of rows, so that a row that changed on a disk or in a cache is noticed.
     """
 
     group: Group
@@ -68,6 +71,7 @@ class MeasuredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
     levels: dict[int, LevelRecord]
     images: int
+    rows_sha256: str = ""
 
 
 def write_rows(path: Path, record: MeasuredRecord, rows: list[ImageRow]) -> None:
@@ -78,11 +82,15 @@ def write_rows(path: Path, record: MeasuredRecord, rows: list[ImageRow]) -> None
     for row in rows:
         writer.writerow((row.level, row.draw, row.image, row.protocol, repr(float(row.value))))
     write_text(path, text.getvalue())
-    write_json(path.with_suffix(".json"), record)
+    write_json(path.with_suffix(".json"), msgspec.structs.replace(record, rows_sha256=_sha256(text.getvalue())))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_rows(path: Path) -> tuple[MeasuredRecord, list[ImageRow]]:
-    """Read what `write_rows` wrote.
+    """Read what `write_rows` wrote; the record comes back as it was given.
 
     Raises
     ------
@@ -91,13 +99,15 @@ def read_rows(path: Path) -> tuple[MeasuredRecord, list[ImageRow]]:
     """
     record = load_json(path.with_suffix(".json"), MeasuredRecord)
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.reader(file)
-            if tuple(next(reader, ())) != FIELDS:
-                raise ValueError("the heading is not " + ",".join(FIELDS))
-            rows = [ImageRow(int(a), int(b), c, d, float(e)) for a, b, c, d, e in reader]
+        text = path.read_bytes().decode("utf-8")
+        reader = csv.reader(io.StringIO(text, newline=""))
+        if tuple(next(reader, ())) != FIELDS:
+            raise ValueError("the heading is not " + ",".join(FIELDS))
+        rows = [ImageRow(int(a), int(b), c, d, float(e)) for a, b, c, d, e in reader]
+        if record.rows_sha256 and _sha256(text) != record.rows_sha256:
+            raise ValueError("its checksum is not the recorded one")
     except FileNotFoundError:
         raise HarnessError(f"{path}: no such file; run harness repro") from None
     except ValueError as error:
         raise HarnessError(f"{path}: damaged ({error}); delete it and run harness repro") from None
-    return record, rows
+    return msgspec.structs.replace(record, rows_sha256=""), rows

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError, unknown_name
+from harness.weights.mat_structure import MOST_BYTES
 from harness.weights.matlab import number, read_mat, require
 
 Arrays = dict[str, NDArray[Any]]
@@ -47,7 +48,17 @@ def import_weights(path: str | Path, format_name: str) -> Arrays:
     """
     if format_name not in FORMATS:
         raise unknown_name("weights format", format_name, FORMATS)
-    arrays = FORMATS[format_name](Path(path))
+    _refuse_bomb(Path(path))
+    try:
+        arrays = FORMATS[format_name](Path(path))
+    except HarnessError:
+        raise
+    # A damaged file can fail anywhere inside the libraries that read it, with whatever exception is at hand there.
+    except Exception as error:
+        raise HarnessError(
+            f"{path}: not a readable file of the format '{format_name}' ({type(error).__name__}: {_brief(error)}); "
+            "delete it and fetch the weights again"
+        ) from None
     if not arrays:
         raise HarnessError(f"{path}: holds no arrays; fetch the weights again")
     for name, array in arrays.items():
@@ -58,6 +69,19 @@ def import_weights(path: str | Path, format_name: str) -> Arrays:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise HarnessError(f"{path}: '{name}' holds NaN or infinity; the file is damaged, fetch the weights again")
     return arrays
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Refuse an archive (``.npz``, ``.pth``) that unpacks to more than weights can have."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return  # no archive, or a damaged one: the reader says what is wrong
+    if size > MOST_BYTES:
+        raise HarnessError(f"{path}: unpacks to {size} bytes, more than weights have; it is no weights file")
 
 
 def _convolution(weight: Any, bias: Any, name: str, where: Path) -> tuple[NDArray[Any], NDArray[Any]]:

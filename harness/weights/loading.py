@@ -123,22 +123,36 @@ def _sha256(path: Path) -> str:
 
 def _cached(data: Path, path: Path, sha256: str, format_name: str) -> Arrays:
     """Import a file, or take its earlier import; a damaged or unwritable cache costs time and nothing else."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file, save
+    from safetensors import SafetensorError, safe_open
+    from safetensors.numpy import save
 
     cache = places.cache_path(data, sha256, format_name, VERSION)
-    with contextlib.suppress(OSError, SafetensorError, ValueError):
-        return dict(load_file(cache))
+    with contextlib.suppress(OSError, SafetensorError, ValueError), safe_open(cache, framework="numpy") as stored:
+        cached = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (it is no mapping)
+        # A number that has changed on the disk would make wrong results: safetensors has no checksum of its own.
+        if (stored.metadata() or {}).get("arrays") == _arrays_sha256(cached):
+            return cached
     arrays = import_weights(path, format_name)
-    part = cache.with_name(f".{cache.name}.{os.getpid()}.part")
+    if _sha256(path) != sha256:
+        raise HarnessError(f"{path}: was replaced while it was read; run the same command again")
+    part = cache.with_name(f".{cache.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(save(arrays))
+        part.write_bytes(save(arrays, {"arrays": _arrays_sha256(arrays)}))
         os.replace(part, cache)
     except OSError:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
     return arrays
+
+
+def _arrays_sha256(arrays: Arrays) -> str:
+    """Hash names, types, shapes and samples of arrays."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def rename(tensors: Mapping[str, Tensor], names: Mapping[str, str], where: str) -> dict[str, Tensor]:

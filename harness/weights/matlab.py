@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
+from harness.weights.mat_structure import MOST_BYTES, check_structure
 
 # MathWorks, "MAT-File Format": the text header of a version 7.3 file begins so, and HDF5 starts at byte 512.
 _V73_HEADER = b"MATLAB 7.3 MAT-file"
@@ -62,6 +63,7 @@ def read_mat(path: str | Path) -> dict[str, Any]:
 def _read_v5(path: Path) -> dict[str, Any]:
     from scipy.io import loadmat
 
+    check_structure(path)
     variables = loadmat(path, struct_as_record=True, squeeze_me=False, chars_as_strings=True)
     return {name: _plain_v5(value) for name, value in variables.items() if not name.startswith("__")}
 
@@ -83,11 +85,37 @@ def _read_v73(path: Path) -> dict[str, Any]:
     import h5py
 
     with h5py.File(path, "r") as file:
-        for name in file:
-            # A soft or external link could name another file of this machine.
-            if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-                raise HarnessError(f"{path}: '{name}' is a link, weights files hold none; fetch the weights again")
+        _refuse_outside(path, file)
         return {name: _plain_v73(file, file[name], 0) for name in file if not name.startswith("#")}
+
+
+def _refuse_outside(path: Path, file: Any) -> None:
+    """Refuse what names another file of this machine, and more data than weights can have."""
+    import h5py
+
+    stored = 0
+    seen: set[int] = set()
+    groups = [("", file)]
+    while groups:
+        where, group = groups.pop()
+        for name in group:
+            inside = f"{where}{name}"
+            # A soft or external link could name another file of this machine.
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise HarnessError(f"{path}: '{inside}' is a link, weights files hold none; fetch the weights again")
+            node = group[name]
+            address = h5py.h5o.get_info(node.id).addr
+            if address in seen:
+                continue
+            seen.add(address)
+            if isinstance(node, h5py.Group):
+                groups.append((f"{inside}/", node))
+            elif isinstance(node, h5py.Dataset):
+                if node.external or node.is_virtual:
+                    raise HarnessError(f"{path}: '{inside}' lies in another file; fetch the weights again")
+                stored += node.size * node.dtype.itemsize
+                if stored > MOST_BYTES:
+                    raise HarnessError(f"{path}: unpacks to more than {MOST_BYTES} bytes; it is no weights file")
 
 
 def _plain_v73(file: Any, node: Any, depth: int) -> Any:

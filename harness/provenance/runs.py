@@ -1,0 +1,247 @@
+"""How a run of a stage went: where, with what, how long. Kept beside results, never a part of their identity."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.cores import core_count
+
+# Packages whose versions may move a digit; the harness's own version is among them.
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "pillow",
+    "torch",
+    "torchvision",
+    "scikit-image",
+    "h5py",
+    "safetensors",
+    "bm3d",
+    "colour-demosaicing",
+    "spandrel",
+    "pyiqa",
+    "restoration-harness",
+)
+
+# What a run itself changes in a checkout, or what is made from results: no reason to call the code changed.
+_NO_SOURCE = (":(exclude,glob)**/dvc.lock", ":(exclude)results", ":(exclude)docs", ":(exclude,glob)**/.gitignore")
+
+
+class Run(msgspec.Struct, frozen=True):
+    """How a run of a stage went.
+
+    Attributes
+    ----------
+    seconds : dict
+        Wall time of each restored image by file name (input making and writing excluded); 0 for one that an earlier,
+        interrupted run had finished.
+    wall_seconds : float
+        Wall time of the run, loading of libraries excluded.
+    peak_memory, gpu_memory : int
+        Highest resident memory of the process, and highest memory that torch held on the GPU, bytes.
+    device, processor, machine : str
+        The GPU's name or ``cpu``; the processor's model; operating system and architecture.
+    cores, memory : int
+        Cores the process might use, and the machine's memory in bytes.
+    python : str
+        Version.
+    libraries : dict
+        Versions of `LIBRARIES` that are installed.
+    precision : dict
+        Torch's switches that move digits (TF32, deterministic algorithms), its threads; empty without torch.
+    seed : str
+        What the random numbers of the run were seeded with; empty where none were drawn.
+    revision : str
+        Git revision of the checkout; empty where it is none.
+    dirty : bool or None
+        Whether sources differed from that revision; None where it is not known.
+    retries : dict
+        What was done about an image that ran out of memory, by file name.
+    command : tuple of str
+        The command line.
+    started, finished : str
+        UTC times, for people: nothing is decided by them.
+    """
+
+    seconds: dict[str, float] = {}
+    wall_seconds: float = 0.0
+    peak_memory: int = 0
+    gpu_memory: int = 0
+    device: str = ""
+    processor: str = ""
+    machine: str = ""
+    cores: int = 0
+    memory: int = 0
+    python: str = ""
+    libraries: dict[str, str] = {}
+    precision: dict[str, str] = {}
+    seed: str = ""
+    revision: str = ""
+    dirty: bool | None = None
+    retries: dict[str, str] = {}
+    command: tuple[str, ...] = ()
+    started: str = ""
+    finished: str = ""
+
+
+class Clock:
+    """Started with a run; `finish` describes the run."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._started = _now()
+
+    def finish(
+        self, *, seconds: Mapping[str, float] | None = None, retries: Mapping[str, str] | None = None, seed: str = ""
+    ) -> Run:
+        """Describe the run that ends now.
+
+        Parameters
+        ----------
+        seconds, retries : mapping
+            By image; see `Run`.
+        seed : str
+            See `Run`.
+        """
+        wall_seconds = round(time.perf_counter() - self._start, 6)
+        device, gpu_memory = _device()
+        revision, dirty = git_state(Path(__file__).parent)
+        return Run(
+            seconds=dict(seconds or {}),
+            wall_seconds=wall_seconds,
+            peak_memory=peak_memory(),
+            gpu_memory=gpu_memory,
+            device=device,
+            processor=processor(),
+            machine=f"{platform.system()} {platform.machine()}",
+            cores=core_count(),
+            memory=machine_memory(),
+            python=platform.python_version(),
+            libraries=library_versions(),
+            precision=precision_flags(),
+            seed=seed,
+            revision=revision,
+            dirty=dirty,
+            retries=dict(retries or {}),
+            command=("harness", *sys.argv[1:]),
+            started=self._started,
+            finished=_now(),
+        )
+
+
+def _now() -> str:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def peak_memory() -> int:
+    """Highest resident memory of this process so far, bytes."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return int(psutil.Process().memory_info().rss)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def machine_memory() -> int:
+    """Memory of the machine, or of the container where that is less, bytes."""
+    import psutil
+
+    total = int(psutil.virtual_memory().total)
+    with contextlib.suppress(OSError, ValueError):
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        if limit != "max":
+            total = min(total, int(limit))
+    return total
+
+
+def processor() -> str:
+    """Model of the processor, such as ``AMD EPYC 7B13``; the architecture where the system does not tell."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the installed packages among `LIBRARIES`."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _torch() -> Any:
+    """Torch if this process has loaded it: it is not loaded for a description."""
+    return sys.modules.get("torch")
+
+
+def _device() -> tuple[str, int]:
+    torch = _torch()
+    if torch is not None and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name()), int(torch.cuda.max_memory_allocated())
+    return "cpu", 0
+
+
+def precision_flags() -> dict[str, str]:
+    """Torch's switches that may move a digit, as text by name; empty where torch is not loaded."""
+    torch = _torch()
+    if torch is None:
+        return {}
+    return {
+        "matmul.allow_tf32": str(torch.backends.cuda.matmul.allow_tf32),
+        "cudnn.allow_tf32": str(torch.backends.cudnn.allow_tf32),
+        "cudnn.deterministic": str(torch.backends.cudnn.deterministic),
+        "cudnn.benchmark": str(torch.backends.cudnn.benchmark),
+        "deterministic_algorithms": str(torch.are_deterministic_algorithms_enabled()),
+        "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
+        "mkldnn": str(torch.backends.mkldnn.is_available()),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def git_state(folder: Path) -> tuple[str, bool | None]:
+    """Look up the revision of the checkout a folder lies in, and whether its sources were changed since.
+
+    Returns
+    -------
+    revision : str
+        Empty where the folder lies in no git checkout, or git is not installed.
+    dirty : bool or None
+        None where it is not known. Locks, results and documents do not count.
+    """
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments],
+            cwd=folder,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        ).stdout
+
+    try:
+        top = git("rev-parse", "--show-toplevel", "HEAD").split("\n")
+        changed = git("-C", top[0], "status", "--porcelain", "--", ".", *_NO_SOURCE)
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return "", None
+    return top[1], bool(changed.strip())
