@@ -6,8 +6,9 @@
 
 from harness.degradations.colour import rgb2gray, rgb2ycbcr
 from harness.degradations.kinds import Bicubic, Degradation, Jpeg, Mosaic, Noise, Pairs
+from harness.degradations.matlab_noise import matlab_awgn, matlab_randn
 from harness.degradations.mosaic import bayer_mosaic
-from harness.degradations.noise import awgn, awgn_8bit, noise_generator, same_field_generator, standard_normal
+from harness.degradations.noise import awgn, awgn_8bit, noise_generator, standard_normal
 from harness.degradations.registry import DEGRADATIONS, degradation, degradation_names
 from harness.degradations.resize import imresize, modcrop
 
@@ -25,10 +26,11 @@ __all__ = [
     "degradation",
     "degradation_names",
     "imresize",
+    "matlab_awgn",
+    "matlab_randn",
     "modcrop",
     "noise_generator",
     "rgb2gray",
     "rgb2ycbcr",
-    "same_field_generator",
     "standard_normal",
 ]

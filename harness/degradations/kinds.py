@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from harness.degradations.colour import rgb2gray
 from harness.degradations.jpeg import jpeg
+from harness.degradations.matlab_noise import matlab_awgn
 from harness.degradations.mosaic import bayer_mosaic
 from harness.degradations.noise import awgn
 from harness.degradations.resize import imresize, modcrop
@@ -31,8 +32,6 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     level_name : str
         What a level is: ``sigma`` in units of 0..255, ``quality`` 1..100, ``scale`` 1, 2, …; empty where the only
         level is 0.
-    random : bool
-        Whether `degrade` needs a random generator.
     summary : str
         One sentence for readers.
     evidence : str
@@ -45,7 +44,11 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     evidence: str = ""
 
     level_name: ClassVar[str] = ""
-    random: ClassVar[bool] = False
+
+    @property
+    def random(self) -> bool:
+        """Whether `degrade` needs a random generator, and so has draws."""
+        return False
 
     @property
     def output(self) -> str:
@@ -133,13 +136,20 @@ class Noise(Degradation, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ``"truncated"``: clipped, and the fraction dropped, to uint8.
     gray : {"", "rgb2gray", "luma"}
         How a colour ground truth becomes gray; empty: it stays in colour. Gray images stay as they are.
+    drawn : {"independent", "matlab-seed-0"}
+        Whether each image has a stream of its own for each draw, or the one field of MATLAB's ``randn('seed', 0)``.
     """
 
     stored: Literal["float", "clipped", "8bit", "truncated"]
     gray: Literal["", "rgb2gray", "luma"] = ""
+    drawn: Literal["independent", "matlab-seed-0"] = "independent"
 
     level_name: ClassVar[str] = "sigma"
-    random: ClassVar[bool] = True
+
+    @property
+    def random(self) -> bool:
+        """Whether `degrade` needs a random generator, and so has draws."""
+        return self.drawn == "independent"
 
     @property
     def output(self) -> str:
@@ -156,8 +166,17 @@ class Noise(Degradation, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return luma(image, "uint8") if self.gray == "luma" else image
 
     def _degrade(self, reference: NDArray[np.uint8], level: int, rng: np.random.Generator | None) -> NDArray[Any]:
-        assert rng is not None
-        noisy = awgn(reference, level, rng)
+        if self.drawn == "independent":
+            assert rng is not None
+            noisy = awgn(reference, level, rng)
+        else:
+            single = matlab_awgn(reference, level)
+            # Units of 0..255 are exact where the sample stays float; MATLAB makes 8 bits of single precision.
+            noisy = (
+                single.astype(np.float64) * 255
+                if self.output == "float64"
+                else (single * np.float32(255)).astype(float)
+            )
         if self.stored == "clipped":
             return np.clip(noisy, 0, 255, out=noisy)
         if self.stored == "float":

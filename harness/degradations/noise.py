@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.degradations.logarithm import log, polynomial
 from harness.errors import HarnessError
 from harness.metrics.checks import check_image
 from harness.metrics.quantization import to_uint8
@@ -91,10 +92,6 @@ _TAIL = (
         2.04426310338993978564e-15,
     ),
 )
-# Series of the logarithm: log m = 2 s (1 + s²/3 + s⁴/5 + …) with s = (m - 1) / (m + 1); |s| <= 0.172 needs 12 terms.
-_ATANH = tuple(1 / (2 * i + 1) for i in range(12))
-_LN2 = 0.6931471805599453094
-_SQRT_HALF = 0.7071067811865475244
 
 
 def noise_generator(dataset: str, image_id: str, level: float, seed: int) -> np.random.Generator:
@@ -118,27 +115,6 @@ def noise_generator(dataset: str, image_id: str, level: float, seed: int) -> np.
         At the start of its stream; for `awgn` and `awgn_8bit`.
     """
     return _generator("independent", dataset, image_id, format(float(level), ".12g"), str(int(seed)))
-
-
-def same_field_generator(seed: int) -> np.random.Generator:
-    """Open the one noise stream that every image of every set gets when a script reseeds before each image.
-
-    The released scripts of several authors do this (``randn("seed", 0)`` inside the loop over images): images of one
-    size then carry the same field, scaled by sigma. Only for studies of the spread; a mean over images varies about
-    three times more from seed to seed than under `noise_generator` (gray FFDNet, BSD68, sigma 50: standard deviation
-    0.017 instead of 0.005 dB).
-
-    Parameters
-    ----------
-    seed : int
-        Number of the draw.
-
-    Returns
-    -------
-    numpy.random.Generator
-        At the start of its stream.
-    """
-    return _generator("same-field", str(int(seed)))
 
 
 def _generator(*words: str) -> np.random.Generator:
@@ -245,7 +221,7 @@ def _inverse_normal(uniform: NDArray[np.float64], out: NDArray[np.float64]) -> N
     np.multiply(q, _quotient(0.180625 - q * q, _CENTRE), out=out)
     outer = np.flatnonzero(np.abs(q) > 0.425)
     p = uniform[outer]
-    r = np.sqrt(-_log(np.minimum(p, 1 - p)))
+    r = np.sqrt(-log(np.minimum(p, 1 - p)))
     deviate = _quotient(r - 1.6, _MIDDLE)
     far = r > 5
     deviate[far] = _quotient(r[far] - 5, _TAIL)
@@ -253,26 +229,6 @@ def _inverse_normal(uniform: NDArray[np.float64], out: NDArray[np.float64]) -> N
 
 
 def _quotient(x: NDArray[np.float64], coefficients: tuple[tuple[float, ...], tuple[float, ...]]) -> NDArray[np.float64]:
-    numerator, denominator = (_polynomial(x, c) for c in coefficients)
+    numerator, denominator = (polynomial(x, c) for c in coefficients)
     numerator /= denominator
     return numerator
-
-
-def _polynomial(x: NDArray[np.float64], coefficients: tuple[float, ...]) -> NDArray[np.float64]:
-    result: NDArray[np.float64] = np.full_like(x, coefficients[-1])
-    for coefficient in coefficients[-2::-1]:
-        result *= x
-        result += coefficient
-    return result
-
-
-def _log(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Natural logarithm by a series: numpy's own may differ in the last bit between processors."""
-    mantissa, exponent = np.frexp(x)
-    low = mantissa < _SQRT_HALF
-    mantissa = np.where(low, 2 * mantissa, mantissa)
-    exponent = exponent - low
-    s = (mantissa - 1) / (mantissa + 1)
-    result: NDArray[np.float64] = 2 * s * _polynomial(s * s, _ATANH)
-    result += exponent * _LN2
-    return result
