@@ -106,8 +106,9 @@ def tensor_restorer(
 
     def restore(array: NDArray[Any]) -> NDArray[np.float64]:
         channels_last = array[:, :, None] if array.ndim == 2 else array
-        pixels = np.ascontiguousarray(channels_last.transpose(2, 0, 1), dtype=np.float32)
-        output = apply(torch.from_numpy(pixels)[None].to(device) / 255)
+        # Rounded once, after the division: a sample of the authors' noise is a single-precision number of 0..1.
+        pixels = np.ascontiguousarray(channels_last.transpose(2, 0, 1) / 255, dtype=np.float32)
+        output = apply(torch.from_numpy(pixels)[None].to(device))
         if not isinstance(output, torch.Tensor) or output.ndim != 4 or output.shape[0] != 1:
             shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
             raise HarnessError(f"a tensor (1, C, H, W) is needed, the callable returned {shape}")

@@ -358,9 +358,7 @@ def test_offline_is_found_out_once(offline, data, get, said):
     )
     assert len(offline) == 1, "one probe for all files and sources"
     text = manifest_text(data)
-    started = time.perf_counter()
     get()
-    assert time.perf_counter() - started < 0.2
     assert len(offline) == 1, "the failure is remembered"
     assert manifest_text(data) == text
     assert any("--retry asks now" in text for text in said)
@@ -401,14 +399,17 @@ def test_slow_name_lookup_ends_with_the_probe(registry, data, get, monkeypatch):
     monkeypatch.setattr(registered, "SOURCE_HOST", "https://slow.invalid")
     monkeypatch.setattr(hosts, "PROBE_SECONDS", 0.2)
 
+    answer, answered = threading.Event(), threading.Event()
+
     def slow(*_, **__):
-        time.sleep(2.5)
+        answer.wait(60)
+        answered.set()
         raise OSError("no such name")
 
     monkeypatch.setattr(hosts.socket, "create_connection", slow)
-    started = time.perf_counter()
     assert "slow.invalid could not be reached" in get().reason
-    assert time.perf_counter() - started < 2
+    assert not answered.is_set(), "the probe ended before the lookup did"
+    answer.set()
 
 
 def test_host_that_breaks_down_after_the_probe(registry, data, get, monkeypatch):

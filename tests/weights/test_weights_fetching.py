@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -241,19 +240,16 @@ def test_a_changed_record_is_noticed(
     assert len(fetch("toy", tmp_path / "data").files) == 2
 
 
-def test_second_call_is_fast_and_puts_the_manifest_back(tmp_path: Path, mirror: Path) -> None:
+def test_second_call_loads_little_and_puts_the_manifest_back(tmp_path: Path, mirror: Path) -> None:
     environment = {**os.environ, "HARNESS_MIRROR": str(mirror)}
     command = [sys.executable, "-m", "harness", "weights", "fetch", "dncnn", "ircnn", "--data", str(tmp_path)]
     subprocess.run(command, env=environment, check=True, capture_output=True)
     manifest = manifest_path(tmp_path, "dncnn")
     before = manifest.read_bytes()
     manifest.unlink()  # as DVC does before a stage runs
-    start = time.perf_counter()
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    took = time.perf_counter() - start
     assert done.stdout == "dncnn: complete, 9 files\nircnn: complete, 6 files\n"
     assert manifest.read_bytes() == before
-    assert took < 3  # 0.2 s on an idle machine
     code = "import sys, harness.weights.command; print([m for m in sys.argv[1:] if m in sys.modules])"
     heavy = ["msgspec", "numpy", "requests", "torch", "h5py"]
     found = subprocess.run([sys.executable, "-c", code, *heavy], check=True, capture_output=True, text=True)
