@@ -440,6 +440,7 @@ def test_suspects() -> None:
         ("csnln-table1", "LapSRN", "b100/2/psnr"),
         ("kit-table3", "SPAIR", "psnr"),
         ("kit-table3", "KiT", "ssim"),
+        ("rnan-table3", "IRCNN", "bsd68-gray/50/psnr"),
     }
 
 
