@@ -23,7 +23,7 @@ class Group(msgspec.Struct, frozen=True, order=True):
     task, dataset, degradation, method, policy : str
         Names in their registries.
     saving : str
-        How restored pixels are kept: ``round`` or ``truncate`` to 8 bits, or ``unrounded`` (gray only; in steps of
+        How restored pixels are kept: ``round`` or ``truncate`` to 8 bits, or ``unrounded`` (in steps of
         1/256 of a gray level), for rows that were printed without the detour over an 8-bit image.
     """
 

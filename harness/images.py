@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from harness.errors import HarnessError
 from harness.files import whole_file
@@ -95,38 +96,47 @@ def write_png(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> None:
 
 # What an unrounded pixel is stored as: steps of 1/256 of a gray level in a 16-bit PNG.
 FINE_STEPS = 256
+# Text entry of such a PNG with the number of channels that lie one below the other.
+_CHANNELS = "channels"
 
 
 def write_fine_png(path: str | os.PathLike[str], pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Write a gray image without rounding it to 8 bits, as a 16-bit PNG in steps of 1/256 of a gray level.
+    """Write an image without rounding it to 8 bits, as a 16-bit gray PNG in steps of 1/256 of a gray level.
+
+    The channels of a colour image are stored one below the other, and the file says how many there are.
 
     Parameters
     ----------
     path : path
         Target file.
     pixels : ndarray
-        ``(H, W) float64`` in units of 0..255; values outside are clipped.
+        ``(H, W)`` or ``(H, W, 3) float64`` in units of 0..255; values outside are clipped.
 
     Returns
     -------
     ndarray of float64
         The pixels as a reader will get them.
     """
-    if pixels.ndim != 2:
-        raise HarnessError(f"{path}: only gray images can be saved unrounded; save colour images with 'round'")
     stored = np.clip(np.rint(pixels * FINE_STEPS), 0, 255 * FINE_STEPS).astype(np.uint16)
+    note = PngInfo()
+    stacked = stored
+    if pixels.ndim == 3:
+        note.add_text(_CHANNELS, str(pixels.shape[2]))
+        stacked = np.concatenate([stored[:, :, channel] for channel in range(pixels.shape[2])])
     with whole_file(path) as part:
-        Image.fromarray(stored).save(part, format="PNG", compress_level=1)
+        Image.fromarray(stacked).save(part, format="PNG", compress_level=1, pnginfo=note)
     return stored / FINE_STEPS
 
 
 def read_fine_png(path: str | os.PathLike[str]) -> NDArray[np.float64]:
-    """Read what `write_fine_png` wrote: ``(H, W) float64`` in units of 0..255."""
+    """Read what `write_fine_png` wrote: ``(H, W)`` or ``(H, W, 3) float64`` in units of 0..255."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
             if not image.mode.startswith("I"):
                 raise HarnessError(f"{path}: not a 16-bit gray PNG; restore it again")
-            return np.array(image, dtype=np.uint16) / FINE_STEPS
+            stacked = np.array(image, dtype=np.uint16) / FINE_STEPS
+            channels = int(getattr(image, "text", {}).get(_CHANNELS, "1"))
+        return stacked if channels == 1 else np.stack(np.split(stacked, channels), axis=2)
     except FileNotFoundError:
         raise HarnessError(f"{path}: no such image; check the folder or make it again") from None
     except HarnessError:

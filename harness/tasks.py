@@ -45,6 +45,8 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.level_name} {level}"
 
 
+# MATLAB takes the luma of 8-bit images (rounded) in MSPFN's and MPRNet's programs, of doubles in PReNet's.
+_LUMA_RAIN = ("psnr-y8", "ssim-gauss-y8", "psnr-y", "ssim-gauss-y")
 _LUMA_SR = ("psnr-y-crop", "ssim-gauss-y-crop", "psnr-y8-crop", "ssim-gauss-y8-crop")
 
 TASKS = {
@@ -79,9 +81,9 @@ TASKS = {
             1,
         ),
         Task("sr", "super-resolution", "scale", (2, 3, 4), "bicubic-replicate", _LUMA_SR, 3),
-        Task("denoise-real", "real-noise denoising", "", (0,), "pairs", ("psnr", "ssim-gauss"), 3),
-        Task("deblur", "deblurring", "", (0,), "pairs", ("psnr", "ssim-gauss"), 3),
-        Task("derain", "deraining", "", (0,), "pairs", ("psnr-y", "ssim-gauss-y"), 3),
+        Task("denoise-real", "real-noise denoising", "", (0,), "pairs", ("psnr", "ssim-volume", "ssim-gauss"), 3),
+        Task("deblur", "deblurring", "", (0,), "pairs", ("psnr", "ssim-volume", "ssim-gauss"), 3),
+        Task("derain", "deraining", "", (0,), "pairs", _LUMA_RAIN, 3),
     )
 }
 

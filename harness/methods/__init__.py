@@ -111,7 +111,7 @@ class Method:
 
 
 # Modules of this package that define no method.
-_NOT_METHODS = ("command", "authoring", "conformance", "describing", "thin")
+_NOT_METHODS = ("command", "authoring", "checkpoint", "conformance", "describing", "thin")
 
 _registry: dict[str, Method] = {}
 _broken: dict[str, str] = {}

@@ -33,27 +33,130 @@ def write_method(workspace: Workspace, name: str, task_name: str, kind: Kind) ->
     HarnessError
         The name is taken or not plain, or the file is there already.
     """
-    import jinja2
-
-    from harness.methods import check_name
-
     chosen = task(task_name)
-    check_name(name)
-    if name in workspace.methods():
-        raise HarnessError(f"a method '{name}' is there already; choose another name")
-    file = name.replace("-", "_")
-    path = workspace.root / _own_folder(workspace, "methods") / f"{file}.py"
-    if path.exists():
-        raise HarnessError(f"{path} is there already; choose another name or delete it")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harness.methods"), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
+    path = _new_path(workspace, name)
     scale_note = ", enlarged by `level`" if task_name == "sr" else ""
-    text = environment.get_template(f"{kind}.py.j2").render(
-        name=name, file=file, title=name, task=task_name, task_title=chosen.title, scale_note=scale_note
+    text = _rendered(
+        kind, name=name, file=path.stem, title=name, task=task_name, task_title=chosen.title, scale_note=scale_note
     )
     write_text(path, text)
     return path
+
+
+def write_checkpoint_method(
+    workspace: Workspace,
+    name: str,
+    task_name: str,
+    file: Path,
+    levels: tuple[int, ...] = (),
+    origin: Literal["released", "trained"] = "released",
+) -> tuple[Path, str]:
+    """Write methods/<name>.py for a checkpoint of a network that spandrel or this package recognises.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where to write.
+    name : str
+        The method's name.
+    task_name : str
+        Task the network was trained for.
+    file : path
+        The checkpoint (PyTorch or safetensors); its SHA-256 is written into the method.
+    levels : tuple of int
+        Levels it was trained for; empty for all, in super-resolution for its own scale.
+    origin : {"released", "trained"}
+        Whether its authors released it, or it was trained elsewhere.
+
+    Returns
+    -------
+    path : Path
+        The method's file.
+    what : str
+        Architecture, sizes and number of parameters.
+
+    Raises
+    ------
+    HarnessError
+        The name is taken, a level is unknown, the file is no checkpoint, or its channels or scale do not fit the task.
+    NotAvailableError
+        Nobody here knows the architecture, or spandrel is not installed.
+    """
+    import os
+
+    import torch
+
+    from harness.methods.checkpoint import file_sha256, misfit
+    from harness.networks.recognition import recognise
+    from harness.weights.importers import import_weights
+
+    chosen = task(task_name)
+    for level in levels:
+        if level not in chosen.levels:
+            known = ", ".join(str(value) for value in chosen.levels)
+            raise HarnessError(f"{task_name} has the levels {known}, not {level}")
+    sha256 = file_sha256(file)
+    arrays = import_weights(file, "checkpoint")
+    about = recognise({key: torch.from_numpy(array) for key, array in arrays.items()}, str(file)).about
+    if task_name == "sr" and not levels:
+        levels = (about.scale,)
+    for level in levels or chosen.levels[:1]:
+        problem = misfit(about.inputs, about.outputs, about.scale, task_name, level)
+        if problem:
+            raise HarnessError(f"{file}: this {about.architecture} {problem}; name its task and level")
+    path = _new_path(workspace, name)
+    inside = file.resolve().is_relative_to(workspace.root.resolve())
+    text = _rendered(
+        "checkpoint",
+        name=name,
+        title=about.architecture,
+        title_text=json_text(f"{about.architecture} ({name})"),
+        task=task_name,
+        task_title=chosen.title,
+        architecture=" ".join([about.architecture, *about.tags]),
+        parameters=f"{about.parameters:,}",
+        # A file inside the project is named relative to it, so that the project can be moved.
+        relative=json_text(Path(os.path.relpath(file.resolve(), path.parent.resolve())).as_posix())
+        if inside
+        else json_text(str(file.resolve())),
+        sha256=sha256,
+        levels=repr(tuple(levels)),
+        level_note=f"the {chosen.level_name}s it was trained for; () for all"
+        if chosen.level_name
+        else "only one level",
+        origin=origin,
+    )
+    write_text(path, text)
+    return path, f"{' '.join([about.architecture, *about.tags])}, {about.parameters:,} parameters"
+
+
+def json_text(text: str) -> str:
+    """Write a text as a Python literal, whatever characters are in it."""
+    import json
+
+    return json.dumps(text)
+
+
+def _new_path(workspace: Workspace, name: str) -> Path:
+    """Choose the file of a new method; a name that is taken or not plain raises HarnessError."""
+    from harness.methods import check_name
+
+    check_name(name)
+    if name in workspace.methods():
+        raise HarnessError(f"a method '{name}' is there already; choose another name")
+    path = workspace.root / _own_folder(workspace, "methods") / f"{name.replace('-', '_')}.py"
+    if path.exists():
+        raise HarnessError(f"{path} is there already; choose another name or delete it")
+    return path
+
+
+def _rendered(template: str, **values: object) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.methods"), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    return environment.get_template(f"{template}.py.j2").render(**values)
 
 
 def write_table(

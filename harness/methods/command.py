@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
@@ -59,10 +60,44 @@ def methods_command(task: str, form: str) -> None:
     show_default=True,
     help="A network on tensors, a function on arrays, or a folder of restored images.",
 )
-def new_method(name: str, task: str, kind: str) -> None:
-    """Write a method's file that already runs; change its few lines into your own method."""
-    from harness.methods.authoring import write_method
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="A checkpoint (PyTorch or safetensors) of a network that spandrel recognises; needs no editing.",
+)
+@click.option("--level", "levels", type=int, multiple=True, help="A level the checkpoint was trained for (repeat).")
+@click.option(
+    "--origin",
+    type=click.Choice(["released", "trained"]),
+    default="released",
+    show_default=True,
+    help="Whether the checkpoint is its authors' or was trained elsewhere.",
+)
+def new_method(name: str, task: str, kind: str, checkpoint: Path | None, levels: tuple[int, ...], origin: str) -> None:
+    """Write a method's file that already runs; change its few lines into your own method.
 
+    With --checkpoint FILE: a method that applies that network, for example
+    harness new-method my-nafnet --task deblur --checkpoint NAFNet-GoPro-width64.pth
+    """
+    from harness.methods.authoring import write_checkpoint_method, write_method
+
+    if checkpoint is not None:
+        path, what = write_checkpoint_method(
+            Workspace.find(),
+            name,
+            task,
+            checkpoint,
+            levels,
+            origin,  # type: ignore[arg-type]
+        )
+        click.echo(f"recognised: {what}")
+        click.echo(f"written: {path}")
+        click.echo(
+            f"next: `harness check-method {name}` and `harness new-table NAME --task {task} --method {name} ...`"
+        )
+        return
+    if levels:
+        raise HarnessError("--level goes with --checkpoint; a method of your own gets the level when it is built")
     path = write_method(Workspace.find(), name, task, kind)  # type: ignore[arg-type]
     click.echo(f"written: {path}")
     click.echo(f"next: edit it, then `harness check-method {name}` and `harness new-table NAME --method {name}`")

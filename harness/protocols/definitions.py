@@ -48,6 +48,19 @@ METRICS = {
 }
 """The first part of a name: the metric, for SSIM with its window."""
 
+_MATCHED = "after brightness and a homography are matched, over what both images show (RealBlur's own program)"
+
+ALIGNED = {
+    part.name: part
+    for part in (
+        Part("psnr-aligned", 1, f"PSNR in dB, peak 255, {_MATCHED}"),
+        Part("ssim-aligned", 1, f"SSIM, 11x11 Gaussian window of sigma 1.5, windows inside the image only, {_MATCHED}"),
+    )
+}
+"""Metrics of a pair that is aligned first; they are of the whole colour image and go with no luma and no border."""
+
+_ALL_METRICS = {**METRICS, **ALIGNED}
+
 LUMAS = {
     part.name: part
     for part in (
@@ -104,13 +117,17 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Refuse combinations that have no name."""
-        if self.metric not in METRICS:
-            raise unknown_name("metric", self.metric, METRICS)
+        if self.metric not in _ALL_METRICS:
+            raise unknown_name("metric", self.metric, _ALL_METRICS)
         if self.luma not in LUMAS:
             raise unknown_name("luma", self.luma, [name for name in LUMAS if name])
         if self.crop_scales not in (0, 1) or not 0 <= self.crop_pixels <= 9999:
             raise HarnessError(
                 f"a protocol cuts 0 or 1 scales and 0 to 9999 pixels, not {self.crop_scales} and {self.crop_pixels}"
+            )
+        if self.metric in ALIGNED and (self.luma or self.crop_scales or self.crop_pixels):
+            raise HarnessError(
+                f"'{self.metric}' is of the whole colour image; take neither a luma nor a border with it"
             )
         if self.aggregation == "pooled" and self.metric != "psnr":
             raise HarnessError(f"'{self.metric}' cannot be pooled over a set; only psnr has a pooled form")
@@ -123,7 +140,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def version(self) -> str:
         """The version, such as ``psnr.1-y.1-crop.1``: a number for each part, so a change shows where it counts."""
-        parts = [f"{self.metric}.{METRICS[self.metric].version}"]
+        parts = [f"{self.metric}.{_ALL_METRICS[self.metric].version}"]
         if self.luma:
             parts.append(f"{self.luma}.{LUMAS[self.luma].version}")
         if self._crop_word:
@@ -135,7 +152,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def unit(self) -> str:
         """``dB`` for PSNR, empty for SSIM."""
-        return "dB" if self.metric == "psnr" else ""
+        return "dB" if self.metric.startswith("psnr") else ""
 
     @property
     def _crop_word(self) -> str:
@@ -162,6 +179,8 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 a border of scale pixels is cut; the mean of per-image values.'
         """
         words = [METRICS[self.metric].phrase, LUMAS[self.luma].phrase]
+        if self.metric in ALIGNED:
+            return f"{ALIGNED[self.metric].phrase}; of all channels; the mean of per-image values."
         if self.metric != "psnr" and not self.luma:
             whole = SSIM_WINDOWS[self.metric.removeprefix("ssim-")].across_channels
             words[1] = "of the colour image as one volume" if whole else "the mean over the channels"
@@ -268,9 +287,10 @@ def protocol(name: str) -> Protocol:
     """
     words = name.split("-")
     # "ssim-gauss-sample" before "ssim-gauss": the longest metric that the name begins with.
-    length = next((n for n in range(len(words), 0, -1) if "-".join(words[:n]) in METRICS), 0)
+    length = next((n for n in range(len(words), 0, -1) if "-".join(words[:n]) in _ALL_METRICS), 0)
     if not length:
-        raise unknown_name("metric", "-".join(words[:2]) if words[0] == "ssim" else words[0], METRICS)
+        two = words[0] == "ssim" or words[1:2] == ["aligned"]
+        raise unknown_name("metric", "-".join(words[:2]) if two else words[0], _ALL_METRICS)
     fields: dict[str, Any] = {}
     for word in words[length:]:
         crop = _CROP.fullmatch(word)

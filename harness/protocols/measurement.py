@@ -8,10 +8,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
+from harness.metrics.alignment import Aligned, align, aligned_psnr, aligned_ssim
 from harness.metrics.checks import check_image
 from harness.metrics.signal_noise import crop_border, psnr
 from harness.metrics.structural import ssim_within
-from harness.protocols.definitions import Protocol, protocol
+from harness.protocols.definitions import ALIGNED, Protocol, protocol
 
 
 def measure_many(
@@ -45,7 +46,13 @@ def measure_many(
     groups: dict[tuple[str, str], list[Protocol]] = {}
     for item in wanted:
         groups.setdefault((item.luma, item.metric), []).append(item)
+    aligned: Aligned | None = None
     for (luma, metric), members in groups.items():
+        if metric in ALIGNED:
+            aligned = aligned or align(*_planes(members[0], reference, restored))
+            value = aligned_psnr(aligned) if metric.startswith("psnr") else aligned_ssim(aligned)
+            values |= {member.name: value for member in members}
+            continue
         if luma not in planes:
             planes[luma] = _planes(members[0], reference, restored)
         x, y = planes[luma]

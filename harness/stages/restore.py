@@ -106,7 +106,7 @@ def restore(
         done = 0
         for level in levels:
             of_level = [which for which in ids if which.level == level]
-            with _weights_used(method) as used:
+            with _weights_used() as used:
                 try:
                     restorer = _restorer(method, group, level)
                 except NotAvailableError as missing:
@@ -151,14 +151,11 @@ def _check_recorded(ids: list[InputId], inputs: InputRecord, group: Group) -> No
 
 
 @contextmanager
-def _weights_used(method: Method) -> Iterator[dict[str, str]]:
+def _weights_used() -> Iterator[dict[str, str]]:
     """Collect the SHA-256 of every weights file that is loaded inside the block."""
-    used: dict[str, str] = {}
-    if not method.weights:
-        yield used
-        return
     from harness.weights.recording import recording
 
+    used: dict[str, str] = {}
     with recording() as loaded:
         yield used
     used.update({f"{item.name}/{item.file}": item.sha256 for item in loaded})

@@ -266,8 +266,8 @@ def _brief(error: Exception) -> str:
     return first if len(first) <= 150 else f"{first[:150]}…"
 
 
-def read_state_dict(path: Path) -> Arrays:
-    """Read a PyTorch state dictionary, without running what a pickle may hold; names stay as they are."""
+def _load_torch(path: Path) -> Any:
+    """Load a PyTorch file without running what its pickle may hold."""
     import pickle
     import warnings
     import zipfile
@@ -277,7 +277,7 @@ def read_state_dict(path: Path) -> Arrays:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about the pickle's protocol; what cannot be read fails
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise HarnessError(f"{path}: no such file; fetch the weights again") from None
     except pickle.UnpicklingError as error:
@@ -306,11 +306,64 @@ def read_state_dict(path: Path) -> Arrays:
             f"{path}: not a readable PyTorch file, perhaps truncated ({_brief(error)}); "
             "delete it and fetch the weights again"
         ) from None
-    if not isinstance(state, Mapping) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
-    ):
+
+
+def _is_state_dict(state: Any) -> bool:
+    import torch
+
+    return (
+        isinstance(state, Mapping)
+        and bool(state)
+        and all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items())
+    )
+
+
+def read_state_dict(path: Path) -> Arrays:
+    """Read a PyTorch state dictionary, without running what a pickle may hold; names stay as they are."""
+    state = _load_torch(path)
+    if not _is_state_dict(state):
         raise HarnessError(f"{path}: is not a state dictionary of named tensors; save the model's state_dict() alone")
     return {name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in state.items()}
+
+
+# Under which names training programs keep a network's weights beside the optimiser's state, the ones to test with first
+# (BasicSR keeps an average of the weights beside the last ones).
+_INSIDE = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net", "generator")
+
+
+def read_checkpoint(path: Path) -> Arrays:
+    """Read a network's weights out of a training checkpoint or a safetensors file.
+
+    The state dictionary may be the file itself or lie in it under one of the usual names; the prefix ``module.`` of
+    DataParallel is taken off, half precision becomes float32.
+    """
+    import torch
+
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be read ({error.strerror or error}); fetch the weights again") from None
+    if head[8:9] == b"{":  # safetensors: eight bytes of length, then JSON
+        return read_safetensors(path)
+    state = _load_torch(path)
+    inside = [state[name] for name in _INSIDE if isinstance(state, Mapping) and name in state]
+    for candidate in (state, *inside):
+        if _is_state_dict(candidate):
+            state = candidate
+            break
+    else:
+        keys = ", ".join(str(key) for key in list(state)[:5]) if isinstance(state, Mapping) else type(state).__name__
+        raise HarnessError(
+            f"{path}: holds no state dictionary of named tensors (it holds {keys}); save the model's state_dict() alone"
+        )
+    if all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    half = (torch.float16, torch.bfloat16)
+    return {
+        name: np.ascontiguousarray((value.float() if value.dtype in half else value).detach().cpu().numpy())
+        for name, value in state.items()
+    }
 
 
 def read_safetensors(path: Path) -> Arrays:
@@ -336,5 +389,6 @@ FORMATS: dict[str, Callable[[Path], Arrays]] = {
     "tnrd": read_tnrd,
     "npz": read_npz,
     "state-dict": read_state_dict,
+    "checkpoint": read_checkpoint,
     "safetensors": read_safetensors,
 }

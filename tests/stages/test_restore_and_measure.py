@@ -23,6 +23,7 @@ from harness.methods import Method
 from harness.stages.inputs import InputRecord, read_inputs, record_inputs, write_inputs
 from harness.stages.measure import measure
 from harness.stages.restore import restore
+from harness.stages.restored import read_pixels
 from harness.stages.rows import read_rows, write_rows
 
 GROUP = Group("jpeg", "embedded-gray", "jpeg-y8", "test", "whole")
@@ -275,10 +276,21 @@ def test_unrounded_pixels_keep_their_fraction(data: Path, inputs: InputRecord, t
     run(data, inputs, tmp_path / "plain", method(unchanged))
     _, plain = measure(tmp_path / "plain/restored", data=data, protocols=("psnr",))
     assert rounded == plain
-    with pytest.raises(HarnessError, match="only gray images"):
-        made = record_inputs(data, "embedded", "awgn-8bit", (30,), NOISE)
-        colour = Group("denoise-rgb", "embedded", "awgn-8bit", "test", "whole", "unrounded")
-        run(data, made, tmp_path / "colour", method(unchanged), group=colour, levels=(30,))
+
+
+def test_unrounded_colour_keeps_its_fraction(data: Path, tmp_path: Path) -> None:
+    made = record_inputs(data, "embedded", "awgn-8bit", (10,), NOISE)
+    values = {}
+    for saving in ("unrounded", "round"):
+        colour = Group("denoise-rgb", "embedded", "awgn-8bit", "test", "whole", saving)
+        run(data, made, tmp_path / saving, method(lambda i: i * 0.999), group=colour, levels=(10,))
+        _, rows = measure(tmp_path / saving / "restored", data=data, protocols=("psnr", "ssim-volume"))
+        values[saving] = [row.value for row in rows if row.draw == 0]
+        assert len(values[saving]) == 6
+    assert all(abs(a - b) < 0.02 for a, b in zip(*values.values(), strict=True)) and len(set(values["round"])) == 6
+    assert values["unrounded"] != values["round"]
+    file = next((tmp_path / "unrounded/restored").rglob("chelsea.png"))
+    assert read_pixels(file, "unrounded").shape == (300, 451, 3)
 
 
 def test_gray_ground_truth_is_rgb_in_colour_super_resolution() -> None:

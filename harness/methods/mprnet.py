@@ -1,0 +1,34 @@
+"""MPRNet with the authors' weights for real noise, motion blur and rain, where the user supplies them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.methods import method
+
+# Features, added per level, added in the last stage: the defaults of the authors' three programs.
+SIZES = {"denoise-real": (80, 48, 32), "deblur": (96, 48, 32), "derain": (40, 20, 16)}
+FILES = {"denoise-real": "denoising.pth", "deblur": "deblurring.pth", "derain": "deraining.pth"}
+
+
+def _network(task: str, level: int) -> Any:
+    from harness.networks.mprnet import MPRNet
+
+    return MPRNet(*SIZES[task])
+
+
+@method(
+    "mprnet",
+    tasks=list(SIZES),
+    title="MPRNet",
+    paper="Zamir et al., CVPR 2021",
+    url="https://github.com/swz30/MPRNet",
+    origin="released",
+    weights=["mprnet"],
+    network=_network,
+)
+def build(task: str, level: int) -> Any:
+    """Build the network of a task."""
+    from harness.weights.loading import released_network
+
+    return released_network("mprnet", FILES[task], lambda: _network(task, level))

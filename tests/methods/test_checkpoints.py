@@ -1,0 +1,290 @@
+"""Checkpoints as methods: recognised, checked, recorded, and run through the restore stage."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import harness.methods as registry
+from harness.cells import Group, Noise
+from harness.cli import harness
+from harness.datasets import fetch
+from harness.errors import HarnessError, NotAvailableError
+from harness.methods import build_method, get_method
+from harness.methods.authoring import write_checkpoint_method
+from harness.methods.conformance import check_method
+from harness.networks.mprnet import MPRNet
+from harness.networks.recognition import _import_spandrel, recognise
+from harness.pipeline.code import fingerprint, method_code
+from harness.stages.inputs import record_inputs
+from harness.stages.measure import measure
+from harness.stages.restore import restore
+from harness.weights import fetch as fetch_weights
+from harness.workspace import Workspace
+
+try:
+    _import_spandrel()
+except NotAvailableError as missing:
+    pytest.skip(str(missing), allow_module_level=True)
+
+torch.manual_seed(5)
+
+
+def nafnet() -> torch.nn.Module:
+    from spandrel.architectures.NAFNet import NAFNet
+
+    return NAFNet(img_channel=3, width=8, middle_blk_num=1, enc_blk_nums=[1, 1], dec_blk_nums=[1, 1])
+
+
+def swinir(channels: int = 3, upscale: int = 1) -> torch.nn.Module:
+    from spandrel.architectures.SwinIR import SwinIR
+
+    return SwinIR(
+        img_size=16, patch_size=1, in_chans=channels, embed_dim=12, depths=[2], num_heads=[2], window_size=8,
+        mlp_ratio=2, upscale=upscale, img_range=1.0, upsampler="pixelshuffledirect" if upscale > 1 else "",
+        resi_connection="1conv",
+    )  # fmt: skip
+
+
+def uformer() -> torch.nn.Module:
+    from spandrel.architectures.Uformer import Uformer
+
+    return Uformer(
+        img_size=128, embed_dim=4, depths=[1] * 9, win_size=8, mlp_ratio=2.0, token_projection="linear",
+        token_mlp="leff", dd_in=3,
+    )  # fmt: skip
+
+
+def mprnet() -> torch.nn.Module:
+    return MPRNet(8, 4, 4)
+
+
+def save(path: Path, network: torch.nn.Module, form: str = "plain") -> Path:
+    state: Any = network.state_dict()
+    if form == "safetensors":
+        from safetensors.torch import save_file
+
+        # Shared slopes are one tensor under several names, which safetensors refuses: as copies they are not.
+        save_file({key: value.clone() for key, value in state.items()}, path)
+        return path
+    if form == "training":
+        prefixed = {f"module.{key}": value for key, value in state.items()}
+        optimiser = torch.optim.Adam(network.parameters())
+        state = {"epoch": 7, "state_dict": prefixed, "optimizer": optimiser.state_dict()}
+    if form == "basicsr":
+        state = {"params": {key: value * 0 for key, value in state.items()}, "params_ema": state}
+    torch.save(state, path)
+    return path
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    registry.methods()
+    for name in ("_registry", "_broken", "_loaded"):
+        value = getattr(registry, name)
+        monkeypatch.setattr(registry, name, type(value)(value))
+    monkeypatch.delenv("HARNESS_MIRROR", raising=False)
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("methods: []\n")
+    (tmp_path / "data").mkdir()
+    return Workspace(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "architecture"), [(nafnet, "NAFNet"), (swinir, "SwinIR"), (uformer, "Uformer"), (mprnet, "MPRNet")]
+)
+@pytest.mark.parametrize("form", ["plain", "training", "basicsr", "safetensors"])
+def test_a_checkpoint_becomes_a_method(make: Any, architecture: str, form: str, workspace: Workspace) -> None:
+    network = make().eval()
+    file = save(workspace.root / ("net.safetensors" if form == "safetensors" else "net.pth"), network, form)
+    path, what = write_checkpoint_method(workspace, "my-net", "deblur", file)
+    assert architecture in what and f"{sum(p.numel() for p in network.parameters()):,} parameters" in what
+    assert str(workspace.root) not in path.read_text()
+    method = Workspace(workspace.root).method("my-net")
+    assert method.depends == (path.parent / "../net.pth",) or form == "safetensors"
+    side = 128 if make is uformer else 32
+    image = torch.rand(1, 3, side, side)
+    with torch.inference_mode():
+        torch.testing.assert_close(build_method(method, "deblur", 0)(image), network(image).clamp(0, 1))
+
+
+@pytest.mark.parametrize("make", [nafnet, swinir, mprnet])
+def test_it_keeps_what_methods_promise(make: Any, workspace: Workspace) -> None:
+    write_checkpoint_method(workspace, "my-net", "derain", save(workspace.root / "net.pth", make()))
+    checks = list(check_method(Workspace(workspace.root).method("my-net")))
+    assert len(checks) >= 8 and [check for check in checks if check.held is False] == []
+
+
+@pytest.mark.parametrize("make", [nafnet, swinir])
+def test_through_the_restore_stage(make: Any, workspace: Workspace) -> None:
+    """The real stage: images are restored by the network, and the record names the checkpoint and its SHA-256."""
+    file = save(workspace.root / "net.pth", make())
+    write_checkpoint_method(workspace, "my-net", "denoise-rgb", file, (30,), "trained")
+    method = Workspace(workspace.root).method("my-net")
+    assert fetch("embedded", "data").complete
+    noise = Noise(0, 0)
+    inputs = record_inputs(Path("data"), "embedded", "awgn-8bit", (10, 30), noise)
+    record, _ = restore(
+        Group("denoise-rgb", "embedded", "awgn-8bit", "my-net", "whole"),
+        method, (10, 30), inputs, data=Path("data"), partial=Path("partial"), target=Path("restored"), noise=noise,
+        code=fingerprint(method_code(method)),
+    )  # fmt: skip
+    assert record.origin == "trained"
+    assert record.levels[30].weights == {"my-net/net.pth": hashlib.sha256(file.read_bytes()).hexdigest()}
+    assert record.levels[10].reason == "the checkpoint of 'my-net' is for level 30, not for 10"
+    assert sorted(record.images) == [f"30/draw0/{name}.png" for name in ("astronaut", "chelsea", "coffee")]
+    _, rows = measure(Path("restored"), data=Path("data"), protocols=("psnr",))
+    assert len(rows) == 3 and all(np.isfinite(row.value) for row in rows)
+
+
+def test_the_command_line(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    save(workspace.root / "net.pth", swinir(upscale=2))
+    harness.main(args=["new-method", "my-sr", "--task", "sr", "--checkpoint", "net.pth"], standalone_mode=False)
+    said = capsys.readouterr().out
+    assert "recognised: SwinIR small" in said and "written: methods/my_sr.py" in said
+    text = (workspace.root / "methods/my_sr.py").read_text()
+    assert "LEVELS = (2,)  # the scales it was trained for" in text and '"../net.pth"' in text
+    method = Workspace(workspace.root).method("my-sr")
+    assert build_method(method, "sr", 2)(torch.rand(1, 3, 20, 30)).shape == (1, 3, 40, 60)
+    with pytest.raises(NotAvailableError, match="for level 2, not for 4"):
+        build_method(method, "sr", 4)
+    with pytest.raises(HarnessError, match="--level goes with --checkpoint"):
+        harness.main(args=["new-method", "x", "--level", "2"], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("make", "task", "levels", "told"),
+    [
+        (lambda: swinir(upscale=2), "deblur", (), "enlarges by 2, deblurring keeps the size"),
+        (lambda: swinir(upscale=2), "sr", (4,), "enlarges by 2, not by 4"),
+        (lambda: swinir(channels=1), "deblur", (), "takes 1 and gives 1 channels, deblurring has 3"),
+        (nafnet, "jpeg", (), "takes 3 and gives 3 channels, JPEG artifact reduction has 1"),
+        (nafnet, "denoise-rgb", (11,), "has the levels 10, 30, 50, 70, not 11"),
+        (lambda: torch.nn.Conv2d(3, 3, 3), "deblur", (), "is of an architecture that spandrel .* does not read"),
+    ],
+)
+def test_networks_that_do_not_fit(make: Any, task: str, levels: Any, told: str, workspace: Workspace) -> None:
+    with pytest.raises(HarnessError, match=told):
+        write_checkpoint_method(workspace, "my-net", task, save(workspace.root / "net.pth", make()), levels)
+    assert not (workspace.root / "methods").exists()
+
+
+class Evil:
+    def __reduce__(self) -> Any:
+        return os.system, ("touch harmed",)
+
+
+def test_files_that_are_refused(workspace: Workspace) -> None:
+    file = workspace.root / "net.pth"
+
+    def refused(told: str) -> None:
+        with pytest.raises(HarnessError, match=told):
+            write_checkpoint_method(workspace, "my-net", "deblur", file)
+        assert not (workspace.root / "harmed").exists()
+
+    refused("net.pth is not here")
+    torch.save({"state_dict": nafnet().state_dict(), "args": Evil()}, file)
+    refused("holds more than tensors")
+    save(file, nafnet())
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2])
+    refused("not a readable PyTorch file")
+    file.write_bytes(b"nonsense")
+    refused("net.pth")
+    torch.save({"epoch": 1, "loss": [1.0]}, file)
+    refused("holds no state dictionary of named tensors \\(it holds epoch, loss\\)")
+    state = nafnet().state_dict()
+    torch.save({**state, "left.over": torch.ones(1)}, file)
+    refused("is damaged or of an unusual size .*left.over")
+    torch.save({key: value for key, value in state.items() if key != "encoders.0.0.conv1.bias"}, file)
+    refused("is damaged or of an unusual size .*encoders.0.0.conv1.bias")
+    state["intro.weight"][0, 0, 0, 0] = float("nan")
+    torch.save(state, file)
+    refused("'intro.weight' holds NaN or infinity")
+    broken = mprnet().state_dict()
+    del broken["tail.weight"]
+    torch.save(broken, file)
+    refused("lacks layers of MPRNet")
+
+
+def test_a_changed_or_missing_checkpoint_is_noticed(workspace: Workspace) -> None:
+    file = save(workspace.root / "net.pth", nafnet())
+    write_checkpoint_method(workspace, "my-net", "deblur", file)
+    method = Workspace(workspace.root).method("my-net")
+    save(file, nafnet())
+    with pytest.raises(HarnessError, match=r"has the SHA-256 .* instead of .*; put the former file back"):
+        build_method(method, "deblur", 0)
+    file.unlink()
+    with pytest.raises(NotAvailableError, match="is not here; put it back"):
+        build_method(method, "deblur", 0)
+
+
+# The papers' own, in the weights registry ----------------------------------------------------------------------------
+
+REGISTERED = {
+    "mprnet": ["denoise-real", "deblur", "derain"],
+    "nafnet": ["denoise-real", "deblur"],
+    "uformer": ["denoise-real", "deblur"],
+    "restormer": ["denoise-real", "deblur", "derain", "denoise-rgb"],
+    "swinir": ["denoise-rgb", "denoise-gray", "jpeg", "sr"],
+}
+
+
+@pytest.mark.parametrize("name", REGISTERED)
+def test_registered_checkpoints_say_what_is_missing(name: str, workspace: Workspace) -> None:
+    from harness.tasks import TASKS
+
+    method = get_method(name)
+    assert list(method.tasks) == REGISTERED[name]
+    for task in method.tasks:
+        for level in TASKS[task].levels:
+            with pytest.raises(NotAvailableError, match=r"are not here; download|released networks for"):
+                build_method(method, task, level)
+
+
+def test_a_registered_checkpoint_is_used_when_it_appears(workspace: Workspace) -> None:
+    """Under the name of its release, in a folder of the user's."""
+    network = nafnet().eval()
+    (workspace.root / "own").mkdir()
+    save(workspace.root / "own/NAFNet-GoPro-width64.pth", network, "basicsr")
+    manifest = fetch_weights("nafnet", "data", folder="own", say=lambda text: None)
+    assert [file.name for file in manifest.files] == ["gopro-width64.pth"]
+    image = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(build_method(get_method("nafnet"), "deblur", 0)(image), network(image).clamp(0, 1))
+    with pytest.raises(NotAvailableError, match=r"sidd-width64\.pth are not here"):
+        build_method(get_method("nafnet"), "denoise-real", 0)
+    save(workspace.root / "data/weights/nafnet/new.pth", swinir())
+    os.replace(workspace.root / "data/weights/nafnet/new.pth", workspace.root / "data/weights/nafnet/gopro-width64.pth")
+    with pytest.raises(HarnessError, match="holds a SwinIR, not a NAFNet"):
+        build_method(get_method("nafnet"), "deblur", 0)
+
+
+def test_the_released_mprnet_is_loaded_strictly(workspace: Workspace) -> None:
+    (workspace.root / "own").mkdir()
+    network = MPRNet(40, 20, 16).eval()
+    save(workspace.root / "own/model_deraining.pth", network, "training")
+    fetch_weights("mprnet", "data", folder="own", say=lambda text: None)
+    image = torch.rand(1, 3, 24, 40)
+    with torch.inference_mode():
+        torch.testing.assert_close(build_method(get_method("mprnet"), "derain", 0)(image), network(image))
+    save(workspace.root / "own/model_deblurring.pth", MPRNet(40, 20, 16), "training")
+    fetch_weights("mprnet", "data", folder="own", say=lambda text: None)
+    with pytest.raises(HarnessError, match="MPRNet needs"):
+        build_method(get_method("mprnet"), "deblur", 0)
+
+
+def test_recognition_without_spandrel(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "spandrel", None)
+    with pytest.raises(NotAvailableError, match=r"pip install 'restoration-harness\[spandrel\]'"):
+        recognise({"a": torch.ones(1)}, "net.pth")
+    assert recognise(mprnet().state_dict(), "net.pth").about.architecture == "MPRNet"
