@@ -26,6 +26,7 @@ COMMANDS = {
     "check-method": ("harness.methods.command:check_method", "Try whether a method keeps what methods promise."),
     "new-table": ("harness.methods.command:new_table", "Write a table of your own."),
     "pipeline": ("harness.pipeline.command:pipeline", "Write the DVC pipelines of every table."),
+    "revalidate": ("harness.pipeline.command:revalidate", "Keep results whose code changed, if a sample is equal."),
     "code": ("harness.pipeline.command:code", "Stage: write fingerprints of the code the other stages run."),
     "inputs": ("harness.stages.command:inputs", "Stage: make and record degraded inputs."),
     "restore": ("harness.stages.command:restore", "Stage: run a method on a dataset."),

@@ -113,6 +113,29 @@ def test_a_repaired_metric_restores_nothing_again(checkout: Checkout) -> None:
     assert "measure-jpeg--whole' didn't change" in said
 
 
+def test_results_stand_when_a_sample_of_them_does(checkout: Checkout) -> None:
+    """Edited code that restores the same pixels keeps the rest; code that does not is found out."""
+    path = checkout.root / "harness/stages/apply.py"
+    text = path.read_text()
+    path.write_text(text + "\nADDED = 1\n")
+    folder = checkout.root / "work/restored/jpeg/embedded-gray/jpeg-y8/jpeg--whole"
+    before = {file: file.stat().st_mtime_ns for file in folder.rglob("*.png")}
+    said = checkout.harness("revalidate", "embedded", "--images", "1")
+    assert "kept: jpeg/embedded-gray/jpeg-y8/jpeg--whole: 4 of" in said
+    said = checkout.harness("repro", "embedded", "--verbose")
+    assert "restore-jpeg--whole' didn't change" in said
+    assert before == {file: file.stat().st_mtime_ns for file in folder.rglob("*.png")}
+    timing = checkout.root / "work/timing/jpeg/embedded-gray/jpeg-y8/jpeg--whole.json"
+    assert json.loads(timing.read_text())["confirmed"][-1]["images"] == 4
+    assert "nothing is outdated" in checkout.harness("revalidate", "embedded")
+
+    path.write_text(text.replace("array.astype(np.float64) / 255), dtype=np.float64) * 255", "array / 255)) * 250"))
+    said = checkout.harness("revalidate", "embedded", code=1)
+    assert "differs: jpeg/embedded-gray/jpeg-y8/jpeg--whole: 4 of 4 images, such as" in said
+    path.write_text(text)
+    checkout.harness("repro", "embedded")
+
+
 def test_without_data_cells_are_not_run_and_say_why(checkout: Checkout) -> None:
     checkout.harness("repro", "panet-table3", "--row", "JPEG", "--dataset", "classic5")
     cells = checkout.diff("panet-table3", "--row", "JPEG", "--dataset", "classic5")

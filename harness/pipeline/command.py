@@ -38,6 +38,30 @@ def code() -> None:
 
 
 @click.command()
+@click.argument("names", nargs=-1)
+@click.option("--images", default=2, show_default=True, type=click.IntRange(1), help="Images of each level to try.")
+def revalidate(names: tuple[str, ...], images: int) -> None:
+    """Keep the restored images of tables NAMES (default: all) whose code has changed, if a sample is equal.
+
+    For an edit of shared code that should change no pixel: some images of each outdated group are restored again, and
+    where all are equal DVC is told that the rest stands. Groups that differ are restored by the next `harness repro`.
+    """
+    from harness.pipeline.revalidation import Outcome, revalidate
+
+    workspace = Workspace.find()
+
+    def say(outcome: Outcome) -> None:
+        click.echo(f"{outcome.verdict}: {outcome.group.place}: {outcome.detail}")
+
+    outcomes = revalidate(workspace, names or sorted(workspace.tables()), images=images, say=say)
+    if not outcomes:
+        click.echo("nothing is outdated")
+    differing = sum(outcome.verdict == "differs" for outcome in outcomes)
+    if differing:
+        raise CheckFailedError(f"{differing} of {len(outcomes)} groups differ; harness repro restores them again")
+
+
+@click.command()
 @click.argument("name")
 @click.option("--row", default="", help="Only the row with this printed name; nothing is written to results/.")
 @click.option("--dataset", default="", help="Only the cells on this dataset; nothing is written to results/.")

@@ -109,6 +109,11 @@ def measure_target(group: Group) -> str:
     return f"pipelines/{group.task}/{group.dataset}/dvc.yaml:measure-{_stage_name(group)}"
 
 
+def restore_target(group: Group) -> str:
+    """DVC target of a group's restore stage."""
+    return f"pipelines/{group.task}/{group.dataset}/dvc.yaml:restore-{_stage_name(group)}"
+
+
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 

@@ -37,6 +37,28 @@ LIBRARIES = (
 _NO_SOURCE = (":(exclude,glob)**/dvc.lock", ":(exclude)results", ":(exclude)docs", ":(exclude,glob)**/.gitignore")
 
 
+class Confirmation(msgspec.Struct, frozen=True):
+    """Code that did not make some images but was found to make them pixel by pixel, on a sample.
+
+    Attributes
+    ----------
+    code : str
+        Fingerprint of the code.
+    images, of : int
+        How many images were restored again, and how many there are.
+    revision : str
+        Git revision of the checkout.
+    dirty : bool or None
+        Whether sources differed from it.
+    """
+
+    code: str
+    images: int
+    of: int
+    revision: str
+    dirty: bool | None
+
+
 class Run(msgspec.Struct, frozen=True):
     """How a run of a stage went.
 
@@ -71,6 +93,8 @@ class Run(msgspec.Struct, frozen=True):
         The command line.
     started, finished : str
         UTC times, for people: nothing is decided by them.
+    confirmed : tuple of Confirmation
+        Later code that was found to restore the same pixels, on a sample.
     """
 
     seconds: dict[str, float] = {}
@@ -92,6 +116,7 @@ class Run(msgspec.Struct, frozen=True):
     command: tuple[str, ...] = ()
     started: str = ""
     finished: str = ""
+    confirmed: tuple[Confirmation, ...] = ()
 
 
 class Clock:

@@ -12,7 +12,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +55,7 @@ def restore(
     noise: Noise,
     code: str,
     shrink: int = 0,
+    only: Collection[InputId] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[RestoredRecord, Run]:
     """Restore every input of a group into `target`.
@@ -77,6 +78,8 @@ def restore(
         Fingerprint of the restoring code.
     shrink : int
         How many times what is computed at once is to be reduced from the start (`harness.stages.apply`).
+    only : collection of InputId
+        Restore these inputs alone, if any are named: a sample.
     progress : callable
         Called with the numbers of finished and of all images.
 
@@ -101,7 +104,7 @@ def restore(
     reason = inputs.reason
     if not reason:
         fetched = open_dataset(group.dataset, data)
-        ids = input_ids(fetched.image_ids, levels, made.random, noise)
+        ids = [which for which in input_ids(fetched.image_ids, levels, made.random, noise) if not only or which in only]
         _check_recorded(ids, inputs, group)
         done = 0
         for level in levels:
