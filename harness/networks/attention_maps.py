@@ -131,16 +131,21 @@ def patch_groups(network: nn.Module, image: Tensor, index: int = 0) -> PatchGrou
     return PatchGroups(partners.cpu().numpy(), grid, size)
 
 
-def heat_map(values: NDArray[np.floating], size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+def heat_map(
+    values: NDArray[np.floating], size: tuple[int, int] | None = None, span: tuple[float, float] | None = None
+) -> NDArray[np.uint8]:
     """Render a map as a picture: black, through red and yellow, to white at the largest value.
 
     Parameters
     ----------
     values : ndarray
-        ``(h, w)``; the range from its smallest to its largest value is shown.
+        ``(h, w)``.
     size : (int, int), optional
         Height and width of the picture (nearest neighbour); the map's own by default. Figure 8 of PANet
         shows all levels at the same size.
+    span : (float, float), optional
+        Values shown black and white; the smallest and the largest of the map by default. Maps that are to be
+        compared need a common one.
 
     Returns
     -------
@@ -149,7 +154,7 @@ def heat_map(values: NDArray[np.floating], size: tuple[int, int] | None = None) 
     """
     if values.ndim != 2 or values.size == 0:
         raise HarnessError(f"a heat map needs a (h, w) array with pixels, not {values.shape}")
-    low, high = float(values.min()), float(values.max())
+    low, high = span or (float(values.min()), float(values.max()))
     level = (values.astype(np.float64) - low) / (high - low) if high > low else np.zeros(values.shape)
     picture = np.clip(np.stack([level * 3, level * 3 - 1, level * 3 - 2], axis=-1), 0, 1)
     if size is not None:

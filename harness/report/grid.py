@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 
@@ -32,6 +33,8 @@ class Place(msgspec.Struct, frozen=True):
         With one digit more than printed; empty where nothing was measured.
     sign, verdict, reason : str
         The verdict.
+    cell : tuple
+        Part, line and key of the cell that stands here.
     """
 
     printed: str
@@ -40,6 +43,7 @@ class Place(msgspec.Struct, frozen=True):
     sign: str
     verdict: str
     reason: str
+    cell: tuple[int, int, str] = (0, 0, "")
 
 
 class GridRow(msgspec.Struct, frozen=True):
@@ -92,7 +96,8 @@ def grids(table: Table, results: list[CellResult]) -> list[Grid]:
 def _grid(table: Table, index: int, part: Part, found: dict[tuple[int, int, str], CellResult]) -> Grid:
     def place(line: int, position: int) -> Place:
         row, column = part.rows[line], part.columns[position]
-        result = found.get((index, line, part.column_key(column, row)))
+        cell = (index, line, part.column_key(column, row))
+        result = found.get(cell)
         printed = row.values[position] if row.values else ""
         number = published_number(printed)
         return Place(
@@ -102,6 +107,7 @@ def _grid(table: Table, index: int, part: Part, found: dict[tuple[int, int, str]
             sign=SIGNS[result.verdict] if result and printed and number else "",
             verdict=result.verdict if result else "",
             reason=result.judgement.reason if result else "",
+            cell=cell,
         )
 
     task = TASKS.get(part.task)
@@ -130,7 +136,7 @@ def _grid(table: Table, index: int, part: Part, found: dict[tuple[int, int, str]
         return _one_row_a_metric(part, place)
     rows = tuple(
         GridRow(
-            (_dataset_title(name), "" if level is None else str(level)),
+            (dataset_title(name), "" if level is None else str(level)),
             tuple(place(line, position) for line in lines for position in positions),
         )
         for (name, level, _, _), positions in places_of.items()
@@ -152,7 +158,7 @@ def _one_row_a_metric(part: Part, place: Callable[[int, int], Place]) -> Grid:
 def _column_title(column: Column) -> str:
     parts = [METRIC_TITLES[column.metric]]
     if column.dataset:
-        parts.append(_dataset_title(column.dataset))
+        parts.append(dataset_title(column.dataset))
     if column.level:
         parts.append(str(column.level))
     return column.label or ", ".join(parts)
@@ -166,7 +172,7 @@ def _heads(columns: tuple[Column, ...], part: Part) -> tuple[tuple[str, ...], ..
     bottom: list[str] = []
     before = ""
     for column in columns:
-        title = _dataset_title(column.dataset) if column.dataset else ""
+        title = dataset_title(column.dataset) if column.dataset else ""
         top.append("" if title == before else title)
         before = title
         texts = [column.label] if column.label else []
@@ -179,7 +185,9 @@ def _heads(columns: tuple[Column, ...], part: Part) -> tuple[tuple[str, ...], ..
     return (tuple(top), tuple(bottom))
 
 
-def _dataset_title(name: str) -> str:
+@functools.cache
+def dataset_title(name: str) -> str:
+    """Title of a dataset for readers; its name where it is not in the registry."""
     try:
         return dataset(name).title
     except HarnessError:

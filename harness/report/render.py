@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 from typing import Any
@@ -54,9 +55,7 @@ _TEX_SIGNS = {"✓": r"$\checkmark$", "≈": r"$\approx$", "✗": r"$\times$", "
 
 def markdown(table: Table, results: list[CellResult]) -> str:
     """Render as GitHub Markdown."""
-    environment = _environment()
-    environment.filters["cell"] = _markdown_text
-    environment.filters["place"] = _markdown_place
+    environment = _markdown_environment()
     evidence: dict[str, str] = {}
     for result in results:
         if result.request.evidence and result.verdict != "not run":
@@ -75,13 +74,7 @@ def markdown(table: Table, results: list[CellResult]) -> str:
 
 def latex(table: Table, results: list[CellResult]) -> str:
     """Render as a LaTeX table (booktabs)."""
-    environment = _environment(
-        block_start_string="<%", block_end_string="%>", variable_start_string="<<", variable_end_string=">>"
-    )
-    environment.filters["tex"] = lambda text: str(text).translate(_TEX)
-    environment.filters["published_tex"] = _published_tex
-    environment.filters["measured_tex"] = lambda p: " ".join(t for t in (p.measured, _TEX_SIGNS[p.sign]) if t)
-    text = environment.get_template("table.tex.j2").render(table=table, grids=grids(table, results))
+    text = _tex_environment().get_template("table.tex.j2").render(table=table, grids=grids(table, results))
     return _few_empty_lines(text)
 
 
@@ -99,6 +92,25 @@ def csv_text(results: list[CellResult]) -> str:
 def json_text(results: list[CellResult]) -> str:
     """Render a list of objects, one a cell (`harness.tables.diff.as_record`)."""
     return json.dumps([as_record(result) for result in results], indent=1, ensure_ascii=False) + "\n"
+
+
+@functools.cache
+def _markdown_environment() -> Any:
+    made = _environment()
+    made.filters["cell"] = _markdown_text
+    made.filters["place"] = _markdown_place
+    return made
+
+
+@functools.cache
+def _tex_environment() -> Any:
+    made = _environment(
+        block_start_string="<%", block_end_string="%>", variable_start_string="<<", variable_end_string=">>"
+    )
+    made.filters["tex"] = lambda text: str(text).translate(_TEX)
+    made.filters["published_tex"] = _published_tex
+    made.filters["measured_tex"] = lambda p: " ".join(t for t in (p.measured, _TEX_SIGNS[p.sign]) if t)
+    return made
 
 
 def _environment(**options: Any) -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from harness.report.collected import TableResults
 from harness.report.grid import Grid, Place, grids, reasons_not_run, remarks, summary
-from harness.tables.diff import CellResult
+from harness.tables.diff import CellResult, count_verdicts
 from harness.tables.published import Table
+from harness.tables.verdicts import VERDICTS, Verdict
 
 COLOURS = {"match": "green", "close": "yellow", "off": "red bold", "incomparable": "magenta", "not run": "dim"}
 WIDE = 190
@@ -22,6 +25,50 @@ def print_table(table: Table, results: list[CellResult]) -> None:
         console = Console(highlight=False, width=max(console.width, WIDE))
     console.print()
     _print(console, table, results)
+
+
+BAR = 24
+
+
+def print_coverage(collected: Sequence[TableResults]) -> None:
+    """Print one line a table: a bar of its verdicts, and how many numbers there are of each."""
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=max(console.width, 120))
+    piece = RichTable(box=None, pad_edge=False, padding=(0, 1))
+    for head in ("table", "", *VERDICTS, "numbers"):
+        piece.add_column(head, justify="left" if head in ("table", "") else "right", no_wrap=True)
+    totals: dict[Verdict, int] = dict.fromkeys(VERDICTS, 0)
+    for item in collected:
+        counts = count_verdicts(result for result in item.results if result.request.printed is not None)
+        total = sum(counts.values())
+        if not total:
+            continue
+        for verdict in VERDICTS:
+            totals[verdict] += counts[verdict]
+        piece.add_row(item.table.name, _bar(counts), *(str(counts[v] or "·") for v in VERDICTS), str(total))
+    piece.add_row(
+        Text("all", style="bold"), _bar(totals), *(str(totals[v]) for v in VERDICTS), str(sum(totals.values()))
+    )
+    console.print(piece)
+
+
+def _bar(counts: dict[Verdict, int]) -> Any:
+    """Draw shares as blocks; letters would be lost without colour, so a bar only stands beside its numbers."""
+    from rich.text import Text
+
+    total = sum(counts.values()) or 1
+    bar, done, drawn = Text(), 0, 0
+    for verdict in VERDICTS:
+        done += counts[verdict]
+        length = round(done / total * BAR) - drawn
+        drawn += length
+        bar.append(("░" if verdict == "not run" else "█") * length, style=COLOURS[verdict])
+    return bar
 
 
 def table_svg(table: Table, results: list[CellResult]) -> str:

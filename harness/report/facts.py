@@ -1,0 +1,124 @@
+"""What made a number, as pairs of a label and a text: read from the files that the stages left beside their results.
+
+Files are read as plain JSON, so that facts which a later version records are shown too.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.cells import FIRST_DRAW, Group
+from harness.errors import HarnessError
+from harness.workspace import Workspace
+
+Fact = tuple[str, str]
+
+# Below work/: what `Group.place` names in each of these is no description of a run.
+_NOT_FACTS = frozenset({"inputs", "restored", "rows", "partial", "code", "cost"})
+
+_SHOWN_ELSEWHERE = frozenset({"group", "levels", "images", "protocols", "reason", "seconds"})
+
+# A fact that fills more than a few lines is for its file, not for a page.
+_LONGEST = 400
+
+_LABELS = {
+    "code": "code fingerprint",
+    "degradation_version": "degradation version",
+    "finished": "finished (UTC)",
+    "python": "Python",
+    "peak_memory": "peak memory",
+}
+
+
+def run_facts(workspace: Workspace, group: Group, level: int) -> list[Fact]:
+    """Tell what restored and measured a group's images at a level; empty where nothing was computed here."""
+    rows = _read(workspace.work / "rows" / group.place.with_name(group.place.name + ".json"))
+    found: list[Fact] = []
+    if rows:
+        about = rows.get("levels", {}).get(str(level), {})
+        found += [(f"weights {name}", digest) for name, digest in sorted(about.get("weights", {}).items())]
+        versions = sorted(rows.get("protocols", {}).values())
+        found += [("protocol versions", ", ".join(versions))] if versions else []
+        found += _facts(rows)
+    for kind in side_folders(workspace):
+        plain = _read(workspace.work / kind / group.place.with_name(group.place.name + ".json"))
+        if plain:
+            found += _timing(plain, level) + _facts(plain)
+    return list(dict.fromkeys(found))
+
+
+def plain_facts(path: Path) -> list[Fact]:
+    """Tell what any JSON file holds, field by field; long lists and tables are left out."""
+    plain = _read(path) or {}
+    return [(name, text) for name, text in _facts(plain) if len(text) <= _LONGEST]
+
+
+def side_folders(workspace: Workspace) -> list[str]:
+    """Folders below work/ that hold descriptions of runs (``timing``, and what later versions add)."""
+    if not workspace.work.is_dir():
+        return []
+    return sorted(path.name for path in workspace.work.iterdir() if path.is_dir() and path.name not in _NOT_FACTS)
+
+
+def seconds_of(workspace: Workspace, group: Group, level: int) -> list[float]:
+    """Measured wall times of a group's images at a level (draw 0), in seconds; without those of an earlier run."""
+    plain = _read(workspace.work / "timing" / group.place.with_name(group.place.name + ".json")) or {}
+    found = plain.get("seconds", {})
+    wanted = f"{level}/draw{FIRST_DRAW}/"
+    return [float(took) for file, took in found.items() if file.startswith(wanted) and took > 0]
+
+
+def pixel_hashes(workspace: Workspace, group: Group, level: int) -> dict[str, str]:
+    """SHA-256 of the pixels of every restored image of a level (noise draw 0), by image."""
+    plain = _read(workspace.work / "restored" / group.place / "restored.json") or {}
+    start = f"{level}/draw{FIRST_DRAW}/"
+    images = plain.get("images", {})
+    return {
+        file.removeprefix(start).removesuffix(".png"): digest
+        for file, digest in images.items()
+        if file.startswith(start)
+    }
+
+
+def _timing(plain: dict[str, Any], level: int) -> list[Fact]:
+    seconds = plain.get("seconds")
+    if not isinstance(seconds, dict):
+        return []
+    took = [float(value) for file, value in seconds.items() if file.startswith(f"{level}/") and value > 0]
+    if not took:
+        return []
+    return [("time", f"{math.fsum(took) / len(took):.3g} s an image ({len(took)} images)")]
+
+
+def _facts(plain: dict[str, Any]) -> list[Fact]:
+    return [
+        (_LABELS.get(key, key.replace("_", " ")), _text(key, value))
+        for key, value in plain.items()
+        if key not in _SHOWN_ELSEWHERE and value not in ("", None, {}, [])
+    ]
+
+
+def _text(key: str, value: Any) -> str:
+    if key.endswith("memory") and isinstance(value, int):
+        return f"{value / 2**20:,.0f} MiB"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(name, item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(_text(key, item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        plain = msgspec.json.decode(path.read_bytes())
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise HarnessError(f"{path}: not valid JSON ({error}); delete it and run harness repro") from None
+    return plain if isinstance(plain, dict) else None
