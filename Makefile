@@ -9,7 +9,7 @@ ifdef HARNESS_MIRROR
 export HARNESS_MIRROR
 endif
 
-.PHONY: help table test venv lint clean
+.PHONY: help table test venv lint report clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 14
@@ -27,6 +27,9 @@ lint: $(BIN)/.installed-lint ## Check style, types, formatting, and that the pip
 	@ruff format --check .
 	@mypy
 	@harness pipeline --check
+
+report: $(BIN)/.installed ## Make the site results/site/index.html from what was measured
+	@harness report
 
 clean: ## Remove the environment and everything computed (data/ stays)
 	rm -rf .venv work

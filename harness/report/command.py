@@ -13,7 +13,11 @@ from harness.workspace import Workspace
 
 @click.command()
 @click.option("--table", "names", multiple=True, help="Only this table (repeat for more); default: all.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the site; default: results/site.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the site (default results/site); with --compare, an HTML file.",
+)
 @click.option("--budget", type=float, default=8.5, show_default=True, help="Megabytes of pictures on compare pages.")
 @click.option("--all-images", is_flag=True, help="Show every image of every scene whole; may become gigabytes.")
 @click.option("--summary", is_flag=True, help="Write nothing; print how much of each table is reproduced.")
@@ -41,8 +45,7 @@ def report(
     """
     workspace = Workspace.find()
     if compare:
-        from harness.report.changes import compare_runs, write_page
-        from harness.report.changes_text import changes_json, changes_markdown, print_changes
+        from harness.report.changes import changes_json, changes_text, compare_runs, write_page
 
         changes = compare_runs(workspace, compare[0], compare[1], names)
         if out is not None:
@@ -50,10 +53,8 @@ def report(
             click.echo(f"written: {out}", err=True)
         if form == "json":
             click.echo(changes_json(changes), nl=False)
-        elif form == "md":
-            click.echo(changes_markdown(changes), nl=False)
         else:
-            print_changes(changes)
+            click.echo(changes_text(changes, "github" if form == "md" else "simple"), nl=False)
         return
     if summary:
         from harness.report.collected import collect

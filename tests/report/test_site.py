@@ -1,0 +1,272 @@
+"""The site's files: every number, verdict and hash on a page is the one behind it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+from small_workspace import GROUPS, MARKUP, ROWS_ONLY, TABLES
+
+from harness.cells import FIRST_DRAW
+from harness.datasets.reading import open_dataset
+from harness.degradations import degradation
+from harness.errors import HarnessError
+from harness.files import write_json
+from harness.images import pixels_sha256, read_image, write_png
+from harness.metrics import psnr
+from harness.protocols import protocol
+from harness.report.collected import collect
+from harness.report.site import SiteSummary, build_site, cell_page, measured_marks, table_page
+from harness.stages.render import render
+from harness.tables.diff import as_record, measured_text
+from harness.tables.measurements import Measurements
+from harness.workspace import Workspace
+
+
+def pages(site: SiteSummary) -> list[Path]:
+    return sorted(site.folder.rglob("*.html"))
+
+
+def test_every_kind_of_page_is_there(site: SiteSummary) -> None:
+    names = {path.relative_to(site.folder).as_posix() for path in pages(site)}
+    assert {"index.html", "plots.html", "compare/index.html", table_page("report-mine")} <= names
+    assert {cell_page((group, 50 if group.task != "sr" else 2)) for group in GROUPS} <= names
+    assert len([name for name in names if name.startswith("compare/denoise-rgb/embedded/50/")]) == 4
+    assert site.pages == len(names)
+    assert (
+        site.bytes
+        == sum(p.stat().st_size for p in site.folder.rglob("*") if p.is_file())
+        - (site.folder / "site.json").stat().st_size
+    )
+
+
+def test_links_lead_to_files_and_nowhere_else(site: SiteSummary) -> None:
+    for page in pages(site):
+        for link in re.findall(r'(?:href|src)="([^"]*)"', page.read_text()):
+            if link.startswith(("#", "data:")):
+                continue
+            assert "://" not in link, f"{page}: {link}"
+            assert (page.parent / link.partition("#")[0]).is_file(), f"{page}: {link}"
+
+
+def test_numbers_of_a_table_page_are_those_behind_it(site: SiteSummary, report_workspace: Workspace) -> None:
+    text = (site.folder / table_page("report-mine")).read_text()
+    item = collect(report_workspace, ["report-mine"])[0]
+    places = re.findall(
+        r'<td class="n place ([a-z-]+)" data-verdict="([^"]*)" data-published="([^"]*)" data-measured="([^"]*)" '
+        r'data-delta="([^"]*)">(.*?)</td>',
+        text,
+        re.DOTALL,
+    )
+    shown = [(v, p and float(p), m and float(m), d and float(d)) for kind, v, p, m, d, _ in places if kind != "empty"]
+    expected = [
+        tuple("" if value is None else value for value in (r["verdict"], r["published"], r["measured"], r["delta"]))
+        for r in map(as_record, item.results)
+    ]
+    assert shown == expected
+    assert {v for v, *_ in shown} == {"match", "close", "off", "incomparable", "not run"}
+    for result in item.results:
+        if measured_text(result):
+            assert measured_text(result) in text
+    details = json.loads(re.search(r'id="facts">(.*?)</script>', text, re.DOTALL)[1])  # type: ignore[index]
+    for index, result in enumerate(item.results):
+        facts = dict(details["cells"][str(index)])
+        assert facts["verdict"].startswith(result.verdict)
+        if measured_text(result):
+            assert float(facts["measured"]) == as_record(result)["measured"]
+
+
+def test_a_cell_page_shows_rows_hashes_and_what_made_them(site: SiteSummary, report_workspace: Workspace) -> None:
+    group = GROUPS[1]
+    text = html.unescape((site.folder / cell_page((group, 50))).read_text())
+    values = Measurements(report_workspace.work).images(group, 50, "psnr")
+    folder = report_workspace.work / "restored" / group.place / "50" / f"draw{FIRST_DRAW}"
+    assert len(values) == 3
+    for image, value in values.items():
+        assert f'data-value="{value}"' in text
+        assert pixels_sha256(read_image(folder / f"{image}.png")) in text
+    assert "c0de" in text and "numpy" in text and "psnr.1" in text
+
+
+def test_a_picture_and_its_psnr_are_of_the_very_pixels(site: SiteSummary, report_workspace: Workspace) -> None:
+    fetched = open_dataset("embedded", report_workspace.data)
+    for group, level, measure in ((GROUPS[1], 50, "psnr"), (GROUPS[3], 2, "psnr-y")):
+        made = degradation(group.degradation)
+        folder = site.folder / "compare" / group.task / "embedded" / str(level)
+        views = [path for path in folder.glob("*.html") if path.name != "index.html"]
+        assert views
+        for page in views:
+            text = page.read_text()
+            meta = json.loads(re.search(r'id="view">(.*?)</script>', text, re.DOTALL)[1])  # type: ignore[index]
+            coded = re.findall(r'<figure class="picture".*?base64,([^"]*)"', text, re.DOTALL)
+            shown = [np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in coded]
+            title = "Enlarge" if level == 2 else "Blur"
+            index = next(i for i, p in enumerate(meta["pictures"]) if p["title"].startswith(title))
+            (top, left), (height, width) = meta["origin"], meta["size"]
+            cut = np.s_[top : top + height, left : left + width]
+            restored = read_image(report_workspace.work / "restored" / group.place / f"{level}/draw0/{page.stem}.png")
+            truth = made.reference(fetched.read(page.stem), level)
+            np.testing.assert_array_equal(shown[index], restored[cut])
+            np.testing.assert_array_equal(shown[meta["pictures"][index]["reference"]], truth[cut])
+            for crop in meta["crops"]:
+                square = np.s_[crop["top"] : crop["top"] + crop["side"], crop["left"] : crop["left"] + crop["side"]]
+                value = protocol(measure).measure(truth[square], restored[square])
+                assert f'<td class="n">{value:.2f}</td>' in text
+            whole = Measurements(report_workspace.work).images(group, level, "psnr" if level == 50 else "psnr-y-crop")
+            assert f"whole image {whole[page.stem]:.2f} dB" in text
+
+
+def test_worst_and_best_are_cut_from_the_files(site: SiteSummary, report_workspace: Workspace) -> None:
+    group = GROUPS[2]
+    text = (site.folder / cell_page((group, 30))).read_text()
+    values = Measurements(report_workspace.work).images(group, 30, "psnr")
+    fetched = open_dataset("embedded", report_workspace.data)
+    for which, image in (("Worst", min(values, key=values.__getitem__)), ("Best", max(values, key=values.__getitem__))):
+        section = re.search(rf"<h3>{which}: {image}</h3>(.*?)</section>", text, re.DOTALL)[1]  # type: ignore[index]
+        files = re.findall(r'src="[./]*(pictures/[0-9a-f]+\.webp)"', section)
+        side, top, left = map(int, re.search(r"the (\d+)×\d+ pixels from row (\d+), column (\d+)", section).groups())  # type: ignore[union-attr]
+        square = np.s_[top : top + side, left : left + side]
+        restored = read_image(report_workspace.work / "restored" / group.place / f"30/draw0/{image}.png")[square]
+        truth = fetched.read(image)[square]
+        np.testing.assert_array_equal(np.asarray(Image.open(site.folder / files[0])), restored)
+        np.testing.assert_array_equal(np.asarray(Image.open(site.folder / files[1])), truth)
+        assert f"Whole image {values[image]:.2f} dB" in section
+        assert f"this crop {psnr(truth, restored):.2f} dB" in section
+
+
+def test_markup_in_names_stays_text(site: SiteSummary) -> None:
+    for page in [*pages(site), *site.folder.rglob("*.md")]:
+        text = page.read_text()
+        assert "<script>window" not in text, page
+        assert "<img src=x" not in text, page
+    assert html.escape(MARKUP, quote=False)[:20] in (site.folder / table_page("report-mine")).read_text()
+    assert "&lt;script&gt;window.attacked" in (site.folder / cell_page((ROWS_ONLY, 50))).read_text()
+
+
+def test_marks_of_measured_values_need_three_under_one_protocol(report_workspace: Workspace) -> None:
+    results = collect(report_workspace, ["report-mine"])[0].results
+    marks = measured_marks(results)
+    at_50 = {
+        r.request.row: marks.get((r.request.part, r.request.line, r.request.key))
+        for r in results
+        if r.request.key == "embedded/50/psnr"
+    }
+    assert at_50["Noisy"] is None
+    assert sorted(filter(None, at_50.values())) in (["best", "best", "second"], ["best", "second", "second"])
+    assert not measured_marks(collect(report_workspace, ["report-sr"])[0].results)
+
+
+def test_a_fresh_clone_shows_recorded_numbers_and_says_so(report_workspace: Workspace, tmp_path: Path) -> None:
+    for name in TABLES:
+        render(report_workspace, report_workspace.table(name))
+    for name in ("params.yaml", "methods", "tables"):
+        source = report_workspace.root / name
+        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, tmp_path / name)
+    (tmp_path / "results").mkdir()
+    for name in TABLES:
+        shutil.copyfile(report_workspace.results / f"{name}.json", tmp_path / "results" / f"{name}.json")
+    clone = Workspace(tmp_path)
+    here = [as_record(r) for item in collect(report_workspace, TABLES) for r in item.results]
+    there = [as_record(r) for item in collect(clone, TABLES) for r in item.results]
+    assert there == here
+    made = build_site(clone, tmp_path / "results" / "site", names=TABLES)
+    assert made.scenes_shown == 0
+    index = (made.folder / "index.html").read_text()
+    assert "as recorded in the committed results" in index and "No images are shown" in index
+    cell = (made.folder / cell_page((GROUPS[1], 50))).read_text()
+    assert "per-image values are not on the machine" in cell
+    assert not (made.folder / "compare").exists()
+
+
+def test_recorded_numbers_do_not_replace_measured_ones(report_workspace: Workspace, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(report_workspace.root, copy, ignore=shutil.ignore_patterns("site"))
+    workspace = Workspace(copy)
+    results = render(workspace, workspace.table("report-mine"))
+    path = workspace.results / "report-mine.json"
+    stale = json.loads(path.read_text())
+    for cell in stale:
+        cell["measured"] = 1.0
+    path.write_text(json.dumps(stale))
+    item = collect(workspace, ["report-mine"])[0]
+    assert item.results == results and not item.recorded
+    path.write_text("[{}]")
+    with pytest.raises(HarnessError, match="not a table's results"):
+        collect(workspace, ["report-mine"])
+
+
+def test_what_is_missing_is_told(report_workspace: Workspace, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(report_workspace.root, copy, ignore=shutil.ignore_patterns("site"))
+    workspace = Workspace(copy)
+    shutil.rmtree(workspace.data)
+    made = build_site(workspace, tmp_path / "site", names=TABLES)
+    assert made.scenes_shown == 0 and any("no pictures, because the dataset 'embedded'" in note for note in made.notes)
+    assert "no pictures" in (made.folder / "index.html").read_text()
+
+
+def test_a_replaced_image_is_refused(report_workspace: Workspace, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(report_workspace.root, copy, ignore=shutil.ignore_patterns("site"))
+    workspace = Workspace(copy)
+    for file in (workspace.work / "restored" / GROUPS[1].place / "50" / "draw0").iterdir():
+        write_png(file, np.zeros((512, 512, 3), np.uint8))
+    with pytest.raises(HarnessError, match="the pixels are not those that were restored"):
+        build_site(workspace, tmp_path / "site", names=TABLES)
+    assert not (tmp_path / "site").exists()
+    assert not list(tmp_path.glob(".site*"))
+
+
+def test_the_same_results_give_the_same_site(site: SiteSummary, report_workspace: Workspace, tmp_path: Path) -> None:
+    again = build_site(report_workspace, tmp_path / "site", names=TABLES)
+    first = {p.relative_to(site.folder): p.read_bytes() for p in site.folder.rglob("*") if p.is_file()}
+    second = {p.relative_to(again.folder): p.read_bytes() for p in again.folder.rglob("*") if p.is_file()}
+    assert first == second
+
+
+def test_only_a_site_is_replaced(report_workspace: Workspace, tmp_path: Path) -> None:
+    target = tmp_path / "thesis"
+    target.mkdir()
+    (target / "chapter1.tex").write_text("years of work")
+    with pytest.raises(HarnessError, match="holds something else"):
+        build_site(report_workspace, target, names=TABLES)
+    assert (target / "chapter1.tex").read_text() == "years of work"
+
+
+def test_the_budget_bounds_the_pictures(report_workspace: Workspace, tmp_path: Path) -> None:
+    none = build_site(report_workspace, tmp_path / "none", names=TABLES, budget=0)
+    assert none.images_shown == 0 and none.images_left_out > 0
+    every = build_site(report_workspace, tmp_path / "every", names=TABLES, budget=0, all_images=True)
+    assert every.images_shown == 9 and every.images_left_out == 0
+    meta: Any = re.search(
+        r'id="view">(.*?)</script>', (every.folder / "compare/sr/embedded/2/coffee.html").read_text(), re.DOTALL
+    )
+    assert json.loads(meta[1])["size"] == [400, 600]
+
+
+def test_facts_of_later_versions_are_shown(report_workspace: Workspace, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(report_workspace.root, copy, ignore=shutil.ignore_patterns("site"))
+    workspace = Workspace(copy)
+    place = GROUPS[1].place
+    record = {"git_revision": "abc1234", "flags": {"tf32": False}, "seed": 0}
+    write_json(workspace.work / "provenance" / place.with_name(place.name + ".json"), record)
+    made = build_site(workspace, tmp_path / "site", names=TABLES, budget=0)
+    text = (made.folder / cell_page((GROUPS[1], 50))).read_text()
+    assert "git revision" in text and "abc1234" in text and "tf32 no" in text
+
+
+def test_the_whole_project_fits_its_limits(site: SiteSummary) -> None:
+    # Twenty megabytes for the project's own tables; this one has two scenes of three images.
+    assert site.bytes < 8_000_000
+    assert msgspec.json.decode((site.folder / "site.json").read_bytes())["pages"] == site.pages
