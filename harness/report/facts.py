@@ -29,6 +29,11 @@ _LABELS = {
     "code": "code fingerprint",
     "degradation_version": "degradation version",
     "finished": "finished (UTC)",
+    "started": "started (UTC)",
+    "dirty": "sources changed since",
+    "gpu_memory": "peak memory on the GPU",
+    "wall_seconds": "wall time of the run (s)",
+    "rows_sha256": "SHA-256 of the rows",
     "python": "Python",
     "peak_memory": "peak memory",
 }
@@ -98,7 +103,9 @@ def _facts(plain: dict[str, Any]) -> list[Fact]:
     return [
         (_LABELS.get(key, key.replace("_", " ")), _text(key, value))
         for key, value in plain.items()
-        if key not in _SHOWN_ELSEWHERE and value not in ("", None, {}, [])
+        if key not in _SHOWN_ELSEWHERE
+        and value not in ("", None, {}, [])
+        and not (key.endswith("memory") and value == 0)
     ]
 
 
@@ -108,7 +115,7 @@ def _text(key: str, value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_text(name, item)}" for name, item in value.items())
     if isinstance(value, list):
-        return ", ".join(_text(key, item) for item in value)
+        return (" " if key == "command" else ", ").join(_text(key, item) for item in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -103,6 +103,7 @@ def write_tables(workspace: Workspace) -> None:
         "parts": [
             {
                 "task": "denoise-rgb",
+                "degradation": "awgn-8bit",
                 "columns": [
                     *({"metric": "psnr", "dataset": "embedded", "level": level} for level in (30, 50)),
                     {"metric": "psnr", "dataset": "kodak24", "level": 50},
