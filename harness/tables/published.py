@@ -81,6 +81,74 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     protocol: str = ""
 
 
+class AuditedCell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A cell's measured number under the audited variant.
+
+    Attributes
+    ----------
+    measured : float
+        Of the whole set.
+    image : str
+        Its smallest image.
+    value : float
+        That image's value: what can be checked in seconds.
+    """
+
+    measured: float
+    image: str
+    value: float
+
+
+class AuditedRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the protocol audit found for a row (`harness audit TABLE --row ROW --write` writes it).
+
+    Attributes
+    ----------
+    protocol : dict
+        Protocol by metric, of the variant that explains the most.
+    degradation, method, policy : str
+        How its restored images are made.
+    datasets : dict
+        Variants of datasets that stand in for the columns' own, such as ``{kodak24: kodak24-crop500}``.
+    noise : str
+        Scheme and seed of random inputs, such as ``independent/0``.
+    saving, range : str
+        How the samples were kept (``round``, ``truncate``, ``unrounded``, ``raw``), and ``16..235`` where they were
+        clipped to the range of luma.
+    digits, printed_digits : int
+        Digits that it explains, of those printed.
+    whole_cells, cell_count : int
+        Cells all of whose digits it explains, of those that could be evaluated.
+    admitted : dict
+        Dimensions that the numbers leave open in part, with the values they admit; dimensions that make no difference
+        to a printed digit are not listed.
+    tried, distinct, as_good, decoys, fooled : int
+        How surprising that is, see `harness.audit.ranking.Chance`.
+    cells : dict
+        Measured numbers by cell, see `Part.column_key`.
+    """
+
+    protocol: dict[str, str]
+    degradation: str
+    method: str
+    policy: str
+    digits: int
+    printed_digits: int
+    whole_cells: int
+    cell_count: int
+    tried: int
+    distinct: int
+    as_good: int
+    decoys: int
+    fooled: int
+    cells: dict[str, AuditedCell]
+    datasets: dict[str, str] = {}
+    noise: str = ""
+    saving: str = "round"
+    range: str = "0..255"
+    admitted: dict[str, tuple[str, ...]] = {}
+
+
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One method's printed values.
 
@@ -107,6 +175,8 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
         Protocols by metric, where they differ from the part's.
     evidence : str
         Why we believe in `degradation` and `protocol`: what was measured.
+    audit : AuditedRow or None
+        What the protocol audit found, and how surprising that is.
     incomparable : str
         Why the printed row was made by something else than what is measured here.
     not_run : str
@@ -129,6 +199,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     degradation: str = ""
     protocol: dict[str, str] = {}
     evidence: str = ""
+    audit: AuditedRow | None = None
     incomparable: str = ""
     not_run: str = ""
     attributes: dict[str, str] = {}

@@ -1,0 +1,103 @@
+"""Commands `harness audit` and `harness findings`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+from harness.errors import HarnessError
+from harness.workspace import Workspace
+
+
+@click.command()
+@click.argument("name")
+@click.option("--row", default="", help="Only the row with this printed name.")
+@click.option("--dataset", default="", help="Only the cells on this dataset.")
+@click.option(
+    "--inputs",
+    type=click.Choice(["stored", "screened", "all"]),
+    default="screened",
+    show_default=True,
+    help="Restored images: stored ones only; others on a few images first; every one on every image.",
+)
+@click.option("--budget", type=float, default=180.0, show_default=True, help="Seconds of slow restoring, per row.")
+@click.option("--seeds", type=click.IntRange(1, 100), default=3, show_default=True, help="Noise seeds that are tried.")
+@click.option("--top", type=click.IntRange(0, 12), default=5, show_default=True, help="Variants of the ranking shown.")
+@click.option("--write", is_flag=True, help="Write what was found beside the row in the table's file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def audit(
+    name: str,
+    row: str,
+    dataset: str,
+    inputs: str,
+    budget: float,
+    seeds: int,
+    top: int,
+    write: bool,
+    as_json: bool,
+) -> None:
+    """Find the protocol that makes the published numbers of table NAME, row by row.
+
+    Evaluates the variants of protocol, input and saving for every row whose restored images can be had, and ranks them
+    by the printed digits that they explain.
+    """
+    from harness.audit.rows import Settings
+    from harness.audit.tables import audit_table
+    from harness.tables.published import select
+
+    workspace = Workspace.find()
+    table = select(workspace.table(name), row=row, dataset=dataset)
+    if write and dataset:
+        raise HarnessError("--write needs the whole row; leave --dataset away")
+    settings = Settings(inputs=inputs, budget=budget, seeds=seeds)
+    audits = audit_table(workspace, table, settings, _progress(as_json))
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode([_plain(a) for a in audits]), indent=1).decode())
+    else:
+        from harness.audit.terminal import print_audits
+
+        print_audits(audits, top)
+    if write:
+        from harness.audit.writing import write_audits
+
+        for line in write_audits(workspace, name, audits):
+            click.echo(line, err=as_json)
+
+
+def _plain(found: object) -> object:
+    """Plain values of an audit, with its sentences."""
+    import msgspec
+
+    from harness.audit.rows import RowAudit
+    from harness.audit.wording import chance_sentence, headline, strength
+
+    assert isinstance(found, RowAudit)
+    plain = msgspec.to_builtins(found)
+    plain["explained"] = found.explained
+    plain["headline"] = headline(found)
+    if found.chance is not None:
+        plain["chance"] |= {
+            "accident": found.chance.accident,
+            "strength": strength(found.chance, found.explained),
+            "sentence": chance_sentence(found.chance, found.explained),
+        }
+    return plain
+
+
+def _progress(quiet: bool) -> Callable[[str], None]:
+    """Show a line on a terminal that is replaced; nothing elsewhere."""
+    import sys
+
+    if quiet or not sys.stderr.isatty():
+        return lambda text: None
+
+    def show(text: str) -> None:
+        sys.stderr.write(f"\r\x1b[2K{text[:100]}")
+        if not text:
+            sys.stderr.write("\r")
+        sys.stderr.flush()
+
+    return show

@@ -1,0 +1,300 @@
+"""Variants: everything that may have been different when a published number was made, by dimension.
+
+A variant is a *making* of restored images (dataset variant, input, method, noise draw), a *finish* (how their samples
+were kept) and a *reading* for each metric (luma, border, window, how a set's number is made of its images'). Nothing
+here depends on a table's row: the lists follow from the task and from what is registered.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from harness.cells import FIRST_DRAW
+from harness.degradations import DEGRADATIONS, Bicubic, Degradation, Jpeg, Mosaic, Noise, degradation
+from harness.methods import Method
+from harness.protocols import LUMAS, METRICS, protocol
+from harness.tasks import TASKS
+
+BORDERS = ("", "crop", "crop+6")
+"""Borders that are tried: none, scale, scale + 6 pixels (the protocols of harness.protocols)."""
+
+AUDITED_LUMAS = tuple(name for name in LUMAS if not name.startswith("yiq"))
+"""Lumas that are tried. YIQ is left out: its weights, and so its numbers, are those of the full-range luma to 1e-4."""
+
+WINDOWS = tuple(name for name in METRICS if name != "psnr")
+
+AVERAGES = ("mean", "pooled", "pooled by pixels")
+"""How a set's number is made: mean of per-image values, PSNR of the mean MSE, PSNR of all pixels together."""
+
+INDEPENDENT = "independent"
+SAME_FIELD = "same-field"
+
+
+class Finish(msgspec.Struct, frozen=True, order=True):
+    """How a method's output was kept before it was measured.
+
+    Attributes
+    ----------
+    saving : str
+        ``round`` or ``truncate`` to 8 bits, ``unrounded`` (clipped to 0..255), ``raw`` (neither clipped nor rounded).
+    span : str
+        ``full``: 0..255; ``studio``: clipped to 16..235 first, the range of MATLAB's luma (one-channel luma only).
+    """
+
+    saving: str = "round"
+    span: str = "full"
+
+    @property
+    def label(self) -> str:
+        """For readers."""
+        return SAVING_LABELS[self.saving] + ("" if self.span == "full" else ", clipped to 16..235")
+
+
+SAVING_LABELS = {
+    "round": "8-bit, rounded",
+    "truncate": "8-bit, truncated",
+    "unrounded": "not rounded",
+    "raw": "neither rounded nor clipped",
+}
+FINISHES = tuple(Finish(saving, span) for span in ("full", "studio") for saving in SAVING_LABELS)
+
+
+class NoiseDraw(msgspec.Struct, frozen=True, order=True):
+    """Which noise: the scheme and its seed; an empty scheme where nothing is random.
+
+    Attributes
+    ----------
+    scheme : str
+        ``independent``: a stream of its own for each image; ``same-field``: every image gets the same field.
+    seed : int
+        Number of the draw.
+    """
+
+    scheme: str = ""
+    seed: int = FIRST_DRAW
+
+    @property
+    def label(self) -> str:
+        """For readers."""
+        return f"{self.scheme}, seed {self.seed}" if self.scheme else ""
+
+
+class Making(msgspec.Struct, frozen=True, order=True):
+    """What made the restored images, up to how they were kept.
+
+    Attributes
+    ----------
+    degradation, method, policy : str
+        Names in their registries.
+    noise : NoiseDraw
+        Which noise.
+    datasets : tuple of pairs
+        For every dataset of the row the one that is used: itself, or a variant of it (``kodak24-crop500``).
+    """
+
+    degradation: str
+    method: str
+    policy: str
+    noise: NoiseDraw
+    datasets: tuple[tuple[str, str], ...]
+
+    def used(self, dataset: str) -> str:
+        """Name the dataset that stands in for a column's."""
+        return dict(self.datasets)[dataset]
+
+
+class Reading(msgspec.Struct, frozen=True, order=True):
+    """How restored images became a number: the parts of a protocol's name, and how the set's number was made."""
+
+    metric: str
+    luma: str
+    border: str
+    average: str = "mean"
+
+    @property
+    def protocol(self) -> str:
+        """The protocol's name; ``pooled by pixels`` has none of its own and is named like ``pooled``."""
+        words = (self.metric, self.luma, self.border, "" if self.average == "mean" else "pooled")
+        return "-".join(word for word in words if word)
+
+    @property
+    def label(self) -> str:
+        """For readers: the protocol's name, and by what images are weighted where the name does not say it."""
+        return self.protocol + (" (by pixels)" if self.average == "pooled by pixels" else "")
+
+
+PSNR_READINGS = tuple(Reading("psnr", luma, border) for luma in AUDITED_LUMAS for border in BORDERS)
+SSIM_READINGS = tuple(
+    Reading(window, luma, border) for window in WINDOWS for luma in AUDITED_LUMAS for border in BORDERS
+)
+
+
+def readings(metric: str) -> tuple[Reading, ...]:
+    """List the readings of ``psnr`` or ``ssim`` that are taken image by image."""
+    return PSNR_READINGS if metric == "psnr" else SSIM_READINGS
+
+
+def set_readings(metric: str, same_size: bool) -> tuple[Reading, ...]:
+    """List the readings of a set: PSNR also pooled, by pixels only where images differ in size."""
+    if metric == "ssim":
+        return SSIM_READINGS
+    averages = AVERAGES[:2] if same_size else AVERAGES
+    return tuple(msgspec.structs.replace(reading, average=average) for average in averages for reading in PSNR_READINGS)
+
+
+def reading_of(name: str) -> Reading:
+    """Turn a protocol's name into a reading; borders other than those tried are kept as they are."""
+    found = protocol(name)
+    words = name.removeprefix(found.metric).strip("-").split("-")
+    border = next((word for word in words if word.startswith("crop")), "")
+    return Reading(found.metric, found.luma, border, found.aggregation)
+
+
+def degradations_like(stated: str, task: str) -> list[str]:
+    """List the degradations that a row may have been made with, the stated one first.
+
+    They are of the same kind (noise, mosaic, JPEG, reduction); colour denoising keeps its colours.
+    """
+    kind = type(degradation(stated))
+    fitting = [
+        made.name
+        for made in DEGRADATIONS.values()
+        if type(made) is kind and (not _is_colour_task(task) or _colour(made))
+    ]
+    return [stated, *(name for name in fitting if name != stated and _same_channels(name, stated, task))]
+
+
+def _is_colour_task(task: str) -> bool:
+    return task == "denoise-rgb"
+
+
+def _colour(made: Degradation) -> bool:
+    return not (isinstance(made, Noise) and made.gray)
+
+
+def _same_channels(name: str, stated: str, task: str) -> bool:
+    """Whether a degradation gives gray images where gray ones are restored."""
+    return TASKS[task].channels == 3 or task == "jpeg" or not _colour(degradation(name))
+
+
+def is_luma(made: Degradation) -> bool:
+    """Whether a degradation's reference is MATLAB's luma, whose range is 16..235."""
+    if isinstance(made, Noise):
+        return made.gray == "luma"
+    if isinstance(made, Jpeg | Bicubic):
+        return made.source in ("y8", "y-truncated")
+    return False
+
+
+def scale_of(name: str, level: int) -> int:
+    """By how much the input is smaller than the reference."""
+    return degradation(name).scale(level)
+
+
+def dataset_variants(name: str) -> list[str]:
+    """List a dataset and those made from it or from its base (the 500x500 crop of Kodak24), itself first."""
+    from harness.datasets.registry import dataset, datasets
+
+    base = dataset(name).base or name
+    family = [base, *(record.name for record in datasets() if record.base == base)]
+    return [name, *(other for other in family if other != name)]
+
+
+_PARENTHESIS = re.compile(r"\s*\([^)]*\)$")
+
+
+def method_variants(name: str, task: str, methods: Mapping[str, Method]) -> list[str]:
+    """List a method and its variants for a task: those whose title differs only in what stands in parentheses."""
+
+    def stem(title: str) -> str:
+        return _PARENTHESIS.sub("", title)
+
+    own = stem(methods[name].title)
+    others = [m.name for m in methods.values() if m.name != name and task in m.tasks and stem(m.title) == own]
+    return [name, *others]
+
+
+def noise_draws(made: str, seeds: int, same_field: bool) -> list[NoiseDraw]:
+    """List the noise draws that are tried for a degradation; one empty draw where nothing is random."""
+    if not degradation(made).random:
+        return [NoiseDraw()]
+    schemes = (INDEPENDENT, SAME_FIELD) if same_field else (INDEPENDENT,)
+    return [NoiseDraw(scheme, seed) for scheme in schemes for seed in range(seeds)]
+
+
+def makings(stated: Making, task: str, methods: Mapping[str, Method], seeds: int, same_field: bool) -> list[Making]:
+    """List every making of a row, those that differ least from the stated one first.
+
+    Parameters
+    ----------
+    stated : Making
+        What the table's file says, with noise seed 0.
+    task : str
+        The row's task.
+    methods : mapping
+        Methods known here.
+    seeds : int
+        Seeds of each noise scheme.
+    same_field : bool
+        Whether to try the noise scheme with one field for every image.
+    """
+    chosen = methods[stated.method]
+    # Released images and pairs were made once; there is no other input to restore.
+    fixed = chosen.on == "images" or degradation(stated.degradation).name == "pairs"
+    inputs = [stated.degradation] if fixed else degradations_like(stated.degradation, task)
+    kinds = [stated.method] if chosen.on == "images" else method_variants(stated.method, task, methods)
+    choices: Iterable[tuple[tuple[str, str], ...]] = [stated.datasets]
+    if chosen.on != "images":
+        choices = itertools.product(
+            *([(column, used) for used in dataset_variants(column)] for column, _ in stated.datasets)
+        )
+    found = [
+        Making(made, kind, stated.policy, draw, sets)
+        for sets in choices
+        for kind in kinds
+        for made in inputs
+        for draw in noise_draws(made, seeds, same_field)
+    ]
+    return sorted(found, key=lambda making: _changes(making, stated))
+
+
+def _changes(making: Making, stated: Making) -> tuple[int, int, int]:
+    """Order of trying: few changes first, other seeds last."""
+    changed = (
+        (making.degradation != stated.degradation)
+        + (making.method != stated.method)
+        + sum(used != column for column, used in making.datasets)
+    )
+    other_noise = making.noise not in (stated.noise, NoiseDraw())
+    return (int(other_noise), changed, making.noise.seed)
+
+
+def single_dimension(makings_list: Sequence[Making]) -> dict[str, list[str]]:
+    """List the values that are tried in each dimension of a making, in the order they are tried."""
+    values: dict[str, dict[str, None]] = {}
+    for making in makings_list:
+        for name, value in making_dimensions(making).items():
+            values.setdefault(name, {})[value] = None
+    return {name: list(found) for name, found in values.items()}
+
+
+def making_dimensions(making: Making) -> dict[str, str]:
+    """Name the value of a making in each of its dimensions."""
+    return {
+        "input": making.degradation,
+        "method": making.method,
+        "dataset": ", ".join(used for _, used in making.datasets),
+        "noise draw": making.noise.label,
+    }
+
+
+def input_kind(name: str) -> str:
+    """What a degradation's dimension is called for readers."""
+    made = degradation(name)
+    if isinstance(made, Mosaic):
+        return "Bayer pattern"
+    return "input"

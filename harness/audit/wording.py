@@ -1,0 +1,80 @@
+"""Sentences about audits, for the terminal and for documents: a match is said as strongly as it is, and no more."""
+
+from __future__ import annotations
+
+from harness.audit.ranking import Chance
+from harness.audit.rows import DimensionAudit, RowAudit
+
+FEW_CELLS = 4
+SURPRISING = 0.02
+"""Below this estimated probability of an accident, and from `FEW_CELLS` cells on, a match is called strong."""
+
+
+def strength(chance: Chance, explained: bool) -> str:
+    """Name the strength of a match: ``strong``, ``suggestive``, ``weak``, or ``partial`` where digits are missing."""
+    if not explained:
+        return "partial"
+    if chance.accident <= SURPRISING and chance.whole >= FEW_CELLS:
+        return "strong"
+    return "suggestive" if chance.accident <= 0.2 else "weak"
+
+
+def percent(share: float) -> str:
+    """Write a probability."""
+    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
+
+
+def chance_sentence(chance: Chance, explained: bool) -> str:
+    """Say how surprising a match is.
+
+    The number of decoys bounds what can be said: none of 36 fooled means below 2.7 %.
+    """
+    first = (
+        f"{chance.tried} variants were tried; {chance.distinct} of them give different numbers, "
+        f"{chance.as_good} of these {'explains' if chance.as_good == 1 else 'explain'} as many digits as the best. "
+    )
+    if not chance.decoys:
+        return first + "Too few to say how surprising that is."
+    below = "below " if not chance.fooled else "about "
+    second = (
+        f"If the true protocol were another one of this kind and not on the list, one of the list would explain a row "
+        f"of {chance.cells} cells as well in {below}{percent(chance.accident)} of the cases "
+        f"({chance.fooled} of {chance.decoys} decoys)"
+    )
+    words = {
+        "strong": ": the match is strong evidence",
+        "suggestive": ": the match is suggestive, not proof",
+        "weak": ": the match is weak evidence; other protocols fit as well",
+        "partial": "; not every digit is explained",
+    }
+    return first + second + words[strength(chance, explained)] + "."
+
+
+def headline(audit: RowAudit) -> str:
+    """Say in one sentence what makes the row's numbers."""
+    if audit.best is None:
+        return audit.reason
+    best = audit.best
+    protocols = " and ".join(best.protocols.values())
+    how = [best.choices["input"]]
+    if best.choices["method"] != audit.method:
+        how.append(f"method {best.choices['method']}")
+    dataset = best.choices.get("dataset", "")
+    columns = ", ".join(dict.fromkeys(cell.dataset for cell in audit.cells))
+    if dataset and dataset != columns:
+        how.append(f"on {dataset}")
+    if best.choices.get("saved", "") not in ("", "8-bit, rounded"):
+        how.append(best.choices["saved"])
+    if best.choices.get("range", "") == "16..235":
+        how.append("clipped to 16..235")
+    count = f"{best.digits} of {audit.digits} digits, {best.whole} of {len(audit.cells)} cells"
+    verb = "explained by" if audit.explained else "nearest:"
+    return f"{verb} {protocols}; {', '.join(how)}: {count}"
+
+
+def same_for_readers(dimension: DimensionAudit) -> str:
+    """Say that a dimension's values cannot be told apart."""
+    values = [choice.value for choice in dimension.values]
+    if len(values) > 4:
+        return f"any of {len(values)}: no difference at the printed digits"
+    return f"any: {', '.join(values)}"
