@@ -22,7 +22,6 @@ from harness.audit.measuring import Reference, pixels_left, psnr_values, ssim_va
 from harness.audit.variants import (
     FINISHES,
     PSNR_READINGS,
-    SAME_FIELD,
     SSIM_READINGS,
     Finish,
     Making,
@@ -32,7 +31,7 @@ from harness.audit.variants import (
 from harness.cells import SAVINGS, Group, InputId
 from harness.datasets import fetch
 from harness.datasets.reading import FetchedDataset, open_dataset
-from harness.degradations import degradation, same_field_generator
+from harness.degradations import degradation
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import write_json
 from harness.images import read_image
@@ -220,12 +219,8 @@ class Source:
         return found, took
 
     def _input(self, image: str) -> tuple[NDArray[Any], NDArray[Any]]:
-        noise = self._making.noise
-        pixels = self._fetched.read(image)
-        if noise.scheme == SAME_FIELD:
-            reference = self._made.reference(pixels, self._level)
-            return reference, self._made.degrade(reference, self._level, same_field_generator(noise.seed))
-        return make_input(self._fetched, self._made, InputId(self._level, noise.seed, image), pixels)
+        which = InputId(self._level, self._making.noise.seed, image)
+        return make_input(self._fetched, self._made, which, self._fetched.read(image))
 
     def _finished(
         self,
@@ -262,7 +257,7 @@ class Source:
         """
         making = self._making
         self._stored_images: set[str] = set()
-        if making.noise.scheme == SAME_FIELD or self._bench.light(making.method):
+        if self._bench.light(making.method):
             return None
         found: dict[str, Path] = {}
         for saving in SAVINGS:

@@ -24,7 +24,6 @@ from harness.audit.images import Bench, Source, probes
 from harness.audit.ranking import Chance, Scores, Target, chance, distinct, explained_digits, score, target
 from harness.audit.variants import (
     INDEPENDENT,
-    SAME_FIELD,
     SAVING_LABELS,
     SSIM_READINGS,
     Finish,
@@ -66,7 +65,7 @@ class Settings(msgspec.Struct, frozen=True):
     budget : float
         Seconds of restoring with slow methods, per row.
     seeds : int
-        Seeds of each noise scheme that are tried with fast methods; slow ones get the stated draw.
+        Seeds of independent noise that are tried with fast methods; slow ones get the first.
     probe : int
         Images of a set that a slow making is tried on first.
     """
@@ -431,12 +430,11 @@ class _Row:
             self.task,
             self.bench.methods,
             self.settings.seeds if self.bench.light(self.stated.method) else 1,
-            same_field=self.bench.light(self.stated.method),
         )
         self.everything = everything
         if any(making.noise.scheme for making in everything) and not self.bench.light(self.stated.method):
             self.not_tried.append(
-                "other noise seeds and one field for all images: the method is slow; the noise term stands for them"
+                "other seeds of independent noise: the method is slow; the noise term stands for them"
             )
         self.progress(f"{self.name}: the stated making")
         if not self._complete(self.stated):
@@ -558,14 +556,13 @@ class _Row:
         if not degradation(making.degradation).random:
             return np.zeros(len(self.readings[metric]))
         # One estimate for all makings of a kind of noise: it is a small number and needs no second digit.
-        same_field = making.noise.scheme == SAME_FIELD
-        key = (cell.place, metric, same_field)
+        key = (cell.place, metric)
         if key not in self._noise:
             made = self.stated if degradation(self.stated.degradation).random else making
-            self._noise[key] = self._spread(made, metric, cell, same_field)
+            self._noise[key] = self._spread(made, metric, cell)
         return self._noise[key]
 
-    def _spread(self, made: Making, metric: str, cell: _Cell, same_field: bool) -> NDArray[np.float64]:
+    def _spread(self, made: Making, metric: str, cell: _Cell) -> NDArray[np.float64]:
         draws = []
         images: list[str] = []
         for seed in (0, 1, 2):
@@ -582,9 +579,8 @@ class _Row:
             source.measure([metric], images, None if source.stored is None else [saving])
             rows.append(source.values(metric, saving, images))
         variances = np.nan_to_num(np.var(np.array(rows), axis=0, ddof=1)).mean(axis=0)
-        if not same_field:
-            # Independent streams: the variance of the mean over N images is the mean variance over N.
-            variances = variances / len(draws[0][0].images)
+        # Independent streams: the variance of the mean over N images is the mean variance over N.
+        variances = variances / len(draws[0][0].images)
         term = NOISE_DEVIATIONS * math.sqrt(2.0) * np.sqrt(variances)
         return np.tile(term, len(self.readings[metric]) // len(term))
 

@@ -31,7 +31,7 @@ AVERAGES = ("mean", "pooled", "pooled by pixels")
 """How a set's number is made: mean of per-image values, PSNR of the mean MSE, PSNR of all pixels together."""
 
 INDEPENDENT = "independent"
-SAME_FIELD = "same-field"
+"""The noise scheme in which each image has a stream of its own, for each seed."""
 
 
 class Finish(msgspec.Struct, frozen=True, order=True):
@@ -69,7 +69,8 @@ class NoiseDraw(msgspec.Struct, frozen=True, order=True):
     Attributes
     ----------
     scheme : str
-        ``independent``: a stream of its own for each image; ``same-field``: every image gets the same field.
+        ``independent``: a stream of its own for each image. (The field of MATLAB's ``randn('seed', 0)`` is part of
+        the degradations that use it, and no draw.)
     seed : int
         Number of the draw.
     """
@@ -218,15 +219,14 @@ def method_variants(name: str, task: str, methods: Mapping[str, Method]) -> list
     return [name, *others]
 
 
-def noise_draws(made: str, seeds: int, same_field: bool) -> list[NoiseDraw]:
+def noise_draws(made: str, seeds: int) -> list[NoiseDraw]:
     """List the noise draws that are tried for a degradation; one empty draw where nothing is random."""
     if not degradation(made).random:
         return [NoiseDraw()]
-    schemes = (INDEPENDENT, SAME_FIELD) if same_field else (INDEPENDENT,)
-    return [NoiseDraw(scheme, seed) for scheme in schemes for seed in range(seeds)]
+    return [NoiseDraw(INDEPENDENT, seed) for seed in range(seeds)]
 
 
-def makings(stated: Making, task: str, methods: Mapping[str, Method], seeds: int, same_field: bool) -> list[Making]:
+def makings(stated: Making, task: str, methods: Mapping[str, Method], seeds: int) -> list[Making]:
     """List every making of a row, those that differ least from the stated one first.
 
     Parameters
@@ -238,9 +238,7 @@ def makings(stated: Making, task: str, methods: Mapping[str, Method], seeds: int
     methods : mapping
         Methods known here.
     seeds : int
-        Seeds of each noise scheme.
-    same_field : bool
-        Whether to try the noise scheme with one field for every image.
+        Seeds of independent noise.
     """
     chosen = methods[stated.method]
     # Released images and pairs were made once; there is no other input to restore.
@@ -257,7 +255,7 @@ def makings(stated: Making, task: str, methods: Mapping[str, Method], seeds: int
         for sets in choices
         for kind in kinds
         for made in inputs
-        for draw in noise_draws(made, seeds, same_field)
+        for draw in noise_draws(made, seeds)
     ]
     return sorted(found, key=lambda making: _changes(making, stated))
 
@@ -269,7 +267,7 @@ def _changes(making: Making, stated: Making) -> tuple[int, int, int]:
         + (making.method != stated.method)
         + sum(used != column for column, used in making.datasets)
     )
-    other_noise = making.noise not in (stated.noise, NoiseDraw())
+    other_noise = making.noise.seed != stated.noise.seed
     return (int(other_noise), changed, making.noise.seed)
 
 
