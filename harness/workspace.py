@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from harness.records import load_yaml
 if TYPE_CHECKING:
     from harness.methods import Method
     from harness.tables.published import Table
+    from harness.training.runs import Run
 
 PARAMS_FILE = "params.yaml"
 
@@ -109,10 +111,23 @@ class Workspace:
         return [self._inside(name, "methods") for name in self.params.methods]
 
     def methods(self) -> dict[str, Method]:
-        """Every method known here, by name."""
+        """Every method known here, by name; those trained here know which of their runs are wished or shipped."""
         from harness.methods import methods
 
-        return methods(self.method_folders)
+        found = methods(self.method_folders)
+        runs: dict[str, set[tuple[str, int]]] = {}
+        for run in self.training_runs():
+            runs.setdefault(run.method, set()).add((run.task, run.level))
+        return {
+            name: replace(method, trained=frozenset(runs[name])) if name in runs and method.recipes else method
+            for name, method in found.items()
+        }
+
+    def training_runs(self) -> list[Run]:
+        """Training runs that ``training.yaml`` wishes or whose weights come with the project, sorted."""
+        from harness.training.runs import read_wishes, shipped_runs
+
+        return sorted({*read_wishes(self.root), *shipped_runs(self.root)})
 
     def method(self, name: str) -> Method:
         """Look a method up; an unknown name raises HarnessError with the nearest known ones."""
@@ -137,15 +152,20 @@ class Workspace:
         return files
 
     def tables(self) -> dict[str, Table]:
-        """Every table known here: the papers', the project's own, the user's."""
+        """Every table known here: the papers', the project's own, the user's.
+
+        Below a row whose network was also trained here stands one for that, see `harness.tables.trained`.
+        """
         from harness.tables.published import own_tables, published_tables, read_table
+        from harness.tables.trained import with_trained_rows
 
         known = {**published_tables(), **own_tables()}
         for name, file in self.table_files.items():
             if name in known:
                 raise HarnessError(f"{file}: '{name}' is taken by a table of the package; choose another")
             known[name] = read_table(file)
-        return known
+        runs = self.training_runs()
+        return {name: with_trained_rows(table, runs) for name, table in known.items()}
 
     def table(self, name: str) -> Table:
         """Look a table up; an unknown name raises HarnessError with the nearest known ones."""

@@ -60,7 +60,8 @@ class Method:
     origin : {"none", "released", "trained"}
         Where the weights come from; "none" for a method without weights.
     weights : tuple of str
-        Names in the weights registry that `build` may load; they are fetched before the method runs.
+        Names in the weights registry that `build` may load; they are fetched before the method runs. A trained
+        method has no such names, its weights come from its own runs (`harness.training.runs`).
     released : tuple of str
         Names in the dataset registry: images the authors restored and released, likewise.
     on : {"tensor", "array", "images"}
@@ -78,6 +79,10 @@ class Method:
         The method draws random numbers; it is then seeded per image.
     depends : tuple of path
         Files and folders whose change must run the method again (its own weights, its images).
+    recipes : dict
+        Name of the recipe (`harness.training.recipe`) that trains the network, by task.
+    trained : frozenset of (task, level)
+        Which of a trained method's runs a workspace makes or has; filled in by `Workspace.methods`.
     module : str
         Module it was defined in, for the fingerprint of its code.
     """
@@ -100,6 +105,8 @@ class Method:
     chop: Mapping[str, str] = field(default_factory=dict)
     random: bool = False
     depends: tuple[Path, ...] = ()
+    recipes: Mapping[str, str] = field(default_factory=dict)
+    trained: frozenset[tuple[str, int]] = frozenset()
     module: str = field(default="", compare=False)
 
     @property
@@ -111,7 +118,7 @@ class Method:
 
 
 # Modules of this package that define no method.
-_NOT_METHODS = ("command", "authoring", "checkpoint", "conformance", "describing", "thin")
+_NOT_METHODS = ("command", "authoring", "checkpoint", "conformance", "describing", "thin", "trained")
 
 _registry: dict[str, Method] = {}
 _broken: dict[str, str] = {}
@@ -137,6 +144,7 @@ def method(
     chop: Mapping[str, str] | None = None,
     random: bool = False,
     depends: Sequence[str | Path] = (),
+    recipes: Mapping[str, str] | None = None,
 ) -> Callable[[Build], Build]:
     """Register the decorated `build(task, level)` under a name; the arguments are the attributes of `Method`.
 
@@ -178,6 +186,7 @@ def method(
             chop=dict(chop or {}),
             random=random,
             depends=tuple(Path(path) for path in depends),
+            recipes=dict(recipes or {}),
             module=module,
         )
         return build

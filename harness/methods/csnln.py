@@ -6,6 +6,11 @@ from typing import Any
 
 from harness.methods import method
 from harness.methods.panet import weights_file
+from harness.methods.trained import trained_method
+
+PAPER = "Mei et al., CVPR 2020"
+URL = "https://github.com/SHI-Labs/Cross-Scale-Non-Local-Attention"
+CHOP = {"sr": "csnln"}
 
 
 def _network(task: str, level: int) -> Any:
@@ -18,16 +23,21 @@ def _network(task: str, level: int) -> Any:
     "csnln",
     tasks=["sr"],
     title="CSNLN",
-    paper="Mei et al., CVPR 2020",
-    url="https://github.com/SHI-Labs/Cross-Scale-Non-Local-Attention",
+    paper=PAPER,
+    url=URL,
     origin="released",
     weights=["csnln"],
     network=_network,
     policy="chop",
-    chop={"sr": "csnln"},
+    chop=CHOP,
 )
 def csnln(task: str, level: int) -> Any:
     """Build CSNLN with the authors' weights."""
     from harness.weights.loading import released_network
 
     return released_network("csnln", weights_file(task, level), lambda: _network(task, level))
+
+
+trained_method(
+    "csnln-trained", _network, {"sr": "csnln-sr"}, title="CSNLN", paper=PAPER, url=URL, policy="chop", chop=CHOP
+)

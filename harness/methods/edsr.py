@@ -7,6 +7,7 @@ from typing import Any
 from harness.errors import NotAvailableError
 from harness.methods import method
 from harness.methods.panet import PAPER, URL, weights_file
+from harness.methods.trained import trained_method
 
 
 def _edsr(task: str, level: int) -> Any:
@@ -44,3 +45,16 @@ def pa_edsr(task: str, level: int) -> Any:
     from harness.weights.loading import released_network
 
     return released_network("pa-edsr", weights_file(task, level), lambda: _pa_edsr(task, level))
+
+
+trained_method(
+    "pa-edsr-trained",
+    _pa_edsr,
+    {"sr": "panet-sr"},
+    title="PA-EDSR",
+    paper=PAPER,
+    url=URL,
+    policy="chop",
+    chop={"sr": "paedsr"},
+)
+trained_method("edsr-trained", _edsr, {"sr": "panet-sr"}, title="EDSR", paper="Lim et al., CVPR Workshops 2017")

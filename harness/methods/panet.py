@@ -1,11 +1,11 @@
-"""PANet and PANet-S: pyramid attention in a plain residual network, applied in tiles as the paper's command does."""
+"""PANet, PANet-S and the control networks of Tables 6 to 9, applied in tiles as the paper's command does."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from harness.errors import NotAvailableError
 from harness.methods import method
+from harness.methods.trained import trained_method
 
 PAPER = "Mei et al., 2020"
 URL = "https://github.com/SHI-Labs/Pyramid-Attention-Networks"
@@ -54,9 +54,42 @@ def panet(task: str, level: int) -> Any:
     return released_network("panet", weights_file(task, level), lambda: _network(task, level))
 
 
-@method(
-    "panet-s", tasks=["denoise-rgb"], title="PANet-S", paper=PAPER, url=URL, network=_small, policy="chop", chop=CHOP
-)
-def panet_s(task: str, level: int) -> Any:
-    """PANet-S (8 residual blocks): its weights were not released."""
-    raise NotAvailableError("the weights of PANet-S were not released; it has to be trained")
+RECIPES = {task: f"panet-{task}" for task in CHOP}
+
+trained_method("panet-trained", _network, RECIPES, title="PANet", paper=PAPER, url=URL, policy="chop", chop=CHOP)
+# The weights of PANet-S were not released.
+trained_method("panet-s", _small, RECIPES, title="PANet-S", paper=PAPER, url=URL, policy="chop", chop=CHOP)
+
+# Tables 6 to 9 by method: control network of `harness.networks.panet`, title.
+CONTROLS = {
+    "panet-r16-baseline": ("baseline", "baseline"),
+    "panet-r16-nonlocal": ("pixel-wise", "pixel-wise non-local"),
+    "panet-r16-block": ("block-wise", "block-wise, 1 level"),
+    **{f"panet-r16-levels{levels}": (f"level-{levels}", f"{levels} levels") for levels in (2, 3, 4, 5)},
+    **{
+        f"panet-r16-{name.replace('+', '-')}": (name, name)
+        for name in ("pre", "post", "pre+mid", "pre+post", "mid+post", "pre+mid+post")
+    },
+}
+
+
+def _control(name: str) -> Any:
+    def network(task: str, level: int) -> Any:
+        from harness.networks.panet import panet_ablation
+
+        return panet_ablation(name)
+
+    return network
+
+
+for _name, (_key, _title) in CONTROLS.items():
+    trained_method(
+        _name,
+        _control(_key),
+        {"denoise-rgb": "panet-denoise-rgb"},
+        title=f"PANet, 16 blocks, {_title}",
+        paper=PAPER,
+        url=URL,
+        policy="chop",
+        chop=CHOP,
+    )

@@ -1,12 +1,12 @@
-"""RNAN, with 10 and with 2 attention blocks, applied in tiles as the paper's command does."""
+"""RNAN, with 10 and with 2 attention blocks, and the cases of its Table 1, in tiles as the paper's command does."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from harness.errors import NotAvailableError
 from harness.methods import method
 from harness.methods.panet import weights_file
+from harness.methods.trained import trained_method
 
 PAPER = "Zhang et al., ICLR 2019"
 URL = "https://github.com/yulunzhang/RNAN"
@@ -52,16 +52,28 @@ def rnan(task: str, level: int) -> Any:
     return released_network("rnan", weights_file(task, level), lambda: _network(task, level))
 
 
-@method(
-    "rnan-2blocks",
-    tasks=["denoise-rgb"],
-    title="RNAN (1LB+1NLB)",
-    paper=PAPER,
-    url=URL,
-    network=_two_blocks,
-    policy="chop",
-    chop=CHOP,
-)
-def rnan_two_blocks(task: str, level: int) -> Any:
-    """RNAN with one local and one non-local block: its weights were not released."""
-    raise NotAvailableError("the weights of RNAN with 2 blocks were not released; it has to be trained")
+def _case(case: int) -> Any:
+    def network(task: str, level: int) -> Any:
+        from harness.networks.rnan import rnan_ablation
+
+        return rnan_ablation(case)
+
+    return network
+
+
+RECIPES = {task: f"rnan-{task}" for task in CHOP}
+COLOUR = {"denoise-rgb": RECIPES["denoise-rgb"]}
+# Table 8: training data by task.
+SMALL_DATA = {
+    "rnan-bsd400": {task: f"rnan-bsd400-{task}" for task in ("denoise-rgb", "denoise-gray", "demosaic")},
+    "rnan-sr291": {task: f"rnan-sr291-{task}" for task in ("jpeg", "sr")},
+}
+_ABOUT: dict[str, Any] = {"paper": PAPER, "url": URL, "policy": "chop", "chop": CHOP}
+
+trained_method("rnan-trained", _network, RECIPES, title="RNAN", **_ABOUT)
+# The weights of the network with 2 blocks were not released.
+trained_method("rnan-2blocks", _two_blocks, COLOUR, title="RNAN (1LB+1NLB)", **_ABOUT)
+for _name, _recipes in SMALL_DATA.items():
+    trained_method(_name, _network, _recipes, title=f"RNAN ({_name.removeprefix('rnan-').upper()})", **_ABOUT)
+for _number in range(1, 9):
+    trained_method(f"rnan-case{_number}", _case(_number), COLOUR, title=f"RNAN, case {_number}", **_ABOUT)

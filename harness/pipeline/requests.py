@@ -108,7 +108,7 @@ def _request(table: Table, index: int, line: int, position: int, methods: Mappin
             # KiT Table 3's "Average": nothing of its own is restored, see `harness.tables.diff`.
             reason = reason or AVERAGE
         elif not reason:
-            group, reason = _group(part, row, column, name, methods)
+            group, reason = _group(table, part, row, column, name, methods)
     elif not reason:
         reason = _cost_reason(column.metric, name, methods)
     return Request(
@@ -150,7 +150,9 @@ def _cost_reason(metric: str, name: str, methods: Mapping[str, Method]) -> str:
     return ""
 
 
-def _group(part: Part, row: Row, column: Column, name: str, methods: Mapping[str, Method]) -> tuple[Group | None, str]:
+def _group(
+    table: Table, part: Part, row: Row, column: Column, name: str, methods: Mapping[str, Method]
+) -> tuple[Group | None, str]:
     if not name:
         return None, "no code or weights of this method are known to the harness"
     found = methods.get(name)
@@ -158,6 +160,9 @@ def _group(part: Part, row: Row, column: Column, name: str, methods: Mapping[str
         return None, NO_METHOD
     if part.task not in found.tasks:
         return None, f"method '{name}' has no weights or code for {TASKS[part.task].title}"
+    level = column.level if column.level is not None else row.level
+    if found.origin == "trained" and (part.task, level or 0) not in found.trained:
+        return None, f"not trained here; `harness train {table.name} --budget smoke` (or short, paper) trains it"
     degradation = row.degradation or part.degradation or TASKS[part.task].degradation
     reason = _without_pairs(column.dataset) if degradation == "pairs" else ""
     if reason:

@@ -21,6 +21,8 @@ from harness.pipeline.code import PACKAGE, stage_code
 from harness.pipeline.requests import Plan, counted, plans
 from harness.tables.published import Table, table_file
 from harness.tasks import TASKS
+from harness.training.recipe import recipe
+from harness.training.runs import WISHES, Run, read_wishes, trained_folder
 from harness.workspace import Workspace
 
 # DVC reads and writes a file's lock after every stage; a file with more stages than this slows all of them down.
@@ -58,8 +60,12 @@ def stage_files(workspace: Workspace) -> dict[PurePosixPath, str]:
     released = {name for plan in found for name in methods[plan.group.method].released}
     for dataset in sorted({plan.group.dataset for plan in found} | released):
         files[PurePosixPath("pipelines/datasets/dvc.yaml")][dataset] = writer.dataset_stage(dataset)
-    for name in sorted({name for plan in found for name in methods[plan.group.method].weights}):
+    for name in sorted({name for plan in found for name in _fetched_weights(methods[plan.group.method])}):
         files[PurePosixPath("pipelines/weights/dvc.yaml")][name] = writer.weights_stage(name)
+    for task, runs in writer.training_stages().items():
+        files[PurePosixPath("pipelines", task, "training", "dvc.yaml")]["train"] = runs
+        for dataset in sorted({item["data"] for item in runs["foreach"].values()}):
+            files[PurePosixPath("pipelines/datasets/dvc.yaml")].setdefault(dataset, writer.dataset_stage(dataset))
     for name in sorted({name for table in tables.values() for name in counted(table, methods)}):
         files[PurePosixPath("pipelines/cost/dvc.yaml")][name] = writer.cost_stage(name)
     for table in tables.values():
@@ -69,8 +75,9 @@ def stage_files(workspace: Workspace) -> dict[PurePosixPath, str]:
             files[PurePosixPath("pipelines/tables/dvc.yaml")][table.name] = writer.table_stage(table, "../..")
     files[PurePosixPath("pipelines/code/dvc.yaml")]["code"] = writer.code_stage()
     for path, stages in files.items():
-        if len(stages) > MOST_STAGES:
-            raise HarnessError(f"{path} would hold {len(stages)} stages, DVC is slow beyond {MOST_STAGES}")
+        count = sum(len(stage.get("foreach", "1")) for stage in stages.values())
+        if count > MOST_STAGES:
+            raise HarnessError(f"{path} would hold {count} stages, DVC is slow beyond {MOST_STAGES}")
     return {path: _to_yaml(stages) for path, stages in sorted(files.items())}
 
 
@@ -127,6 +134,7 @@ class _Writer:
     def __init__(self, workspace: Workspace, methods: Mapping[str, Method]) -> None:
         self._workspace = workspace
         self._methods = methods
+        self._wishes = read_wishes(workspace.root)
 
     def group_stages(self, plan: Plan, everything: list[Plan]) -> dict[str, Any]:
         group = plan.group
@@ -148,7 +156,7 @@ class _Writer:
         what = f"{where} --method {group.method} --policy {group.policy} --saving {group.saving}"
         noise: dict[str, Any] = {"params": ["noise"]} if random else {}
         depends = [self._relative(path) for path in method.depends]
-        fetched = [f"data/manifests/weights/{name}.json" for name in method.weights]
+        fetched = [f"data/manifests/weights/{name}.json" for name in _fetched_weights(method)]
         fetched += [f"data/manifests/datasets/{name}.json" for name in method.released]
         return {
             f"inputs-{group.degradation}": {
@@ -161,7 +169,7 @@ class _Writer:
             f"restore-{name}": {
                 "wdir": "../../..",
                 "cmd": f"harness restore {what} --levels {_numbers(plan.levels)}",
-                "deps": [inputs, *fetched, f"work/code/method-{method.name}.json", *depends],
+                "deps": [inputs, *fetched, f"work/code/method-{method.name}.json", *depends, *self._trained(plan)],
                 **noise,
                 "outs": [f"work/restored/{group.place}", f"work/timing/{group.place}.json"],
             },
@@ -176,6 +184,47 @@ class _Writer:
                 ],
             },
         }
+
+    def _trained(self, plan: Plan) -> list[str]:
+        """Folders of the trained weights that a group is restored with."""
+        method = self._methods[plan.group.method]
+        if method.origin != "trained":
+            return []
+        runs = [Run(plan.group.task, method.name, level) for level in plan.levels]
+        found = [run for run in runs if (run.task, run.level) in method.trained]
+        return [trained_folder(Path(), run, run in self._wishes).as_posix() for run in found]
+
+    def training_stages(self) -> dict[str, dict[str, Any]]:
+        """Make one stage ``train`` per task, with an instance ``train@<method>-<level>`` per wished run."""
+        stages: dict[str, dict[str, Any]] = {}
+        for run, wish in self._wishes.items():
+            method = self._methods.get(run.method)
+            if method is None or run.task not in method.recipes:
+                raise HarnessError(f"{WISHES}: no method trains '{run.name}'; `harness train --list` shows what can be")
+            name = method.recipes[run.task]
+            stage = stages.setdefault(
+                run.task,
+                {
+                    "foreach": {},
+                    "do": {
+                        "wdir": "../../..",
+                        "cmd": "harness train-run ${item.run}",
+                        "deps": [
+                            "harness/training/recipes/${item.recipe}.yaml",
+                            "data/manifests/datasets/${item.data}.json",
+                        ],
+                        "params": [{WISHES: ["runs.${item.run}"]}],
+                        "outs": ["work/trained/${item.place}"],
+                    },
+                },
+            )
+            stage["foreach"][f"{run.method}-{run.level}"] = {
+                "run": run.name,
+                "recipe": name,
+                "data": wish.data or recipe(name).data,
+                "place": str(run.place),
+            }
+        return stages
 
     def code_stage(self) -> dict[str, Any]:
         # One stage looks at the sources; every other depends on a small file, so DVC has little to parse and to check.
@@ -221,6 +270,7 @@ class _Writer:
         groups = [plan.group for plan in plans([table], self._methods)]
         rows = [f"work/rows/{group.place}{suffix}" for group in groups for suffix in (".csv", ".json")]
         rows += [f"work/cost/{name}.json" for name in counted(table, self._methods)]
+        rows += [folder for plan in plans([table], self._methods) for folder in self._trained(plan)]
         own = self._workspace.table_files.get(table.name)
         if own is not None:
             source = own.relative_to(self._workspace.root).as_posix()
@@ -232,6 +282,11 @@ class _Writer:
             "deps": [source, *rows, "work/code/render.json"],
             "outs": [{f"results/{table.name}{suffix}": {"cache": False}} for suffix in RESULT_SUFFIXES],
         }
+
+
+def _fetched_weights(method: Method) -> tuple[str, ...]:
+    """Names in the weights registry that a method loads."""
+    return () if method.origin == "trained" else method.weights
 
 
 def _numbers(levels: set[int] | tuple[int, ...]) -> str:

@@ -15,7 +15,7 @@ from harness.tables.published import Column, Part, Table, published_number
 from harness.tables.verdicts import Verdict
 from harness.tasks import TASKS
 
-SIGNS: dict[Verdict, str] = {"match": "✓", "close": "≈", "off": "✗", "incomparable": "∥", "not run": ""}
+SIGNS: dict[Verdict, str] = {"match": "✓", "close": "≈", "off": "✗", "incomparable": "∥", "trained": "◦", "not run": ""}
 
 METRIC_TITLES = {"psnr": "PSNR", "ssim": "SSIM", "parameters": "Parameters", "seconds": "Time (s)"}
 
@@ -104,7 +104,7 @@ def _grid(table: Table, index: int, part: Part, found: dict[tuple[int, int, str]
             printed=number.text if number else printed,
             mark=number.mark if number else "",
             measured=measured_text(result) if result else "",
-            sign=SIGNS[result.verdict] if result and printed and number else "",
+            sign=SIGNS[result.verdict] if result and ((printed and number) or result.verdict == "trained") else "",
             verdict=result.verdict if result else "",
             reason=result.judgement.reason if result else "",
             cell=cell,
@@ -225,9 +225,9 @@ def remarks(results: list[CellResult]) -> list[Reason]:
     """Group what must be said about cells that were run: protocols of their own, suspects, cells that are off."""
     said: dict[str, list[CellResult]] = {}
     for result in results:
-        if result.verdict == "not run" or result.request.printed is None:
+        if result.verdict == "not run" or (result.request.printed is None and result.verdict != "trained"):
             continue
-        if result.verdict in ("off", "incomparable"):
+        if result.verdict in ("off", "incomparable", "trained"):
             said.setdefault(result.judgement.reason, []).append(result)
         elif result.own_protocol:
             own, others = result.request.protocol, result.request.column_protocol
@@ -245,7 +245,7 @@ def summary(table: Table, results: list[CellResult]) -> str:
     unprinted = sum(bool(measured_text(result)) for result in results) - sum(bool(measured_text(r)) for r in compared)
     what = "published numbers" if table.paper else "reference values"
     parts = [f"{counts['match']} of {len(compared)} {what} match"] if compared else []
-    parts += [f"{counts[v]} {v}" for v in ("close", "off", "incomparable", "not run") if counts[v]]
+    parts += [f"{counts[v]} {v}" for v in ("close", "off", "incomparable", "trained", "not run") if counts[v]]
     if unprinted:
         parts.append(f"{unprinted} measured without a published number")
     return f"{table.name}: " + (", ".join(parts) or "nothing measured, nothing published")

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.report.grid import Place, grids, reasons_not_run, remarks, summary
 from harness.tables.diff import CellResult, as_record
+from harness.tables.ordering import orderings
 from harness.tables.published import Table
 
 CSV_FIELDS = (
@@ -50,7 +51,7 @@ _TEX = str.maketrans(
         "–": "--",
     }
 )
-_TEX_SIGNS = {"✓": r"$\checkmark$", "≈": r"$\approx$", "✗": r"$\times$", "∥": r"$\parallel$", "": ""}
+_TEX_SIGNS = {"✓": r"$\checkmark$", "≈": r"$\approx$", "✗": r"$\times$", "∥": r"$\parallel$", "◦": r"$\circ$", "": ""}
 
 
 def markdown(table: Table, results: list[CellResult]) -> str:
@@ -65,6 +66,8 @@ def markdown(table: Table, results: list[CellResult]) -> str:
         grids=grids(table, results),
         summary=summary(table, results),
         published=any(result.request.printed for result in results),
+        trained=any(result.verdict == "trained" for result in results),
+        ordering=[ordering.text for ordering in orderings(table, results)],
         remarks=remarks(results),
         evidence=list(evidence.items()),
         not_run=reasons_not_run(results),

@@ -8,10 +8,18 @@ from typing import Any
 from harness.report.collected import TableResults
 from harness.report.grid import Grid, Place, grids, reasons_not_run, remarks, summary
 from harness.tables.diff import CellResult, count_verdicts
+from harness.tables.ordering import orderings
 from harness.tables.published import Table
 from harness.tables.verdicts import VERDICTS, Verdict
 
-COLOURS = {"match": "green", "close": "yellow", "off": "red bold", "incomparable": "magenta", "not run": "dim"}
+COLOURS = {
+    "match": "green",
+    "close": "yellow",
+    "off": "red bold",
+    "incomparable": "magenta",
+    "trained": "cyan",
+    "not run": "dim",
+}
 WIDE = 190
 
 
@@ -116,8 +124,11 @@ def _print(console: Any, table: Table, results: list[CellResult]) -> None:
         + Text("≈ close  ", style=COLOURS["close"])
         + Text("✗ off  ", style=COLOURS["off"])
         + Text("∥ not comparable  ", style=COLOURS["incomparable"])
+        + Text("◦ trained here  ", style=COLOURS["trained"])
         + Text("gray: not run", style="dim")
     )
+    for ordering in orderings(table, results):
+        console.print(Text(f"  ordering: {ordering.text}"))
     for remark in remarks(results):
         console.print(Text(f"  {', '.join(remark.rows)} ({remark.cells} cells): {remark.reason}"))
     for reason in reasons_not_run(results):

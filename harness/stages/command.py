@@ -100,6 +100,7 @@ def restore(
     supervised = _supervise(f"restore {method} {dataset}", workspace)
     # Methods load weights, and released images, from the workspace's own folder wherever the command is run.
     os.environ["HARNESS_DATA"] = str(workspace.data.resolve())
+    os.environ["HARNESS_ROOT"] = str(workspace.root.resolve())
     group = Group(task, dataset, degradation, method, policy, saving)
     found = workspace.method(method)
     code = fingerprint(method_code(found))

@@ -66,6 +66,7 @@ def diff(name: str, row: str, dataset: str, form: str, everything: bool) -> None
     from harness.report.render import csv_text, json_text, latex, markdown
     from harness.stages.render import results_of
     from harness.tables.diff import as_record, measured_text
+    from harness.tables.ordering import orderings
     from harness.tables.published import select
 
     workspace = Workspace.find()
@@ -103,6 +104,8 @@ def diff(name: str, row: str, dataset: str, form: str, everything: bool) -> None
             )
         if lines:
             click.echo(tabulate(lines, DIFF_FIELDS, disable_numparse=True, maxcolwidths=[None] * 8 + [60]))
+        for ordering in orderings(table, results):
+            click.echo(f"ordering: {ordering.text}")
         for reason in reasons_not_run(results):
             click.echo(f"not run: {', '.join(reason.rows)} ({reason.cells} cells): {reason.reason}")
         click.echo(summary(table, results))

@@ -14,6 +14,7 @@ from harness.protocols import protocol
 from harness.tables.measurements import Measurement, Measurements, NotRun
 from harness.tables.published import Table
 from harness.tables.verdicts import VERDICTS, Judgement, Verdict, judge, noise_term
+from harness.training.runs import TrainedRecord
 
 
 class CellResult(msgspec.Struct, frozen=True):
@@ -32,7 +33,9 @@ class CellResult(msgspec.Struct, frozen=True):
     weights : dict
         SHA-256 of the weights that made it, by name.
     origin : str
-        Where the weights come from.
+        Where the weights come from; for weights trained here, how long they were trained.
+    trained : TrainedRecord or None
+        How the weights were trained here, if they were.
     """
 
     request: Request
@@ -41,6 +44,7 @@ class CellResult(msgspec.Struct, frozen=True):
     under_column: Measurement | NotRun | None
     weights: dict[str, str]
     origin: str
+    trained: TrainedRecord | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -84,9 +88,20 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
             origin = record.origin
             about = record.levels.get(request.level)
             weights = about.weights if about is not None else {}
+    trained = None
+    if origin == "trained" and request.group is not None and isinstance(measured, Measurement):
+        trained = measurements.trained(request.group, request.level)
+        if trained is None or trained.weights not in weights.values():
+            # Trained longer since, or restored elsewhere: the number would stand under another budget's name.
+            measured = NotRun("not computed with the weights that are trained here now; run harness repro")
+            trained = None
+        else:
+            origin = trained.origin
     elif request.metric == COUNTED and not request.reason:
         measured = measurements.parameters(request.method, request.task)
-    judgement = judge(request.printed, measured, request.special.incomparable)
+    judgement = judge(
+        request.printed, measured, request.special.incomparable, trained.origin if trained is not None else ""
+    )
     reasons = [judgement.reason]
     if isinstance(under_column, Measurement):
         reasons.append(
@@ -100,7 +115,7 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
     if isinstance(measured, Measurement) and request.special.reconstructed:
         reasons.append("the printed value is reconstructed from a scrambled print")
     judgement = msgspec.structs.replace(judgement, reason="; ".join(r for r in reasons if r))
-    return CellResult(request, measured, judgement, under_column, weights, origin)
+    return CellResult(request, measured, judgement, under_column, weights, origin, trained)
 
 
 def _average(result: CellResult, results: list[CellResult]) -> CellResult:
@@ -118,7 +133,8 @@ def _average(result: CellResult, results: list[CellResult]) -> CellResult:
         return msgspec.structs.replace(result, judgement=Judgement("not run", None, reason))
     measured = Measurement(math.fsum(values) / len(values), len(values), None)
     incomparable = next((r.request.special.incomparable for r in cells if r.request.special.incomparable), "")
-    judgement = judge(request.printed, measured, incomparable)
+    trained = next((r.judgement.reason for r in cells if r.verdict == "trained"), "")
+    judgement = judge(request.printed, measured, incomparable, trained)
     return msgspec.structs.replace(result, measured=measured, judgement=judgement, origin=cells[0].origin)
 
 

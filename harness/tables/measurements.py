@@ -12,6 +12,7 @@ from harness.cells import FIRST_DRAW, Group
 from harness.errors import HarnessError
 from harness.stages.cost import read_cost
 from harness.stages.rows import ImageRow, MeasuredRecord, read_rows
+from harness.training.runs import Run, TrainedRecord, read_trained, read_wishes, trained_folder
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -67,6 +68,7 @@ class Measurements:
         self._work = work
         self._folder = work / "rows"
         self._groups: dict[Group, _Rows | NotRun] = {}
+        self._wished: set[Run] | None = None
 
     def record(self, group: Group) -> MeasuredRecord | None:
         """What made the rows of a group, or None if they are not there."""
@@ -95,6 +97,13 @@ class Measurements:
             return NotRun(f"not measured under {protocol} at level {level}; run harness repro")
         first = [of_image[FIRST_DRAW] for of_image in draws.values()]
         return Measurement(math.fsum(first) / len(first), len(first), _spread(list(draws.values())))
+
+    def trained(self, group: Group, level: int) -> TrainedRecord | None:
+        """How the weights behind a cell were trained here, or None if they are not there."""
+        run = Run(group.task, group.method, level)
+        if self._wished is None:
+            self._wished = set(read_wishes(self._work.parent))
+        return read_trained(trained_folder(self._work.parent, run, run in self._wished))
 
     def parameters(self, method: str, task: str) -> Measurement | NotRun:
         """Find the number of parameters of a method's network for a task."""

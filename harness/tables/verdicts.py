@@ -6,6 +6,8 @@ close                   within five units of the last printed digit, plus the no
 off                     farther away
 incomparable            the printed number was made by something else than what was measured (other weights, another
                         protocol): the numbers stand side by side and are not compared
+trained                 the network was trained here, for the share of the paper's iterations that the reason names;
+                        whatever the number is, it reproduces nothing that was printed
 not run                 nothing was measured, for the reason given
 ======================  ==============================================================================================
 
@@ -24,8 +26,8 @@ import msgspec
 from harness.tables.measurements import Measurement, NotRun, Spread
 from harness.tables.published import PublishedNumber
 
-Verdict = Literal["match", "close", "off", "incomparable", "not run"]
-VERDICTS: tuple[Verdict, ...] = ("match", "close", "off", "incomparable", "not run")
+Verdict = Literal["match", "close", "off", "incomparable", "trained", "not run"]
+VERDICTS: tuple[Verdict, ...] = ("match", "close", "off", "incomparable", "trained", "not run")
 
 MATCH_UNITS = 0.5
 CLOSE_UNITS = 5.0
@@ -48,7 +50,9 @@ def noise_term(spread: Spread | None) -> float:
     return 0.0 if spread is None else NOISE_DEVIATIONS * math.sqrt(2.0) * spread.sd
 
 
-def judge(printed: PublishedNumber | None, measured: Measurement | NotRun, incomparable: str = "") -> Judgement:
+def judge(
+    printed: PublishedNumber | None, measured: Measurement | NotRun, incomparable: str = "", trained: str = ""
+) -> Judgement:
     """Compare a measured number with the printed one.
 
     Parameters
@@ -59,9 +63,14 @@ def judge(printed: PublishedNumber | None, measured: Measurement | NotRun, incom
         What was measured.
     incomparable : str
         Why the two must not be compared, if so.
+    trained : str
+        How the network was trained here, if it was (``trained: 0.4 % of the paper's iterations``).
     """
     if isinstance(measured, NotRun):
         return Judgement("not run", None, measured.reason)
+    if trained:
+        reason = "; ".join(text for text in (trained, incomparable) if text)
+        return Judgement("trained", None if printed is None else measured.value - float(printed.value), reason)
     if printed is None:
         return Judgement("incomparable", None, "there is no published number here")
     delta = measured.value - float(printed.value)

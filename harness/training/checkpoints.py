@@ -1,0 +1,110 @@
+"""Checkpoints of an unfinished run: one safetensors file, replaced whole, that holds no code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from harness.errors import HarnessError
+from harness.files import whole_file
+
+FILE = "checkpoint.safetensors"
+
+
+class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a run stands.
+
+    Attributes
+    ----------
+    iteration : int
+        Steps made.
+    seconds : float
+        Training time so far.
+    code : tuple of str
+        Fingerprints of the code that made them.
+    """
+
+    iteration: int = 0
+    seconds: float = 0.0
+    code: tuple[str, ...] = ()
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file whole and to the disk itself; HarnessError leaves the old one as it was."""
+    from safetensors.torch import save
+
+    # PANet names its one PReLU slope under every block; a file holds each name with bytes of its own.
+    data = save(
+        {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}, dict(metadata or {})
+    )
+    with whole_file(path) as part, open(part, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise HarnessError(f"{path}: damaged ({error}); delete it, and the run begins again") from None
+
+
+def write_checkpoint(
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Mapping[str, Tensor],
+    progress: Progress,
+) -> None:
+    """Write everything that the next step depends on: weights, optimiser, moving average, number of steps.
+
+    Samples and noise need no state: they follow from the number of the step.
+    """
+    tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
+    tensors |= {f"average.{key}": value for key, value in average.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+    write_tensors(path, tensors, {"progress": msgspec.json.encode(progress).decode()})
+
+
+def read_checkpoint(
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]
+) -> Progress:
+    """Fill network, optimiser and average from a checkpoint.
+
+    Raises
+    ------
+    HarnessError
+        The file is damaged or belongs to another network.
+    """
+    from safetensors import safe_open
+
+    tensors = read_tensors(path)
+    with safe_open(path, "pt") as file:
+        progress = msgspec.json.decode(file.metadata()["progress"], type=Progress)
+    parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimizer": {}}
+    for name, tensor in tensors.items():
+        part, _, key = name.partition(".")
+        parts[part][key] = tensor
+    try:
+        network.load_state_dict(parts["network"], strict=True)
+    except RuntimeError:
+        raise HarnessError(f"{path}: belongs to another network; delete it, and the run begins again") from None
+    for key in average:
+        average[key].copy_(parts["average"][key])
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in parts["optimizer"].items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return progress

@@ -1,0 +1,543 @@
+"""The training loop: from a run and a wish to weights, a log and a record.
+
+A shorter budget is the beginning of a longer one, step by step, so a finished short run goes on when a longer one is
+wished. Everything a step depends on is in the checkpoint or follows from the number of the step; a run that was killed
+therefore ends with the same bits as one that was not (on the same machine, with the same number of threads).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import platform
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from harness.datasets.reading import FetchedDataset, open_dataset
+from harness.degradations.kinds import Degradation
+from harness.degradations.registry import degradation
+from harness.errors import CheckFailedError, HarnessError
+from harness.methods import Method
+from harness.pipeline.code import code_files, fingerprint
+from harness.training.checkpoints import FILE, Progress, read_checkpoint, write_checkpoint, write_tensors
+from harness.training.logs import Log, LogRow
+from harness.training.losses import weighted
+from harness.training.recipe import Recipe, learning_rate, recipe
+from harness.training.runs import RECORD, WEIGHTS, Run, TrainedRecord, Validated, Wish
+from harness.training.samples import Samples, batches
+from harness.training.stores import Store, make_store
+from harness.training.validation import Split
+from harness.training.world import World
+
+# Rises whenever a change of the loop changes what a checkpoint's next step would be.
+FORMAT = 1
+
+# Minutes between two checkpoints: what a kill costs at most.
+CHECKPOINT_MINUTES = 5.0
+
+# Steps on a GPU between two looks at the loss; each look waits for the GPU.
+CUDA_LOOK = 20
+
+Report = Callable[[LogRow, int], None]
+
+
+def recipe_of(method: Method, task: str, wish: Wish | None = None) -> Recipe:
+    """Find the recipe that a method is trained by for a task, with the wished training set.
+
+    Raises
+    ------
+    HarnessError
+        The method cannot be trained for this task.
+    """
+    if task not in method.recipes or method.network is None:
+        if not method.recipes:
+            raise HarnessError(
+                f"method '{method.name}' has no recipe; `harness methods --trainable` lists those that do"
+            )
+        raise HarnessError(f"method '{method.name}' has recipes for {', '.join(method.recipes)}, not for '{task}'")
+    found = recipe(method.recipes[task])
+    return msgspec.structs.replace(found, data=wish.data) if wish and wish.data else found
+
+
+def wished_length(found: Recipe, wish: Wish) -> int:
+    """Steps of a wish; a limit in minutes may end earlier."""
+    if wish.budget:
+        return found.length(wish.budget)
+    return wish.iterations or found.iterations
+
+
+def training_code(method: Method) -> str:
+    """Fingerprint the code that training and the network consist of."""
+    source = method.source_file
+    return fingerprint(code_files("harness.training.loop", *([source] if source else [])))
+
+
+class Training:
+    """One run in this process.
+
+    Parameters
+    ----------
+    run, wish : Run, Wish
+        What, how long, on what, how.
+    method : Method
+        Gives network and recipe.
+    data, work : path
+        Fetched files; folder of computed files (the run's own folder is below ``work/training``).
+    world : World
+        Processes and device.
+    workers : int
+        Processes that make samples; the samples do not depend on it.
+    checkpoint_minutes : float
+        See `CHECKPOINT_MINUTES`.
+    report : callable
+        Gets every line of the log, and the number of steps wished.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        wish: Wish,
+        method: Method,
+        *,
+        data: Path,
+        work: Path,
+        world: World,
+        workers: int = 0,
+        checkpoint_minutes: float = CHECKPOINT_MINUTES,
+        report: Report = lambda row, length: None,
+    ) -> None:
+        from harness.tasks import task as task_of
+
+        self.run, self.wish, self.method = run, wish, method
+        self.recipe = recipe_of(method, run.task, wish)
+        if run.level not in task_of(run.task).levels:
+            levels = ", ".join(map(str, task_of(run.task).levels))
+            raise HarnessError(f"{run.task} has the levels {levels}; give one with --level, not {run.level}")
+        self.length = wished_length(self.recipe, wish)
+        self.options = wish.options
+        self.seed = wish.options.seed or self.recipe.seed
+        self.data, self.work, self.world, self.workers = data, work, world, workers
+        self.checkpoint_minutes, self.report = checkpoint_minutes, report
+        self.parts = world.share(self.recipe.batch, self.options.accumulate)
+        self.degradation: Degradation = degradation(self.recipe.degradation)
+        self._interrupted = False
+
+    def finish(self) -> tuple[TrainedRecord, Path]:
+        """Train as long as is wished, going on from what is there; return the record and the folder.
+
+        Raises
+        ------
+        NotAvailableError
+            The training set is not here.
+        HarnessError
+            The loss became NaN or infinite, the disk is full, and the like; the last good checkpoint is kept.
+        """
+        with self._torch_settings():
+            return self._finish()
+
+    def _finish(self) -> tuple[TrainedRecord, Path]:
+        fetched = open_dataset(self.recipe.data, self.data)
+        store = self._store(fetched)
+        torch.manual_seed(self.seed)
+        assert self.method.network is not None
+        network: nn.Module = self.method.network(self.run.task, self.run.level)
+        folder = self._folder(fetched, network)
+        done = self._finished(folder)
+        if done is not None:
+            return done, folder
+        network.to(self.world.device)
+        if self.options.channels_last:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self._train(network, store, folder), folder
+
+    # What is there
+
+    def _folder(self, fetched: FetchedDataset, network: nn.Module) -> Path:
+        """Folder named by everything that determines the weights, except the length and the code."""
+        shapes = [(key, list(value.shape)) for key, value in network.state_dict().items()]
+        images = hashlib.sha256("".join(map(fetched.pixels_sha256, fetched.image_ids)).encode()).hexdigest()
+        plain = msgspec.to_builtins(self.recipe)
+        for words in ("title", "source", "assumptions", "budgets", "validation"):
+            del plain[words]
+        options = msgspec.to_builtins(self.options)
+        # One process in two parts computes what two processes compute; the split itself changes digits.
+        options["accumulate"] = self.options.accumulate * self.world.size
+        identity = [FORMAT, msgspec.to_builtins(self.run), plain, options, self.seed, shapes, images]
+        identity.append([self.degradation.version, self.world.device.type])
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+        return self.work / "training" / "runs" / self.run.place / digest
+
+    def _finished(self, folder: Path) -> TrainedRecord | None:
+        """Find the result of an earlier run of the same length."""
+        from harness.records import load_json
+
+        for path in sorted((folder / "results").glob(f"*/{RECORD}")):
+            record = load_json(path, TrainedRecord)
+            same = record.iterations == self.length if not self.wish.minutes else record.budget == self.wish.label
+            if same and _sha256(path.with_name(WEIGHTS)) == record.weights:
+                return msgspec.structs.replace(record, budget=self.wish.label)
+        return None
+
+    def _store(self, fetched: FetchedDataset) -> Store:
+        folder, failure = None, ""
+        if self.world.first:
+            try:
+                folder = make_store(fetched, self.degradation, self.run.level, self.work / "training" / "stores")
+            except HarnessError as error:
+                failure = str(error)
+                self.world.first_does(failure)
+                raise
+        self.world.first_does(failure)
+        if folder is None:
+            folder = make_store(fetched, self.degradation, self.run.level, self.work / "training" / "stores")
+        return Store(folder)
+
+    @contextlib.contextmanager
+    def _torch_settings(self) -> Iterator[None]:
+        """Choose torch's process-wide settings for this run and put them back."""
+        before = (
+            torch.backends.cuda.matmul.allow_tf32,
+            torch.backends.cudnn.allow_tf32,
+            torch.backends.cudnn.benchmark,
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+        cuda = self.world.device.type == "cuda"
+        # Digits come first: reduced-precision products are no silent default.
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = not self.options.deterministic
+        if self.options.deterministic and cuda:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        # On a GPU the gradient of the bicubic pyramid has no deterministic form; torch warns and goes on.
+        torch.use_deterministic_algorithms(self.options.deterministic, warn_only=cuda)
+        try:
+            yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before[:2]
+            torch.backends.cudnn.benchmark = before[2]
+            torch.use_deterministic_algorithms(before[3], warn_only=before[4])
+
+    # Training itself
+
+    def _train(self, network: nn.Module, store: Store, folder: Path) -> TrainedRecord:
+        world, found, options = self.world, self.recipe, self.options
+        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        adam = torch.optim.AdamW if found.optimizer.name == "adamw" else torch.optim.Adam
+        optimizer = adam(
+            trained,
+            lr=found.optimizer.rate,
+            betas=found.optimizer.betas,
+            eps=found.optimizer.epsilon,
+            weight_decay=found.optimizer.weight_decay,
+        )
+        average = {k: v.detach().clone() for k, v in network.state_dict().items()} if options.ema else {}
+        code = training_code(self.method)
+        progress = Progress()
+        path = folder / FILE
+        if path.is_file():
+            progress = read_checkpoint(path, network, optimizer, average)
+            if progress.iteration > self.length:
+                # A longer run is there, and this length was not kept: it is made anew, beside the other.
+                return self._from_the_beginning(network, store, folder)
+        if code not in progress.code:
+            progress = msgspec.structs.replace(progress, code=(*progress.code, code))
+        samples = Samples(store, found, self.degradation, self.run.level, self.seed)
+        split = Split(found, self.degradation, self.run.level, self.data) if world.first else None
+        log = Log(folder, progress.iteration) if world.first else None
+        try:
+            with self._signals(), self._peak():
+                progress = self._steps(network, optimizer, average, samples, split, log, progress, path)
+        finally:
+            if log is not None:
+                log.close()
+        result = self._result(network, average, folder, progress, log, split) if world.first else None
+        world.barrier()
+        return result if result is not None else self._plain_record(progress)
+
+    def _from_the_beginning(self, network: nn.Module, store: Store, folder: Path) -> TrainedRecord:
+        torch.manual_seed(self.seed)
+        assert self.method.network is not None
+        fresh = self.method.network(self.run.task, self.run.level).to(self.world.device)
+        other = folder / f"only-{self.length}"
+        done = self._finished(other)
+        return done if done is not None else self._train(fresh, store, other)
+
+    def _steps(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        average: dict[str, Tensor],
+        samples: Samples,
+        split: Split | None,
+        log: Log | None,
+        progress: Progress,
+        path: Path,
+    ) -> Progress:
+        world, found, options = self.world, self.recipe, self.options
+        device = world.device
+        criterion = weighted(found.loss)
+        rgb_range = getattr(network, "rgb_range", 1.0)
+        network.train()
+        model: nn.Module = torch.compile(network) if options.compile else network  # type: ignore[assignment]
+        if world.size > 1:
+            model = nn.parallel.DistributedDataParallel(model, [device.index] if device.type == "cuda" else None)
+        places = range(self.parts[0].start, self.parts[-1].stop)
+        pinned = device.type == "cuda"
+        stream = batches(samples, places, progress.iteration, self.length, self.workers, pinned)
+        look = CUDA_LOOK if device.type == "cuda" else 1
+        log_every = max(1, min(100, self.length // 50))
+        # A multiple of `log_every`, so that every PSNR has its line.
+        validate_every = math.ceil(max(1, min(found.validation.every, self.length / 10)) / log_every) * log_every
+        size = len(self.parts[0])
+        start_seconds, validating, waiting = progress.seconds, 0.0, 0.0
+        started = last_saved = time.perf_counter()
+        sums, summed, last_seconds = torch.zeros((), device=device), 0, progress.seconds
+        iteration = progress.iteration
+        while iteration < self.length:
+            waited = time.perf_counter()
+            inputs, targets = next(stream)
+            waiting += time.perf_counter() - waited
+            rate = learning_rate(found, iteration)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.zero_grad(set_to_none=True)
+            total = torch.zeros((), device=device)
+            for part in range(len(self.parts)):
+                x, y = (t[part * size : (part + 1) * size].to(device, non_blocking=pinned) for t in (inputs, targets))
+                if options.channels_last:
+                    x = x.contiguous(memory_format=torch.channels_last)
+                last = part == len(self.parts) - 1
+                with (
+                    contextlib.nullcontext() if last or world.size == 1 else model.no_sync()  # type: ignore[operator]
+                ):
+                    with torch.autocast(device.type, torch.bfloat16, enabled=bool(options.amp)):
+                        output = model(x if rgb_range == 1 else x * rgb_range)
+                    if output.shape != y.shape:
+                        raise HarnessError(
+                            f"'{self.method.name}' returned {tuple(output.shape)} for targets of {tuple(y.shape)}; "
+                            "network and recipe do not belong together"
+                        )
+                    loss = criterion(output, y if rgb_range == 1 else y * rgb_range) / len(self.parts)
+                    loss.backward()
+                total += loss.detach()
+            total = world.mean(total)
+            limit = options.clip or float("inf")
+            norm = torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], limit)
+            iteration += 1
+            logging = iteration % log_every == 0 or iteration == self.length
+            validating_now = iteration % validate_every == 0 or iteration == self.length
+            saving = iteration == self.length or (
+                world.first and time.perf_counter() - last_saved > 60 * self.checkpoint_minutes
+            )
+            over = stopping = False
+            if iteration % look == 0 or logging:
+                # The processes agree on both, so that none waits for one that has stopped.
+                spent = start_seconds + time.perf_counter() - started - validating
+                over = bool(self.wish.minutes) and world.decide(spent >= 60 * self.wish.minutes)
+                stopping = world.decide(self._interrupted)
+            if iteration % look == 0 or logging or saving:
+                self._check(total, norm, network, iteration, rate, path)
+            optimizer.step()
+            if average:
+                _update(average, network, options.ema)
+            sums += total
+            summed += 1
+            if device.type == "cuda" and (logging or validating_now or saving):
+                torch.cuda.synchronize(device)
+            now = time.perf_counter()
+            seconds = start_seconds + now - started - validating
+            if (logging or over) and log is not None:
+                psnr = None
+                if split is not None and (validating_now or over):
+                    psnr = self._validated(network, average, split)
+                    validating += time.perf_counter() - now
+                between = max(seconds - last_seconds, 1e-9)
+                row = LogRow(
+                    iteration,
+                    float(sums) / summed,
+                    rate,
+                    float(norm),
+                    psnr,
+                    summed * found.batch / between,
+                    waiting / between,
+                    seconds,
+                )
+                log.add(row)
+                self.report(row, self.length)
+                sums, summed, last_seconds, waiting = torch.zeros((), device=device), 0, seconds, 0.0
+            progress = Progress(iteration, seconds, progress.code)
+            if (saving or over or stopping) and world.first:
+                if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
+                    raise self._diverged("a weight is NaN or infinite", network, iteration, rate, path)
+                write_checkpoint(path, network, optimizer, average, progress)
+                last_saved = time.perf_counter()
+            if stopping:
+                raise KeyboardInterrupt
+            if over:
+                break
+        return progress
+
+    def _check(self, loss: Tensor, norm: Tensor, network: nn.Module, iteration: int, rate: float, path: Path) -> None:
+        if not math.isfinite(float(loss)):
+            raise self._diverged(f"the loss is {float(loss)}", network, iteration, rate, path)
+        if not math.isfinite(float(norm)):
+            raise self._diverged(f"the gradient's norm is {float(norm)}", network, iteration, rate, path)
+
+    def _diverged(self, what: str, network: nn.Module, iteration: int, rate: float, path: Path) -> HarnessError:
+        """Say where a run went wrong, and what is kept."""
+        weights = [k for k, p in network.named_parameters() if not torch.isfinite(p).all()]
+        gradients = [
+            k for k, p in network.named_parameters() if p.grad is not None and not torch.isfinite(p.grad).all()
+        ]
+        first = weights or gradients
+        where = f", first in {'the weights' if weights else 'the gradient'} of '{first[0]}'" if first else ""
+        largest = max(
+            (float(p.detach().abs().max()) for p in network.parameters() if torch.isfinite(p).all()), default=0
+        )
+        kept = "no checkpoint was written yet"
+        if path.is_file():
+            kept = f"the last good checkpoint is kept in {path}"
+        return CheckFailedError(
+            f"{self.run.name}: {what} at iteration {iteration} (learning rate {rate:g}, largest weight {largest:.3g})"
+            f"{where}; {kept}; try --clip 1, or --amp '' if it was on"
+        )
+
+    def _validated(self, network: nn.Module, average: dict[str, Tensor], split: Split) -> float | None:
+        if not average:
+            return split.psnr(network, self.world.device)
+        own = {key: value.detach().clone() for key, value in network.state_dict().items()}
+        network.load_state_dict(average)
+        try:
+            return split.psnr(network, self.world.device)
+        finally:
+            network.load_state_dict(own)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Turn Ctrl-C and a cluster's SIGTERM into a checkpoint after the present step."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self._interrupted = True
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def _peak(self) -> Iterator[None]:
+        if self.world.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.world.device)
+        yield
+
+    # The result
+
+    def _plain_record(self, progress: Progress) -> TrainedRecord:
+        return TrainedRecord(
+            run=self.run,
+            recipe=self.recipe.name,
+            paper=self.recipe.paper,
+            budget=self.wish.label,
+            iterations=progress.iteration,
+            recipe_iterations=self.recipe.iterations,
+            data=self.recipe.data,
+            recipe_data=recipe(self.recipe.name).data,
+            options=self.options,
+        )
+
+    def _result(
+        self,
+        network: nn.Module,
+        average: dict[str, Tensor],
+        folder: Path,
+        progress: Progress,
+        log: Log | None,
+        split: Split | None,
+    ) -> TrainedRecord:
+        from harness.files import write_json, write_text
+
+        state = average or network.state_dict()
+        place = folder / "results" / str(progress.iteration)
+        write_tensors(place / WEIGHTS, state)
+        rows = log.rows if log is not None else []
+        validated = None
+        if split is not None and split.pairs and rows and rows[-1].psnr is not None:
+            validated = Validated(split.dataset, len(split.pairs), self.recipe.validation.side, rows[-1].psnr)
+        cuda = self.world.device.type == "cuda"
+        peak = torch.cuda.max_memory_allocated() if cuda else _resident()
+        record = msgspec.structs.replace(
+            self._plain_record(progress),
+            weights=_sha256(place / WEIGHTS),
+            seed=self.seed,
+            parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
+            samples=progress.iteration * self.recipe.batch,
+            loss=rows[-1].loss if rows else 0.0,
+            seconds=round(progress.seconds, 1),
+            peak_memory=peak,
+            validation=validated,
+            device=torch.cuda.get_device_name() if cuda else "cpu",
+            machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+            threads=torch.get_num_threads(),
+            processes=self.world.size,
+            libraries=_libraries(),
+            code=progress.code,
+        )
+        write_text(place / "log.csv", (folder / "log.csv").read_text(encoding="utf-8"))
+        write_json(place / "recipe.json", self.recipe)
+        write_json(place / RECORD, record)
+        return record
+
+
+def result_folder(folder: Path, record: TrainedRecord) -> Path:
+    """Folder of a run's result: weights, log, recipe, record."""
+    place = folder / "results" / str(record.iterations)
+    return place if place.is_dir() else folder / f"only-{record.iterations}" / "results" / str(record.iterations)
+
+
+def _update(average: dict[str, Tensor], network: nn.Module, decay: float) -> None:
+    with torch.no_grad():
+        for key, value in network.state_dict().items():
+            if value.is_floating_point():
+                average[key].lerp_(value, 1 - decay)
+            else:
+                average[key].copy_(value)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _resident() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _libraries() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for name in ("numpy", "torch", "restoration-harness"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

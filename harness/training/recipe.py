@@ -1,0 +1,229 @@
+"""Recipes: how a paper trained a network for a task, as data (``recipes/*.yaml``)."""
+
+from __future__ import annotations
+
+import functools
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from harness.errors import HarnessError, unknown_name
+from harness.records import load_yaml
+
+BUDGETS = ("smoke", "short", "paper")
+"""Named lengths: minutes to see that everything works, hours, and the recipe's own iterations."""
+
+LOSSES = ("l1", "mse", "charbonnier", "edge")
+
+
+class Optimizer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Adam or AdamW and their constants.
+
+    Attributes
+    ----------
+    name : {"adam", "adamw"}
+        Which.
+    rate : float
+        Initial learning rate.
+    betas : tuple of float
+        Decay of the two moments.
+    epsilon : float
+        Added to the root of the second moment.
+    weight_decay : float
+        Decoupled in AdamW, added to the gradient in Adam.
+    """
+
+    name: Literal["adam", "adamw"]
+    rate: float
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+
+class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Learning rate over the iterations of the whole recipe; a shorter budget is its beginning.
+
+    Attributes
+    ----------
+    kind : {"constant", "halve", "cosine"}
+        ``halve``: by one half every `every` iterations; ``cosine``: from the full rate to `last` at the recipe's end.
+    every : int
+        See `kind`.
+    warmup : int
+        Iterations over which the rate rises linearly from 0.
+    last : float
+        Rate that the cosine ends at.
+    """
+
+    kind: Literal["constant", "halve", "cosine"]
+    every: int = 0
+    warmup: int = 0
+    last: float = 0.0
+
+
+class Validation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A fixed split that is watched and never selected on: the first of `datasets` that is here.
+
+    Attributes
+    ----------
+    datasets : tuple of str
+        In order of preference.
+    images : int
+        How many of its images, evenly spread.
+    side : int
+        Side of the centre crop of each, in pixels of the ground truth.
+    every : int
+        Iterations between two validations (a shorter budget has at least ten).
+    """
+
+    datasets: tuple[str, ...]
+    images: int = 8
+    side: int = 128
+    every: int = 1000
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How networks are trained for one task.
+
+    Attributes
+    ----------
+    name, title : str
+        Name of the file, and words for readers.
+    paper : str
+        Such as ``panet``; empty for a recipe of this project.
+    source : str
+        Where the values are from.
+    task : str
+        Restoration task; a run adds its level.
+    data : str
+        Training dataset.
+    degradation : str
+        How inputs are made: the evaluation's own code.
+    patch : int
+        Side of an input patch in pixels (super-resolution: of the small image).
+    batch : int
+        Patches in a step, over all processes.
+    loss : dict
+        Weight by term: ``l1``, ``mse``, ``charbonnier``, ``edge``; computed in the network's own range.
+    optimizer, schedule : Optimizer, Schedule
+        See there.
+    iterations : int
+        Steps of the full recipe.
+    budgets : dict
+        Iterations of ``smoke`` and ``short``.
+    precision : str
+        ``float32``.
+    augmentation : {"dihedral", "none"}
+        ``dihedral``: one of the eight flips and transposes, each equally likely.
+    seed : int
+        Of the initial weights and of every sample.
+    validation : Validation
+        See there.
+    assumptions : tuple of str
+        What the paper leaves open or this recipe does differently.
+    """
+
+    name: str
+    title: str
+    paper: str
+    source: str
+    task: str
+    data: str
+    degradation: str
+    patch: int
+    batch: int
+    loss: dict[str, float]
+    optimizer: Optimizer
+    schedule: Schedule
+    iterations: int
+    budgets: dict[str, int]
+    validation: Validation
+    precision: Literal["float32"] = "float32"
+    augmentation: Literal["dihedral", "none"] = "dihedral"
+    seed: int = 1
+    assumptions: tuple[str, ...] = ()
+
+    def length(self, budget: str) -> int:
+        """Iterations of a named budget.
+
+        Raises
+        ------
+        HarnessError
+            The budget has another name.
+        """
+        if budget not in BUDGETS:
+            raise unknown_name("budget", budget, BUDGETS)
+        return self.iterations if budget == "paper" else self.budgets[budget]
+
+
+def recipe_file(name: str) -> Path:
+    """Path of a recipe's file."""
+    return Path(str(resources.files("harness.training"))) / "recipes" / f"{name}.yaml"
+
+
+def recipe_names() -> list[str]:
+    """Names of all recipes, sorted."""
+    return sorted(file.stem for file in recipe_file("x").parent.glob("*.yaml"))
+
+
+@functools.cache
+def recipe(name: str) -> Recipe:
+    """Look a recipe up; an unknown name raises HarnessError with the nearest known ones."""
+    if name not in recipe_names():
+        raise unknown_name("recipe", name, recipe_names())
+    return read_recipe(recipe_file(name))
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises
+    ------
+    HarnessError
+        A key or name is unknown, or a number cannot be.
+    """
+    from harness.degradations.registry import degradation
+    from harness.tasks import TASKS
+
+    found = load_yaml(path, Recipe)
+    if found.name != path.stem:
+        raise HarnessError(f"{path}: the recipe is named '{found.name}'; name recipe and file alike")
+    if found.task not in TASKS:
+        raise HarnessError(f"{path}: {unknown_name('task', found.task, TASKS)}")
+    try:
+        degradation(found.degradation)
+    except HarnessError as error:
+        raise HarnessError(f"{path}: {error}") from None
+    for term in found.loss:
+        if term not in LOSSES:
+            raise HarnessError(f"{path}: {unknown_name('loss', term, LOSSES)}")
+    if not found.loss or any(weight <= 0 for weight in found.loss.values()):
+        raise HarnessError(f"{path}: give each loss a weight above 0")
+    if set(found.budgets) != {"smoke", "short"}:
+        raise HarnessError(f"{path}: budgets are smoke and short (paper is 'iterations'), not {sorted(found.budgets)}")
+    lengths = [found.budgets["smoke"], found.budgets["short"], found.iterations]
+    if lengths != sorted(lengths) or lengths[0] < 1:
+        raise HarnessError(f"{path}: smoke, short and the full length must rise, they are {lengths}")
+    for key in ("patch", "batch"):
+        if getattr(found, key) < 1:
+            raise HarnessError(f"{path}: {key} must be 1 or more, not {getattr(found, key)}")
+    if found.schedule.kind == "halve" and found.schedule.every < 1:
+        raise HarnessError(f"{path}: the schedule 'halve' needs 'every', a number of iterations")
+    return found
+
+
+def learning_rate(recipe: Recipe, iteration: int) -> float:
+    """Learning rate of a step (the first is 0), whatever the length of the run."""
+    optimizer, schedule = recipe.optimizer, recipe.schedule
+    if iteration < schedule.warmup:
+        return optimizer.rate * (iteration + 1) / schedule.warmup
+    if schedule.kind == "halve":
+        return optimizer.rate * 0.5 ** (iteration // schedule.every)
+    if schedule.kind == "cosine":
+        import math
+
+        done = (iteration - schedule.warmup) / max(1, recipe.iterations - schedule.warmup)
+        return schedule.last + (optimizer.rate - schedule.last) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    return optimizer.rate

@@ -1,0 +1,131 @@
+"""Batches: patch, flip and noise of every sample follow from seed, iteration and place in the batch, and nothing else.
+
+So a run that resumes, a run with other numbers of loader processes, and several GPUs see the same samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from harness.degradations.kinds import Degradation
+from harness.degradations.noise import noise_generator
+from harness.errors import HarnessError
+from harness.training.recipe import Recipe
+from harness.training.stores import Store
+
+
+def dihedral(image: NDArray[np.uint8], which: int) -> NDArray[np.uint8]:
+    """Apply one of the eight flips and transposes, 0..7, to ``(H, W, C)``; 0 leaves it as it is."""
+    if which & 1:
+        image = image[::-1]
+    if which & 2:
+        image = image[:, ::-1]
+    if which & 4:
+        image = image.swapaxes(0, 1)
+    return np.ascontiguousarray(image)
+
+
+class Samples:
+    """Draws samples from a store.
+
+    Parameters
+    ----------
+    store : Store
+        Decoded images.
+    recipe : Recipe
+        Patch, batch, augmentation.
+    degradation : Degradation
+        The evaluation's.
+    level : int
+        Sigma, quality, scale or 0.
+    seed : int
+        Of the run.
+    """
+
+    def __init__(self, store: Store, recipe: Recipe, degradation: Degradation, level: int, seed: int) -> None:
+        self.store, self.recipe, self.degradation = store, recipe, degradation
+        self.level, self.seed = level, seed
+        self.scale = degradation.scale(level)
+        side = recipe.patch
+        sides = [item.input_shape[:2] if store.has_inputs else item.shape[:2] for item in store.index.images]
+        # SR291 has images smaller than 48 pixels at scale 4; those are passed over, as no patch fits.
+        self.usable = [index for index, (height, width) in enumerate(sides) if min(height, width) >= side]
+        if not self.usable:
+            raise HarnessError(
+                f"no image of '{store.index.dataset}' holds a patch of {side}x{side} pixels; take another training set"
+            )
+
+    def sample(self, iteration: int, place: int) -> tuple[NDArray[np.uint8], NDArray[np.generic]]:
+        """Draw one sample.
+
+        Parameters
+        ----------
+        iteration, place : int
+            Step, and place in its batch.
+
+        Returns
+        -------
+        target : ndarray of uint8
+            ``(scale P, scale P, C)``.
+        degraded : ndarray
+            ``(P, P, C)``, uint8 or float64 in units of 0..255.
+        """
+        rng = noise_generator(f"training {self.store.index.dataset}", f"{iteration}/{place}", self.level, self.seed)
+        raw = [int(value) for value in np.asarray(rng.bit_generator.random_raw(4), dtype=np.uint64)]
+        index = self.usable[_below(raw[0], len(self.usable))]
+        turn = _below(raw[3], 8) if self.recipe.augmentation == "dihedral" else 0
+        side, scale = self.recipe.patch, self.scale
+        source = self.store.input(index) if self.store.has_inputs else self.store.target(index)
+        top = _below(raw[1], source.shape[0] - side + 1)
+        left = _below(raw[2], source.shape[1] - side + 1)
+        target = self.store.target(index)[scale * top : scale * (top + side), scale * left : scale * (left + side)]
+        target = dihedral(target, turn)
+        if self.store.has_inputs:
+            return target, dihedral(source[top : top + side, left : left + side], turn)
+        # Turned first: the mosaic of a turned image begins with the same filter as every input of the evaluation.
+        reference = target[:, :, 0] if target.shape[2] == 1 else target
+        degraded = self.degradation.degrade(reference, self.level, rng if self.degradation.random else None)
+        return target, degraded[:, :, None] if degraded.ndim == 2 else degraded
+
+    def batch(self, iteration: int, places: range) -> tuple[Tensor, Tensor]:
+        """Draw the samples of some places of a batch: inputs and targets ``(B, C, H, W) float32`` in [0, 1]."""
+        pairs = [self.sample(iteration, place) for place in places]
+        inputs, targets = (np.stack([pair[i] for pair in pairs]).transpose(0, 3, 1, 2) for i in (1, 0))
+        return tuple(torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32)).div_(255) for a in (inputs, targets))  # type: ignore[return-value]
+
+
+def _below(raw: int, limit: int) -> int:
+    """Turn 64 random bits into a whole number below a limit (numpy's own way may change between versions)."""
+    return (raw >> 32) * limit >> 32
+
+
+class _Batches(Dataset[tuple[Tensor, Tensor]]):
+    def __init__(self, samples: Samples, places: range, start: int, stop: int) -> None:
+        self.samples, self.places, self.start, self.stop = samples, places, start, stop
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.samples.batch(self.start + index, self.places)
+
+
+def batches(
+    samples: Samples, places: range, start: int, stop: int, workers: int, pinned: bool = False
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Iterate over the batches of steps `start` to `stop`, made by `workers` processes (0: by this one)."""
+    loader = DataLoader(
+        _Batches(samples, places, start, stop),
+        batch_size=None,
+        shuffle=False,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        pin_memory=pinned,
+    )
+    return iter(loader)

@@ -1,0 +1,57 @@
+"""Loading weights that were trained here: held to their checksum, loaded strictly, marked as trained."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError
+from harness.training.runs import Run, require_trained, workspace_root
+from harness.weights.recording import UsedWeights, record
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def trained_network(method: str, task: str, level: int, make: Callable[[], nn.Module]) -> nn.Module:
+    """Make a network and fill it with the weights of its training run; it is then ready for evaluation.
+
+    Parameters
+    ----------
+    method, task, level : str, str, int
+        Which run.
+    make : callable
+        Makes the empty network.
+
+    Raises
+    ------
+    NotAvailableError
+        The run was not made; says how to make it.
+    HarnessError
+        The weights are not those of the record, are damaged, or belong to another network.
+    """
+    run = Run(task, method, level)
+    about, path = require_trained(workspace_root(), run)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be read ({error.strerror or error}); train '{run.name}' again") from None
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != about.weights:
+        raise HarnessError(
+            f"{path}: has the SHA-256 {sha256[:12]}… instead of {about.weights[:12]}… of its record; "
+            f"train '{run.name}' again"
+        )
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    from harness.networks.checkpoints import load_released
+
+    try:
+        arrays = load(data)
+    except SafetensorError as error:
+        raise HarnessError(f"{path}: not a safetensors file ({error}); train '{run.name}' again") from None
+    network = load_released(make(), arrays, f"{about.origin} ({run.name}, {sha256[:12]})", kind="trained")
+    record(UsedWeights(run.name, path.name, sha256))
+    return network
