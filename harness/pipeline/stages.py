@@ -21,7 +21,7 @@ from harness.pipeline.code import PACKAGE, stage_code
 from harness.pipeline.requests import Plan, counted, plans
 from harness.tables.published import Table, table_file
 from harness.tasks import TASKS
-from harness.training.recipe import recipe
+from harness.training.recipe import recipe, recipe_file
 from harness.training.runs import WISHES, Run, read_wishes, trained_folder
 from harness.workspace import Workspace
 
@@ -210,7 +210,7 @@ class _Writer:
                         "wdir": "../../..",
                         "cmd": "harness train-run ${item.run}",
                         "deps": [
-                            "harness/training/recipes/${item.recipe}.yaml",
+                            "${item.recipe}",
                             "data/manifests/datasets/${item.data}.json",
                         ],
                         "params": [{WISHES: ["runs.${item.run}"]}],
@@ -220,7 +220,7 @@ class _Writer:
             )
             stage["foreach"][f"{run.method}-{run.level}"] = {
                 "run": run.name,
-                "recipe": name,
+                "recipe": self._relative(recipe_file(name)),
                 "data": wish.data or recipe(name).data,
                 "place": str(run.place),
             }

@@ -160,6 +160,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def recipe_file(name: str) -> Path:
     """Path of a recipe's file."""
+    if name.endswith(".yaml"):
+        return Path(name)
     return Path(str(resources.files("harness.training"))) / "recipes" / f"{name}.yaml"
 
 
@@ -170,7 +172,15 @@ def recipe_names() -> list[str]:
 
 @functools.cache
 def recipe(name: str) -> Recipe:
-    """Look a recipe up; an unknown name raises HarnessError with the nearest known ones."""
+    """Look a recipe up: by name, or by the path of a file of yours (``recipes/mine.yaml``).
+
+    Raises
+    ------
+    HarnessError
+        The name is unknown (the nearest known ones are named), or the file is no recipe.
+    """
+    if name.endswith(".yaml"):
+        return read_recipe(Path(name))
     if name not in recipe_names():
         raise unknown_name("recipe", name, recipe_names())
     return read_recipe(recipe_file(name))
