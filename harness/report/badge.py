@@ -30,7 +30,7 @@ def _message(found: Sequence[TableResults]) -> str:
     compared = _compared(found)
     counts = count_verdicts(compared)
     parts = [f"{counts['match']} of {len(compared)} numbers reproduced"]
-    parts += [f"{counts[v]} {v}" for v in ("close", "off", "incomparable", "not run") if counts[v]]
+    parts += [f"{counts[v]} {v}" for v in ("close", "off", "incomparable", "trained", "not run") if counts[v]]
     return ", ".join(parts)
 
 
