@@ -31,6 +31,7 @@ COMMANDS = {
     "new-table": ("harness.methods.command:new_table", "Write a table of your own."),
     "train": ("harness.training.command:train", "Train a method, or every trainable row of a table."),
     "curves": ("harness.training.command:curves", "Plot loss and PSNR of what was trained."),
+    "submit": ("harness.submissions.command:submit", "Make archives for benchmarks scored by their own server (DND)."),
     "pipeline": ("harness.pipeline.command:pipeline", "Write the DVC pipelines of every table."),
     "revalidate": ("harness.pipeline.command:revalidate", "Keep results whose code changed, if a sample is equal."),
     "code": ("harness.pipeline.command:code", "Stage: write fingerprints of the code the other stages run."),

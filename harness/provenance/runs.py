@@ -29,6 +29,7 @@ LIBRARIES = (
     "bm3d",
     "colour-demosaicing",
     "spandrel",
+    "opencv-python-headless",
     "pyiqa",
     "restoration-harness",
 )

@@ -7,12 +7,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from synthetic_datasets import encode, picture
+from PIL import Image
 
 
-def put(path: Path, pixels: NDArray[np.uint8], form: str = "PNG", **options: object) -> None:
+def picture(seed: int, height: int = 40, width: int = 60) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def put(path: Path, pixels: NDArray[np.uint8]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode(pixels, form, **options))
+    Image.fromarray(pixels).save(path)
 
 
 def matlab_hdf5(path: Path, **arrays: NDArray[np.generic]) -> Path:
