@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,14 @@ MATCHES = 12
 MOST_PIXELS = 512 * 512
 
 
-_COLOURS = ((220, 40, 40), (255, 170, 0), (40, 190, 80), (60, 130, 255), (200, 80, 220), (20, 190, 190))
+_COLOURS = {
+    "red": (220, 40, 40),
+    "orange": (255, 170, 0),
+    "green": (40, 190, 80),
+    "blue": (60, 130, 255),
+    "violet": (200, 80, 220),
+    "teal": (20, 190, 190),
+}
 
 
 class Panel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -333,9 +341,10 @@ def _pyramid_panels(
     for number, (place, query) in enumerate(zip(inside, queries, strict=True)):
         name = f"query{number + 1}"
         matches = _draw_matches(picture, maps, number, place)
+        colours = ", ".join(f"{name} {s:.1f}" for name, s in zip(itertools.cycle(_COLOURS), maps.scales, strict=False))
         caption = (
             f"input, the query (white) and the {MATCHES} pixels with the largest weights over all levels; "
-            "the colour is the level, the frame the 3x3 patch at the image's scale"
+            f"frames are 3x3 patches of their level ({colours}) at the image's size"
         )
         drawn.append((Panel(f"{name}-matches.png", caption, query), matches))
         values = [level[number] for level in maps.correlation]
@@ -368,7 +377,7 @@ def _draw_matches(picture: NDArray[np.uint8], maps: Any, number: int, place: tup
         values = maps.weights[level][number]
         y, x = (row + 0.5) * height / values.shape[0], (column + 0.5) * width / values.shape[1]
         half = 1.5 / maps.scales[level] + 1
-        _frame(result, y, x, half, _COLOURS[level % len(_COLOURS)])
+        _frame(result, y, x, half, tuple(_COLOURS.values())[level % len(_COLOURS)])
     _frame(result, place[0] + 0.5, place[1] + 0.5, 2.5, (255, 255, 255))
     return result
 

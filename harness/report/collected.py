@@ -39,6 +39,9 @@ class RecordedCell(msgspec.Struct, frozen=True):
     reason: str
     method: str
     protocol: str = ""
+    degradation: str = ""
+    policy: str = ""
+    saving: str = "round"
     measured_under_column_protocol: float | None = None
     weights: dict[str, str] = {}
     origin: str = ""
@@ -124,8 +127,18 @@ def recorded_cells(path: Path, asked: list[Request]) -> list[tuple[Request, Reco
         printed = request.printed.text if request.printed else ""
         same = waiting[request.row, request.dataset, request.level, request.metric, request.method, printed]
         if same:
-            found.append((request, same.pop()))
+            cell = same.pop()
+            if cell.measured is None or _is_what_is_asked(cell, request):
+                found.append((request, cell))
     return found
+
+
+def _is_what_is_asked(cell: RecordedCell, request: Request) -> bool:
+    """Whether a recorded number was made as the cell is made now; the table may have changed since."""
+    group = request.group
+    if cell.protocol != request.protocol or group is None:
+        return cell.protocol == request.protocol
+    return (cell.degradation, cell.policy, cell.saving) == (group.degradation, group.policy, group.saving)
 
 
 def _is_measured_here(request: Request, here: CellResult | None, measurements: Measurements) -> bool:

@@ -194,6 +194,17 @@ def dataset_title(name: str) -> str:
         return name
 
 
+def spans(heads: tuple[str, ...]) -> list[tuple[str, int]]:
+    """Join each heading of a line with the empty ones that continue it: its text and how many columns it spans."""
+    joined: list[tuple[str, int]] = []
+    for text in heads:
+        if text or not joined:
+            joined.append((text, 1))
+        else:
+            joined[-1] = (joined[-1][0], joined[-1][1] + 1)
+    return joined
+
+
 # A file name in a reason, such as `jpeg-q10.pt`: levels whose weights are missing differ in nothing else.
 _WEIGHTS_FILE = re.compile(r"[\w=.-]+\.(?:mat|npz|pth?|safetensors)")
 

@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from harness.report.collected import TableResults
+from harness.report.grid import dataset_title
 from harness.tables.diff import CellResult
 from harness.tables.measurements import Measurement
 from harness.tables.published import Table
@@ -293,7 +294,7 @@ def level_charts(table: Table, results: Sequence[CellResult]) -> list[Chart]:
         heading = f"{table.parts[part].title}: " if table.parts[part].title else ""
         made = chart(
             f"levels-{part}-{dataset}",
-            f"{heading}{dataset}, PSNR by {task.level_name if task else 'level'}",
+            f"{heading}{dataset_title(dataset)}, PSNR by {task.level_name if task else 'level'}",
             values,
             x_title=task.level_name if task else "level",
             y_title=f"dB above {base} (published)",
@@ -377,9 +378,9 @@ def delta_histogram(collected: Iterable[TableResults]) -> Histogram | None:
         return HEIGHT - BOTTOM - count / high * (HEIGHT - TOP - BOTTOM)
 
     def text(units: int) -> str:
-        return (
-            f"<{-UNITS_SHOWN}" if units < -UNITS_SHOWN else f">{UNITS_SHOWN}" if units > UNITS_SHOWN else f"{units:+d}"
-        )
+        if abs(units) > UNITS_SHOWN:
+            return f"<−{UNITS_SHOWN}" if units < 0 else f">{UNITS_SHOWN}"
+        return f"{units:+d}".replace("-", "−") if units else "0"
 
     bars, rows = [], []
     for units in sorted(counts):

@@ -6,9 +6,10 @@ import csv
 import functools
 import io
 import json
+import unicodedata
 from typing import Any
 
-from harness.report.grid import Place, grids, reasons_not_run, remarks, summary
+from harness.report.grid import Grid, Place, grids, reasons_not_run, remarks, spans, summary
 from harness.tables.diff import CellResult, as_record
 from harness.tables.ordering import orderings
 from harness.tables.published import Table
@@ -33,24 +34,63 @@ CSV_FIELDS = (
     "noise",
 )
 
-_TEX = str.maketrans(
-    {
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "\\": r"\textbackslash{}",
-        "×": r"$\times$",
-        "σ": r"$\sigma$",
-        "✓": r"$\checkmark$",
-        "–": "--",
-    }
+# Greek letters in the order of Unicode; omicron looks like an o and has no command.
+_GREEK = dict(
+    zip(
+        "αβγδεζηθικλμνξπρςστυφχψω",
+        (
+            *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu"),
+            *("nu", "xi", "pi", "rho", "varsigma", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega"),
+        ),
+        strict=True,
+    )
 )
+
+_TEX = {
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "–": "--",
+    "—": "---",
+    "−": "$-$",
+    "‘": "`",
+    "’": "'",
+    "“": "``",
+    "”": "''",
+    "…": r"\ldots{}",
+    "×": r"$\times$",
+    "±": r"$\pm$",
+    "≤": r"$\le$",
+    "≥": r"$\ge$",
+    "≈": r"$\approx$",
+    "→": r"$\to$",
+    "·": r"$\cdot$",
+    "°": r"$^\circ$",
+    "²": r"$^2$",
+    "³": r"$^3$",
+    "µ": r"$\mu$",
+    "✓": r"$\checkmark$",
+    **{letter: rf"$\{name}$" for letter, name in _GREEK.items()},
+}
+
+# Letters that pdfLaTeX knows although they are no letter with an accent.
+_LATIN = frozenset("ßæœøåłÆŒØÅŁ")
+
+# Letters (5 pt) that fit the width of an article's text (345 pt) and of the gap between columns (12 pt); a wider table
+# is scaled down to that width.
+WIDEST = 66
+_GAP = 2.4
+
 _TEX_SIGNS = {"✓": r"$\checkmark$", "≈": r"$\approx$", "✗": r"$\times$", "∥": r"$\parallel$", "◦": r"$\circ$", "": ""}
 
 
@@ -77,7 +117,13 @@ def markdown(table: Table, results: list[CellResult]) -> str:
 
 def latex(table: Table, results: list[CellResult]) -> str:
     """Render as a LaTeX table (booktabs)."""
-    text = _tex_environment().get_template("table.tex.j2").render(table=table, grids=grids(table, results))
+    text = (
+        _tex_environment()
+        .get_template("table.tex.j2")
+        .render(
+            table=table, grids=grids(table, results), trained=any(result.verdict == "trained" for result in results)
+        )
+    )
     return _few_empty_lines(text)
 
 
@@ -110,10 +156,47 @@ def _tex_environment() -> Any:
     made = _environment(
         block_start_string="<%", block_end_string="%>", variable_start_string="<<", variable_end_string=">>"
     )
-    made.filters["tex"] = lambda text: str(text).translate(_TEX)
+    made.filters["tex"] = _tex_text
+    made.filters["spans"] = lambda heads, last: [(text, 1) for text in heads] if last else spans(heads)
+    made.filters["rules"] = _rules
+    made.tests["wide"] = _is_wide
     made.filters["published_tex"] = _published_tex
     made.filters["measured_tex"] = lambda p: " ".join(t for t in (p.measured, _TEX_SIGNS[p.sign]) if t)
     return made
+
+
+def _tex_text(text: object) -> str:
+    """Write any text so that pdfLaTeX prints it; a sign that it has no glyph for becomes a question mark."""
+    return "".join(map(_tex_sign, " ".join(str(text).split())))
+
+
+def _tex_sign(sign: str) -> str:
+    if sign in _TEX:
+        return _TEX[sign]
+    if " " <= sign <= "~" or sign in _LATIN:
+        return sign
+    letter, accents = (parts := unicodedata.normalize("NFD", sign))[0], parts[1:]
+    # Up to U+017F: the accented letters that LaTeX's own tables hold.
+    known = len(accents) == 1 and letter.isascii() and letter.isalpha() and ord(sign) <= 0x17F
+    return sign if known else "?"
+
+
+def _is_wide(grid: Grid) -> bool:
+    widths = [max([len(grid.corner[i]), *(len(row.heads[i]) for row in grid.rows)]) for i in range(len(grid.corner))]
+    for column in range(len(grid.heads[-1])):
+        places = [row.places[column] for row in grid.rows]
+        widths.append(max([len(grid.heads[-1][column]), *(max(len(p.printed), len(p.measured) + 2) for p in places)]))
+    return sum(widths) + _GAP * len(widths) > WIDEST
+
+
+def _rules(heads: tuple[str, ...], corner: int) -> str:
+    """Draw a rule below every heading that spans several columns."""
+    rules, column = [], corner + 1
+    for _, span in spans(heads):
+        if span > 1:
+            rules.append(rf"\cmidrule(lr){{{column}-{column + span - 1}}}")
+        column += span
+    return "".join(rules)
 
 
 def _environment(**options: Any) -> Any:
@@ -148,7 +231,7 @@ def _markdown_place(place: Place) -> str:
 
 
 def _published_tex(place: Place) -> str:
-    printed = place.printed.translate(_TEX)
+    printed = _tex_text(place.printed)
     if place.mark == "best":
         printed = rf"\textbf{{{printed}}}"
     elif place.mark == "second":

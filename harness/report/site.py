@@ -29,7 +29,7 @@ from harness.report import plots
 from harness.report.attention import read_attention_pages
 from harness.report.collected import TableResults, collect, place_of
 from harness.report.facts import Fact, pixel_hashes, run_facts, seconds_of
-from harness.report.grid import dataset_title, grids, reasons_not_run, remarks, summary
+from harness.report.grid import dataset_title, grids, reasons_not_run, remarks, spans, summary
 from harness.report.render import csv_text, json_text, latex, markdown
 from harness.report.scenes import (
     UNCHANGED,
@@ -44,6 +44,7 @@ from harness.report.scenes import (
 from harness.report.training_curves import TrainingRun, read_training_runs
 from harness.tables.diff import CellResult, as_record, count_verdicts, measured_text
 from harness.tables.measurements import Measurement, Measurements
+from harness.tables.ordering import orderings
 from harness.tables.verdicts import VERDICTS
 from harness.tasks import TASKS
 from harness.workspace import Workspace
@@ -353,7 +354,14 @@ class _Site:
                 }
                 for row in grid.rows
             ]
-            shown.append({"title": grid.title, "corner": grid.corner, "heads": _spans(grid.heads), "rows": rows})
+            shown.append(
+                {
+                    "title": grid.title,
+                    "corner": grid.corner,
+                    "heads": [*map(spans, grid.heads[:-1]), [(text, 1) for text in grid.heads[-1]]],
+                    "rows": rows,
+                }
+            )
         forms = {
             "md": markdown(table, results),
             "csv": csv_text(results),
@@ -392,6 +400,7 @@ class _Site:
             not_run=reasons_not_run(results),
             evidence=evidence,
             charts=charts,
+            orderings=[ordering.text for ordering in orderings(table, results)],
             tex=forms["tex"],
             forms=_FORMS,
             recorded=len(item.recorded),
@@ -769,21 +778,6 @@ def _in_turn(scenes: Sequence[Scene], *, whole_sets: bool) -> Iterator[tuple[Sce
         for scene in scenes:
             if number < len(scene.images) and (whole_sets or number == 0 or scene.restoring > 1):
                 yield scene, scene.images[number]
-
-
-def _spans(heads: tuple[tuple[str, ...], ...]) -> list[list[tuple[str, int]]]:
-    """Join a heading with the empty ones that continue it; the last line stays one heading a column."""
-    lines = []
-    for line in heads[:-1]:
-        joined: list[tuple[str, int]] = []
-        for text in line:
-            if text or not joined:
-                joined.append((text, 1))
-            else:
-                joined[-1] = (joined[-1][0], joined[-1][1] + 1)
-        lines.append(joined)
-    lines.append([(text, 1) for text in heads[-1]])
-    return lines
 
 
 def measured_marks(results: Iterable[CellResult]) -> dict[tuple[int, int, str], str]:

@@ -1,0 +1,180 @@
+"""Two runs side by side: what differs, by how much, and whether the images explain it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from small_workspace import GROUPS, TABLES
+
+from harness.cli import harness
+from harness.errors import HarnessError
+from harness.report.changes import changes_json, changes_text, compare_runs, paired_bootstrap, write_page
+from harness.stages.render import render
+from harness.stages.rows import read_rows, write_rows
+from harness.workspace import Workspace
+
+
+def test_the_interval_is_that_of_scipy() -> None:
+    from scipy import stats
+
+    rng = np.random.default_rng(7)
+    before = rng.normal(29, 2, 30)
+    after = before + rng.normal(0.02, 0.05, 30)
+    ours = paired_bootstrap(before, after)
+    theirs = stats.bootstrap((after - before,), np.mean, n_resamples=10_000, method="percentile").confidence_interval
+    width = theirs.high - theirs.low
+    assert abs(ours.low - theirs.low) < 0.05 * width and abs(ours.high - theirs.high) < 0.05 * width
+    assert (ours.images, ours.resamples, ours.confidence) == (30, 10_000, 0.95)
+    assert paired_bootstrap(before, after) == ours
+
+
+@given(st.lists(st.floats(10, 50), min_size=2, max_size=20), st.floats(-1, 1))
+def test_a_constant_shift_is_certain(values: list[float], shift: float) -> None:
+    found = paired_bootstrap(values, [value + shift for value in values], resamples=200)
+    assert found.low == pytest.approx(shift, abs=1e-9) and found.high == pytest.approx(shift, abs=1e-9)
+
+
+def test_pairing_takes_the_difficulty_of_images_out() -> None:
+    rng = np.random.default_rng(1)
+    hard = rng.normal(28, 4, 40)
+    gain = 0.05 + rng.normal(0, 0.02, 40)
+    assert paired_bootstrap(hard, hard + gain).excludes_zero
+    # The same values with the pairs torn apart say nothing.
+    assert not paired_bootstrap(hard, rng.permutation(hard + gain)).excludes_zero
+
+
+def test_too_few_values_are_refused() -> None:
+    with pytest.raises(HarnessError, match="two finite values"):
+        paired_bootstrap([1.0], [2.0])
+    with pytest.raises(HarnessError, match="two finite values"):
+        paired_bootstrap([1.0, np.inf], [2.0, 1.0])
+
+
+@pytest.fixture
+def copies(report_workspace: Workspace, tmp_path: Path) -> tuple[Workspace, Workspace]:
+    """Two copies of the workspace; in the second one method gained 0.25 dB on every image and lost one image's SSIM."""
+    found = []
+    for name in ("a", "b"):
+        shutil.copytree(
+            report_workspace.root, tmp_path / name, ignore=shutil.ignore_patterns("site", "data", "restored")
+        )
+        found.append(Workspace(tmp_path / name))
+    group = GROUPS[2]
+    path = found[1].work / "rows" / group.place.with_name(group.place.name + ".csv")
+    record, rows = read_rows(path)
+    changed = []
+    for row in rows:
+        gain = 0.25 if row.protocol.startswith("psnr") and row.level == 50 else 0.0
+        changed.append(type(row)(row.level, row.draw, row.image, row.protocol, row.value + gain))
+    write_rows(path, record, changed)
+    for workspace in found:
+        for table in TABLES:
+            render(workspace, workspace.table(table))
+    return found[0], found[1]
+
+
+def test_what_changed_is_found_and_nothing_else(copies: tuple[Workspace, Workspace]) -> None:
+    first, second = copies
+    found = compare_runs(first, str(first.root), str(second.root))
+    assert [(c.key.method, c.key.level, c.key.protocol) for c in found.changes] == [("report-smear", 50, "psnr")]
+    change = found.changes[0]
+    assert change.delta == pytest.approx(0.25) and change.changed_images == 3
+    assert change.interval is not None and change.interval.images == 3 and change.interval.excludes_zero
+    assert "only 3 images" in change.remark
+    assert found.unchanged > 10 and not found.gone and not found.new
+    text = changes_text(found)
+    assert "1 numbers differ (1 by more than the choice of images)" in text and "+0.25000" in text
+    assert "10,000 resamples" in text and "3 of 3 changed" in text
+    assert json.loads(changes_json(found))["changes"][0]["delta"] == change.delta
+    same = compare_runs(first, str(first.root), str(first.root))
+    assert not same.changes and not same.verdicts
+
+
+def test_rendered_results_alone_are_compared_without_an_interval(copies: tuple[Workspace, Workspace]) -> None:
+    first, second = copies
+    found = compare_runs(first, str(first.results), str(second.results))
+    assert [c.key.method for c in found.changes] == ["report-smear"]
+    assert found.changes[0].interval is None and "per-image values" in found.changes[0].remark
+
+
+def test_verdicts_that_changed_are_listed(copies: tuple[Workspace, Workspace], tmp_path: Path) -> None:
+    first, second = copies
+    path = second.results / "report-mine.json"
+    cells = json.loads(path.read_text())
+    cells[0]["verdict"] = "off"
+    del cells[-1]
+    path.write_text(json.dumps(cells))
+    found = compare_runs(first, str(first.root), str(second.root), ["report-mine"])
+    changed = [(v.place.row, v.before and v.before.verdict, v.after and v.after.verdict) for v in found.verdicts]
+    assert changed == [("Nobody", "not run", None), ("Noisy", "match", "off")]
+    write_page(found, tmp_path / "changes.html")
+    page = (tmp_path / "changes.html").read_text()
+    assert "Verdicts that changed" in page and "<script>window" not in page
+
+
+def test_missing_and_infinite_images(copies: tuple[Workspace, Workspace]) -> None:
+    first, second = copies
+    group = GROUPS[1]
+    path = second.work / "rows" / group.place.with_name(group.place.name + ".csv")
+    record, rows = read_rows(path)
+    dropped = rows[0].image
+    write_rows(path, record, [row for row in rows if row.image != dropped])
+    found = compare_runs(first, str(first.root), str(second.root))
+    mine = [c for c in found.changes if c.key.method == "report-blur"]
+    assert mine and all(c.interval and c.interval.images == 2 for c in mine)
+    assert all("1 images are in one run only" in c.remark for c in mine)
+    missing = second.work / "rows" / GROUPS[0].place.with_name(GROUPS[0].place.name + ".csv")
+    missing.unlink()
+    missing.with_suffix(".json").unlink()
+    # Its rendered numbers are still compared; what no table shows is gone.
+    gone = compare_runs(first, str(first.root), str(second.root)).gone
+    assert {(key.method, key.protocol) for key in gone} == {("noisy", "ssim-gauss")}
+
+
+def test_revisions_of_git(copies: tuple[Workspace, Workspace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = copies
+    repository = tmp_path / "repository"
+    repository.mkdir()
+
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *who, *arguments], cwd=repository, check=True, capture_output=True)
+
+    git("init", "-q")
+    for source in (first, second):
+        for name in ("params.yaml", "methods", "tables", "results"):
+            path = source.root / name
+            if path.is_dir():
+                shutil.copytree(path, repository / name, dirs_exist_ok=True)
+            else:
+                shutil.copyfile(path, repository / name)
+        git("add", "-A")
+        git("commit", "-qm", "run")
+    monkeypatch.chdir(repository)
+    done = CliRunner().invoke(harness, ["report", "--compare", "HEAD~1", "HEAD", "--format", "json"])
+    assert done.exit_code == 0, done.output
+    changes = json.loads(done.stdout)
+    assert [c["key"]["method"] for c in changes["changes"]] == ["report-smear"]
+    assert changes["changes"][0]["interval"] is None
+    for name in ("no-such-revision", "--help"):
+        done = CliRunner().invoke(harness, ["report", "--compare", "HEAD", name])
+        assert done.exit_code != 0
+    with pytest.raises(HarnessError, match="neither a folder nor a git revision"):
+        compare_runs(Workspace(repository), "HEAD", "--output=x")
+
+
+def test_a_folder_without_results_is_refused(copies: tuple[Workspace, Workspace], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(HarnessError, match="holds no results"):
+        compare_runs(copies[0], str(tmp_path / "empty"), str(copies[1].root))
+    (tmp_path / "empty" / "x.json").write_text('[{"verdict": "match"}]')
+    with pytest.raises(HarnessError, match="not a table's results"):
+        compare_runs(copies[0], str(tmp_path / "empty"), str(copies[1].root))
