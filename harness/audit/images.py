@@ -65,6 +65,8 @@ class Source:
 
     Attributes
     ----------
+    dataset, level : str, int
+        Which.
     images : list of str
         Names of the images.
     seconds : float
@@ -76,6 +78,7 @@ class Source:
         self._made = degradation(making.degradation)
         self._fetched = bench.open(dataset)
         self.dataset = dataset
+        self.level = level
         self.images = self._fetched.image_ids
         self.scale = self._made.scale(level) if task == "sr" else 1
         self._values: dict[Finish, dict[str, dict[str, NDArray[np.float64]]]] = {}

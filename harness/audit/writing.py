@@ -182,6 +182,8 @@ def _edit_flow(text: str, row: Any, entry: Any, key: str, value: Any) -> str:
 
     if entry is not None:
         start, end = entry[0].start_mark.index, entry[1].end_mark.index
+        if _is_alias(*entry):
+            raise HarnessError(f"'{key}' of this row is an alias (*…); write its value out, then write again")
         if value is None:
             # With the comma before it; the first key of a row is its name and stays.
             start = text.rindex(",", 0, start)
@@ -210,6 +212,9 @@ def _end_of_entry(text: str, row: Any, key: Any) -> int:
     if after:
         return _before_comments(text, after[0].start_mark.index - after[0].start_mark.column)
     value = next(v for k, v in row.value if k is key)
+    if _is_alias(key, value):
+        newline = text.find("\n", key.start_mark.index)
+        return len(text) if newline < 0 else newline + 1
     # A block value's end mark lies behind the empty lines and comments that follow it.
     end = value.end_mark.index
     while end > 0 and text[:end].rsplit("\n", 1)[-1].strip() == "" and text[:end].rstrip() != text[:end]:
@@ -236,6 +241,12 @@ def _before_comments(text: str, index: int) -> int:
             index = begin
         else:
             return index
+
+
+def _is_alias(key: Any, value: Any) -> bool:
+    """Whether a value stands elsewhere: an alias has the marks of what it names, which comes before it."""
+    found: bool = value.start_mark.index < key.start_mark.index
+    return found
 
 
 def _first_of_item(text: str, key: Any) -> bool:

@@ -96,7 +96,7 @@ _TEX_SIGNS = {"✓": r"$\checkmark$", "≈": r"$\approx$", "✗": r"$\times$", "
 
 def markdown(table: Table, results: list[CellResult]) -> str:
     """Render as GitHub Markdown."""
-    environment = _markdown_environment()
+    environment = markdown_environment()
     evidence: dict[str, str] = {}
     for result in results:
         if result.request.evidence and result.verdict != "not run":
@@ -112,19 +112,19 @@ def markdown(table: Table, results: list[CellResult]) -> str:
         evidence=list(evidence.items()),
         not_run=reasons_not_run(results),
     )
-    return _few_empty_lines(text)
+    return few_empty_lines(text)
 
 
 def latex(table: Table, results: list[CellResult]) -> str:
     """Render as a LaTeX table (booktabs)."""
     text = (
-        _tex_environment()
+        tex_environment()
         .get_template("table.tex.j2")
         .render(
             table=table, grids=grids(table, results), trained=any(result.verdict == "trained" for result in results)
         )
     )
-    return _few_empty_lines(text)
+    return few_empty_lines(text)
 
 
 def csv_text(results: list[CellResult]) -> str:
@@ -144,15 +144,18 @@ def json_text(results: list[CellResult]) -> str:
 
 
 @functools.cache
-def _markdown_environment() -> Any:
+def markdown_environment() -> Any:
+    """Templates of Markdown, with the filters that escape for it."""
     made = _environment()
     made.filters["cell"] = _markdown_text
     made.filters["place"] = _markdown_place
+    made.filters["one_protocol"] = _markdown_one_protocol
     return made
 
 
 @functools.cache
-def _tex_environment() -> Any:
+def tex_environment() -> Any:
+    """Templates of LaTeX, with the filters that escape for it."""
     made = _environment(
         block_start_string="<%", block_end_string="%>", variable_start_string="<<", variable_end_string=">>"
     )
@@ -161,6 +164,8 @@ def _tex_environment() -> Any:
     made.filters["rules"] = _rules
     made.tests["wide"] = _is_wide
     made.filters["published_tex"] = _published_tex
+    made.filters["gray_tex"] = lambda p: rf"\textcolor{{gray}}{{{_tex_text(p.printed)}}}" if p.printed else ""
+    made.filters["ranked_tex"] = _ranked_tex
     made.filters["measured_tex"] = lambda p: " ".join(t for t in (p.measured, _TEX_SIGNS[p.sign]) if t)
     return made
 
@@ -230,6 +235,18 @@ def _markdown_place(place: Place) -> str:
     return "<br>".join(text for text in (printed, measured) if text)
 
 
+def _markdown_one_protocol(place: Place) -> str:
+    fence = {"best": "**", "second": "*"}.get(place.mark, "")
+    printed = f"<sub>{_markdown_text(place.printed)}</sub>" if place.printed else ""
+    measured = f"{fence}{place.measured}{fence}" if place.measured else ""
+    return "<br>".join(text for text in (printed, measured) if text)
+
+
+def _ranked_tex(place: Place) -> str:
+    marks = {"best": r"\textbf", "second": r"\underline"}
+    return f"{marks[place.mark]}{{{place.measured}}}" if place.mark and place.measured else place.measured
+
+
 def _published_tex(place: Place) -> str:
     printed = _tex_text(place.printed)
     if place.mark == "best":
@@ -239,7 +256,8 @@ def _published_tex(place: Place) -> str:
     return rf"\textcolor{{gray}}{{{printed}}}" if printed else ""
 
 
-def _few_empty_lines(text: str) -> str:
+def few_empty_lines(text: str) -> str:
+    """Take trailing blanks and doubled empty lines out."""
     lines: list[str] = []
     for line in text.splitlines():
         line = line.rstrip()

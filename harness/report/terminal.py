@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.report.collected import TableResults
@@ -103,7 +103,9 @@ def table_svg(table: Table, results: list[CellResult]) -> str:
     )
     template = (resources.files("harness.report") / "templates" / "terminal.svg").read_text(encoding="utf-8")
     console = Console(record=True, file=io.StringIO(), width=WIDE, highlight=False)
-    grid_width = max(console.measure(piece).maximum for grid in grids(table, results) for piece in _pieces(grid, WIDE))
+    grid_width = max(
+        console.measure(piece).maximum for grid in grids(table, results) for piece in grid_pieces(grid, WIDE)
+    )
     console = Console(record=True, file=io.StringIO(), width=max(100, grid_width), highlight=False)
     _print(console, table, results)
     return console.export_svg(title=f"harness table {table.name}", theme=plain, code_format=template)
@@ -116,7 +118,7 @@ def _print(console: Any, table: Table, results: list[CellResult]) -> None:
         Text(f"{table.name}  ", style="bold") + Text(f"{table.title} — {table.source.split('. ')[0]}", style="dim")
     )
     for grid in grids(table, results):
-        for piece in _pieces(grid, console.width):
+        for piece in grid_pieces(grid, console.width):
             console.print(piece)
     console.print(
         Text("published above, measured below   ", style="dim")
@@ -136,7 +138,7 @@ def _print(console: Any, table: Table, results: list[CellResult]) -> None:
     console.print(Text(summary(table, results), style="bold"))
 
 
-def _pieces(grid: Grid, width: int) -> list[Any]:
+def grid_pieces(grid: Grid, width: int, shown_as: Callable[[Place], Any] | None = None) -> list[Any]:
     """Cut a grid into tables that fit the width; every piece repeats the row headings."""
     from rich import box
     from rich.table import Table as RichTable
@@ -162,7 +164,9 @@ def _pieces(grid: Grid, width: int) -> list[Any]:
             heads = [_head(grid, line, column, start) for line in range(len(grid.heads))]
             piece.add_column(Text("\n".join(heads)), justify="right", no_wrap=True)
         for row in grid.rows:
-            piece.add_row(*(Text(head) for head in row.heads), *(_cell(place) for place in row.places[start:stop]))
+            piece.add_row(
+                *(Text(head) for head in row.heads), *((shown_as or _cell)(place) for place in row.places[start:stop])
+            )
         pieces.append(piece)
         start = stop
     return pieces

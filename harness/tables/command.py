@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
-from harness.errors import CheckFailedError
+from harness.errors import CheckFailedError, HarnessError
 from harness.workspace import Workspace
+
+if TYPE_CHECKING:
+    from harness.tables.published import Table
 
 DIFF_FIELDS = ("row", "dataset", "level", "metric", "published", "measured", "delta", "verdict", "reason")
 
@@ -119,7 +123,21 @@ def diff(name: str, row: str, dataset: str, form: str, everything: bool) -> None
 @click.option("--row", default="", help="Only the row with this printed name.")
 @click.option("--dataset", default="", help="Only the cells on this dataset.")
 @click.option("--svg", type=click.Path(dir_okay=False), help="Draw it into this file instead.")
-def table(name: str, row: str, dataset: str, svg: str | None) -> None:
+@click.option(
+    "--one-protocol",
+    "wanted",
+    default="",
+    help="Measure every row in the same way: 'column' (as the table states), or a protocol such as psnr,ssim-8x8.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "csv", "md", "tex"]),
+    default="text",
+    help="Form of the output, with --one-protocol.",
+)
+@click.option("--write", is_flag=True, help="With --one-protocol: write results/NAME--PROTOCOL.md, .tex, .csv, .json.")
+def table(name: str, row: str, dataset: str, svg: str | None, wanted: str, form: str, write: bool) -> None:
     """Print table NAME: published numbers, measured numbers, verdicts."""
     from harness.files import write_text
     from harness.report.terminal import print_table, table_svg
@@ -128,9 +146,41 @@ def table(name: str, row: str, dataset: str, svg: str | None) -> None:
 
     workspace = Workspace.find()
     chosen = select(workspace.table(name), row=row, dataset=dataset)
+    if wanted:
+        _one_protocol(workspace, chosen, wanted, form, write)
+        return
+    if form != "text" or write:
+        raise HarnessError(
+            "--format and --write go with --one-protocol; `harness diff` and `harness render` do the rest"
+        )
     results = results_of(workspace, chosen)
     if svg:
         write_text(svg, table_svg(chosen, results))
         click.echo(f"written: {svg}")
     else:
         print_table(chosen, results)
+
+
+def _one_protocol(workspace: Workspace, table: Table, wanted: str, form: str, write: bool) -> None:
+    """Print, or write, a table under one protocol."""
+    from harness.files import write_text
+    from harness.report import one_protocol as report
+    from harness.tables.one_protocol import one_protocol
+
+    cells = one_protocol(workspace, table, wanted)
+    if form == "text" and not write:
+        report.print_one_protocol(table, cells)
+        return
+    texts = {
+        "md": report.markdown(table, cells),
+        "tex": report.latex(table, cells),
+        "csv": report.csv_text(cells),
+        "json": report.json_text(cells),
+    }
+    if write:
+        base = workspace.results / f"{table.name}--{wanted.replace(',', '--')}"
+        for suffix, text in texts.items():
+            write_text(base.with_name(f"{base.name}.{suffix}"), text)
+            click.echo(f"written: {base}.{suffix}")
+    else:
+        click.echo(texts[form], nl=False)
