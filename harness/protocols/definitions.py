@@ -178,9 +178,9 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         'PSNR in dB, peak 255, of the mean squared error over all samples; of the unrounded MATLAB luma (16..235); \
 a border of scale pixels is cut; the mean of per-image values.'
         """
-        words = [METRICS[self.metric].phrase, LUMAS[self.luma].phrase]
         if self.metric in ALIGNED:
             return f"{ALIGNED[self.metric].phrase}; of all channels; the mean of per-image values."
+        words = [METRICS[self.metric].phrase, LUMAS[self.luma].phrase]
         if self.metric != "psnr" and not self.luma:
             whole = SSIM_WINDOWS[self.metric.removeprefix("ssim-")].across_channels
             words[1] = "of the colour image as one volume" if whole else "the mean over the channels"

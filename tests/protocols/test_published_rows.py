@@ -130,3 +130,16 @@ def test_released_images_of_rcan(scale: int, mirror: Path) -> None:
     if scale == 2:
         assert f"{found['psnr-y8-crop']:.2f}" == "38.18"
     assert found["psnr-y-crop"] - found["psnr-yfull-crop"] == pytest.approx(1.32, abs=0.01)
+
+
+# Wang et al., CVPR 2020 (RCDNet): the row Input of Rain100L.
+def test_rainy_row(mirror: Path) -> None:
+    folder = mirror / "datasets" / "rain100l"
+    values: dict[str, list[float]] = {"psnr-y": [], "ssim-gauss-y": [], "psnr-y8": []}
+    for file in sorted((folder / "target").iterdir()):
+        found = measure_many(list(values), read_image(file), read_image(folder / "input" / file.name))
+        for key, value in found.items():
+            values[key].append(value)
+    means = {key: protocol(key).aggregate(found) for key, found in values.items()}
+    assert f"{means['psnr-y']:.2f}" == "26.90" and f"{means['ssim-gauss-y']:.4f}" == "0.8384"
+    assert means["psnr-y8"] == pytest.approx(26.9001, abs=1e-4)
