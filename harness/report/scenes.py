@@ -28,7 +28,7 @@ from harness.metrics.luminance import STANDARDS
 from harness.metrics.quantization import to_uint8
 from harness.protocols.definitions import Protocol, protocol
 from harness.stages.inputs import make_input
-from harness.stages.restored import RestoredRecord, read_pixels, read_restored
+from harness.stages.restored import RECORD, RestoredRecord, read_pixels, read_restored
 from harness.tables.measurements import Measurements
 from harness.workspace import Workspace
 
@@ -218,12 +218,18 @@ def find_scenes(workspace: Workspace, restored: Iterable[Restored], methods: dic
     """
     measurements = Measurements(workspace.work)
     found: dict[tuple[str, str, int], list[Restored]] = defaultdict(list)
+    files: dict[tuple[Group, int], frozenset[str]] = {}
     for item in dict.fromkeys(restored):
-        if (workspace.work / "restored" / item.group.place / str(item.level) / f"draw{FIRST_DRAW}").is_dir():
+        there = files.setdefault((item.group, item.level), restored_images(workspace, item.group, item.level))
+        if there:
             found[item.group.task, item.group.dataset, item.level].append(item)
     scenes = []
     for (task, dataset, level), items in found.items():
-        values = {item.group: measurements.images(item.group, level, item.protocol) for item in items}
+        values = {}
+        for item in items:
+            measured = measurements.images(item.group, level, item.protocol)
+            there = files[item.group, level]
+            values[item.group] = {image: value for image, value in measured.items() if image in there}
         items = [item for item in items if values[item.group]]
         if not items:
             continue
@@ -233,6 +239,14 @@ def find_scenes(workspace: Workspace, restored: Iterable[Restored], methods: dic
         if ranked:
             scenes.append(Scene(task, dataset, level, members, tuple(ranked), values))
     return sorted(scenes, key=lambda s: (-min(s.restoring, 2), s.task, s.dataset, s.level))
+
+
+def restored_images(workspace: Workspace, group: Group, level: int) -> frozenset[str]:
+    """Names of the images of noise draw 0 whose restored files are here; none without the record of what made them."""
+    folder = workspace.work / "restored" / group.place
+    if not (folder / RECORD).is_file():
+        return frozenset()
+    return frozenset(file.stem for file in (folder / str(level) / f"draw{FIRST_DRAW}").glob("*.png"))
 
 
 def _members(items: Sequence[Restored], methods: dict[str, Method]) -> tuple[Member, ...]:
@@ -354,7 +368,7 @@ _records: dict[tuple[Path, int], RestoredRecord] = {}
 
 
 def _record(folder: Path) -> RestoredRecord:
-    key = (folder, (folder / "restored.json").stat().st_mtime_ns)
+    key = (folder, (folder / RECORD).stat().st_mtime_ns)
     if key not in _records:
         _records[key] = read_restored(folder)
     return _records[key]
@@ -659,10 +673,10 @@ def make_extremes(
     except NotAvailableError:
         return []
     made = degradation(group.degradation)
+    if not values.keys() <= restored_images(workspace, group, level):
+        return []
     found = []
     for which, image in (("worst", min(values, key=values.__getitem__)), ("best", max(values, key=values.__getitem__))):
-        if not (workspace.work / "restored" / group.place / InputId(level, FIRST_DRAW, image).file).is_file():
-            return []
         restored, _, _ = _restored(workspace, group, level, image)
         reference = made.reference(fetched.read(image), level)
         if reference.shape != restored.shape:

@@ -603,8 +603,18 @@ class _Site:
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
             for start in range(0, len(todo), WORKERS):
                 chunk = todo[start : start + WORKERS]
-                views = pool.map(lambda item: make_view(self._workspace, *item, whole=whole), chunk)
-                yield from ((scene, image, view) for (scene, image), view in zip(chunk, views, strict=True))
+                views = pool.map(lambda item: self._view(*item, whole=whole), chunk)
+                for (scene, image), view in zip(chunk, views, strict=True):
+                    if isinstance(view, str):
+                        self._notes.append(view)
+                    else:
+                        yield scene, image, view
+
+    def _view(self, scene: Scene, image: str, *, whole: bool) -> View | str:
+        try:
+            return make_view(self._workspace, scene, image, whole=whole)
+        except NotAvailableError as missing:
+            return f"{scene_title(*_scene_key(scene))}: no pictures of {image}, because {missing}"
 
     def _view_path(self, scene: Scene, image: str) -> str:
         plain = re.sub("[^A-Za-z0-9_-]+", "-", image).strip("-")

@@ -171,6 +171,37 @@ def test_revisions_of_git(copies: tuple[Workspace, Workspace], tmp_path: Path, m
         compare_runs(Workspace(repository), "HEAD", "--output=x")
 
 
+def test_rows_of_a_revision_come_from_dvc(
+    copies: tuple[Workspace, Workspace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    monkeypatch.chdir(repository)
+
+    def run(*command: str) -> None:
+        subprocess.run(command, check=True, capture_output=True)
+
+    run("git", "init", "-q")
+    run("git", "config", "user.name", "A")
+    run("git", "config", "user.email", "a@example.org")
+    run("dvc", "init", "-q")
+    for source in copies:
+        shutil.copytree(source.root / "work" / "rows", repository / "work" / "rows", dirs_exist_ok=True)
+        shutil.copytree(source.results, repository / "results", dirs_exist_ok=True)
+        run("dvc", "add", "-q", "work/rows")
+        run("git", "add", "-A")
+        run("git", "commit", "-qm", "run")
+    shutil.rmtree(repository / "work" / "rows")
+    found = compare_runs(Workspace(repository), "HEAD~1", "HEAD")
+    assert [c.key.method for c in found.changes] == ["report-smear"]
+    interval = found.changes[0].interval
+    assert interval is not None and interval.images == 3 and found.changes[0].delta == pytest.approx(0.25)
+    shutil.rmtree(repository / ".dvc" / "cache")
+    found = compare_runs(Workspace(repository), "HEAD~1", "HEAD")
+    assert found.changes[0].interval is None
+    assert found.notes and all("not in the cache" in note or "DVC knows no rows" in note for note in found.notes)
+
+
 def test_a_folder_without_results_is_refused(copies: tuple[Workspace, Workspace], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(HarnessError, match="holds no results"):

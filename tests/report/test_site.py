@@ -215,6 +215,20 @@ def test_what_is_missing_is_told(report_workspace: Workspace, tmp_path: Path) ->
     assert "no pictures" in (made.folder / "index.html").read_text()
 
 
+def test_images_that_were_not_fetched_are_left_out(report_workspace: Workspace, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(report_workspace.root, copy, ignore=shutil.ignore_patterns("site"))
+    workspace = Workspace(copy)
+    (workspace.work / "restored" / GROUPS[1].place / "50" / "draw0" / "coffee.png").unlink()
+    (workspace.work / "restored" / GROUPS[3].place / "restored.json").unlink()
+    made = build_site(workspace, tmp_path / "site", names=TABLES)
+    folder = made.folder / "compare" / "denoise-rgb" / "embedded" / "50"
+    assert {path.stem for path in folder.glob("*.html")} == {"index", "astronaut", "chelsea"}
+    assert "Enlarge" not in (made.folder / "compare" / "sr" / "embedded" / "2" / "coffee.html").read_text()
+    # Its numbers are there all the same.
+    assert "coffee" in (made.folder / cell_page((GROUPS[1], 50))).read_text()
+
+
 def test_a_replaced_image_is_refused(report_workspace: Workspace, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(report_workspace.root, copy, ignore=shutil.ignore_patterns("site"))
