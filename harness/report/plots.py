@@ -27,6 +27,9 @@ LEFT, RIGHT, TOP, BOTTOM = 64.0, 18.0, 16.0, 52.0
 _LETTER = 6.6
 _LINE = 13.0
 
+# Half the size of a mark.
+_MARK = 5.0
+
 SERIES_STYLES = 8
 
 
@@ -185,7 +188,10 @@ def chart(
         where = log_ticks(x_low, x_high) if log_x else ticks(x_low, x_high)
         x_ticks = tuple(Tick(left(value), short(value)) for value in where)
     y_ticks = tuple(Tick(top(value), short(value)) for value in ticks(y_low, y_high))
-    taken: list[tuple[float, float, float, float]] = []
+    # Labels keep off every mark, also of series that are drawn later.
+    taken = [
+        (left(x) - _MARK, top(y) - _MARK, left(x) + _MARK, top(y) + _MARK) for item in series for x, y, _ in item.points
+    ]
     drawn = tuple(
         Series(
             item.name,
@@ -395,7 +401,7 @@ def delta_histogram(collected: Iterable[TableResults]) -> Histogram | None:
                 below += count
         rows.append((text(units), *(str(counts[units][verdict]) for verdict in VERDICTS[:-1])))
     x_ticks = tuple(
-        Tick(LEFT + (units + UNITS_SHOWN + 1.5) * step, text(units)) for units in (-11, -10, -5, -1, 0, 1, 5, 10, 11)
+        Tick(LEFT + (units + UNITS_SHOWN + 1.5) * step, text(units)) for units in (-11, -5, -1, 0, 1, 5, 11)
     )
     return Histogram(
         "deltas",
