@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from harness.errors import HarnessError, NotAvailableError
 from harness.networks.checkpoints import load_released
+from harness.networks.mirnet import MIRNet
 from harness.networks.mprnet import MPRNet
 
 # Transformers look at windows of up to 8 pixels and mirror the image by as many: thinner images are widened first.
@@ -114,6 +115,8 @@ def recognise(weights: Mapping[str, Tensor], source: str) -> RecognisedNetwork:
     """
     if weights.keys() >= _MPRNET:
         return _mprnet(weights, source)
+    if weights.keys() >= _MIRNET:
+        return _mirnet(weights, source)
     library = _import_spandrel()
     try:
         descriptor = library.ModelLoader().load_from_state_dict(dict(weights))
@@ -166,6 +169,24 @@ def _mprnet(weights: Mapping[str, Tensor], source: str) -> RecognisedNetwork:
         return result
 
     return RecognisedNetwork(Recognised("MPRNet", (f"{features}nf",), 1, 3, 3, count), apply, MPRNet.multiple)
+
+
+_MIRNET = {"body.0.body.0.blocks.0.0.SA.spatial.conv.weight", "body.0.body.0.selective_kernel.0.conv_du.0.weight"}
+
+
+def _mirnet(weights: Mapping[str, Tensor], source: str) -> RecognisedNetwork:
+    groups = len({name.split(".")[1] for name in weights if name.startswith("body.")})
+    features = weights["conv_in.weight"].shape[0] if "conv_in.weight" in weights else 0
+    if features < 1:
+        raise HarnessError(f"{source}: lacks layers of MIRNet; this is not a checkpoint of this network")
+    network = load_released(MIRNet(features, groups), weights, source)
+    count = sum(parameter.numel() for parameter in network.parameters())
+
+    def apply(image: Tensor) -> Tensor:
+        result: Tensor = network.to(image.device)(image)
+        return result
+
+    return RecognisedNetwork(Recognised("MIRNet", (f"{features}nf",), 1, 3, 3, count), apply, MIRNet.multiple)
 
 
 def _import_spandrel() -> Any:

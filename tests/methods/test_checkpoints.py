@@ -19,6 +19,7 @@ from harness.errors import HarnessError, NotAvailableError
 from harness.methods import build_method, get_method
 from harness.methods.authoring import write_checkpoint_method
 from harness.methods.conformance import check_method
+from harness.networks.mirnet import MIRNet
 from harness.networks.mprnet import MPRNet
 from harness.networks.recognition import _import_spandrel, recognise
 from harness.pipeline.code import fingerprint, method_code
@@ -65,6 +66,10 @@ def mprnet() -> torch.nn.Module:
     return MPRNet(8, 4, 4)
 
 
+def mirnet() -> torch.nn.Module:
+    return MIRNet(8, 1)
+
+
 def save(path: Path, network: torch.nn.Module, form: str = "plain") -> Path:
     state: Any = network.state_dict()
     if form == "safetensors":
@@ -98,7 +103,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 @pytest.mark.parametrize(
-    ("make", "architecture"), [(nafnet, "NAFNet"), (swinir, "SwinIR"), (uformer, "Uformer"), (mprnet, "MPRNet")]
+    ("make", "architecture"),
+    [(nafnet, "NAFNet"), (swinir, "SwinIR"), (uformer, "Uformer"), (mprnet, "MPRNet"), (mirnet, "MIRNet")],
 )
 @pytest.mark.parametrize("form", ["plain", "training", "basicsr", "safetensors"])
 def test_a_checkpoint_becomes_a_method(make: Any, architecture: str, form: str, workspace: Workspace) -> None:
@@ -115,7 +121,7 @@ def test_a_checkpoint_becomes_a_method(make: Any, architecture: str, form: str, 
         torch.testing.assert_close(build_method(method, "deblur", 0)(image), network(image).clamp(0, 1))
 
 
-@pytest.mark.parametrize("make", [nafnet, swinir, mprnet])
+@pytest.mark.parametrize("make", [nafnet, swinir, mprnet, mirnet])
 def test_it_keeps_what_methods_promise(make: Any, workspace: Workspace) -> None:
     write_checkpoint_method(workspace, "my-net", "derain", save(workspace.root / "net.pth", make()))
     checks = list(check_method(Workspace(workspace.root).method("my-net")))
@@ -229,6 +235,7 @@ def test_a_changed_or_missing_checkpoint_is_noticed(workspace: Workspace) -> Non
 # The papers' own, in the weights registry ----------------------------------------------------------------------------
 
 REGISTERED = {
+    "mirnet": ["denoise-real"],
     "mprnet": ["denoise-real", "deblur", "derain"],
     "nafnet": ["denoise-real", "deblur"],
     "uformer": ["denoise-real", "deblur"],
