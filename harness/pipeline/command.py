@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.errors import CheckFailedError, HarnessError
 from harness.workspace import Workspace
+
+if TYPE_CHECKING:
+    from harness.pipeline.execution import Settings
+    from harness.pipeline.requests import Plan
 
 
 @click.command()
@@ -65,37 +72,84 @@ def revalidate(names: tuple[str, ...], images: int) -> None:
 @click.argument("name")
 @click.option("--row", default="", help="Only the row with this printed name; nothing is written to results/.")
 @click.option("--dataset", default="", help="Only the cells on this dataset; nothing is written to results/.")
+@click.option("--jobs", "-j", type=click.IntRange(1), default=1, show_default=True, help="Stages side by side.")
+@click.option("--cluster", type=click.Path(dir_okay=False, path_type=Path), help="Run on the cluster of this file.")
+@click.option("--per-gpu", type=click.IntRange(1), default=1, show_default=True, help="Stages that share a GPU.")
+@click.option("--keep-going", "-k", is_flag=True, help="Go on with what does not depend on a stage that failed.")
+@click.option("--pull", is_flag=True, help="Take results that were made elsewhere from the DVC remote.")
+@click.option("--push", is_flag=True, help="Send the results to the DVC remote.")
 @click.option("--force", is_flag=True, help="Run every stage again, also those that did not change.")
-@click.option("--verbose", "-v", is_flag=True, help="Show what DVC says.")
-def repro(name: str, row: str, dataset: str, force: bool, verbose: bool) -> None:
+@click.option("--verbose", "-v", is_flag=True, help="Name every stage, also those that did not change.")
+def repro(
+    name: str,
+    row: str,
+    dataset: str,
+    jobs: int,
+    cluster: Path | None,
+    per_gpu: int,
+    keep_going: bool,
+    pull: bool,
+    push: bool,
+    force: bool,
+    verbose: bool,
+) -> None:
     """Make table NAME: everything it needs that is not there yet, then print it.
 
-    The same as `dvc repro pipelines/tables/dvc.yaml:NAME`. Interrupt it at any time; the next run goes on.
+    The same as `dvc repro pipelines/tables/dvc.yaml:NAME`, with stages side by side where --jobs or --cluster says so.
+    Interrupt it at any time; the next run goes on.
     """
+    from harness.pipeline.execution import Settings
     from harness.pipeline.requests import plans
-    from harness.pipeline.run import run_dvc
-    from harness.pipeline.stages import measure_target, table_target, write_stage_files
+    from harness.pipeline.stages import measure_target, table_target, update_pipelines
     from harness.report.terminal import print_table
     from harness.stages.render import results_of
     from harness.tables.published import select
 
     workspace = Workspace.find()
     table = select(workspace.table(name), row=row, dataset=dataset)
-    for path in write_stage_files(workspace):
+    stages, written = update_pipelines(workspace)
+    for path in written:
         click.echo(f"written: {path}", err=True)
-    targets = [table_target(name)]
-    if row or dataset:
-        targets = [measure_target(plan.group) for plan in plans([table], workspace.methods())]
-    code = 0
-    if targets:
-        code = run_dvc(workspace, ["repro", *(["--force"] if force else []), *targets], verbose=verbose)
+    wanted = plans([table], workspace.methods())
+    targets = [measure_target(plan.group) for plan in wanted] if row or dataset else [table_target(name)]
+    settings = Settings(jobs, cluster, per_gpu, keep_going, force, pull)
+    failed = _make(workspace, stages, targets, wanted, settings, verbose=verbose, push=push)
     print_table(table, results_of(workspace, table))
-    if code:
+    if failed:
         sys.stdout.flush()
         raise HarnessError(
-            f"a stage failed (see above), so {name} is not complete; what was finished is kept, "
-            "run the same command again to go on"
+            f"{failed}. {name} is not complete; what was finished is kept, run the same command again to go on"
         )
+
+
+def _make(
+    workspace: Workspace,
+    stages: Mapping[PurePosixPath, Mapping[str, Any]],
+    targets: list[str],
+    wanted: list[Plan],
+    settings: Settings,
+    *,
+    verbose: bool = False,
+    push: bool = False,
+) -> str:
+    """Bring targets and what they need up to date; say what failed."""
+    from harness.pipeline.graph import Node, needed, stage_graph
+    from harness.pipeline.run import failures, make_targets
+    from harness.pipeline.stages import measure_target
+
+    if not targets:
+        return ""
+    nodes = needed(stage_graph(stages), targets)
+    methods = workspace.methods()
+
+    def uses_gpu(node: Node) -> bool:
+        words = node.command.split()
+        method = methods.get(words[words.index("--method") + 1]) if "--method" in words else None
+        return node.verb == "train-run" or (node.verb == "restore" and method is not None and method.on == "tensor")
+
+    cells = {measure_target(plan.group): len(plan.levels) for plan in wanted}
+    outcomes = make_targets(workspace, nodes, settings, cells=cells, uses_gpu=uses_gpu, verbose=verbose, push=push)
+    return failures(nodes, outcomes)
 
 
 # Published rows that need no weights, on the two smallest sets (3 MB): a newcomer sees `match` at once.
@@ -105,20 +159,20 @@ FIRST_ROWS = (("panet-table3", "JPEG", "classic5"), ("rnan-table6", "Bicubic", "
 @click.command("first-table")
 def first_table() -> None:
     """Make the table on embedded images through DVC, then two published rows if their images can be had."""
+    from harness.pipeline.execution import Settings
     from harness.pipeline.requests import plans
-    from harness.pipeline.run import run_dvc
-    from harness.pipeline.stages import measure_target, table_target, write_stage_files
+    from harness.pipeline.stages import measure_target, table_target, update_pipelines
     from harness.report.terminal import print_table
     from harness.stages.render import results_of
     from harness.tables.diff import count_verdicts
     from harness.tables.published import select
 
     workspace = Workspace.find()
-    write_stage_files(workspace)
+    stages, _ = update_pipelines(workspace)
     published = [select(workspace.table(name), row=row, dataset=dataset) for name, row, dataset in FIRST_ROWS]
-    targets = [measure_target(plan.group) for plan in plans(published, workspace.methods())]
-    targets.append(table_target("embedded"))
-    code = run_dvc(workspace, ["repro", *targets])
+    wanted = plans([workspace.table("embedded"), *published], workspace.methods())
+    targets = [*(measure_target(plan.group) for plan in wanted), table_target("embedded")]
+    failed = _make(workspace, stages, targets, wanted, Settings(keep_going=True))
     match = printed = 0
     for table in (workspace.table("embedded"), *published):
         results = results_of(workspace, table)
@@ -133,5 +187,5 @@ def first_table() -> None:
         click.echo(f"\n{match} of {printed} published numbers reproduced. Next: harness repro panet-table3")
     else:
         click.echo("\nNext: set HARNESS_MIRROR or connect to the network, then harness repro panet-table3")
-    if code:
-        raise HarnessError("a stage failed (see above); what was finished is kept, run the same command again")
+    if failed:
+        raise HarnessError(f"{failed}; what was finished is kept, run the same command again")

@@ -1,17 +1,126 @@
-"""Running DVC."""
+"""Making targets: what has changed, fetching, and running it; DVC keeps the records."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import click
+
 from harness.errors import HarnessError
-from harness.files import write_text
+from harness.pipeline.execution import Settings
+from harness.pipeline.graph import Node
+from harness.pipeline.progress import RunView
+from harness.pipeline.project import Project, drop_dead_locks
+from harness.pipeline.worker import Outcome
 from harness.workspace import Workspace
+
+
+def make_targets(
+    workspace: Workspace,
+    nodes: Mapping[str, Node],
+    settings: Settings,
+    *,
+    cells: Mapping[str, int] | None = None,
+    uses_gpu: Callable[[Node], bool] = lambda node: False,
+    verbose: bool = False,
+    push: bool = False,
+) -> dict[str, Outcome]:
+    """Bring stages up to date.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where.
+    nodes : mapping
+        The stages by address, each after those it needs (`harness.pipeline.graph.needed`).
+    settings : Settings
+        How many side by side, where, and so on.
+    cells : mapping
+        Number of cells that are done when a stage is.
+    uses_gpu : callable
+        Whether a stage takes a GPU.
+    verbose : bool
+        Name every stage.
+    push : bool
+        Send the results to the DVC remote, also those made before a failure.
+
+    Returns
+    -------
+    dict
+        What became of the stages that DVC found changed, or that follow from one; the others are not named.
+
+    Raises
+    ------
+    HarnessError
+        The workspace is no DVC repository, or the remote cannot be used.
+    """
+    project = Project(workspace.root)
+    if settings.pull:
+        project.fetch_cached(nodes.values())
+    prefetch(workspace, nodes.values())
+    changed = set(nodes) if settings.force else project.changed(nodes.values())
+    todo = {address: node for address, node in nodes.items() if address in changed}
+    if verbose:
+        for address in nodes:
+            if address not in changed:
+                click.echo(f"Stage '{address}' didn't change, skipping")
+    outcomes: dict[str, Outcome] = {}
+    if todo:
+        from harness.pipeline.execution import quiet_dask, run_stages
+
+        quiet_dask()
+        of_these = {address: count for address, count in (cells or {}).items() if address in todo}
+        with RunView(todo, of_these, verbose=verbose, on_terminal=sys.stderr.isatty()) as view:
+            outcomes = run_stages(workspace.root, todo, settings, view, uses_gpu)
+    if push:
+        sent = project.send_cached(nodes.values())
+        click.echo(f"sent to the remote: {sent} files", err=True)
+    return outcomes
+
+
+def prefetch(workspace: Workspace, nodes: Iterable[Node]) -> None:
+    """Run the fetching stages' work in this process, which takes milliseconds where everything is there.
+
+    A manifest that comes out as DVC has recorded it is then no reason to run anything; where one differs, or fetching
+    fails, DVC runs the stage itself, which says why.
+    """
+    from harness.datasets.hosts import Hosts
+
+    hosts: Hosts | None = None
+    for node in nodes:
+        words = node.command.split()
+        if not node.always or len(words) != 4 or words[0] != "harness" or words[2] != "fetch":
+            continue
+        if hosts is None:
+            hosts = Hosts(workspace.data)
+        try:
+            if words[1] == "datasets":
+                from harness.datasets.fetching import fetch
+
+                fetch(words[3], workspace.data, hosts=hosts)
+            elif words[1] == "weights":
+                from harness.weights.fetching import fetch as fetch_weights
+
+                fetch_weights(words[3], workspace.data, hosts=hosts)
+        except HarnessError:
+            continue
+
+
+def failures(nodes: Mapping[str, Node], outcomes: Mapping[str, Outcome]) -> str:
+    """Say in a sentence which stages failed; empty where none did."""
+    failed = [address for address, outcome in outcomes.items() if outcome.state == "failed"]
+    skipped = sum(outcome.state == "skipped" for outcome in outcomes.values())
+    if not failed:
+        return ""
+    names = ", ".join(nodes[address].title for address in failed[:5])
+    more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
+    rest = f", {skipped} were not begun" if skipped else ""
+    stages = "a stage" if len(failed) == 1 else f"{len(failed)} stages"
+    return f"{stages} failed: {names}{more}{rest}; their output is in work/logs"
 
 
 def run_dvc(workspace: Workspace, arguments: Sequence[str], *, verbose: bool = False) -> int:
@@ -41,7 +150,7 @@ def run_dvc(workspace: Workspace, arguments: Sequence[str], *, verbose: bool = F
     environment = dict(os.environ)
     scripts = str(Path(sys.executable).parent)
     environment["PATH"] = scripts + os.pathsep + environment.get("PATH", "")
-    _drop_dead_locks(workspace.root / ".dvc" / "tmp" / "rwlock")
+    drop_dead_locks(workspace.root)
     command = [sys.executable, "-m", "dvc", *arguments]
     # What DVC tells of its own goes to standard output, its errors and the stages' own lines to standard error.
     process = subprocess.Popen(
@@ -56,45 +165,3 @@ def run_dvc(workspace: Workspace, arguments: Sequence[str], *, verbose: bool = F
         except subprocess.TimeoutExpired:
             process.kill()
         raise
-
-
-def _drop_dead_locks(path: Path) -> None:
-    """Forget the locks of DVC processes that were killed.
-
-    DVC notices a process that is gone, but takes one that was killed and not yet collected by its parent (a zombie, as
-    in a container without an init process) for a living one, and every later run for blocked.
-    """
-    import json
-
-    import psutil
-
-    def alive(holder: object) -> bool:
-        if not isinstance(holder, dict) or not isinstance(holder.get("pid"), int):
-            return False
-        try:
-            return bool(psutil.Process(holder["pid"]).status() != psutil.STATUS_ZOMBIE)
-        except psutil.Error:
-            return False
-
-    locks: object = None
-    for _ in range(2):
-        try:
-            locks = json.loads(path.read_text(encoding="utf-8"))
-            break
-        except OSError:
-            return
-        except ValueError:
-            # Half-written by a process that was killed, unless one is writing at this very moment.
-            time.sleep(0.5)
-    else:
-        path.unlink(missing_ok=True)
-        return
-    if not isinstance(locks, dict):
-        return
-    readers = {file: [h for h in held if alive(h)] for file, held in locks.get("read", {}).items()}
-    kept = {
-        "write": {file: holder for file, holder in locks.get("write", {}).items() if alive(holder)},
-        "read": {file: held for file, held in readers.items() if held},
-    }
-    if kept != {"write": locks.get("write", {}), "read": locks.get("read", {})}:
-        write_text(path, json.dumps(kept))

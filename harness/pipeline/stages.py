@@ -44,6 +44,17 @@ def stage_files(workspace: Workspace) -> dict[PurePosixPath, str]:
     dict
         Text by path relative to the workspace.
     """
+    return {path: _to_yaml(stages) for path, stages in pipeline_stages(workspace).items()}
+
+
+def pipeline_stages(workspace: Workspace) -> dict[PurePosixPath, dict[str, Any]]:
+    """Make every stage of a workspace.
+
+    Returns
+    -------
+    dict
+        Stages by name, by the path of their dvc.yaml relative to the workspace.
+    """
     if PACKAGE.parent.resolve() != workspace.root.resolve():
         raise HarnessError(
             f"{workspace.root.resolve()}: `harness` is installed from {PACKAGE.parent}; DVC tracks the code beside the "
@@ -53,10 +64,10 @@ def stage_files(workspace: Workspace) -> dict[PurePosixPath, str]:
     methods = workspace.methods()
     found = plans(tables.values(), methods)
     files: dict[PurePosixPath, dict[str, Any]] = defaultdict(dict)
-    writer = _Writer(workspace, methods)
+    writer = _Writer(workspace, methods, found)
     for plan in found:
         folder = PurePosixPath("pipelines", plan.group.task, plan.group.dataset)
-        files[folder / "dvc.yaml"] |= writer.group_stages(plan, found)
+        files[folder / "dvc.yaml"] |= writer.group_stages(plan)
     released = {name for plan in found for name in methods[plan.group.method].released}
     for dataset in sorted({plan.group.dataset for plan in found} | released):
         files[PurePosixPath("pipelines/datasets/dvc.yaml")][dataset] = writer.dataset_stage(dataset)
@@ -74,11 +85,22 @@ def stage_files(workspace: Workspace) -> dict[PurePosixPath, str]:
         else:
             files[PurePosixPath("pipelines/tables/dvc.yaml")][table.name] = writer.table_stage(table, "../..")
     files[PurePosixPath("pipelines/code/dvc.yaml")]["code"] = writer.code_stage()
+    return dict(sorted(_in_parts(files).items()))
+
+
+def _in_parts(files: Mapping[PurePosixPath, dict[str, Any]]) -> dict[PurePosixPath, dict[str, Any]]:
+    """Spread a file with more than `MOST_STAGES` over folders ``part2``, ``part3`` … beside it."""
+    parts: dict[PurePosixPath, dict[str, Any]] = {}
     for path, stages in files.items():
-        count = sum(len(stage.get("foreach", "1")) for stage in stages.values())
-        if count > MOST_STAGES:
-            raise HarnessError(f"{path} would hold {count} stages, DVC is slow beyond {MOST_STAGES}")
-    return {path: _to_yaml(stages) for path, stages in sorted(files.items())}
+        names = list(stages)
+        for number, start in enumerate(range(0, len(names), MOST_STAGES), 1):
+            chosen = {name: stages[name] for name in names[start : start + MOST_STAGES]}
+            if number == 1:
+                parts[path] = chosen
+                continue
+            deeper = {name: stage | {"wdir": f"../{stage.get('wdir', '.')}"} for name, stage in chosen.items()}
+            parts[path.parent / f"part{number}" / path.name] = deeper
+    return parts
 
 
 def write_stage_files(workspace: Workspace, *, check: bool = False) -> list[PurePosixPath]:
@@ -89,7 +111,16 @@ def write_stage_files(workspace: Workspace, *, check: bool = False) -> list[Pure
     list of path
         Files that were (or are) out of date, those no table needs any more included.
     """
-    wanted = stage_files(workspace)
+    return _write(workspace, stage_files(workspace), check=check)
+
+
+def update_pipelines(workspace: Workspace) -> tuple[dict[PurePosixPath, dict[str, Any]], list[PurePosixPath]]:
+    """Make every stage, and write the dvc.yaml files that are not as they should be; return both."""
+    stages = pipeline_stages(workspace)
+    return stages, _write(workspace, {path: _to_yaml(of_file) for path, of_file in stages.items()}, check=False)
+
+
+def _write(workspace: Workspace, wanted: Mapping[PurePosixPath, str], *, check: bool) -> list[PurePosixPath]:
     changed = [path for path, text in wanted.items() if _text(workspace.root / path) != text]
     pipelines = workspace.root / "pipelines"
     stale = [
@@ -130,28 +161,27 @@ def _stage_name(group: Group) -> str:
     return name if group.degradation == TASKS[group.task].degradation else f"{name}--{group.degradation}"
 
 
+def _inputs_of(group: Group) -> tuple[str, str, str]:
+    return group.task, group.dataset, group.degradation
+
+
 class _Writer:
-    def __init__(self, workspace: Workspace, methods: Mapping[str, Method]) -> None:
+    def __init__(self, workspace: Workspace, methods: Mapping[str, Method], everything: list[Plan]) -> None:
         self._workspace = workspace
         self._methods = methods
         self._wishes = read_wishes(workspace.root)
+        self._levels: dict[tuple[str, str, str], set[int]] = defaultdict(set)
+        for plan in everything:
+            self._levels[_inputs_of(plan.group)].update(plan.levels)
 
-    def group_stages(self, plan: Plan, everything: list[Plan]) -> dict[str, Any]:
+    def group_stages(self, plan: Plan) -> dict[str, Any]:
         group = plan.group
         method = self._methods[group.method]
         name = _stage_name(group)
         random = degradation(group.degradation).random
         manifest = f"data/manifests/datasets/{group.dataset}.json"
         inputs = f"work/inputs/{group.task}/{group.dataset}/{group.degradation}.json"
-        levels = _numbers(
-            {
-                level
-                for other in everything
-                for level in other.levels
-                if (other.group.task, other.group.dataset, other.group.degradation)
-                == (group.task, group.dataset, group.degradation)
-            }
-        )
+        levels = _numbers(self._levels[_inputs_of(group)])
         where = f"--task {group.task} --dataset {group.dataset} --degradation {group.degradation}"
         what = f"{where} --method {group.method} --policy {group.policy} --saving {group.saving}"
         noise: dict[str, Any] = {"params": ["noise"]} if random else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +64,14 @@ def _supervise(what: str, workspace: Workspace) -> Supervised:
     return supervise(what, workspace.params.limits.image_seconds)
 
 
+def _tell_driver(done: int, total: int) -> None:
+    """Let the view of a parallel run show how far this stage is."""
+    file = os.environ.get("HARNESS_PROGRESS")
+    if file:
+        with contextlib.suppress(OSError):
+            Path(file).write_text(f"{done} {total}", encoding="ascii")
+
+
 def _shrink() -> int:
     """How much less than usual is to be computed at once: set by a driver after a stage was killed for its memory."""
     given = os.environ.get("HARNESS_SHRINK", "")
@@ -110,6 +119,7 @@ def restore(
         def progress(done: int, total: int) -> None:
             supervised.goes_on()
             bar(done, total)
+            _tell_driver(done, total)
 
         record, run = restore_group(
             group,

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.pipeline.run import _drop_dead_locks
+from harness.pipeline.project import drop_dead_locks
 
 
 def test_locks_of_dead_processes_are_dropped(tmp_path: Path) -> None:
@@ -20,25 +20,28 @@ def test_locks_of_dead_processes_are_dropped(tmp_path: Path) -> None:
         pass
     mine = {"pid": os.getpid(), "cmd": "dvc repro"}
     dead = [{"pid": process.pid, "cmd": "dvc repro"} for process in (gone, zombie)]
-    path = tmp_path / "rwlock"
+    path = tmp_path / ".dvc/tmp/rwlock"
+    path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"write": {"a": dead[0], "b": mine}, "read": {"c": [dead[1], mine], "d": dead}}))
-    _drop_dead_locks(path)
+    drop_dead_locks(tmp_path)
     assert json.loads(path.read_text()) == {"write": {"b": mine}, "read": {"c": [mine]}}
     zombie.wait()
 
 
 def test_a_half_written_lock_file_is_dropped(tmp_path: Path) -> None:
-    path = tmp_path / "rwlock"
+    path = tmp_path / ".dvc/tmp/rwlock"
+    path.parent.mkdir(parents=True)
     path.write_text('{"write": {"a"')
-    _drop_dead_locks(path)
+    drop_dead_locks(tmp_path)
     assert not path.exists()
-    _drop_dead_locks(path)
+    drop_dead_locks(tmp_path)
 
 
 def test_living_locks_are_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "rwlock"
+    path = tmp_path / ".dvc/tmp/rwlock"
+    path.parent.mkdir(parents=True)
     text = json.dumps({"write": {"a": {"pid": os.getpid(), "cmd": "x"}}, "read": {}})
     path.write_text(text)
     before = path.stat().st_mtime_ns
-    _drop_dead_locks(path)
+    drop_dead_locks(tmp_path)
     assert (path.read_text(), path.stat().st_mtime_ns) == (text, before)
