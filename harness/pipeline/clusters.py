@@ -117,7 +117,7 @@ def local_place(jobs: int, memory: int, gpu_slots: int) -> Iterator[Place]:
         "threads_per_worker": jobs,
         "processes": False,
         "memory_limit": 0,  # the stages' memory is not Dask's; it is counted as a resource
-        "dashboard_address": None,
+        "dashboard_address": "127.0.0.1:0",
         "resources": {"memory": float(memory), "gpu": float(gpu_slots)},
     }
     with LocalCluster(**options) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]

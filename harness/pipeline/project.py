@@ -102,6 +102,15 @@ class Project:
     def _differs(self, node: Node) -> bool:
         if not (self.root / node.file).with_name("dvc.lock").is_file():
             return True  # nothing of this file was ever run
+        try:
+            return self._compare(node)
+        # What was cut off may still be YAML, with half a name in it; DVC then fails with whatever is at hand.
+        except Exception:
+            _put_aside((self.root / node.file).with_name("dvc.lock"))
+            self._stages.pop(node.file, None)
+            return True
+
+    def _compare(self, node: Node) -> bool:
         stage = self._load(node)
         if stage is None or stage.changed_stage():
             return True
@@ -119,7 +128,7 @@ class Project:
 
     def reproduce(
         self, file: str, name: str, *, force: bool = False, pull: bool = False, say: Callable[[str], object] = print
-    ) -> bool:
+    ) -> str:
         """Run one stage if DVC finds it changed, and record it, as `dvc repro --single-item` does.
 
         Parameters
@@ -135,8 +144,8 @@ class Project:
 
         Returns
         -------
-        bool
-            Whether it was run, or taken from DVC's cache of runs.
+        str
+            ``computed`` (its command ran), ``restored`` (taken from DVC's cache of runs) or ``unchanged``.
 
         Raises
         ------
@@ -156,7 +165,9 @@ class Project:
                 with lock_repo(self._repo), self._repo.scm_context(quiet=True):
                     mend_lock_file(path)
                     stage = self._repo.stage.load_one(str(path), name)
-                    return _reproduce_stage(stage, force=force, pull=pull) is not None
+                    with _commands_heard() as commands:
+                        made = _reproduce_stage(stage, force=force, pull=pull)
+                    return "unchanged" if made is None else "computed" if commands else "restored"
             except LockError as error:
                 if not self._shared:
                     drop_dead_locks(self.root)
@@ -280,6 +291,29 @@ def quiet_dvc() -> Iterator[None]:
         logger.setLevel(before)
 
 
+@contextmanager
+def _commands_heard() -> Iterator[list[str]]:
+    """Collect what DVC tells of the commands that it runs inside the block, and keep it from being printed."""
+    import logging
+
+    heard: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.getMessage())
+
+    logger, handler = logging.getLogger("dvc.stage.run"), Handler()
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield heard
+    finally:
+        logger.removeHandler(handler)
+        logger.level, logger.propagate = before
+
+
 _yaml_lock = threading.Lock()
 
 # Whole scalars that YAML 1.1 (libyaml's users) and 1.2 (DVC) read differently: truth values, octal, binary, digits with
@@ -339,23 +373,33 @@ def mend_lock_file(pipeline: Path) -> bool:
     bool
         Whether it was damaged.
     """
+    from voluptuous import Invalid
+
     lock = pipeline.with_name("dvc.lock")
     try:
         text = lock.read_text(encoding="utf-8")
         read = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        if isinstance(read, dict) and isinstance(read.get("stages", {}), dict) and "schema" in read:
-            return False
+        from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+
+        COMPILED_LOCKFILE_SCHEMA(read)
+        return False
     except FileNotFoundError:
         return False
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, Invalid):
         pass
+    _put_aside(lock)
+    return True
+
+
+def _put_aside(lock: Path) -> None:
     aside = lock.with_name("dvc.lock.damaged")
     try:
         os.replace(lock, aside)
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise HarnessError(f"{lock}: is damaged and cannot be put aside ({error.strerror}); delete it") from None
     print(f"{lock}: was damaged (a run was killed while it was written); put aside as {aside.name}", file=sys.stderr)
-    return True
 
 
 def drop_dead_locks(root: Path) -> None:

@@ -159,7 +159,7 @@ def _perform(project: object, order: Order) -> Outcome:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         try:
-            ran = project.reproduce(
+            state = project.reproduce(
                 order.file,
                 order.name,
                 force=order.force,
@@ -168,7 +168,7 @@ def _perform(project: object, order: Order) -> Outcome:
             )
             failed: StageFailedError | None = None
         except StageFailedError as error:
-            ran, failed = False, error
+            state, failed = "failed", error
         finally:
             for number, copy in enumerate(kept, 1):
                 os.dup2(copy, number)
@@ -182,7 +182,7 @@ def _perform(project: object, order: Order) -> Outcome:
         return Outcome("failed", said, message, failed.status, seconds)
     if not lines:
         log.unlink(missing_ok=True)
-    return Outcome("unchanged" if not ran else "computed" if lines else "restored", said, seconds=seconds)
+    return Outcome(state, said, seconds=seconds)
 
 
 def main() -> None:
@@ -204,9 +204,9 @@ def main() -> None:
 
                 from harness.pipeline.project import Project
 
+                project = Project(Path("."), shared="shared" in sys.argv[3:])
                 # What a stage prints is told; what DVC tells of itself is not.
                 logging.getLogger("dvc").setLevel(logging.ERROR)
-                project = Project(Path("."), shared="shared" in sys.argv[3:])
             outcome = _perform(project, order)
         except KeyboardInterrupt:
             outcome = Outcome("failed", message="interrupted", status=130)
