@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 from harness import __version__
 from harness.datasets import places
 from harness.datasets.hosts import Hosts
+from harness.datasets.inner import leads_inside
 from harness.datasets.verified import file_sha256
 
 if TYPE_CHECKING:
@@ -83,7 +85,18 @@ class Downloader:
                 respect_retry_after_header=False,  # a server may ask for an hour; better to say that it is busy
                 raise_on_status=False,
             )
-            session = requests.Session()
+
+            class Session(requests.Session):
+                def get_redirect_target(self, resp: requests.Response) -> str | None:
+                    target = super().get_redirect_target(resp)
+                    if target is not None:
+                        where = urljoin(resp.url, target)
+                        # Only an address that is inside itself (a mirror of one's own) may lead inside.
+                        if leads_inside(where) and not leads_inside(resp.url):
+                            raise DownloadError("redirects to an address of an inner network")
+                    return target
+
+            session = Session()
             session.headers["User-Agent"] = f"restoration-harness/{__version__}"
             for scheme in ("http://", "https://"):
                 session.mount(scheme, HTTPAdapter(max_retries=retry))

@@ -221,8 +221,13 @@ class Project:
         except (DvcException, OSError) as error:
             raise HarnessError(f"the results could not be pushed: {_sentence(error)}") from None
 
+    @property
+    def remote(self) -> str:
+        """Name of the default remote; empty where there is none."""
+        return str(self._repo.config["core"].get("remote") or "")
+
     def _need_remote(self) -> None:
-        if not self._repo.config["core"].get("remote"):
+        if not self.remote:
             raise HarnessError("this project has no DVC remote; make one: dvc remote add --default NAME URL")
 
 

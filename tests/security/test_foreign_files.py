@@ -1,0 +1,353 @@
+"""What strangers could put into files: refused in a sentence, and nothing of it is run or written outside."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import socket
+import threading
+import zipfile
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from harness.datasets.download import Downloader, DownloadError
+from harness.datasets.hosts import Hosts
+from harness.datasets.inner import leads_inside
+from harness.datasets.manifest import read_manifest
+from harness.datasets.registry import read_record
+from harness.errors import HarnessError
+from harness.images import decode_image
+from harness.methods import check_name
+from harness.provenance.crate import unpack_zip
+from harness.records import read_yaml
+from harness.report.render import latex, markdown
+from harness.tables.diff import diff_table
+from harness.tables.measurements import Measurements
+from harness.tables.published import read_table
+from harness.weights.importers import import_weights
+from harness.workspace import Workspace
+
+
+class Harm:
+    """Unpickled, this would write a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.path),))
+
+
+def zipped(path: Path, fill: Callable[[zipfile.ZipFile], None]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        fill(archive)
+    return path
+
+
+def link(archive: zipfile.ZipFile) -> None:
+    member = zipfile.ZipInfo("inside")
+    member.external_attr = 0o120777 << 16
+    archive.writestr(member, "/etc/passwd")
+
+
+@pytest.mark.parametrize(
+    ("fill", "said"),
+    [
+        (lambda z: z.writestr("../outside", "x"), "leaves the folder"),
+        (lambda z: z.writestr("a/../../outside", "x"), "leaves the folder"),
+        (lambda z: z.writestr("/outside", "x"), "leaves the folder"),
+        (lambda z: z.writestr("a\\..\\..\\outside", "x"), "leaves the folder"),
+        (lambda z: z.writestr("C:outside", "x"), "leaves the folder"),
+        (link, "is a link"),
+    ],
+)
+def test_archives_that_leave_their_folder(tmp_path: Path, fill: Callable[[zipfile.ZipFile], None], said: str) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    with pytest.raises(HarnessError, match=said):
+        unpack_zip(zipped(tmp_path / "a.zip", fill), target)
+    assert list(target.iterdir()) == []
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zip", "target"]
+
+
+def test_archives_that_unpack_to_more_than_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = zipped(tmp_path / "bomb.zip", lambda z: z.writestr("zeros", bytes(10_000_000)))
+    assert bomb.stat().st_size < 20_000
+    target = tmp_path / "target"
+    target.mkdir()
+    monkeypatch.setattr("harness.provenance.crate.MOST_BYTES", 1_000_000)
+    with pytest.raises(HarnessError, match="would unpack to more"):
+        unpack_zip(bomb, target)
+    # One that lies about its size: the directory says 1,000 bytes.
+    data = bytearray(bomb.read_bytes())
+    size = (10_000_000).to_bytes(4, "little")
+    lying = bytes(data).replace(size, (1_000).to_bytes(4, "little"))
+    (tmp_path / "lying.zip").write_bytes(lying)
+    with pytest.raises(HarnessError, match=r"larger than it says|not a readable zip"):
+        unpack_zip(tmp_path / "lying.zip", target)
+    assert sum(p.stat().st_size for p in target.rglob("*") if p.is_file()) < 2_000_000
+
+
+@pytest.mark.parametrize("format_name", ["npz", "state-dict"])
+def test_weights_that_unpack_to_more_than_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_name: str
+) -> None:
+    monkeypatch.setattr("harness.weights.importers.MOST_BYTES", 1_000_000)
+    path = zipped(tmp_path / "w", lambda z: z.writestr("conv1_weight.npy", bytes(10_000_000)))
+    with pytest.raises(HarnessError, match="more than weights have"):
+        import_weights(path, format_name)
+
+
+def test_matlab_files_that_unpack_to_more_than_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import scipy.io
+
+    monkeypatch.setattr("harness.weights.mat_structure.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("harness.weights.matlab.MOST_BYTES", 1_000_000)
+    scipy.io.savemat(tmp_path / "a.mat", {"net": np.zeros((2000, 2000))}, do_compression=True)
+    with pytest.raises(HarnessError, match="unpacks to more than 1000000 bytes"):
+        import_weights(tmp_path / "a.mat", "matconvnet")
+    with h5py.File(tmp_path / "b.mat", "w") as file:
+        file.create_dataset("net", (2000, 2000), compression="gzip", fillvalue=0)
+    with pytest.raises(HarnessError, match="unpacks to more than 1000000 bytes"):
+        import_weights(tmp_path / "b.mat", "dagnn")
+
+
+@pytest.mark.parametrize("kind", ["state-dict", "npz", "legacy"])
+def test_checkpoints_with_code(tmp_path: Path, kind: str) -> None:
+    harm, path = Harm(tmp_path / "harm"), tmp_path / "weights"
+    if kind == "npz":
+        with open(path, "wb") as file:
+            np.savez(file, conv1_weight=np.array([harm], dtype=object))
+    else:
+        torch.save({"a": harm}, path, _use_new_zipfile_serialization=kind == "state-dict")
+    with pytest.raises(HarnessError, match="could run code"):
+        import_weights(path, "npz" if kind == "npz" else "state-dict")
+    assert not (tmp_path / "harm").exists()
+    # The test can fail: plain unpickling does run it.
+    pickle.loads(pickle.dumps(harm))
+    assert (tmp_path / "harm").is_dir()
+
+
+def test_hdf5_weights_that_name_other_files(tmp_path: Path) -> None:
+    other = tmp_path / "other.h5"
+    with h5py.File(other, "w") as file:
+        file["secret"] = np.arange(4)
+    with h5py.File(tmp_path / "a.mat", "w") as file:
+        file.create_group("net")["w"] = h5py.ExternalLink("other.h5", "secret")
+    with h5py.File(tmp_path / "b.mat", "w") as file:
+        raw = [(str(other), 0, 32)]
+        file.create_group("net").create_dataset("w", (4,), dtype="i8", external=raw)
+    with h5py.File(tmp_path / "c.mat", "w") as file:
+        layout = h5py.VirtualLayout((4,), dtype="i8")
+        layout[:] = h5py.VirtualSource(str(other), "secret", shape=(4,))
+        file.create_group("net").create_virtual_dataset("w", layout)
+    for name, said in (("a", "is a link"), ("b", "lies in another file"), ("c", "lies in another file")):
+        with pytest.raises(HarnessError, match=said):
+            import_weights(tmp_path / f"{name}.mat", "dagnn")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!python/object/apply:os.mkdir [{target}]",
+        "a: !!python/name:os.system",
+        "!!python/module:os",
+        "a: !include /etc/passwd",
+    ],
+)
+def test_yaml_with_tags(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text.replace("{target}", str(tmp_path / "harm")))
+    with pytest.raises(HarnessError, match="not valid YAML"):
+        read_yaml(path)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_yaml_that_grows(tmp_path: Path) -> None:
+    """Nine lists of nine of the one before: what is read stays small, and a table of it is refused."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
+    path = tmp_path / "a.yaml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(HarnessError):
+        read_table(path)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("methods", "../outside"), ("tables", "/etc"), ("methods", "a/../../b")])
+def test_parameters_stay_in_the_project(tmp_path: Path, kind: str, name: str) -> None:
+    (tmp_path / "params.yaml").write_text(f"{kind}: ['{name}']\n")
+    workspace = Workspace(tmp_path)
+    with pytest.raises(HarnessError, match="leaves the project"):
+        workspace.table_files if kind == "tables" else workspace.method_folders  # noqa: B018
+
+
+def test_manifests_stay_in_their_folder(tmp_path: Path) -> None:
+    file = {"name": "../../x.png", "image": "x", "role": "target", "bytes": 1, "sha256": "0", "pixels_sha256": "0"}
+    record = {"dataset": "a", "status": "complete", "reason": "", "base": "", "images": 1}
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({**record, "files": [{**file, "shape": [1, 1]}]}))
+    with pytest.raises(HarnessError, match="leaves the dataset's folder"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"repo": "file:///etc", "commit": "0" * 40},
+        {"repo": "169.254.169.254/latest/meta-data", "commit": "0" * 40},
+        {"repo": "a/b@inner.host", "commit": "0" * 40},
+        {"repo": "a/b", "commit": "main"},
+        {"repo": "a/../b", "commit": "0" * 40},
+    ],
+)
+def test_registries_of_third_parties_name_no_other_hosts(tmp_path: Path, source: dict[str, str]) -> None:
+    """A source is an owner, a repository and a commit at one host: there is no place for a URL."""
+    record = {"name": "mine", "title": "", "kind": "images", "count": 1, "supply": "pinned", "description": ""}
+    record |= {"licence": "", "licence_note": "", "homepage": "", "citation": ""}
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({**record, "sources": [source]}))
+    with pytest.raises(HarnessError, match="is not owner/name and a full commit hash"):
+        read_record(path)
+
+
+@pytest.mark.parametrize(
+    ("url", "inside"),
+    [
+        ("http://127.0.0.1/x", True),
+        ("http://localhost:8080/x", True),
+        ("http://10.1.2.3/", True),
+        ("http://192.168.0.1/", True),
+        ("http://169.254.169.254/latest/meta-data", True),
+        ("http://[::1]/", True),
+        ("http://[fe80::1]/", True),
+        ("http://2130706433/", True),
+        ("http://0x7f.1/", True),
+        ("file:///etc/passwd", True),
+        ("ftp://example.org/", True),
+        ("https://140.82.112.3/", False),
+    ],
+)
+def test_inner_addresses(url: str, inside: bool) -> None:
+    assert leads_inside(url) is inside
+
+
+def test_a_public_address_must_not_lead_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            if self.path == "/public":
+                self.send_response(302)
+                self.send_header("Location", f"http://127.0.0.1:{self.server.server_address[1]}/secret")
+                self.end_headers()
+            else:
+                self.send_response(200)
+                self.send_header("Content-Length", "6")
+                self.end_headers()
+                self.wfile.write(b"secret")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/public"
+    try:
+        # The first address is taken for a public one; the one it leads to is what it is.
+        monkeypatch.setattr(
+            "harness.datasets.download.leads_inside", lambda where: "/public" not in where and leads_inside(where)
+        )
+        for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.delenv(variable, raising=False)
+        with pytest.raises(DownloadError, match="redirects to an address of an inner network"):
+            Downloader(Hosts(tmp_path)).download(url, tmp_path / "part", 6, "0" * 64)
+        assert asked == ["/public"]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "a b", "A", "-x", "x;rm", "$(x)", "x\n", "<svg>", "", "é"])
+def test_names_that_would_stand_in_commands(name: str) -> None:
+    """A method's name stands in a path, a stage and a command line that a shell reads."""
+    with pytest.raises(HarnessError):
+        check_name(name)
+
+
+SCRIPT = '<svg onload="alert(1)">'
+TABLE = """
+name: mine
+title: T <img src=x onerror=alert(1)>
+paper: P
+parts:
+  - task: jpeg
+    columns:
+      - {dataset: classic5, level: 10, metric: psnr}
+    rows:
+      - {name: 'R <svg onload="alert(1)">', values: ['29.03'], not_run: 'why <script>alert(1)</script>'}
+"""
+
+
+def test_markup_in_names_stays_text(tmp_path: Path) -> None:
+    from harness.methods import methods
+
+    path = tmp_path / "mine.yaml"
+    path.write_text(TABLE)
+    try:
+        table = read_table(path)
+    except HarnessError as error:
+        assert "<" in str(error) or "name" in str(error)  # refused outright is as good
+        return
+    results = diff_table(table, methods(), Measurements(tmp_path))
+    text = markdown(table, results)
+    for harm in ("<svg", "<img", "<script"):
+        assert harm not in text
+    assert "\\input" not in latex(table, results)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "ICO", "PCX", "PDF"])
+def test_image_formats_that_no_dataset_uses(kind: str) -> None:
+    """Pillow would call a PostScript interpreter for EPS."""
+    data = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(data, kind)
+    with pytest.raises(HarnessError, match="no known image format"):
+        decode_image(data.getvalue(), "x")
+
+
+def test_an_image_that_would_fill_the_memory() -> None:
+    """60,000 x 60,000 pixels in a few kilobytes."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    with pytest.raises(HarnessError, match="not a readable image"):
+        decode_image(data, "x")
+
+
+def test_dask_listens_to_this_machine_only() -> None:
+    from harness.pipeline.clusters import local_place
+    from harness.pipeline.execution import quiet_dask
+
+    quiet_dask()
+    with local_place(1, 10**9, 0) as place:
+        assert place.client.scheduler.address.startswith("inproc://")
+        port = int(place.client.dashboard_link.rsplit(":", 1)[1].split("/")[0])
+        outside = {a[4][0] for a in socket.getaddrinfo(socket.gethostname(), None) if not a[4][0].startswith("127.")}
+        for address in outside:
+            with pytest.raises(OSError), socket.create_connection((address, port), timeout=2):
+                pass
