@@ -1,0 +1,192 @@
+"""Every parser of foreign bytes, with small files to start from: for hypothesis (in the tests) and for atheris."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import scipy.io
+import torch
+from PIL import Image
+from safetensors.numpy import save as save_safetensors
+
+from harness.errors import HarnessError
+from harness.images import decode_image
+
+Parse = Callable[[bytes], object]
+
+
+def _written(write: Callable[[io.BytesIO], object]) -> bytes:
+    stream = io.BytesIO()
+    write(stream)
+    return stream.getvalue()
+
+
+def _through_file(suffix: str, read: Callable[[Path], object]) -> Parse:
+    """Make a parser of bytes from one of files."""
+
+    def parse(data: bytes) -> object:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"file{suffix}"
+            path.write_bytes(data)
+            return read(path)
+
+    return parse
+
+
+def _weights(format_name: str) -> Parse:
+    from harness.weights.importers import import_weights
+
+    return _through_file(".weights", lambda path: import_weights(path, format_name))
+
+
+def _matlab_73() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.mat"
+        with h5py.File(path, "w", userblock_size=512) as file:
+            group = file.create_group("net")
+            group.create_dataset("layers", data=np.ones((3, 3), np.float32)).attrs["MATLAB_class"] = np.bytes_("single")
+        data = bytearray(path.read_bytes())
+    data[:19] = b"MATLAB 7.3 MAT-file"
+    return bytes(data)
+
+
+def _simplenn(compressed: bool) -> bytes:
+    layers = np.empty((1, 1), dtype=object)
+    weights = np.empty((1, 2), dtype=object)
+    weights[0, 0], weights[0, 1] = np.ones((3, 3, 1, 2), np.float32), np.zeros((1, 2), np.float32)
+    layers[0, 0] = {"type": "conv", "weights": weights}
+    return _written(lambda stream: scipy.io.savemat(stream, {"net": {"layers": layers}}, do_compression=compressed))
+
+
+def _images() -> list[bytes]:
+    pixels = (np.arange(24 * 20 * 3) % 251).astype(np.uint8).reshape(24, 20, 3)
+    kinds: list[tuple[str, dict[str, object]]] = [
+        ("PNG", {}),
+        ("BMP", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("JPEG", {}),
+        ("PPM", {}),
+        ("GIF", {}),
+    ]
+    return [
+        _written(lambda stream, k=kind, m=mode, o=options: Image.fromarray(pixels).convert(m).save(stream, k, **o))  # type: ignore[misc]
+        for kind, options in kinds
+        for mode in ("RGB", "L")
+    ]
+
+
+def _manifest(path: Path) -> object:
+    from harness.datasets.manifest import read_manifest
+
+    return read_manifest(path)
+
+
+def _record(path: Path) -> object:
+    from harness.datasets.registry import read_record
+
+    return read_record(path)
+
+
+def _table(path: Path) -> object:
+    from harness.tables.published import read_table
+
+    return read_table(path)
+
+
+def _params(path: Path) -> object:
+    from harness.records import load_yaml
+    from harness.workspace import Params
+
+    return load_yaml(path, Params)
+
+
+def _rows(path: Path) -> object:
+    from harness.stages.rows import read_rows
+
+    record = {"group": {"task": "jpeg", "dataset": "a", "degradation": "b", "method": "c", "policy": "whole"}}
+    record |= {"origin": "none", "degradation_version": 1, "protocols": {}, "code": "", "reason": "", "levels": {}}
+    path.with_suffix(".json").write_text(json.dumps({**record, "images": 1}))
+    return read_rows(path)
+
+
+def _cluster(path: Path) -> object:
+    from harness.pipeline.clusters import read_cluster_file
+
+    return read_cluster_file(path)
+
+
+def _crate(path: Path) -> object:
+    from harness.provenance.crate import unpack_zip
+
+    target = path.parent / "target"
+    target.mkdir()
+    unpack_zip(path, target)
+    outside = [p for p in path.parent.rglob("*") if p != path and p != target and not p.is_relative_to(target)]
+    assert not outside, f"written outside: {outside}"
+    return None
+
+
+def _zip() -> bytes:
+    import zipfile
+
+    def fill(stream: io.BytesIO) -> None:
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("ro-crate-metadata.json", '{"@graph": []}')
+            archive.writestr("results/a.csv", "a,b\n" * 50)
+
+    return _written(fill)
+
+
+def _tables() -> list[bytes]:
+    from harness.tables.published import table_file
+
+    return [table_file("rnan-table6").read_bytes()]
+
+
+def parsers() -> dict[str, tuple[Parse, list[bytes]]]:
+    """Parsers by name, each with valid files."""
+    weights = np.ones((2, 1, 3, 3), np.float32)
+    file = {"name": "x.png", "image": "x", "role": "target", "bytes": 1, "sha256": "0", "pixels_sha256": "0"}
+    manifest = {"dataset": "a", "status": "complete", "reason": "", "base": "", "images": 1}
+    manifest_text = json.dumps({**manifest, "files": [{**file, "shape": [1, 1]}]}).encode()
+    import harness.datasets.places as places
+
+    record = places.record_path("set5")
+    assert record is not None
+    caffe = {"weights_conv1": np.zeros((1, 9, 4)), "biases_conv1": np.zeros((4, 1))}
+    return {
+        "image": (lambda data: decode_image(data, "fuzz"), _images()),
+        "matlab 5": (_weights("matconvnet"), [_simplenn(False), _simplenn(True)]),
+        "matlab caffe": (_weights("caffe-mat"), [_written(lambda stream: scipy.io.savemat(stream, caffe))]),
+        "matlab 7.3": (_weights("dagnn"), [_matlab_73()]),
+        "npz": (_weights("npz"), [_written(lambda stream: np.savez(stream, a_weight=weights, a_bias=np.zeros(2)))]),
+        "state dict": (_weights("state-dict"), [_written(lambda stream: torch.save({"a": torch.ones(3)}, stream))]),
+        "safetensors": (_weights("safetensors"), [save_safetensors({"a": weights})]),
+        "manifest": (_through_file(".json", _manifest), [manifest_text]),
+        "dataset record": (_through_file(".json", _record), [record.read_bytes()]),
+        "published numbers": (_through_file(".yaml", _table), _tables()),
+        "parameters": (_through_file(".yaml", _params), [b"methods: []\ntables: []\nnoise: {images: 6}\n"]),
+        "rows": (_through_file(".csv", _rows), [b"level,draw,image,protocol,value\n10,0,a,psnr.1,28.5\n"]),
+        "cluster": (
+            _through_file(".yaml", _cluster),
+            [b"cluster: distributed.LocalCluster\noptions: {n: 2}\n"],
+        ),
+        "archive": (_through_file(".zip", _crate), [_zip()]),
+    }
+
+
+def attempt(parse: Parse, data: bytes) -> bool:
+    """Parse; True where it went well, False where it was refused in a sentence. Anything else is a finding."""
+    try:
+        parse(data)
+    except HarnessError as error:
+        assert str(error), "refused without a word"
+        return False
+    return True
