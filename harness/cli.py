@@ -21,6 +21,7 @@ COMMANDS = {
     "report": ("harness.report.command:report", "Write a site of every table, cell and image; compare two runs."),
     "badge": ("harness.report.command:badge", "Say in one line how much of a table is reproduced."),
     "audit": ("harness.audit.command:audit", "Find the protocol that makes each published number."),
+    "findings": ("harness.audit.command:findings", "Audit every table of the papers; write docs/findings.md."),
     "datasets": ("harness.datasets.command:datasets", "List, fetch and verify datasets."),
     "weights": ("harness.weights.command:weights", "List, fetch and verify released weights."),
     "methods": ("harness.methods.command:methods_command", "List the methods."),

@@ -67,6 +67,39 @@ def audit(
             click.echo(line, err=as_json)
 
 
+@click.command()
+@click.option("--render", "only_render", is_flag=True, help="Render docs/findings.md from docs/findings.json again.")
+@click.option("--check", is_flag=True, help="Change nothing; exit status 1 if the page is not what the data say.")
+@click.option(
+    "--inputs",
+    type=click.Choice(["stored", "screened", "all"]),
+    default="stored",
+    show_default=True,
+    help="Restored images of slow methods, as for harness audit.",
+)
+@click.option("--budget", type=float, default=180.0, show_default=True, help="Seconds of slow restoring, per row.")
+def findings(only_render: bool, check: bool, inputs: str, budget: float) -> None:
+    """Audit every table of the papers and write docs/findings.json and docs/findings.md."""
+    from harness.audit.findings import DATA, PAGE, Findings, check_page, collect, render_page, write_findings
+    from harness.audit.rows import Settings
+    from harness.files import write_text
+    from harness.records import load_json
+
+    workspace = Workspace.find()
+    if check:
+        check_page(workspace)
+        click.echo(f"{PAGE} is up to date")
+    elif only_render:
+        write_text(workspace.root / PAGE, render_page(load_json(workspace.root / DATA, Findings)))
+        click.echo(f"written: {workspace.root / PAGE}")
+    else:
+        progress = _progress(False)
+        found = collect(workspace, Settings(inputs=inputs, budget=budget, seeds=2), progress)
+        progress("")
+        for path in write_findings(workspace, found):
+            click.echo(f"written: {path}")
+
+
 def _plain(found: object) -> object:
     """Plain values of an audit, with its sentences."""
     import msgspec
