@@ -1,7 +1,7 @@
 # Two commands do everything: `make table` and `make test`. Python 3.11 or newer is all they need.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS ?= test,cluster,crate,iqa,bm3d,demosaicing,spandrel,alignment,audit
+EXTRAS ?= test,cluster,crate,iqa,bm3d,demosaicing,spandrel,alignment,audit,training
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # The data mirror, if there is one: a folder or a URL. `make table HARNESS_MIRROR=/data/mirror`
@@ -9,7 +9,7 @@ ifdef HARNESS_MIRROR
 export HARNESS_MIRROR
 endif
 
-.PHONY: help table test venv lint report clean
+.PHONY: help table test train-smoke venv lint report clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 14
@@ -19,6 +19,11 @@ table: $(BIN)/.installed ## Install, then make and print a first table on embedd
 
 test: $(BIN)/.installed-test ## Install with every extra, then run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope -q
+
+train-smoke: $(BIN)/.installed-test ## Train two small networks for minutes on BSD400, compare them on CBSD68, plot the curves
+	@harness train train-smoke --budget smoke
+	@harness repro train-smoke
+	@harness curves --out work/training/train-smoke.svg
 
 venv: $(BIN)/.installed-test ## Make .venv with everything installed
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.util
-import os
 from pathlib import Path
 from typing import Any
 
@@ -95,23 +95,27 @@ class Log:
         try:
             with open(self.path, "a", encoding="utf-8", newline="") as file:
                 file.write(_line(row))
-                file.flush()
-                os.fsync(file.fileno())
-            if self._writer is not None:
-                for name in ("loss", "rate", "gradient", "psnr", "images_per_second", "waiting"):
-                    if getattr(row, name) is not None:
-                        self._writer.add_scalar(name, getattr(row, name), row.iteration)
-                self._writer.flush()
         except OSError as error:
             raise HarnessError(
                 f"{self.path}: cannot be written ({error.strerror or error}); the last checkpoint is kept, "
                 "the same command goes on from it"
             ) from error
+        if self._writer is not None:
+            try:
+                for name in ("loss", "rate", "gradient", "psnr", "images_per_second", "waiting"):
+                    if getattr(row, name) is not None:
+                        self._writer.add_scalar(name, getattr(row, name), row.iteration)
+                self._writer.flush()
+            except OSError:
+                # The CSV file is the record; a run does not end for the copy that TensorBoard reads.
+                self.close()
 
     def close(self) -> None:
         """Close the event file."""
-        if self._writer is not None:
-            self._writer.close()
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with contextlib.suppress(OSError):
+                writer.close()
 
 
 def _line(row: LogRow) -> str:

@@ -459,7 +459,7 @@ class Training:
             iterations=progress.iteration,
             recipe_iterations=self.recipe.iterations,
             data=self.recipe.data,
-            recipe_data=recipe(self.recipe.name).data,
+            recipe_data=recipe_of(self.method, self.run.task).data,
             options=self.options,
         )
 

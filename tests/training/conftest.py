@@ -1,92 +1,12 @@
-"""A small workspace: a network of a few thousand parameters, a short recipe, the images that come with scikit-image."""
+"""Workspaces to train in."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from harness.datasets import fetch
-from harness.workspace import Workspace
-
-METHOD = """
-from harness.methods.trained import trained_method
-
-
-def _network(task, level):
-    from torch import nn
-
-    return nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 3, 3, padding=1))
-
-
-trained_method("tiny-net", _network, {"denoise-rgb": RECIPE}, title="Tiny", paper="a test")
-"""
-
-RECIPE = """
-name: tiny
-title: A test's
-paper: doe
-source: a test
-task: denoise-rgb
-data: embedded
-degradation: awgn-8bit
-patch: 16
-batch: 4
-loss: {l1: 1.0}
-optimizer: {name: adam, rate: 1.0e-3}
-schedule: {kind: halve, every: 30}
-iterations: 400
-budgets: {smoke: 20, short: 40}
-validation: {datasets: [embedded], images: 2, side: 32, every: 10}
-"""
-
-
-class Place:
-    """A workspace for one test."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        (root / "methods").mkdir()
-        (root / "params.yaml").write_text("methods: [methods]\nnoise: {further_draws: 0, images: 0}\n")
-        (root / "tiny.yaml").write_text(RECIPE)
-        text = METHOD.replace("RECIPE", repr(str(root / "tiny.yaml")))
-        # Method names are known to the whole process: every test's plugin is its own file with its own name.
-        self.method = "tiny-" + root.name.lower().replace("_", "-")
-        (root / "methods" / "tiny_net.py").write_text(text.replace("tiny-net", self.method))
-        self.workspace = Workspace(root)
-        fetch("embedded", root / "data")
-
-    def start(self, *arguments: str, **options: object) -> subprocess.Popen[str]:
-        """Start `harness train` on the tiny network in a process of its own."""
-        command = [sys.executable, "-m", "harness", "train", self.method, "--level", "50", *arguments]
-        return subprocess.Popen(
-            command,
-            cwd=self.root,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            **options,  # type: ignore[call-overload]
-        )
-
-    def train(self, *arguments: str, **options: object) -> tuple[int, str]:
-        """Run `harness train` to its end; its exit status and what it said."""
-        process = self.start(*arguments, **options)
-        _, said = process.communicate(timeout=300)
-        return process.returncode, said
-
-    @property
-    def trained(self) -> Path:
-        """Folder of the result."""
-        return self.root / "work" / "trained" / "denoise-rgb" / self.method / "50"
-
-    def weights(self) -> bytes:
-        """Bytes of the trained weights."""
-        return (self.trained / "weights.safetensors").read_bytes()
+from training_workspace import Place
 
 
 @pytest.fixture

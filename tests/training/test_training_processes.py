@@ -1,0 +1,123 @@
+"""Real processes: killed at any moment, several at once, a full disk."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load
+from training_workspace import Place
+
+Places = Callable[[str], Place]
+
+
+def test_kill_9_at_any_moment_costs_no_bit(places: Places) -> None:
+    whole, killed = places("whole"), places("killed")
+    length = ("--iterations", "200")
+    assert whole.train(*length)[0] == 0
+    rng = random.Random(0)
+    kills = 0
+    for _ in range(6):
+        process = killed.start(*length, "--checkpoint-minutes", "0.002")
+        deadline = time.monotonic() + 60
+        # Start-up takes most of such a process's life: wait until it has written something, then a little longer.
+        while process.poll() is None and time.monotonic() < deadline and not _checkpoints(killed):
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.4))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.communicate()
+        if process.returncode == 0:
+            break
+    assert kills >= 1
+    assert killed.train(*length)[0] == 0
+    assert killed.weights() == whole.weights()
+
+
+def _checkpoints(place: Place) -> list[Path]:
+    return list(place.root.glob("work/training/runs/**/checkpoint.safetensors"))
+
+
+def test_an_interrupt_keeps_the_last_step(places: Places) -> None:
+    whole, stopped = places("whole"), places("stopped")
+    process = stopped.start("--iterations", "400", "--checkpoint-minutes", "1000")
+    # Once there are lines in the log, steps are being made.
+    while process.poll() is None and not any(
+        len(log.read_text().splitlines()) > 1 for log in stopped.root.glob("work/training/runs/**/log.csv")
+    ):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, "go on" in said) == (130, True)
+    assert _checkpoints(stopped)
+    assert stopped.train("--iterations", "400")[0] == whole.train("--iterations", "400")[0] == 0
+    assert stopped.weights() == whole.weights()
+
+
+def test_two_processes_equal_one(places: Places) -> None:
+    one, two, parts = places("one"), places("two"), places("parts")
+    length = ("--iterations", "20")
+    assert one.train(*length)[0] == 0
+    assert parts.train(*length, "--accumulate", "2")[0] == 0
+    # A port that the system chooses: tests run side by side.
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+        *("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"),
+        *("-m", "harness", "train", two.method, "--level", "50", *length, "--device", "cpu"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(command, cwd=two.root, env=environment, capture_output=True, text=True, timeout=240)
+    assert ran.returncode == 0, ran.stderr
+    single, double = load(one.weights()), load(two.weights())
+    difference = max(float((single[key] - double[key]).abs().max()) for key in single)
+    assert difference < 1e-6
+    # One process that computes the batch in the same two parts: the same sums, the same bits.
+    assert parts.weights() == two.weights()
+
+
+def test_a_full_disk_ends_with_one_sentence_and_a_checkpoint(place: Place) -> None:
+    assert place.train("--iterations", "5")[0] == 0
+    before = _checkpoints(place)[0].read_bytes()
+
+    def small_disk() -> None:
+        # A checkpoint of the tiny network has about 20 kB; nothing that large can be written any more.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, 8_000))
+
+    # The store is there already, so the checkpoint is the first large file.
+    code, said = place.train("--iterations", "50", preexec_fn=small_disk)
+    assert code == 2, said
+    errors = [line for line in said.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1 and "Traceback" not in said
+    assert "cannot be written (File too large)" in errors[0]
+    assert _checkpoints(place)[0].read_bytes() == before
+    assert place.train("--iterations", "50")[0] == 0
+
+
+def test_mistakes_on_the_command_line(place: Place) -> None:
+    for arguments, words in (
+        (("--budget", "huge"), "unknown budget 'huge'"),
+        ((), "say how long"),
+        (("--budget", "smoke", "--iterations", "5"), "give one of budget"),
+        (("--iterations", "5", "--data", "bsd4000"), "unknown dataset 'bsd4000'"),
+        (("--iterations", "5", "--data", "div2k-train"), "div2k-train"),
+        (("--iterations", "5", "--ema", "2"), "ema lies in [0, 1)"),
+    ):
+        code, said = place.train(*arguments)
+        assert code == 2 and words in said and "Traceback" not in said, said
+
+
+@pytest.mark.parametrize("name", ["ffdnet", "pannet"])
+def test_targets_that_cannot_be_trained(place: Place, name: str) -> None:
+    command = [sys.executable, "-m", "harness", "train", name, "--budget", "smoke"]
+    ran = subprocess.run(command, cwd=place.root, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 2
+    assert ("has no recipe" if name == "ffdnet" else "did you mean 'panet") in ran.stderr
