@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import importlib.util
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +84,7 @@ class Log:
         self.path = folder / FILE
         self.rows = [row for row in read_log(self.path) if row.iteration <= start]
         write_text(self.path, ",".join(FIELDS) + "\n" + "".join(map(_line, self.rows)))
-        self._writer: Any = None
-        if importlib.util.find_spec("tensorboard") is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(folder / "events"), purge_step=start + 1)
+        self._events = _Events.beginning(folder / "events", start)
 
     def add(self, row: LogRow) -> None:
         """Write a line now."""
@@ -100,22 +97,63 @@ class Log:
                 f"{self.path}: cannot be written ({error.strerror or error}); the last checkpoint is kept, "
                 "the same command goes on from it"
             ) from error
-        if self._writer is not None:
+        if self._events is not None:
             try:
-                for name in ("loss", "rate", "gradient", "psnr", "images_per_second", "waiting"):
-                    if getattr(row, name) is not None:
-                        self._writer.add_scalar(name, getattr(row, name), row.iteration)
-                self._writer.flush()
+                self._events.add(row)
             except OSError:
                 # The CSV file is the record; a run does not end for the copy that TensorBoard reads.
                 self.close()
 
     def close(self) -> None:
         """Close the event file."""
-        writer, self._writer = self._writer, None
-        if writer is not None:
+        events, self._events = self._events, None
+        if events is not None:
             with contextlib.suppress(OSError):
-                writer.close()
+                events.close()
+
+
+class _Events:
+    """An event file, written here and now: TensorBoard's own writer does it in a thread, whose errors are lost."""
+
+    TAGS = ("loss", "rate", "gradient", "psnr", "images_per_second", "waiting")
+
+    def __init__(self, folder: Path, start: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        # A name of its own for every process that went on with the run; TensorBoard reads them in order.
+        self._file = open(folder / f"events.out.tfevents.{time.time_ns():020d}.{os.getpid()}", "wb")  # noqa: SIM115
+        self._records = RecordWriter(self._file)
+        self._write(file_version="brain.Event:2")
+        # What an interrupted process logged after its last checkpoint does not count.
+        self._write(step=start + 1, session_log=SessionLog(status=SessionLog.START))
+
+    @classmethod
+    def beginning(cls, folder: Path, start: int) -> _Events | None:
+        """Begin a file; None where TensorBoard is not installed or the file cannot be made."""
+        try:
+            return cls(folder, start)
+        except (ImportError, OSError):
+            return None
+
+    def add(self, row: LogRow) -> None:
+        """Write a row's values."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        values = [(tag, getattr(row, tag)) for tag in self.TAGS]
+        summary = Summary(value=[Summary.Value(tag=tag, simple_value=v) for tag, v in values if v is not None])
+        self._write(step=row.iteration, summary=summary)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _write(self, **fields: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._records.write(Event(wall_time=time.time(), **fields).SerializeToString())
+        self._file.flush()
 
 
 def _line(row: LogRow) -> str:
