@@ -156,6 +156,8 @@ def attention_input(
     if name not in fetched.image_ids:
         raise unknown_name(f"image of {fetched.name}", name, fetched.image_ids)
     made = degradation(task_of(task_name).degradation)
+    if made.name == "pairs" and fetched.record.kind == "images":
+        raise HarnessError(f"'{fetched.name}' has no inputs for {task_name}; name an image file, or a set of pairs")
     _, degraded = make_input(fetched, made, InputId(level, 0, name), fetched.read(name))
     label = task_of(task_name).level_label(level)
     return np.asarray(degraded, dtype=np.float64), f"{fetched.name}/{name}", f"{made.name} {label}".strip()
@@ -403,10 +405,10 @@ def _group_panels(
         (
             Panel(
                 f"round{number + 1}.png",
-                f"hash round {number + 1} of {rounds}: the patches grouped with each query's, one colour a query",
+                f"hash round {number + 1} of {rounds}: patches grouped with each query's (white), a colour a query",
                 None,
             ),
-            draw_groups(picture, groups, patches, number),
+            _with_queries(draw_groups(picture, groups, patches, number), groups, patches),
         )
         for number in range(rounds)
     ]
@@ -418,6 +420,13 @@ def _group_panels(
         "patch_size": np.array(groups.patch_size),
     }
     return drawn, arrays
+
+
+def _with_queries(picture: NDArray[np.uint8], groups: Any, patches: Sequence[int]) -> NDArray[np.uint8]:
+    for patch in patches:
+        top, left, bottom, right = groups.box(patch)
+        _frame(picture, (top + bottom - 1) / 2, (left + right - 1) / 2, (bottom - top - 1) / 2, (255, 255, 255))
+    return picture
 
 
 def _write(folder: Path, record: AttentionRecord, drawn: Drawn, arrays: dict[str, NDArray[Any]]) -> None:

@@ -111,6 +111,9 @@ def test_groups_of_kit(workspace: Workspace) -> None:
     with np.load(folder / "maps.npz") as arrays:
         np.testing.assert_array_equal(arrays["partners"], expected.partners)
         assert arrays["query_patches"].tolist() == [1 * 16 + 8]
+    # The query's patch of 8x8 pixels is framed white, below the strip with words.
+    shown = read_image(folder / "round1.png")[12:]
+    assert (shown[8, 64:72] == 255).all() and (shown[8:16, 71] == 255).all() and not (shown[9:15, 65:71] == 255).all()
 
 
 def test_mistakes_are_told(workspace: Workspace) -> None:
