@@ -103,10 +103,19 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 @pytest.mark.parametrize(
-    ("make", "architecture"),
-    [(nafnet, "NAFNet"), (swinir, "SwinIR"), (uformer, "Uformer"), (mprnet, "MPRNet"), (mirnet, "MIRNet")],
+    ("make", "architecture", "form"),
+    [
+        (nafnet, "NAFNet", "plain"),
+        (nafnet, "NAFNet", "training"),
+        (nafnet, "NAFNet", "basicsr"),
+        (nafnet, "NAFNet", "safetensors"),
+        (swinir, "SwinIR", "basicsr"),
+        (uformer, "Uformer", "training"),
+        (mprnet, "MPRNet", "training"),
+        (mprnet, "MPRNet", "safetensors"),
+        (mirnet, "MIRNet", "training"),
+    ],
 )
-@pytest.mark.parametrize("form", ["plain", "training", "basicsr", "safetensors"])
 def test_a_checkpoint_becomes_a_method(make: Any, architecture: str, form: str, workspace: Workspace) -> None:
     network = make().eval()
     file = save(workspace.root / ("net.safetensors" if form == "safetensors" else "net.pth"), network, form)
@@ -128,26 +137,34 @@ def test_it_keeps_what_methods_promise(make: Any, workspace: Workspace) -> None:
     assert len(checks) >= 8 and [check for check in checks if check.held is False] == []
 
 
-@pytest.mark.parametrize("make", [nafnet, swinir])
-def test_through_the_restore_stage(make: Any, workspace: Workspace) -> None:
+@pytest.mark.parametrize(
+    ("make", "task", "dataset", "degradation", "images"),
+    [
+        (nafnet, "denoise-rgb", "embedded", "awgn-8bit", ["astronaut", "chelsea", "coffee"]),
+        (lambda: swinir(channels=1), "denoise-gray", "embedded-gray", "awgn-8bit-gray", ["camera"]),
+    ],
+)
+def test_through_the_restore_stage(
+    make: Any, task: str, dataset: str, degradation: str, images: list[str], workspace: Workspace
+) -> None:
     """The real stage: images are restored by the network, and the record names the checkpoint and its SHA-256."""
     file = save(workspace.root / "net.pth", make())
-    write_checkpoint_method(workspace, "my-net", "denoise-rgb", file, (30,), "trained")
+    write_checkpoint_method(workspace, "my-net", task, file, (30,), "trained")
     method = Workspace(workspace.root).method("my-net")
-    assert fetch("embedded", "data").complete
+    assert fetch(dataset, "data").complete
     noise = Noise(0, 0)
-    inputs = record_inputs(Path("data"), "embedded", "awgn-8bit", (10, 30), noise)
+    inputs = record_inputs(Path("data"), dataset, degradation, (10, 30), noise)
     record, _ = restore(
-        Group("denoise-rgb", "embedded", "awgn-8bit", "my-net", "whole"),
+        Group(task, dataset, degradation, "my-net", "whole"),
         method, (10, 30), inputs, data=Path("data"), partial=Path("partial"), target=Path("restored"), noise=noise,
         code=fingerprint(method_code(method)),
     )  # fmt: skip
     assert record.origin == "trained"
     assert record.levels[30].weights == {"my-net/net.pth": hashlib.sha256(file.read_bytes()).hexdigest()}
     assert record.levels[10].reason == "the checkpoint of 'my-net' is for level 30, not for 10"
-    assert sorted(record.images) == [f"30/draw0/{name}.png" for name in ("astronaut", "chelsea", "coffee")]
+    assert sorted(record.images) == [f"30/draw0/{name}.png" for name in images]
     _, rows = measure(Path("restored"), data=Path("data"), protocols=("psnr",))
-    assert len(rows) == 3 and all(np.isfinite(row.value) for row in rows)
+    assert len(rows) == len(images) and all(np.isfinite(row.value) for row in rows)
 
 
 def test_the_command_line(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
