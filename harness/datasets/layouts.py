@@ -177,8 +177,10 @@ def arrange(record: Dataset, folder: Path, names: list[str]) -> Arrangement:
     return best
 
 
-def _score(arrangement: Arrangement, count: int) -> tuple[bool, int]:
-    return arrangement.images == count, arrangement.images
+def _score(arrangement: Arrangement, count: int) -> tuple[bool, int, int]:
+    # Where no pair is whole, the layout that knows most of the files says best what is missing.
+    halves = 0 if arrangement.images else len(arrangement.alone)
+    return arrangement.images == count, arrangement.images, halves
 
 
 def _roots(names: list[str]) -> list[str]:
@@ -206,6 +208,16 @@ def _listed(folder: Path, name: str) -> frozenset[str] | None:
         raise HarnessError(f"{path}: cannot be read as a list of file names ({error})") from None
     words = (word.removeprefix("./").lstrip("/") for word in text.split())
     return frozenset(word for word in words if word.lower().endswith(IMAGE_SUFFIXES))
+
+
+def fits_in_part(record: Dataset, names: list[str]) -> bool:
+    """Tell whether files fit one side of a layout, in whatever subfolder it begins."""
+    for root in ["", *_roots(names)]:
+        below = [name[len(root) :] for name in names if name.startswith(root)]
+        for layout in record.folder_layouts:
+            if any(_match_names(pattern, below) for pattern in (layout.input, layout.target) if "/" in pattern):
+                return True
+    return False
 
 
 def layout_text(record: Dataset) -> list[str]:
@@ -237,7 +249,7 @@ def explain(record: Dataset, arrangement: Arrangement, names: list[str], folder:
     shown = ", ".join(f"{count} in {group}" for group, count in groups.most_common(4))
     more = f" and {len(groups) - 4} more folders" if len(groups) > 4 else ""
     said = [f"found {len(names)} image files: {shown}{more}"]
-    if not arrangement.found:
+    if not arrangement.found and not arrangement.alone:
         said.append(f"none of them fits the names that are expected, for example {names[0]}")
     if arrangement.alone:
         rest = f" and {len(arrangement.alone) - 1} more" if len(arrangement.alone) > 1 else ""

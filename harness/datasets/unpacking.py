@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.datasets.layouts import fits_in_part
 from harness.datasets.registry import Dataset
 from harness.errors import HarnessError
 
@@ -57,7 +58,9 @@ def packed_files(record: Dataset, folder: Path, names: list[str]) -> list[Path]:
         images = sorted(holder.glob(_DND_IMAGES)) if holder is not None else []
         return images if len(images) == record.count else []
     if record.unpack:
+        # Half a set in plain files (input/ without target/) is as many images in one place, and no halves.
         single = len(names) == record.count and len({Path(name).parent for name in names}) == 1
+        single = single and not fits_in_part(record, names)
         return [folder / name for name in names] if single else []
     return []
 

@@ -228,6 +228,11 @@ def test_side_by_side_pairs_are_cut(name, left, small, data, get, tmp_path):
     assert verify_folder("small", tmp_path / "copy").status == "complete"
     assert get(tmp_path / "copy").complete
     check(data, ["0", "1", "2"], [0, 1, 2])
+    # The inputs alone are as many images in one folder, and no halves.
+    for n in range(3):
+        put(tmp_path / f"half/test/Test/input/{n}.png", worse(n))
+    with pytest.raises(HarnessError, match=r"has 0 pairs of 3.*without a partner: test/Test/input/0\.png and 2 more"):
+        get(tmp_path / "half")
     put(tmp_path / "copy/1.png", picture(0, 40, 61))
     with pytest.raises(HarnessError, match="is 61 pixels wide"):
         get(tmp_path / "copy")
