@@ -18,7 +18,7 @@ from harness.workspace import Workspace
     type=click.Path(path_type=Path),
     help="Folder of the site (default results/site); with --compare, an HTML file.",
 )
-@click.option("--budget", type=float, default=8.5, show_default=True, help="Megabytes of pictures on compare pages.")
+@click.option("--budget", type=float, default=7.0, show_default=True, help="Megabytes of pictures on compare pages.")
 @click.option("--all-images", is_flag=True, help="Show every image of every scene whole; may become gigabytes.")
 @click.option("--summary", is_flag=True, help="Write nothing; print how much of each table is reproduced.")
 @click.option(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections import defaultdict
@@ -52,7 +53,7 @@ from harness.workspace import Workspace
 MARKER = "site.json"
 """A folder that holds this file was written here and may be replaced."""
 
-PICTURE_BUDGET = 8_500_000
+PICTURE_BUDGET = 7_000_000
 """Bytes of pictures on pages of scenes, so that the whole site stays below 20 MB."""
 
 WORKERS = max(2, os.cpu_count() or 1)
@@ -528,6 +529,9 @@ class _Site:
             extremes=[self._extreme_files(extreme) for extreme in extremes],
             not_run=asked[0][1].judgement.reason if not isinstance(asked[0][1].measured, Measurement) else "",
             tables=list(dict.fromkeys(item.table.name for item, _ in asked)),
+            chain=shlex.join(
+                ["harness", "why", asked[0][1].request.table, asked[0][1].request.row, asked[0][1].request.key]
+            ),
             scene=self._views.get((group.task, group.dataset, level)),
             scene_page=f"compare/{group.task}/{group.dataset}/{level}/index.html",
         )

@@ -140,7 +140,10 @@ def test_mistakes_are_told(workspace: Workspace) -> None:
 def test_the_site_shows_maps_and_refuses_files_outside(workspace: Workspace, tmp_path: Path) -> None:
     image = str(workspace.root / "image.png")
     folder = make_attention_maps(workspace, method(not_here, small_panet), image, [(10, 20)], generated=True)
+    groups = make_attention_maps(workspace, method(not_here, small_kit), image, [(10, 70)], generated=True)
     made = build_site(workspace, tmp_path / "site", names=["embedded"], budget=0)
+    assert "hash round 4 of 4" in (made.folder / "attention" / f"{groups.name}.html").read_text()
+    assert (made.folder / "attention" / "index.html").read_text().count("generated weights: a demonstration") == 2
     page = (made.folder / "attention" / f"{folder.name}.html").read_text()
     assert "Demonstration." in page and "Small &lt;b&gt;net" in page
     assert (made.folder / "attention" / folder.name / "maps.npz").read_bytes() == (folder / "maps.npz").read_bytes()

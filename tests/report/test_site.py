@@ -96,6 +96,7 @@ def test_a_cell_page_shows_rows_hashes_and_what_made_them(site: SiteSummary, rep
         assert f'data-value="{value}"' in text
         assert pixels_sha256(read_image(folder / f"{image}.png")) in text
     assert "c0de" in text and "numpy" in text and "psnr.1" in text
+    assert "harness why report-mine 'Blur " in text
 
 
 def test_a_picture_and_its_psnr_are_of_the_very_pixels(site: SiteSummary, report_workspace: Workspace) -> None:
