@@ -191,7 +191,7 @@ class Project:
         from dvc.exceptions import CheckoutError, DvcException
 
         self._need_remote()
-        targets = [node.address for node in nodes if not node.always]
+        targets = self._targets(nodes)
         try:
             self._repo.stage_cache.pull(None)
             with quiet_dvc():
@@ -217,9 +217,13 @@ class Project:
         self._need_remote()
         try:
             with quiet_dvc():
-                return int(self._repo.push(targets=[node.address for node in nodes if not node.always], run_cache=True))
+                return int(self._repo.push(targets=self._targets(nodes), run_cache=True))
         except (DvcException, OSError) as error:
             raise HarnessError(f"the results could not be pushed: {_sentence(error)}") from None
+
+    def _targets(self, nodes: Iterable[Node]) -> list[str]:
+        """Name stages for DVC wherever the command is run; what is fetched anew on every machine is left out."""
+        return [f"{Path(self._repo.root_dir) / node.file}:{node.name}" for node in nodes if not node.always]
 
     @property
     def remote(self) -> str:
