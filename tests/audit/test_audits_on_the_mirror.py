@@ -6,6 +6,7 @@ can help.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -34,7 +35,7 @@ def workspace(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspa
 
 
 def stripped(
-    name: str, row: str, dataset: str, level: int | None = None, method: str = "", degradation: str = ""
+    name: str, row: str, dataset: str = "", level: int | None = None, method: str = "", degradation: str = ""
 ) -> Table:
     """A published row with its printed numbers, and nothing else that is known of it."""
     table = select(published_tables()[name], row=row, dataset=dataset)
@@ -88,38 +89,37 @@ def test_rcan_is_on_unrounded_luma(workspace: Workspace) -> None:
     assert admitted(audit, "kind of SSIM") == ["ssim-gauss"]
 
 
+@pytest.mark.slow
 def test_bicubic_row_is_rounded_luma_in_float64_clipped_to_its_range(workspace: Workspace) -> None:
-    audit = audited(workspace, stripped("rnan-table6", "Bicubic", "set14", level=4, method="bicubic"))
+    """From the method that does not clip: that the luma was clipped to 16..235 is found, too."""
+    audit = audited(workspace, stripped("rnan-table6", "Bicubic", method="bicubic"))
     assert audit.explained
     assert audit.best is not None
-    assert audit.best.choices["input"] == "bicubic-y8-float"
     assert admitted(audit, "input") == ["bicubic-y8-float"]
-    assert admitted(audit, "range") == ["16..235"]
-    assert (audit.cells[0].printed, audit.cells[1].printed) == ("26.00", "0.7027")
+    assert "16..235" in admitted(audit, "range")
+    assert {"set14/4/psnr": "26.00", "set14/4/ssim": "0.7027"}.items() <= {
+        c.key: c.printed for c in audit.cells
+    }.items()
 
 
+@pytest.mark.slow
 def test_mosaic_is_grbg(workspace: Workspace) -> None:
-    table = stripped("panet-table2", "Mosaiced", "kodak24", degradation="bayer-rggb")
-    audit = audited(workspace, table)
+    audit = audited(workspace, stripped("panet-table2", "Mosaiced", degradation="bayer-rggb"))
     assert audit.explained
     assert admitted(audit, "input") == ["bayer-grbg"]
-    assert admitted(audit, "dataset") == ["kodak24"]
+    assert admitted(audit, "dataset") == ["mcmaster18, kodak24, cbsd68"]
 
 
 @pytest.mark.slow
 def test_ffdnet_saw_unclipped_noise_on_the_full_images(workspace: Workspace) -> None:
-    """At sigma 70, where clipping matters most; from clipped 8-bit noise as the starting point."""
+    if not os.environ.get("HARNESS_SLOW_AUDITS"):
+        pytest.skip("restores Kodak24 many times (about 20 minutes of one core); HARNESS_SLOW_AUDITS=1 runs it")
     if not fetch_weights("ffdnet", workspace.data).files:
         pytest.skip("the weights of FFDNet are not here")
-    table = stripped("panet-table1", "FFDNet", "kodak24", level=70, degradation="awgn-float")
-    audit = audited(workspace, table, budget=1e9, probe=2)
+    audit = audited(workspace, stripped("panet-table1", "FFDNet", "kodak24", degradation="awgn-8bit"), inputs="all")
     assert audit.explained
-    assert audit.best is not None
-    assert "float" in audit.best.choices["input"]
-    assert audit.best.choices["dataset"] == "kodak24"
-    clipped = [s for s in audit.screened if s.choices.get("input") in ("awgn-8bit", "awgn-seed0-8bit")]
-    assert clipped
-    assert all(s.verdict == "ruled out" for s in clipped)
+    assert all("float" in name for name in admitted(audit, "input"))
+    assert admitted(audit, "dataset") == ["kodak24"]
 
 
 ROWS = [
