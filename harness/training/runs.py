@@ -152,8 +152,18 @@ def write_wishes(root: Path, wishes: dict[Run, Wish]) -> None:
     """Write ``training.yaml``, sorted."""
     import yaml
 
-    runs = {run.name: msgspec.to_builtins(wish) for run, wish in sorted(wishes.items())}
+    runs = {run.name: _said(wish) for run, wish in sorted(wishes.items())}
     write_text(root / WISHES, HEADING + yaml.safe_dump({"runs": runs}, sort_keys=True, width=120))
+
+
+def _said(record: msgspec.Struct) -> dict[str, object]:
+    """Give the fields of a record that differ from their defaults."""
+    said = {}
+    for field in msgspec.structs.fields(record):
+        value = getattr(record, field.name)
+        if value != field.default:
+            said[field.name] = _said(value) if isinstance(value, msgspec.Struct) else value
+    return said
 
 
 def shipped_runs(root: Path) -> set[Run]:

@@ -98,6 +98,12 @@ def test_wishes_are_kept_and_checked(tmp_path: Path) -> None:
     wishes = {Run("sr", "csnln-trained", 2): Wish(budget="short"), Run("jpeg", "panet-s", 10): Wish(iterations=5)}
     write_wishes(tmp_path, wishes)
     assert read_wishes(tmp_path) == dict(sorted(wishes.items()))
+    text = (tmp_path / "training.yaml").read_text()
+    assert "iterations: 5" in text and "minutes" not in text and "options" not in text
+    options = {Run("jpeg", "panet-s", 10): Wish(minutes=1.5, options=Options(ema=0.9))}
+    write_wishes(tmp_path, options)
+    assert read_wishes(tmp_path) == options and "clip" not in (tmp_path / "training.yaml").read_text()
+    write_wishes(tmp_path, wishes)
     for run in wishes:
         assert parse_run(run.name) == run
     from harness.errors import HarnessError
