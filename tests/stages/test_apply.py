@@ -82,3 +82,40 @@ def test_networks_without_weights_make_no_results() -> None:
 def test_mistakes(make, message: str) -> None:
     with pytest.raises(HarnessError, match=message):
         make()
+
+
+class Attending(torch.nn.Module):
+    """A convolution and a module with a memory budget; notes the batches and budgets that it sees."""
+
+    scale, rgb_range, size_multiple = 1, 1.0, 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = torch.nn.Conv2d(3, 3, 3, padding=1)
+        self.attention = torch.nn.Identity()
+        self.attention.memory_budget = 512 * 2**20
+        self.seen: list[tuple[int, int]] = []
+
+    def forward(self, x):
+        self.seen.append((len(x), self.attention.memory_budget))
+        return self.body(x)
+
+
+def test_less_at_once_gives_the_same_image() -> None:
+    """After running out of memory: smaller batches of tiles and buffers; the last bit may differ."""
+    torch.manual_seed(0)
+    network = mark_ready(Attending(), "trained", "this test")
+    image = np.random.default_rng(0).integers(0, 256, (150, 170, 3)).astype(np.float64)
+    whole = tensor_restorer(network, "chop", "panet-denoise")(image)
+    usual = {batch for batch, _ in network.seen}
+    for shrink in (1, 2, 3):
+        network.seen.clear()
+        small = tensor_restorer(network, "chop", "panet-denoise", shrink=shrink)(image)
+        assert max(batch for batch, _ in network.seen) <= max(1, max(usual) // 4**shrink)
+        assert {budget for _, budget in network.seen} == {max(512 * 2**20 // 4**shrink, 8 * 2**20)}
+        assert np.abs(small - whole).max() < 1e-3
+        assert np.mean(np.rint(small) != np.rint(whole)) < 1e-3
+    # The next image gets what the network was made with.
+    network.seen.clear()
+    tensor_restorer(network, "chop", "panet-denoise")(image)
+    assert {budget for _, budget in network.seen} == {512 * 2**20}
