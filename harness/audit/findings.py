@@ -407,7 +407,8 @@ def write_findings(workspace: Workspace, found: Findings) -> list[Path]:
     """Write the data and the page; return the paths."""
     data, page = workspace.root / DATA, workspace.root / PAGE
     write_json(data, found)
-    write_text(page, render_page(found))
+    # From what a reader will get: JSON keeps its keys sorted.
+    write_text(page, render_page(load_json(data, Findings)))
     return [data, page]
 
 
