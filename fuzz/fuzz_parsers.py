@@ -19,10 +19,15 @@ with atheris.instrument_imports(include=["harness", "scipy.io", "PIL"]):
 
 def main() -> None:
     warnings.simplefilter("ignore")
-    known = parsers()
+    with atheris.instrument_imports(include=["harness", "scipy.io", "PIL"]):
+        known = parsers()
     if len(sys.argv) < 2 or sys.argv[1] not in known:
         sys.exit("name one of: " + ", ".join(known))
     parse, seeds = known[sys.argv[1]]
+    # Most modules are imported where they are used: once here, so that their branches are seen.
+    with atheris.instrument_imports(include=["harness", "scipy.io", "PIL"]):
+        for seed in seeds:
+            attempt(parse, seed)
     corpus = tempfile.mkdtemp(prefix="fuzz-")
     for number, seed in enumerate(seeds):
         (Path(corpus) / str(number)).write_bytes(seed)
