@@ -81,11 +81,21 @@ def test_a_failure_stops_or_not(tmp_path: Path) -> None:
     assert outcomes["end/dvc.yaml:all"].state == "skipped"
     assert project.changed() == {"m0", "end/dvc.yaml:all"}
     # Without --keep-going nothing further begins, and what was finished is recorded.
-    project = DvcProject(tmp_path / "stopping", failing(command))
-    outcomes = project.make()
+    files = failing(command)
+    # m1 goes on well after m0 has failed; what waits for m1 must not begin.
+    files["sub/dvc.yaml"]["m1"]["cmd"] = "while [ -e m0-goes-on ]; do sleep 0.05; done; sleep 2; cp a m1"
+    files["sub/dvc.yaml"]["later"] = {"cmd": "cp m1 later", "deps": ["m1"], "outs": ["later"], "wdir": ".."}
+    files["end/dvc.yaml"]["all"]["deps"].append("later")  # type: ignore[attr-defined]
+    files["dvc.yaml"]["m0"]["cmd"] = f"rm -f m0-goes-on; {command}"
+    project = DvcProject(tmp_path / "stopping", files)
+    (project.root / "m0-goes-on").touch()
+    watcher = Recorder()
+    outcomes = project.make(jobs=4, watcher=watcher)
     assert outcomes["m0"].state == "failed"
-    assert any(outcomes[f"sub/dvc.yaml:m{i}"].state == "skipped" for i in (1, 2, 3))
-    assert "a" not in project.changed()
+    assert outcomes["sub/dvc.yaml:m1"].state == "computed"
+    assert outcomes["sub/dvc.yaml:later"].state == "skipped"
+    assert "sub/dvc.yaml:later" not in watcher.begun
+    assert project.changed() == {"m0", "sub/dvc.yaml:later", "end/dvc.yaml:all"}
 
 
 def test_memory_that_ran_out_is_tried_again_alone_with_less(tmp_path: Path) -> None:
