@@ -30,7 +30,7 @@ from harness.provenance.runs import Confirmation, Run, git_state
 from harness.records import load_json
 from harness.stages.inputs import read_inputs
 from harness.stages.restore import restore
-from harness.stages.restored import RestoredRecord, read_restored
+from harness.stages.restored import RECORD, RestoredRecord, read_restored
 from harness.workspace import Workspace
 
 CODE_STAGE = "pipelines/code/dvc.yaml:code"
@@ -91,6 +91,8 @@ def revalidate(
     outcomes, kept = [], []
     for target, changed in _outdated(workspace, list(found)).items():
         plan = found[target]
+        if not (workspace.work / "restored" / plan.group.place / RECORD).is_file():
+            continue  # never restored here: there is nothing to keep
         outcome = _try(workspace, plan, methods[plan.group.method], changed, images)
         say(outcome)
         outcomes.append(outcome)
@@ -130,8 +132,8 @@ def _try(workspace: Workspace, plan: Plan, method: Method, changed: Collection[s
         return Outcome(group, "left", f"not only code has changed: {', '.join(others)}")
     folder = workspace.work / "restored" / group.place
     timing = workspace.work / "timing" / group.place.with_name(group.place.name + ".json")
-    if not (folder / "restored.json").is_file() or not timing.is_file():
-        return Outcome(group, "left", "it was not restored here yet")
+    if not timing.is_file():
+        return Outcome(group, "left", "the record of its run is not here")
     before = read_restored(folder)
     code = fingerprint(method_code(method))
     sample = _sample(before, images, code)
