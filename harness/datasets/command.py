@@ -8,19 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.datasets.options import data_option, fetch_options, format_option
 from harness.datasets.verified import still_complete
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError
 
 if TYPE_CHECKING:
     from harness.datasets.hosts import Hosts
-
-_DATA = click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("data"),
-    show_default=True,
-    help="Folder of fetched files.",
-)
 
 
 @click.group()
@@ -29,8 +22,8 @@ def datasets() -> None:
 
 
 @datasets.command()
-@_DATA
-@click.option("--format", "form", type=click.Choice(["text", "json", "md"]), default="text", show_default=True)
+@data_option
+@format_option
 def ls(data: Path, form: str) -> None:
     """List every dataset: images, size, licence, and where it is or would come from."""
     from harness.datasets import listing
@@ -43,7 +36,7 @@ def ls(data: Path, form: str) -> None:
 
 @datasets.command()
 @click.argument("name")
-@_DATA
+@data_option
 def show(name: str, data: Path) -> None:
     """Describe a dataset: licence, home page, the folder layout of your own copy."""
     from harness.datasets import listing
@@ -53,18 +46,7 @@ def show(name: str, data: Path) -> None:
 
 
 @datasets.command()
-@click.argument("names", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Fetch every dataset that can be had.")
-@click.option(
-    "--from",
-    "folder",
-    type=click.Path(path_type=Path),
-    help="Folder with your own copy; remembered for later runs.",
-)
-@_DATA
-@click.option("--strict", is_flag=True, help="Fail (exit 2) where a dataset cannot be had.")
-@click.option("--retry", is_flag=True, help="Ask hosts again that could not be reached a short while ago.")
-@click.option("--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Downloads at a time.")
+@fetch_options("dataset")
 def fetch(
     names: tuple[str, ...], everything: bool, folder: Path | None, data: Path, strict: bool, retry: bool, jobs: int
 ) -> None:
@@ -107,7 +89,7 @@ def fetch(
 @click.option(
     "--from", "folder", type=click.Path(path_type=Path), help="Look at this copy of yours; nothing is written."
 )
-@_DATA
+@data_option
 def verify(names: tuple[str, ...], folder: Path | None, data: Path) -> None:
     """Hash every file of the named (or of all fetched) datasets again; exit 1 where one is damaged.
 
@@ -164,7 +146,7 @@ def _verify_folder(names: tuple[str, ...], folder: Path) -> None:
 @click.option("--target", "target_pattern", default="", help="Where the ground truth lies, such as 'clean/{id}.*'.")
 @click.option("--title", default="", help="Name for readers.")
 @click.option("--licence", default="not stated", show_default=True, help="Licence in a few words.")
-@_DATA
+@data_option
 def add(name: str, folder: Path, input_pattern: str, target_pattern: str, title: str, licence: str, data: Path) -> None:
     """Register a set of your own as NAME and fetch it: pairs of input and ground truth, or images to degrade.
 

@@ -22,6 +22,7 @@ from harness.pipeline.clusters import Place, cluster_place, local_place
 from harness.pipeline.graph import Node
 from harness.pipeline.resources import free_memory, gpus, memory_of, seconds_of, stage_environment
 from harness.pipeline.worker import Order, Outcome, Worker, WorkerDiedError
+from harness.stages.supervision import kill_tree
 
 # Exit statuses of a stage that was killed: by the supervisor's word, a shell's, and the system's own.
 STARVED = (137, -9)
@@ -291,7 +292,7 @@ class _Pool:
         with self._lock:
             workers = [*self._idle, *self._busy]
         for worker in self._busy:
-            _kill_tree(worker.process.pid)
+            kill_tree(worker.process.pid)
         for worker in workers:
             worker.close(kill=worker in self._busy)
 
@@ -348,20 +349,6 @@ class _Device:
     def __exit__(self, *_: object) -> None:
         if self._devices is not None:
             self._devices.put(self._name)
-
-
-def _kill_tree(pid: int) -> None:
-    import psutil
-
-    try:
-        family = [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]
-    except psutil.Error:
-        return
-    for process in family:
-        try:
-            process.kill()
-        except psutil.Error:
-            continue
 
 
 def quiet_dask() -> None:

@@ -157,7 +157,7 @@ def _watch(child: int, pipe: int, limit: float, abandoned: Callable[[], bool]) -
                 elif told_to_stop and now - told_to_stop[0] > _GRACE_SECONDS:
                     why = "stopped"
                 if why:
-                    _kill_tree(child)
+                    kill_tree(child)
     finally:
         os.close(pipe)
         for number, handler in before.items():
@@ -169,7 +169,7 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _kill_tree(pid: int) -> None:
+def kill_tree(pid: int) -> None:
     """Kill a process and what it started (a method may run another program)."""
     import psutil
 

@@ -8,21 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.datasets.options import data_option, fetch_options, format_option
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError
 from harness.weights import places
 from harness.weights.verified import still_complete
 
 if TYPE_CHECKING:
     from harness.datasets.hosts import Hosts
-
-_DATA = click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(places.DEFAULT_DATA),
-    envvar=places.DATA_VARIABLE,
-    show_default=True,
-    help="Folder of fetched files.",
-)
 
 
 @click.group()
@@ -31,8 +23,8 @@ def weights() -> None:
 
 
 @weights.command()
-@_DATA
-@click.option("--format", "form", type=click.Choice(["text", "json", "md"]), default="text", show_default=True)
+@data_option
+@format_option
 def ls(data: Path, form: str) -> None:
     """List every weight set: files, licence, where it comes from, and what of it is here."""
     from harness.weights import listing
@@ -45,7 +37,7 @@ def ls(data: Path, form: str) -> None:
 
 @weights.command()
 @click.argument("name")
-@_DATA
+@data_option
 def show(name: str, data: Path) -> None:
     """Describe a weight set: licence, home page, files, checksums."""
     from harness.weights import listing
@@ -55,15 +47,7 @@ def show(name: str, data: Path) -> None:
 
 
 @weights.command()
-@click.argument("names", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Fetch every weight set that can be had.")
-@click.option(
-    "--from", "folder", type=click.Path(path_type=Path), help="Folder with your own copy; remembered for later runs."
-)
-@_DATA
-@click.option("--strict", is_flag=True, help="Fail (exit 2) where files cannot be had.")
-@click.option("--retry", is_flag=True, help="Ask hosts again that could not be reached a short while ago.")
-@click.option("--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Downloads at a time.")
+@fetch_options("weight set")
 def fetch(
     names: tuple[str, ...], everything: bool, folder: Path | None, data: Path, strict: bool, retry: bool, jobs: int
 ) -> None:
@@ -103,7 +87,7 @@ def fetch(
 
 @weights.command()
 @click.argument("names", nargs=-1)
-@_DATA
+@data_option
 def verify(names: tuple[str, ...], data: Path) -> None:
     """Hash every file of the named (or of all fetched) weight sets again; exit 1 where one is damaged."""
     from harness.datasets.verified import file_sha256
