@@ -42,7 +42,7 @@ def audit(
     Evaluates the variants of protocol, input and saving for every row whose restored images can be had, and ranks them
     by the printed digits that they explain.
     """
-    from harness.audit.rows import Settings
+    from harness.audit.grid import Settings
     from harness.audit.tables import audit_table
     from harness.tables.published import select
 
@@ -81,7 +81,7 @@ def audit(
 def findings(only_render: bool, check: bool, inputs: str, budget: float) -> None:
     """Audit every table of the papers and write docs/findings.json and docs/findings.md."""
     from harness.audit.findings import DATA, PAGE, Findings, check_page, collect, render_page, write_findings
-    from harness.audit.rows import Settings
+    from harness.audit.grid import Settings
     from harness.files import write_text
     from harness.records import load_json
 
@@ -104,7 +104,7 @@ def _plain(found: object) -> object:
     """Plain values of an audit, with its sentences."""
     import msgspec
 
-    from harness.audit.rows import RowAudit
+    from harness.audit.outcomes import RowAudit
     from harness.audit.wording import chance_sentence, headline, strength
 
     assert isinstance(found, RowAudit)

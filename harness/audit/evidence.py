@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from harness.audit.grid import set_values
 from harness.audit.images import Bench
-from harness.audit.rows import RowAudit, set_values
+from harness.audit.outcomes import RowAudit
 from harness.audit.variants import (
     SSIM_READINGS,
     Finish,

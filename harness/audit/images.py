@@ -375,6 +375,19 @@ class Bench:
             self._sources[key] = Source(self, task, dataset, level, plain, here)
         return self._sources[key]
 
+    def whole_source(self, task: str, dataset: str, level: int, making: Making, here: bool = False) -> Source:
+        """Open a source that holds every image: where only some of them are stored, all are restored here.
+
+        Raises
+        ------
+        NotAvailableError
+            The dataset is not here.
+        """
+        source = self.source(task, dataset, level, making, here)
+        if source.stored is not None and len(source.stored_part()) < len(source.images):
+            return self.source(task, dataset, level, making, here=True)
+        return source
+
     def open(self, name: str) -> FetchedDataset:
         """Open a dataset; one that is made from a dataset that is here is made."""
         if name not in self._opened:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.audit.rows import DimensionAudit, RowAudit, VariantAudit
+from harness.audit.outcomes import DimensionAudit, RowAudit, VariantAudit
 from harness.audit.wording import chance_sentence, headline, same_for_readers
 
 WIDE = 150

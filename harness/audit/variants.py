@@ -296,3 +296,47 @@ def input_kind(name: str) -> str:
     if isinstance(made, Mosaic):
         return "Bayer pattern"
     return "input"
+
+
+def making_choices(making: Making, finish: Finish) -> dict[str, str]:
+    """Name the value of restored images in each dimension: of their making, and of how they were kept."""
+    return making_dimensions(making) | {
+        "saved": SAVING_LABELS[finish.saving],
+        "range": "0..255" if finish.span == "full" else "16..235",
+    }
+
+
+def reading_choices(metric: str, reading: Reading) -> dict[str, str]:
+    """Name the value of a reading of ``psnr`` or ``ssim`` in each of its dimensions."""
+    name = metric.upper()
+    found = {f"luma of {name}": reading.luma or "none", f"border of {name}": reading.border or "none"}
+    if metric == "psnr":
+        found["average of PSNR"] = reading.average
+    else:
+        found["kind of SSIM"] = reading.metric
+    return found
+
+
+def variant_choices(making: Making, finish: Finish, read: Mapping[str, Reading]) -> dict[str, str]:
+    """Name the value of a whole variant in each dimension that applies to it; `read` holds a reading a metric."""
+    found = making_choices(making, finish)
+    for metric, reading in read.items():
+        found |= reading_choices(metric, reading)
+    return {name: value for name, value in found.items() if value}
+
+
+def differences(making: Making, stated: Making) -> dict[str, str]:
+    """Name the values in which a making differs from the stated one."""
+    one, other = making_dimensions(making), making_dimensions(stated)
+    return {name: value for name, value in one.items() if value != other[name]}
+
+
+def difference(making: Making, stated: Making) -> str:
+    """Say in words how a making differs from the stated one."""
+    return ", ".join(differences(making, stated).values()) or "as stated"
+
+
+def parts_changed(reading: Reading, column: Reading) -> int:
+    """Count the parts in which a reading differs from the one that a column states."""
+    one, other = reading_choices("psnr", reading), reading_choices("psnr", column)
+    return sum(one[name] != other[name] for name in one) + (reading.metric != column.metric)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from harness.audit.outcomes import DimensionAudit, RowAudit
 from harness.audit.ranking import Chance
-from harness.audit.rows import DimensionAudit, RowAudit
 
 FEW_CELLS = 4
 SURPRISING = 0.02

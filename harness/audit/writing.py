@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from harness.audit.evidence import evidence
-from harness.audit.rows import RowAudit
+from harness.audit.outcomes import RowAudit
 from harness.cells import SAVINGS
 from harness.errors import HarnessError
 from harness.files import write_text
