@@ -15,7 +15,7 @@ _MIB = 2**20
 def keep_freed_memory() -> bool:
     """Let this process keep up to 512 MiB of freed memory, once; False where the C library has no such setting.
 
-    The features of tiles are so large that glibc maps and unmaps them for every layer, and the page faults cost
+    The features of images are so large that glibc maps and unmaps them for every layer, and the page faults cost
     up to a third of the time of the convolutions (docs/performance.md).
     """
     if sys.platform != "linux":

@@ -83,6 +83,7 @@ def tensor_restorer(
     """
     import torch
 
+    from harness.inference.allocator import keep_freed_memory
     from harness.inference.chop import TILES_PER_BATCH, chop_rule
     from harness.inference.policies import policy as policy_of
     from harness.inference.policies import restore as restore_tensor
@@ -90,6 +91,8 @@ def tensor_restorer(
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu":
+        keep_freed_memory()
     if isinstance(function, torch.nn.Module):
         function.to(device)
     tiles = max(1, TILES_PER_BATCH.get(device.type, 1) // SHRINKING**shrink) if shrink else None
