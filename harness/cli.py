@@ -87,12 +87,25 @@ def harness() -> None:
     """
 
 
+def _tell_left_out(told: str = "") -> None:
+    """Name the plugins that could not be imported: what they define is missing in whatever was printed."""
+    registry = sys.modules.get("harness.methods")
+    # A stage's last line is what a run shows of it, and the run tells of plugins itself.
+    if registry is None or "DVC_STAGE" in os.environ:
+        return
+    for reason in registry.broken_plugins().values():
+        if reason not in told:
+            click.echo(f"could not be loaded: {reason}", err=True)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a HarnessError becomes one sentence and its exit status."""
     try:
         # Stages supervise themselves by forking, but not inside another program (a test) that calls this function.
         code = harness.main(args=arguments, prog_name="harness", standalone_mode=False, obj={"own": arguments is None})
+        _tell_left_out()
     except HarnessError as error:
+        _tell_left_out(str(error))
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:

@@ -16,6 +16,7 @@ import msgspec
 
 from harness.cells import Noise
 from harness.errors import HarnessError, unknown_name
+from harness.methods.plugins import IMPORT_SECONDS
 from harness.records import load_yaml
 
 if TYPE_CHECKING:
@@ -34,9 +35,12 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image_seconds : float
         Seconds for one image, after which a method is taken for hung. A whole Urban100 image through an averaged
         non-local network takes hours on a CPU.
+    import_seconds : float
+        Seconds for the import of a plugin, after which it is left out.
     """
 
     image_seconds: float = 6 * 3600.0
+    import_seconds: float = IMPORT_SECONDS
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -114,7 +118,7 @@ class Workspace:
         """Every method known here, by name; those trained here know which of their runs are wished or shipped."""
         from harness.methods import methods
 
-        found = methods(self.method_folders)
+        found = methods(self.method_folders, self.params.limits.import_seconds)
         runs: dict[str, set[tuple[str, int]]] = {}
         for run in self.training_runs():
             runs.setdefault(run.method, set()).add((run.task, run.level))
@@ -133,7 +137,7 @@ class Workspace:
         """Look a method up; an unknown name raises HarnessError with the nearest known ones."""
         from harness.methods import get_method
 
-        return get_method(name, self.method_folders)
+        return get_method(name, self.method_folders, self.params.limits.import_seconds)
 
     @functools.cached_property
     def table_files(self) -> dict[str, Path]:

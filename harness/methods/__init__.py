@@ -19,22 +19,18 @@ point names a module or function), and in the folders that ``params.yaml`` lists
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import importlib.util
 import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 from harness.errors import HarnessError, NotAvailableError, unknown_name
+from harness.methods.plugins import IMPORT_SECONDS, Plugin, importing, installed_plugins, plugins_in, refused
 from harness.tasks import TASKS
-
-ENTRY_POINTS = "harness.methods"
 
 Build = Callable[[str, int], Callable[..., Any]]
 Origin = Literal["none", "released", "trained"]
@@ -118,7 +114,7 @@ class Method:
 
 
 # Modules of this package that define no method.
-_NOT_METHODS = ("command", "authoring", "checkpoint", "conformance", "describing", "thin", "trained")
+_NOT_METHODS = ("command", "authoring", "checkpoint", "conformance", "describing", "plugins", "thin", "trained")
 
 _registry: dict[str, Method] = {}
 _broken: dict[str, str] = {}
@@ -200,21 +196,35 @@ def check_name(name: str) -> None:
         raise HarnessError(f"name '{name}': use lower-case letters, digits and '-', such as 'my-net'")
 
 
-def methods(folders: Iterable[Path] = ()) -> dict[str, Method]:
+def methods(folders: Iterable[Path] = (), import_seconds: float = IMPORT_SECONDS) -> dict[str, Method]:
     """Find every method: built in, installed, and in `folders`; by name, sorted.
 
-    A plugin that cannot be imported does not stop the others; `broken_plugins` tells which and why.
+    A plugin that cannot be imported does not stop the others; `broken_plugins` tells which and why. One that hangs, or
+    would end this process, is found out in another one (`harness.methods.plugins`).
+
+    Parameters
+    ----------
+    folders : iterable of path
+        Folders with modules of methods.
+    import_seconds : float
+        Seconds that the import of a plugin may take.
     """
     _load_builtin()
-    _load_entry_points()
-    for folder in folders:
-        _load_folder(Path(folder))
+    plugins = [*installed_plugins(), *(plugin for folder in folders for plugin in _plugins_of(Path(folder)))]
+    plugins = [plugin for plugin in plugins if plugin.key not in _loaded]
+    left_out = refused(plugins, import_seconds)
+    for plugin in plugins:
+        _loaded.add(plugin.key)
+        if plugin in left_out:
+            _broken[plugin.what] = f"{plugin.what}: {left_out[plugin]}"
+        else:
+            _import_plugin(plugin, import_seconds)
     return dict(sorted(_registry.items()))
 
 
-def get_method(name: str, folders: Iterable[Path] = ()) -> Method:
+def get_method(name: str, folders: Iterable[Path] = (), import_seconds: float = IMPORT_SECONDS) -> Method:
     """Look a method up by name; an unknown name raises HarnessError with the nearest known ones."""
-    known = methods(folders)
+    known = methods(folders, import_seconds)
     if name in known:
         return known[name]
     error = unknown_name("method", name, known)
@@ -270,42 +280,15 @@ def _load_builtin() -> None:
             importlib.import_module(name)
 
 
-def _load_entry_points() -> None:
-    from importlib.metadata import entry_points
-
-    for point in entry_points(group=ENTRY_POINTS):
-        key = f"{point.name} = {point.value}"
-        if key not in _loaded:
-            _loaded.add(key)
-            _import_plugin(f"entry point '{key}'", point.load)
-
-
-def _load_folder(folder: Path) -> None:
+def _plugins_of(folder: Path) -> list[Plugin]:
     if not folder.is_dir():
         raise HarnessError(f"{folder}: no such folder; params.yaml names it under 'methods'")
-    for file in sorted(folder.glob("*.py")):
-        key = str(file.resolve())
-        if key not in _loaded and not file.name.startswith("_"):
-            _loaded.add(key)
-            _import_plugin(f"plugin {file}", lambda file=file: _import_file(file))  # type: ignore[misc]
+    return list(plugins_in(folder))
 
 
-def _import_file(file: Path) -> ModuleType:
-    # Its own name space: two folders may both hold a my_method.py.
-    name = f"harness_plugin_{abs(hash(str(file.resolve()))):x}_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def _import_plugin(what: str, load: Callable[[], Any]) -> None:
+def _import_plugin(plugin: Plugin, limit: float) -> None:
     try:
-        # What a plugin prints must not get into the tables and JSON that commands write.
-        with contextlib.redirect_stdout(sys.stderr):
-            load()
+        with importing(plugin, limit):
+            plugin.load()
     except (Exception, SystemExit) as error:
-        _broken[what] = f"{what}: {type(error).__name__}: {error}"
+        _broken[plugin.what] = f"{plugin.what}: {type(error).__name__}: {error}"

@@ -189,7 +189,7 @@ def write_table(
     import yaml
 
     from harness.datasets.registry import dataset
-    from harness.methods import check_name, get_method
+    from harness.methods import check_name
 
     chosen = task(task_name)
     check_name(name)
@@ -204,7 +204,7 @@ def write_table(
     ]
     rows: list[dict[str, Any]] = [_published_row(workspace, task_name, columns, source) for source in published]
     for method_name in methods:
-        found = get_method(method_name, workspace.method_folders)
+        found = workspace.method(method_name)
         if task_name not in found.tasks:
             raise HarnessError(f"method '{method_name}' does not do '{task_name}'; it does {', '.join(found.tasks)}")
         rows.append({"name": found.title, "method": found.name})

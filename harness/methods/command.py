@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from harness.errors import CheckFailedError, HarnessError
-from harness.methods import broken_plugins
 from harness.workspace import Workspace
 
 
@@ -45,8 +44,6 @@ def methods_command(task: str, form: str) -> None:
         ]
         heads = ("method", "title", "tasks", "weights", "policy", "paper")
         click.echo(tabulate(lines, heads, tablefmt="github" if form == "md" else "simple"))
-    for reason in broken_plugins().values():
-        click.echo(f"could not be loaded: {reason}", err=True)
 
 
 @click.command("new-method")
@@ -105,16 +102,39 @@ def new_method(name: str, task: str, kind: str, checkpoint: Path | None, levels:
 
 @click.command("check-method")
 @click.argument("name")
-def check_method(name: str) -> None:
-    """Try method NAME on small images: sizes, range, determinism, batches; exit status 1 if a promise is broken."""
-    from harness.methods.conformance import check_method as run_checks
+@click.option(
+    "--limit",
+    type=click.FloatRange(0.1),
+    default=600.0,
+    show_default=True,
+    help="Seconds that one check may take, and the imports before them.",
+)
+def check_method(name: str, limit: float) -> None:
+    """Try method NAME on small images: sizes, range, determinism, batches; exit status 1 if a promise is broken.
 
-    method = Workspace.find().method(name)
+    A method that hangs, crashes or ends the process is stopped, and the message says so.
+    """
+    from harness.methods.conformance import check_method as run_checks
+    from harness.stages.supervision import Supervised, supervise
+
+    workspace = Workspace.find()
+    supervised = Supervised()
+    about = click.get_current_context().find_root().obj
+    if isinstance(about, dict) and about.get("own"):
+        supervised = supervise(
+            f"check-method {name}",
+            limit,
+            kept="what was tried is above",
+            slow="Give --limit SECONDS if the method is that slow on an image of 321x21",
+        )
+    method = workspace.method(name)
     failed = 0
     for check in run_checks(method):
+        supervised.goes_on()
         sign = {True: "ok  ", False: "FAIL", None: "skip"}[check.held]
         click.echo(f"{sign}  {check.what}{': ' + check.found if check.found else ''}")
         failed += check.held is False
+    supervised.done()
     if failed:
         raise CheckFailedError(f"{failed} checks of '{name}' failed")
     click.echo(f"'{name}' conforms")

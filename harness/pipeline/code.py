@@ -32,6 +32,7 @@ WITHOUT_INFLUENCE = frozenset(
         "harness",
         "harness.errors",
         "harness.methods",
+        "harness.methods.plugins",
         "harness.cli",
         "harness.tasks",
         "harness.cores",

@@ -112,6 +112,8 @@ def restore(
     os.environ["HARNESS_ROOT"] = str(workspace.root.resolve())
     group = Group(task, dataset, degradation, method, policy, saving)
     found = workspace.method(method)
+    # Plugins were imported, which has a limit of its own.
+    supervised.goes_on()
     code = fingerprint(method_code(found))
     recorded = read_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json")
     with ProgressBar(f"restore {method} {dataset}") as bar:

@@ -24,7 +24,7 @@ KILLED = 137
 
 _BEAT, _DONE = b".", b"!"
 _POLL_SECONDS = 0.5
-# How long a stage that was told to stop may take to do so.
+# How long a stage that was told to stop, or that is done, may take to end.
 _GRACE_SECONDS = 20.0
 
 
@@ -62,7 +62,11 @@ class Supervised:
                 raise HarnessError("the supervising process is gone; what was finished is kept") from None
 
 
-def supervise(what: str, limit: float) -> Supervised:
+_KEPT = "finished images are kept"
+_SLOW = "Raise `limits: image_seconds` in params.yaml if the method is that slow"
+
+
+def supervise(what: str, limit: float, *, kept: str = _KEPT, slow: str = _SLOW) -> Supervised:
     """Go on in a supervised copy of this process; the first process never returns from here.
 
     Call it while the process has one thread.
@@ -73,6 +77,10 @@ def supervise(what: str, limit: float) -> Supervised:
         Begins every message, such as ``"restore my-net set5"``.
     limit : float
         Seconds that may pass between two signs of progress.
+    kept : str
+        What messages say of what was finished.
+    slow : str
+        What to do where nothing hangs and the limit is too low.
 
     Returns
     -------
@@ -95,28 +103,31 @@ def supervise(what: str, limit: float) -> Supervised:
     child = os.fork()
     if child == 0:
         os.close(reading)
-        _die_with(parent)
+        die_with(parent)
         return Supervised(writing)
     os.close(writing)
     status, done, ended = _watch(child, reading, limit, _abandoned())
     if ended == "hung":
-        raise HarnessError(
-            f"{what}: nothing was finished for {limit:g} s, so it was stopped; finished images are kept. Raise "
-            "`limits: image_seconds` in params.yaml if the method is that slow"
+        raise HarnessError(f"{what}: nothing was finished for {limit:g} s, so it was stopped; {kept}. {slow}")
+    if ended == "lingers":
+        sys.stderr.write(
+            f"{what}: everything was done, but the process did not end by itself and was ended after "
+            f"{_GRACE_SECONDS:g} s: a thread of the method goes on\n"
         )
+        sys.exit(0)
     if ended == "abandoned":
-        raise HarnessError(f"{what}: stopped, because the process that started it is gone; finished images are kept")
+        raise HarnessError(f"{what}: stopped, because the process that started it is gone; {kept}")
     code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGKILL:
         raise KilledError(
-            f"{what}: was killed (SIGKILL), most likely because memory ran out; finished images are kept. Run again "
+            f"{what}: was killed (SIGKILL), most likely because memory ran out; {kept}. Run again "
             "with fewer jobs (-j) or a tiled policy (chop)"
         )
     if code in (-signal.SIGINT, -signal.SIGTERM):
-        raise HarnessError(f"{what}: was stopped from outside; finished images are kept, run again to go on")
+        raise HarnessError(f"{what}: was stopped from outside; {kept}, run again to go on")
     if code < 0:
         raise HarnessError(
-            f"{what}: crashed in native code ({signal.Signals(-code).name}); finished images are kept, nothing was "
+            f"{what}: crashed in native code ({signal.Signals(-code).name}); {kept}, nothing was "
             "recorded for the others"
         )
     if not done and code == 0:
@@ -150,7 +161,9 @@ def _watch(child: int, pipe: int, limit: float, abandoned: Callable[[], bool]) -
                 return status, done, why
             now = time.monotonic()
             if not why:
-                if now - last > limit:
+                if done and now - last > _GRACE_SECONDS:
+                    why = "lingers"
+                elif now - last > limit:
                     why = "hung"
                 elif abandoned():
                     why = "abandoned"
@@ -192,7 +205,7 @@ def _abandoned() -> Callable[[], bool]:
     return lambda: os.getppid() != started_by
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Ask Linux to kill this process when its parent dies; elsewhere the broken pipe ends it at the next image."""
     if sys.platform == "linux":
         import ctypes
