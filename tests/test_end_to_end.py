@@ -154,6 +154,16 @@ def test_data_that_appears_is_used(checkout: Checkout, mirror: Path) -> None:
     assert [cell["verdict"] for cell in cells] == ["match"] * 8
 
 
+def test_two_tables_share_what_they_have_in_common(checkout: Checkout, mirror: Path) -> None:
+    """The JPEG rows of both papers are one row on one set: no stage runs twice, both tables are printed."""
+    tables, cells = ("panet-table3", "rnan-table5"), ("--row", "JPEG", "--dataset", "classic5")
+    said = checkout.harness("repro", *tables, *cells, "--verbose", HARNESS_MIRROR=str(mirror))
+    assert said.count("restore jpeg classic5") == 1
+    assert all(f"{name}: " in said for name in tables)
+    said = checkout.harness("repro", "panet-table3", "rnan-tabel5", code=2)
+    assert "did you mean 'rnan-table5'" in said
+
+
 def test_interrupting_loses_nothing(checkout: Checkout, mirror: Path) -> None:
     """Kill a run while it restores; the finished images are taken up by the next run, which completes."""
     environment = checkout.environment | {"HARNESS_MIRROR": str(mirror)}

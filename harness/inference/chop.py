@@ -7,7 +7,8 @@ tile follows from half the image (facts from the released code, golden cases in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 
 import msgspec
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from harness.errors import HarnessError, unknown_name
 from harness.inference.allocator import keep_freed_memory
+from harness.inference.lanes import side_by_side
 
 
 class ChopRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,9 +72,19 @@ CHOP_RULES = {
 }
 """The rules of the released test commands, by network and task."""
 
-TILES_PER_BATCH = {"cpu": 2, "cuda": 16}
-"""Tiles that go through the network together by default, by device: more of them leave a CPU's caches
-(docs/performance.md), and fill a GPU."""
+GPU_BATCH = 16
+"""Tiles that go through a network together on a GPU by default."""
+
+
+def tiles_at_once(device: torch.device, reentrant: bool) -> int:
+    """Return how many tiles are computed at once by default.
+
+    A batch fills a GPU. On a CPU a batch gains nothing and rounds otherwise than its tiles would (docs/performance.md):
+    a function that allows it gets as many tiles as torch has threads, side by side; any other one tile after another.
+    """
+    if device.type != "cpu":
+        return GPU_BATCH
+    return torch.get_num_threads() if reentrant else 1
 
 
 def chop_rule(name: str) -> ChopRule:
@@ -104,11 +116,12 @@ def chop(
     x: Tensor,
     rule: ChopRule,
     scale: int = 1,
-    tiles_per_batch: int | None = None,
+    at_once: int | None = None,
+    reentrant: bool = False,
 ) -> Tensor:
     """Apply a function to the tiles of images and put the results together.
 
-    All tiles of an image have the same shape and go through the function in batches.
+    All tiles of an image have the same shape.
 
     Parameters
     ----------
@@ -120,46 +133,56 @@ def chop(
         Where to cut.
     scale : int
         Enlargement of the function.
-    tiles_per_batch : int, optional
-        Most tiles of an image in one call, by default as many as suit the device; 1 is tile by tile, as the
-        released code on one GPU.
+    at_once : int, optional
+        Tiles of an image that are computed at once, by default as many as suit the device (`tiles_at_once`); 1 is tile
+        by tile, as the released code on one GPU.
+    reentrant : bool
+        The function may be called in several threads at once. On a CPU tiles are then computed side by side, each on
+        one thread, and the result depends neither on `at_once` nor on the number of cores. Otherwise the tiles
+        computed at once are one batch.
 
     Returns
     -------
     Tensor
         ``(B, C', scale H, scale W)``.
     """
-    if tiles_per_batch is None:
-        tiles_per_batch = TILES_PER_BATCH.get(x.device.type, 4)
-    if tiles_per_batch < 1:
-        raise HarnessError(f"a batch holds at least one tile, not {tiles_per_batch}")
-    if tiles_per_batch > 1 and x.device.type == "cpu":
-        keep_freed_memory()
+    if at_once is None:
+        at_once = tiles_at_once(x.device, reentrant)
+    if at_once < 1:
+        raise HarnessError(f"at least one tile is computed at once, not {at_once}")
     batch, _, height, width = x.shape
     pieces = _pieces(rule, height, width, scale)
-    corners = list(dict.fromkeys((top, left) for top, left, *_ in pieces))
-    kept: dict[tuple[int, int], list[tuple[int, int, int, int]]] = {corner: [] for corner in corners}
-    for top, left, tile_height, tile_width, keep in pieces:  # noqa: B007 - every tile has the same size
-        kept[top, left].append(keep)
+    kept: dict[tuple[int, int], list[tuple[int, int, int, int]]] = {}
+    for top, left, _, _, keep in pieces:
+        kept.setdefault((top, left), []).append(keep)
+    _, _, tile_height, tile_width, _ = pieces[0]
+    corners = list(kept)
+    tiles = (x[:, :, top : top + tile_height, left : left + tile_width] for top, left in corners)
+    if reentrant and x.device.type == "cpu":
+        keep_freed_memory()
+        restored = side_by_side(function, tiles, at_once)
+    else:
+        restored = _in_batches(function, tiles, at_once)
     out: Tensor | None = None
-    for start in range(0, len(corners), tiles_per_batch):
-        here = corners[start : start + tiles_per_batch]
-        tiles = [x[:, :, top : top + tile_height, left : left + tile_width] for top, left in here]
-        restored = function(torch.cat(tiles))
-        if restored.shape[-2:] != (scale * tile_height, scale * tile_width):
+    for (top, left), tile in zip(corners, restored, strict=True):
+        if tile.shape[-2:] != (scale * tile_height, scale * tile_width):
             raise HarnessError(
-                f"a tile of {tile_height}x{tile_width} came back as {restored.shape[-2]}x{restored.shape[-1]}; "
+                f"a tile of {tile_height}x{tile_width} came back as {tile.shape[-2]}x{tile.shape[-1]}; "
                 f"for scale {scale} it must be {scale * tile_height}x{scale * tile_width}"
             )
         if out is None:
-            out = restored.new_empty(batch, restored.shape[1], scale * height, scale * width)
-        for (top, left), tile in zip(here, restored.split(batch), strict=True):
-            for keep in kept[top, left]:
-                y0, x0, y1, x1 = (scale * n for n in keep)
-                y, z = scale * top, scale * left
-                out[:, :, y0:y1, x0:x1] = tile[:, :, y0 - y : y1 - y, x0 - z : x1 - z]
+            out = tile.new_empty(batch, tile.shape[1], scale * height, scale * width)
+        for keep in kept[top, left]:
+            y0, x0, y1, x1 = (scale * n for n in keep)
+            y, z = scale * top, scale * left
+            out[:, :, y0:y1, x0:x1] = tile[:, :, y0 - y : y1 - y, x0 - z : x1 - z]
     assert out is not None
     return out
+
+
+def _in_batches(function: Callable[[Tensor], Tensor], tiles: Iterator[Tensor], count: int) -> Iterator[Tensor]:
+    while here := list(itertools.islice(tiles, count)):
+        yield from function(torch.cat(here)).split(len(here[0]))
 
 
 _Piece = tuple[int, int, int, int, tuple[int, int, int, int]]

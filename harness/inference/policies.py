@@ -84,7 +84,7 @@ def restore(
     x: Tensor,
     policy_name: str = "whole",
     rule: ChopRule | None = None,
-    tiles_per_batch: int | None = None,
+    at_once: int | None = None,
 ) -> Tensor:
     """Restore images with a network whose weights are known to be complete.
 
@@ -98,8 +98,9 @@ def restore(
         ``"whole"``, ``"chop"``, ``"x8"`` or ``"chop+x8"``.
     rule : ChopRule, optional
         The paper's tiling; needed by the policies with ``chop``.
-    tiles_per_batch : int, optional
-        See ``chop``.
+    at_once : int, optional
+        See ``chop``. Networks that say ``reentrant = True``, as those of this project do, may be called in several
+        threads at once: they keep nothing between their layers.
 
     Returns
     -------
@@ -118,13 +119,14 @@ def restore(
         raise HarnessError(f"the policy '{how.name}' needs the paper's chop rule, such as 'panet-denoise'")
     require_ready(network)
     scale, rgb_range = getattr(network, "scale", 1), getattr(network, "rgb_range", 1.0)
+    reentrant = getattr(network, "reentrant", False)
 
     def apply(tiles: Tensor) -> Tensor:
         return whole(network, tiles)
 
     def tiled(image: Tensor) -> Tensor:
         assert rule is not None
-        return chop(apply, image, rule, scale, tiles_per_batch)
+        return chop(apply, image, rule, scale, at_once, reentrant)
 
     step: Callable[[Tensor], Tensor] = tiled if how.tiled else apply
     network.eval()

@@ -168,6 +168,8 @@ class CSNLN(nn.Module):
         Largest sample value, 1 in the released checkpoints.
     """
 
+    reentrant = True
+
     def __init__(
         self, scale: int, depth: int = 12, n_feats: int = 128, n_colors: int = 3, rgb_range: float = 1.0
     ) -> None:

@@ -31,6 +31,8 @@ class EDSR(nn.Module):
 
     size_multiple = 1
 
+    reentrant = True
+
     def __init__(
         self,
         scale: int,

@@ -44,6 +44,8 @@ class PANet(nn.Module):
     size_multiple = 1
     uses_mean_shift = False
 
+    reentrant = True
+
     def __init__(
         self,
         n_resblocks: int = 80,

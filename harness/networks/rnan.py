@@ -159,6 +159,8 @@ class RNAN(nn.Module):
 
     size_multiple = 2
 
+    reentrant = True
+
     def __init__(
         self,
         n_resgroups: int = 10,

@@ -69,7 +69,7 @@ def revalidate(names: tuple[str, ...], images: int) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True)
 @click.option("--row", default="", help="Only the row with this printed name; nothing is written to results/.")
 @click.option("--dataset", default="", help="Only the cells on this dataset; nothing is written to results/.")
 @click.option("--jobs", "-j", type=click.IntRange(1), default=1, show_default=True, help="Stages side by side.")
@@ -81,7 +81,7 @@ def revalidate(names: tuple[str, ...], images: int) -> None:
 @click.option("--force", is_flag=True, help="Run every stage again, also those that did not change.")
 @click.option("--verbose", "-v", is_flag=True, help="Name every stage, also those that did not change.")
 def repro(
-    name: str,
+    names: tuple[str, ...],
     row: str,
     dataset: str,
     jobs: int,
@@ -93,10 +93,10 @@ def repro(
     force: bool,
     verbose: bool,
 ) -> None:
-    """Make table NAME: everything it needs that is not there yet, then print it.
+    """Make tables NAMES: everything they need that is not there yet, then print them.
 
-    The same as `dvc repro pipelines/tables/dvc.yaml:NAME`, with stages side by side where --jobs or --cluster says so.
-    Interrupt it at any time; the next run goes on.
+    The same as `dvc repro pipelines/tables/dvc.yaml:NAME` for each NAME, with stages side by side where --jobs or
+    --cluster says so. Interrupt it at any time; the next run goes on.
     """
     from harness.pipeline.execution import Settings
     from harness.pipeline.requests import plans
@@ -106,19 +106,25 @@ def repro(
     from harness.tables.published import select
 
     workspace = Workspace.find()
-    table = select(workspace.table(name), row=row, dataset=dataset)
+    tables = [select(workspace.table(name), row=row, dataset=dataset) for name in dict.fromkeys(names)]
     stages, written = update_pipelines(workspace)
     for path in written:
         click.echo(f"written: {path}", err=True)
-    wanted = plans([table], workspace.methods())
-    targets = [measure_target(plan.group) for plan in wanted] if row or dataset else [table_target(name)]
+    wanted = plans(tables, workspace.methods())
+    if row or dataset:
+        targets = list(dict.fromkeys(measure_target(plan.group) for plan in wanted))
+    else:
+        targets = [table_target(table.name) for table in tables]
     settings = Settings(jobs, cluster, per_gpu, keep_going, force, pull)
     failed = _make(workspace, stages, targets, wanted, settings, verbose=verbose, push=push)
-    print_table(table, results_of(workspace, table))
+    for table in tables:
+        print_table(table, results_of(workspace, table))
     if failed:
         sys.stdout.flush()
         raise HarnessError(
-            f"{failed}. {name} is not complete; what was finished is kept, run the same command again to go on"
+            f"{failed}. {' and '.join(table.name for table in tables)} "
+            f"{'is' if len(tables) == 1 else 'are'} not complete; what was finished is kept, run the same command "
+            "again to go on"
         )
 
 

@@ -47,7 +47,7 @@ def array_self_ensemble(
     return mean
 
 
-# Each step of shrinking divides the tiles in a batch and the attention's work buffers by this.
+# Each step of shrinking divides the tiles computed at once and the attention's work buffers by this.
 SHRINKING = 4
 # Work buffers of attention never shrink below this; smaller ones cost time and save nothing that matters.
 SMALLEST_BUDGET = 8 * 2**20
@@ -72,8 +72,8 @@ def tensor_restorer(
     scale : int
         By how much the output is larger than the input.
     shrink : int
-        How many times to divide by `SHRINKING` what is computed at once, after running out of memory: the tiles in a
-        batch (at least 1) and the buffers of streamed attention. The tiles themselves, which are part of a result,
+        How many times to divide by `SHRINKING` what is computed at once, after running out of memory: the tiles (at
+        least 1) and the buffers of streamed attention. The tiles themselves, which are part of a result,
         stay.
 
     Raises
@@ -84,7 +84,7 @@ def tensor_restorer(
     import torch
 
     from harness.inference.allocator import keep_freed_memory
-    from harness.inference.chop import TILES_PER_BATCH, chop_rule
+    from harness.inference.chop import chop_rule, tiles_at_once
     from harness.inference.policies import policy as policy_of
     from harness.inference.policies import restore as restore_tensor
 
@@ -95,7 +95,8 @@ def tensor_restorer(
         keep_freed_memory()
     if isinstance(function, torch.nn.Module):
         function.to(device)
-    tiles = max(1, TILES_PER_BATCH.get(device.type, 1) // SHRINKING**shrink) if shrink else None
+    reentrant = getattr(function, "reentrant", False)
+    tiles = max(1, tiles_at_once(device, reentrant) // SHRINKING**shrink)
     tiling = chop_rule(rule) if rule else None
     if policy_of(policy).tiled and tiling is None:
         raise HarnessError(f"policy '{policy}' needs the tiling rule of a paper, and this method names none")
@@ -105,7 +106,7 @@ def tensor_restorer(
             _limit_buffers(function, shrink)
             return restore_tensor(function, batch, policy, tiling, tiles)
         with torch.inference_mode():
-            return _callable_under(function, batch, policy, tiling, scale, tiles)
+            return _callable_under(function, batch, policy, tiling, scale, tiles, reentrant)
 
     def restore(array: NDArray[Any]) -> NDArray[np.float64]:
         channels_last = array[:, :, None] if array.ndim == 2 else array
@@ -152,7 +153,13 @@ def free_memory() -> None:
 
 
 def _callable_under(
-    function: Callable[[Any], Any], batch: Any, policy: str, tiling: ChopRule | None, scale: int, tiles: int | None
+    function: Callable[[Any], Any],
+    batch: Any,
+    policy: str,
+    tiling: ChopRule | None,
+    scale: int,
+    tiles: int,
+    reentrant: bool,
 ) -> Any:
     """Apply a plain callable under a policy."""
     from harness.inference.chop import chop
@@ -160,7 +167,9 @@ def _callable_under(
     from harness.inference.policies import policy as policy_of
 
     def step(image: Any) -> Any:
-        return function(image) if tiling is None or not how.tiled else chop(function, image, tiling, scale, tiles)
+        if tiling is None or not how.tiled:
+            return function(image)
+        return chop(function, image, tiling, scale, tiles, reentrant)
 
     how = policy_of(policy)
     return self_ensemble(step, batch) if how.ensemble else step(batch)

@@ -298,7 +298,7 @@ def _run(
                     restored = _attempt(method, restorer, degraded, which, group, smaller)
                 except _OutOfMemoryError:
                     continue
-                retries[which.file] = f"out of memory; restored with 1/{SHRINKING**smaller} of the batch and buffers"
+                retries[which.file] = f"out of memory; restored with 1/{SHRINKING**smaller} of the tiles and buffers"
                 break
             else:
                 raise HarnessError(

@@ -165,4 +165,4 @@ def test_memory_that_suffices_for_less_at_once(project: Project) -> None:
     done = project.restore()
     assert done.returncode == 0, done.stderr
     run = json.loads((project.root / "work/timing/jpeg/embedded-gray/jpeg-y8/bad--whole.json").read_text())
-    assert run["retries"] == {"20/draw0/camera.png": "out of memory; restored with 1/4 of the batch and buffers"}
+    assert run["retries"] == {"20/draw0/camera.png": "out of memory; restored with 1/4 of the tiles and buffers"}

@@ -38,14 +38,14 @@ class Probe:
         return y.repeat_interleave(self.scale, 2).repeat_interleave(self.scale, 3)
 
 
-@pytest.mark.parametrize("tiles_per_batch", [1, 4, 16])
+@pytest.mark.parametrize("at_once", [1, 4, 16])
 @pytest.mark.parametrize("name", GOLDEN_RULES)
-def test_golden(golden, name: str, tiles_per_batch: int) -> None:
+def test_golden(golden, name: str, at_once: int) -> None:
     case = json.loads((golden / "activations" / "chop.json").read_text())[name]
     generator = np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF)
     x = torch.from_numpy(generator.random_sample(case["input_shape"]).astype(np.float32))
     probe, rule = Probe(case["scale"]), chop_rule(GOLDEN_RULES[name])
-    y = chop(probe, x, rule, case["scale"], tiles_per_batch)
+    y = chop(probe, x, rule, case["scale"], at_once)
     assert np.array_equal(y.numpy(), np.load(golden / "activations" / f"{name}.npz")["output"])
     ((shape, count),) = case["tiles"]
     assert probe.seen == [tuple(shape)] * count
@@ -76,13 +76,13 @@ def by_recursion(function, x: Tensor, rule: ChopRule, scale: int) -> Tensor:
     scale=st.sampled_from([1, 2, 3, 4]),
     base=st.sampled_from(sorted(CHOP_RULES)),
     limit=st.sampled_from([600, 900, 3000]),
-    tiles_per_batch=st.integers(1, 9),
+    at_once=st.integers(1, 9),
 )
-def test_any_size_is_the_recursion(height, width, scale, base, limit, tiles_per_batch) -> None:
+def test_any_size_is_the_recursion(height, width, scale, base, limit, at_once) -> None:
     rule = ChopRule(**{**{f: getattr(CHOP_RULES[base], f) for f in ChopRule.__struct_fields__}, "limit": limit})
     x = torch.arange(2 * height * width, dtype=torch.float64).view(2, 1, height, width)
     want = by_recursion(Probe(scale), x, rule, scale)
-    assert torch.equal(chop(Probe(scale), x, rule, scale, tiles_per_batch), want)
+    assert torch.equal(chop(Probe(scale), x, rule, scale, at_once), want)
     assert want.shape == (2, 1, scale * height, scale * width)
 
 
@@ -111,7 +111,7 @@ def test_refusals() -> None:
     with pytest.raises(HarnessError, match="for scale 2 it must be"):
         chop(lambda t: t, torch.rand(1, 1, 20, 20), chop_rule("csnln"), scale=2)
     with pytest.raises(HarnessError, match="at least one tile"):
-        chop(lambda t: t, torch.rand(1, 1, 20, 20), chop_rule("csnln"), tiles_per_batch=0)
+        chop(lambda t: t, torch.rand(1, 1, 20, 20), chop_rule("csnln"), at_once=0)
     with pytest.raises(HarnessError, match="no pixels"):
         chop(lambda t: t, torch.rand(1, 1, 0, 20), chop_rule("csnln"))
 

@@ -60,9 +60,9 @@ def test_batched_tiles_are_the_single_tiles() -> None:
     network = ready(PANet(n_resblocks=2, n_feats=16))
     rule = chop_rule("panet-denoise")
     x = torch.rand(1, 3, 60, 70)
-    single = restore(network, x, "chop", rule, tiles_per_batch=1)
+    single = restore(network, x, "chop", rule, at_once=1)
     # Convolutions of a batch may round differently from those of one tile; never by more than this.
-    torch.testing.assert_close(restore(network, x, "chop", rule, tiles_per_batch=4), single, rtol=0, atol=2e-6)
+    torch.testing.assert_close(restore(network, x, "chop", rule, at_once=4), single, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize(
