@@ -33,7 +33,7 @@ USUAL_PAIRS = (
 
 def add_dataset(
     name: str, folder: Path, input_pattern: str = "", target_pattern: str = "", title: str = "", licence: str = ""
-) -> tuple[Dataset, Path]:
+) -> tuple[Dataset, Path, tuple[str, ...]]:
     """Write the record of a set of the user's own into the project's folder ``datasets``.
 
     Parameters
@@ -54,6 +54,8 @@ def add_dataset(
         As it was written.
     path : Path
         Where.
+    left : tuple of str
+        Files that fit one side of the pairs and have no partner: they are no part of the set.
 
     Raises
     ------
@@ -74,22 +76,28 @@ def add_dataset(
         _check_pattern(pattern)
     names = folders.files_below(folder)
     tried = [Layout(target_pattern, input_pattern)] if input_pattern or target_pattern else _usual()
-    best: Dataset | None = None
-    for layout in tried:
-        made = _record(name, layout, title or name, licence or "not stated")
-        found = layouts.apply_layout(made, layout, names)
-        made = msgspec.structs.replace(made, count=len({image for image, _ in found}))
-        if best is None or made.count > best.count:
-            best = made
-    if best is None or not best.count:
+    made = [_arranged(_record(name, layout, title or name, licence or "not stated"), folder, names) for layout in tried]
+    best, left = max(made, key=lambda one: one[0].count)  # the first of equals
+    if not best.count:
         raise HarnessError(f"{folder}: {_nothing(tried, names)}")
     path_text = json.dumps(_plain(best), indent=1, ensure_ascii=False) + "\n"
     places.write_whole(target, path_text)
     try:
-        return read_record(target), target
+        return read_record(target), target, left
     except HarnessError:
         target.unlink()
         raise
+
+
+def _arranged(record: Dataset, folder: Path, names: list[str]) -> tuple[Dataset, tuple[str, ...]]:
+    """Count a layout's images in a folder, or else in the subfolder with the most; also give what has no partner."""
+    (layout,) = record.layouts
+    # A count that no folder has: every place is looked at, and the one with the most images is taken.
+    found = layouts.arrange(msgspec.structs.replace(record, count=-1), folder, names)
+    if found.root and (layouts.apply_layout(record, layout, names) or "/" not in layout.target + layout.input):
+        here = layouts.apply_layout(record, layout, names)
+        return msgspec.structs.replace(record, count=len({image for image, _ in here})), ()
+    return msgspec.structs.replace(record, count=found.images), found.alone
 
 
 def _check_pattern(pattern: str) -> None:

@@ -54,16 +54,33 @@ def open_array(path: Path, variable: str) -> Iterator[NDArray[Any]]:
         The file is missing, damaged or truncated, has no such variable, or it is no plain array of real numbers.
     """
     with tempfile.TemporaryFile(prefix="harness-array-") as laid:
-        try:
-            with path.open("rb") as file:
-                head = file.read(520)
-                if head.startswith(_HDF5) or head[512:520] == _HDF5:
-                    array = _from_hdf5(path, variable, laid)
-                else:
-                    array = _from_level5(file, path, variable, laid)
-        except OSError as error:
-            raise HarnessError(f"{path}: cannot be read ({error.strerror or error}); download it again") from None
+        with _opened(path) as (file, is_hdf5):
+            array = _from_hdf5(path, variable, laid) if is_hdf5 else _from_level5(file, path, variable, laid)
         yield array
+
+
+def look_at_array(path: Path, variable: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Read an array's shape and type, and no sample; the rest is as in `open_array`.
+
+    A truncated file is noticed all the same: the length of a variable stands before it.
+    """
+    with _opened(path) as (file, is_hdf5):
+        if is_hdf5:
+            with _hdf5_array(path, variable) as stored:
+                return tuple(reversed(stored.shape)), stored.dtype
+        _, shape, dtype, _ = _find_level5(file, path, variable)
+        return shape, dtype
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
+    """Open a file; also tell whether it is HDF5."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(520)
+            yield file, head.startswith(_HDF5) or head[512:520] == _HDF5
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be read ({error.strerror or error}); download it again") from None
 
 
 def _lay_out(laid: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -76,24 +93,35 @@ def _lay_out(laid: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> N
 # HDF5 ----------------------------------------------------------------------------------------------------------------
 
 
-def _from_hdf5(path: Path, variable: str, laid: IO[bytes]) -> NDArray[Any]:
+@contextlib.contextmanager
+def _hdf5_array(path: Path, variable: str) -> Iterator[Any]:
+    """Open an array of an HDF5 file."""
     import h5py
 
     try:
         with h5py.File(path, "r") as file:
             stored = file.get(variable)
-            if not isinstance(stored, h5py.Dataset) or stored.dtype.kind not in "iuf" or not stored.ndim:
+            if (
+                not isinstance(stored, h5py.Dataset)
+                or stored.dtype.kind not in "iuf"
+                or not (stored.ndim and stored.size)
+            ):
                 raise HarnessError(f"{path}: holds {_names(list(file))} and no array '{variable}'; download it again")
-            # MATLAB writes its axes in reverse order.
-            array = _lay_out(laid, tuple(reversed(stored.shape)), stored.dtype)
-            turned = array.transpose()
-            budget = max(1, _STEP // stored.dtype.itemsize)
-            for slab in _slabs(stored.shape, stored.chunks or (1,) * stored.ndim, budget):
-                turned[slab] = stored[slab]
-            return array
+            yield stored
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         brief = (str(error).splitlines() or [type(error).__name__])[0][:150]
         raise HarnessError(f"{path}: cannot be read ({brief}); download it again") from None
+
+
+def _from_hdf5(path: Path, variable: str, laid: IO[bytes]) -> NDArray[Any]:
+    with _hdf5_array(path, variable) as stored:
+        # MATLAB writes its axes in reverse order.
+        array = _lay_out(laid, tuple(reversed(stored.shape)), stored.dtype)
+        turned = array.transpose()
+        budget = max(1, _STEP // stored.dtype.itemsize)
+        for slab in _slabs(stored.shape, stored.chunks or (1,) * stored.ndim, budget):
+            turned[slab] = stored[slab]
+        return array
 
 
 def _slabs(shape: tuple[int, ...], chunks: tuple[int, ...], budget: int) -> Iterator[tuple[slice, ...]]:
@@ -116,11 +144,27 @@ def _slabs(shape: tuple[int, ...], chunks: tuple[int, ...], budget: int) -> Iter
 
 
 def _from_level5(file: IO[bytes], path: Path, variable: str, laid: IO[bytes]) -> NDArray[Any]:
-    damaged = f"{path}: cannot be read (no MATLAB file, or truncated); download it again"
+    stream, shape, dtype, stored = _find_level5(file, path, variable)
+    try:
+        array = _lay_out(laid, shape, dtype)
+        _lay(stream, stored, array)
+        return array
+    except (EOFError, zlib.error, ValueError):
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> HarnessError:
+    return HarnessError(f"{path}: cannot be read (no MATLAB file, or truncated); download it again")
+
+
+def _find_level5(
+    file: IO[bytes], path: Path, variable: str
+) -> tuple[_Plain, tuple[int, ...], np.dtype[Any], np.dtype[Any]]:
+    """Find an array; give its samples, shape, type, and the type that its samples are stored in."""
     file.seek(124)
     mark = file.read(4)
     if len(mark) < 4 or mark[2:] not in (b"IM", b"MI"):
-        raise HarnessError(damaged)
+        raise _damaged(path)
     order = "<" if mark[2:] == b"IM" else ">"
     seen: list[str] = []
     position, end = _HEADER, os.fstat(file.fileno()).st_size
@@ -130,18 +174,15 @@ def _from_level5(file: IO[bytes], path: Path, variable: str, laid: IO[bytes]) ->
             kind, size = (int(value) for value in np.frombuffer(file.read(8), f"{order}u4"))
             position += 8 + size
             if position > end or kind not in (_MATRIX, _COMPRESSED):
-                raise HarnessError(damaged)
+                raise _damaged(path)
             stream = _Inflated(file, size) if kind == _COMPRESSED else _Plain(file, size)
             if kind == _COMPRESSED and np.frombuffer(stream.read(8), f"{order}u4")[0] != _MATRIX:
-                raise HarnessError(damaged)
+                raise _damaged(path)
             found = _read_matrix(stream, order, variable, path, seen)
             if found is not None:
-                shape, dtype, stored = found
-                array = _lay_out(laid, shape, dtype)
-                _lay(stream, stored, array)
-                return array
+                return stream, *found
     except (EOFError, zlib.error, ValueError):
-        raise HarnessError(damaged) from None
+        raise _damaged(path) from None
     raise HarnessError(f"{path}: holds {_names(seen)} and no array '{variable}'; download it again")
 
 

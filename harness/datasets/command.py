@@ -134,6 +134,8 @@ def _verify_folder(names: tuple[str, ...], folder: Path) -> None:
     click.echo(f"{found.dataset}: {found.status}, {found.files} files in {folder}")
     for problem in found.problems[:20]:
         click.echo(f"  {problem}")
+    if found.problems[20:]:
+        click.echo(f"  and {len(found.problems) - 20} more")
     if found.problems:
         raise CheckFailedError(f"{folder} does not hold '{found.dataset}' whole; see above")
     click.echo(f"next: harness datasets fetch {found.dataset} --from {folder}")
@@ -158,9 +160,16 @@ def add(name: str, folder: Path, input_pattern: str, target_pattern: str, title:
     from harness.datasets.adding import add_dataset
     from harness.datasets.fetching import fetch as fetch_dataset
 
-    record, path = add_dataset(name, folder, input_pattern, target_pattern, title, licence)
-    manifest = fetch_dataset(record.name, data, folder=folder)
+    record, path, left = add_dataset(name, folder, input_pattern, target_pattern, title, licence)
+    try:
+        manifest = fetch_dataset(record.name, data, folder=folder)
+    except HarnessError:
+        path.unlink(missing_ok=True)  # a record of what cannot be read would only be in the way of the next try
+        raise
     click.echo(f"written: {path}")
+    if left:
+        more = f" and {len(left) - 1} more" if left[1:] else ""
+        click.echo(f"left out, without a partner: {left[0]}{more}")
     click.echo(f"{record.name}: {manifest.status}, {manifest.images} {'pairs' if record.kind == 'pairs' else 'images'}")
     if not manifest.complete:
         raise NotAvailableError(f"dataset '{record.name}': {manifest.reason}")

@@ -16,6 +16,8 @@ from harness.errors import HarnessError
 
 MIRROR_VARIABLE = "HARNESS_MIRROR"
 IMAGE_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
+# What macOS adds to the archives that it packs: a folder with the names of the real ones, and nothing of use in it.
+MAC_SHADOWS = "__MACOSX"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -71,7 +73,7 @@ def place(source: Path, target: Path) -> None:
 
 
 def files_below(folder: Path) -> list[str]:
-    """List the image files below a folder by relative name, sorted; hidden ones are left out."""
+    """List the image files below a folder by relative name, sorted; hidden ones and macOS's shadows are left out."""
     found: list[str] = []
     visited: set[str] = set()
     for current, folders, files in os.walk(folder, followlinks=True):
@@ -80,7 +82,7 @@ def files_below(folder: Path) -> list[str]:
             folders.clear()
             continue
         visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != MAC_SHADOWS)
         base = Path(current).relative_to(folder)
         found += [
             (base / name).as_posix()

@@ -11,7 +11,7 @@ import msgspec
 
 from harness.datasets.folders import IMAGE_SUFFIXES
 from harness.datasets.manifest import Role
-from harness.datasets.registry import Dataset, Layout
+from harness.datasets.registry import Dataset, Layout, dataset_names
 from harness.errors import HarnessError
 
 _ROLES: dict[str, tuple[Role, ...]] = {"images": ("target",), "inputs": ("input",), "pairs": ("target", "input")}
@@ -21,8 +21,14 @@ _PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
 _DEEPEST_ROOT = 3
 _MOST_ROOTS = 60
 
+# How far above a folder its layout may begin: who names GOPRO_Large/test means GOPRO_Large.
+_HIGHEST_ROOT = 2
+
 # A list of files is a few hundred kilobytes; anything beyond this is another file.
 _LONGEST_LIST = 16_000_000
+
+# Words of a set's name that tell its parts apart, not the set.
+_PARTS = ("train", "test", "valid", "validation")
 
 Found = dict[tuple[str, Role], str]
 
@@ -40,6 +46,8 @@ class Arrangement(msgspec.Struct, frozen=True):
         The subfolder in which it begins, with a slash at the end; empty for the folder itself.
     alone : tuple of str
         Files that the layout knows and that have no partner.
+    doubled : tuple of (str, str)
+        Pairs of files that would both be one image, such as ``input/1.jpg`` and ``input/1.png``.
     rival : str
         Another subfolder in which as many images were found; empty where there is none.
     """
@@ -48,12 +56,25 @@ class Arrangement(msgspec.Struct, frozen=True):
     layout: Layout
     root: str = ""
     alone: tuple[str, ...] = ()
+    doubled: tuple[tuple[str, str], ...] = ()
     rival: str = ""
 
     @property
     def images(self) -> int:
         """Number of images; a pair counts once."""
         return len({image for image, _ in self.found})
+
+    def holds(self, count: int) -> bool:
+        """Tell whether so many images were found, and each in one place and one file."""
+        return self.images == count and not self.rival and not self.doubled
+
+
+class _Matched(msgspec.Struct, frozen=True):
+    """A layout's images among file names; the fields are those of `Arrangement`."""
+
+    found: Found
+    alone: tuple[str, ...] = ()
+    doubled: tuple[tuple[str, str], ...] = ()
 
 
 def apply_layout(record: Dataset, layout: Layout, names: Iterable[str]) -> Found:
@@ -77,29 +98,34 @@ def apply_layout(record: Dataset, layout: Layout, names: Iterable[str]) -> Found
     dict
         Relative file name by (image, role); of pairs only the images that have both.
     """
-    return _apply(record, layout, list(names))[0]
+    return _apply(record, layout, list(names)).found
 
 
-def _apply(record: Dataset, layout: Layout, names: list[str]) -> tuple[Found, tuple[str, ...]]:
-    """Apply a layout; also tell which files have no partner."""
+def _apply(record: Dataset, layout: Layout, names: list[str]) -> _Matched:
+    """Apply a layout; also tell which files have no partner, and which are one image twice."""
     roles = _ROLES[record.kind]
     matched = {role: _match_names(getattr(layout, role), names) for role in roles if getattr(layout, role)}
     if len(matched) != len(roles):
-        return {}, ()
+        return _Matched({})
+    found: Found = {}
+    doubled: list[tuple[str, str]] = []
     if len(roles) == 1:
         (role,) = roles
         keys = _keys(getattr(layout, role))
-        single: Found = {}
         for name, values in matched[role]:
-            single.setdefault((_join(values, keys), role), name)
-        return single, ()
+            first = found.setdefault((_join(values, keys), role), name)
+            if first != name:
+                doubled.append((first, name))
+        return _Matched(found, doubled=tuple(doubled))
     target_keys, input_keys = _keys(layout.target), _keys(layout.input)
     shared = ["id"] if "id" in target_keys else [key for key in target_keys if key in input_keys]
     naming = input_keys if "id" not in target_keys and set(input_keys) > set(target_keys) else target_keys
     targets: dict[str, str] = {}
+    twice: list[tuple[str, str]] = []
     for name, values in matched["target"]:
-        targets.setdefault(_join(values, shared), name)
-    found: Found = {}
+        first = targets.setdefault(_join(values, shared), name)
+        if first != name:
+            twice.append((first, name))
     used: set[str] = set()
     alone: list[str] = []
     for name, values in matched["input"]:
@@ -107,10 +133,13 @@ def _apply(record: Dataset, layout: Layout, names: list[str]) -> tuple[Found, tu
         image = _join(values, naming if target is not None and set(naming) <= set(values) else shared)
         if target is None:
             alone.append(name)
-        elif (image, "input") not in found:
+        elif (image, "input") in found:
+            doubled.append((found[image, "input"], name))
+        else:
             found[image, "target"], found[image, "input"] = target, name
             used.add(target)
-    return found, tuple([*alone, *(name for name in targets.values() if name not in used)])
+    doubled += [(first, second) for first, second in twice if first in used]
+    return _Matched(found, (*alone, *(name for name in targets.values() if name not in used)), tuple(doubled))
 
 
 def _keys(pattern: str) -> list[str]:
@@ -123,7 +152,7 @@ def _join(values: dict[str, str], keys: list[str]) -> str:
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
-    """Turn a layout's pattern into a regular expression over relative names."""
+    """Turn a layout's pattern into a regular expression over relative names; ``gt`` also stands for ``GT``."""
     suffix = ""
     if pattern.endswith(".*"):
         pattern, suffix = pattern[:-2], "(?:" + "|".join(re.escape(known) for known in IMAGE_SUFFIXES) + ")"
@@ -136,7 +165,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
         else:
             text += f"(?P={piece})" if piece in seen else f"(?P<{piece}>[^/]+)"
             seen.add(piece)
-    return re.compile(text + f"(?i:{suffix})" if suffix else text)
+    return re.compile(text + suffix, re.IGNORECASE)
 
 
 def _match_names(pattern: str, names: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
@@ -146,7 +175,10 @@ def _match_names(pattern: str, names: Iterable[str]) -> list[tuple[str, dict[str
 
 
 def arrange(record: Dataset, folder: Path, names: list[str]) -> Arrangement:
-    """Arrange a folder's files under the layout and the subfolder that give the most images.
+    """Arrange a folder's files under the layout and the place that give the most images.
+
+    The layout may begin in the folder, in a subfolder, or up to two folders above (of which only this folder is
+    looked at). Subfolders that are named like the set come first; those that are named like another one are left out.
 
     Parameters
     ----------
@@ -157,30 +189,80 @@ def arrange(record: Dataset, folder: Path, names: list[str]) -> Arrangement:
     names : list of str
         Relative names of its image files.
     """
+    named, plain, _ = _sorted_roots(record, _roots(names))
     best = Arrangement({}, record.folder_layouts[0])
-    for root in ["", *_roots(names)]:
-        if best.images == record.count and not best.root:
+    for places in ([("", "")], [(root, "") for root in named], [(root, "") for root in plain], _above(folder)):
+        for root, above in places:
+            best = _better(best, record, folder, names, root, above)
+        if best.images == record.count or (best.images and best.root in named):
             break
-        below = [name[len(root) :] for name in names if name.startswith(root)]
-        for layout in record.folder_layouts:
-            kept = below
-            if layout.listed:
-                listed = _listed(folder, layout.listed)
-                kept = [name for name in below if name in listed] if listed is not None else below
-            found, alone = _apply(record, layout, kept)
-            whole = {which: root + name for which, name in found.items()}
-            made = Arrangement(whole, layout, root, tuple(root + name for name in alone))
-            if _score(made, record.count) > _score(best, record.count):
-                best = made
-            elif made.images and _score(made, record.count) == _score(best, record.count) and made.root != best.root:
-                best = msgspec.structs.replace(best, rival=made.root)
     return best
+
+
+def _better(best: Arrangement, record: Dataset, folder: Path, names: list[str], root: str, above: str) -> Arrangement:
+    """Try one more place; give the best arrangement so far."""
+    below = [above + name for name in _below(names, root)]
+    start = folder.resolve().parents[above.count("/") - 1] if above else folder
+    for layout in record.folder_layouts:
+        kept = below
+        if layout.listed:
+            listed = _listed(start, layout.listed)
+            kept = [name for name in below if name in listed] if listed is not None else below
+        made = _placed(_apply(record, layout, kept), layout, root, above)
+        if _score(made, record.count) > _score(best, record.count):
+            best = made
+        elif made.images and _score(made, record.count) == _score(best, record.count) and made.root != best.root:
+            best = msgspec.structs.replace(best, rival=made.root)
+    return best
+
+
+def _placed(matched: _Matched, layout: Layout, root: str, above: str) -> Arrangement:
+    """Name files relative to the folder again: with the subfolder in front, without the folders above."""
+
+    def named(name: str) -> str:
+        return root + name[len(above) :]
+
+    return Arrangement(
+        {which: named(name) for which, name in matched.found.items()},
+        layout,
+        root,
+        tuple(named(name) for name in matched.alone),
+        tuple((named(first), named(second)) for first, second in matched.doubled),
+    )
+
+
+def _above(folder: Path) -> list[tuple[str, str]]:
+    parts = folder.resolve().parts[1:]
+    return [("", "/".join(parts[-depth:]) + "/") for depth in range(1, min(len(parts), _HIGHEST_ROOT) + 1)]
+
+
+def _sorted_roots(record: Dataset, roots: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """Sort subfolders: named like the set, named like no set, named like another one.
+
+    Rain100H and Test100 lie side by side with as many pairs each: what is counted must not decide which is which.
+    """
+    own = {_plain(name) for name in (record.name, record.title, *record.aliases)}
+    others = {_plain(name) for name in dataset_names()} - own
+    parts = {root: {_plain(part) for part in root.split("/") if part} for root in roots}
+    named = [root for root in roots if parts[root] & own]
+    foreign = [root for root in roots if root not in named and parts[root] & others]
+    return named, [root for root in roots if root not in (*named, *foreign)], foreign
+
+
+def _plain(name: str) -> str:
+    """Reduce a name to what its spellings share: gopro for gopro-test, GoPro and GOPRO."""
+    words = re.split(r"[^a-z0-9]+", name.lower())
+    return "".join(word for word in words if word not in _PARTS)
 
 
 def _score(arrangement: Arrangement, count: int) -> tuple[bool, int, int]:
     # Where no pair is whole, the layout that knows most of the files says best what is missing.
     halves = 0 if arrangement.images else len(arrangement.alone)
     return arrangement.images == count, arrangement.images, halves
+
+
+def _below(names: list[str], root: str) -> list[str]:
+    return [name[len(root) :] for name in names if name.startswith(root)]
 
 
 def _roots(names: list[str]) -> list[str]:
@@ -213,7 +295,7 @@ def _listed(folder: Path, name: str) -> frozenset[str] | None:
 def fits_in_part(record: Dataset, names: list[str]) -> bool:
     """Tell whether files fit one side of a layout, in whatever subfolder it begins."""
     for root in ["", *_roots(names)]:
-        below = [name[len(root) :] for name in names if name.startswith(root)]
+        below = _below(names, root)
         for layout in record.folder_layouts:
             if any(_match_names(pattern, below) for pattern in (layout.input, layout.target) if "/" in pattern):
                 return True
@@ -249,11 +331,21 @@ def explain(record: Dataset, arrangement: Arrangement, names: list[str], folder:
     shown = ", ".join(f"{count} in {group}" for group, count in groups.most_common(4))
     more = f" and {len(groups) - 4} more folders" if len(groups) > 4 else ""
     said = [f"found {len(names)} image files: {shown}{more}"]
-    if not arrangement.found and not arrangement.alone:
+    foreign = [] if arrangement.found else [
+        root for root in _sorted_roots(record, _roots(names))[2]
+        if any(_apply(record, layout, _below(names, root)).found for layout in record.folder_layouts)
+    ]  # fmt: skip
+    if foreign:
+        said.append(f"{foreign[0]} has such files, but the name of another set: name that folder if it is this one")
+    elif not arrangement.found and not arrangement.alone:
         said.append(f"none of them fits the names that are expected, for example {names[0]}")
     if arrangement.alone:
         rest = f" and {len(arrangement.alone) - 1} more" if len(arrangement.alone) > 1 else ""
         said.append(f"without a partner: {arrangement.alone[0]}{rest}")
+    if arrangement.doubled:
+        first, second = arrangement.doubled[0]
+        rest = f", and {len(arrangement.doubled) - 1} more" if len(arrangement.doubled) > 1 else ""
+        said.append(f"{first} and {second} would be one image{rest}: take one of them away")
     if arrangement.rival:
         said.append(f"both {arrangement.root} and {arrangement.rival} look like it: name one of them")
     listed = arrangement.layout.listed

@@ -68,12 +68,15 @@ class Supplied(Collection):
                 folder, names = self.folder, folders.files_below(self.folder)
         arranged = layouts.arrange(self.record, folder, names)
         best, images = arranged.found, arranged.images
-        if images != self.record.count or arranged.rival:
+        if not arranged.holds(self.record.count):
             if folder != self.folder or images:
                 what = "pairs" if self.record.kind == "pairs" else "images"
-                self.tried.append(f"{label} has {images} {what} of {self.record.count}")
+                counted = f"{images} {what} of {self.record.count}"
+                if images == self.record.count:
+                    counted = f"{images} {what} {'in several places' if arranged.rival else 'and one of them twice'}"
+                self.tried.append(f"{label} has {counted}")
                 self.explained = layouts.explain(self.record, arranged, names, folder)
-                self.say(f"{self.record.name}: {folder} has {images} {what} of {self.record.count}; {self.explained}")
+                self.say(f"{self.record.name}: {folder} has {counted}; {self.explained}")
             return None
         unsafe = [name for name in best.values() if not places.is_safe(name)]
         if unsafe:
@@ -87,6 +90,9 @@ class Supplied(Collection):
             (image, role), name = item
             path = folder / name
             try:
+                problem, _ = look_at_image(path)
+                if problem:
+                    return name, problem
                 sha256, pixels, shape = self.hashes.image(path)
             except OSError as error:
                 return name, f"cannot be read ({error.strerror or error})"
@@ -111,12 +117,9 @@ class Supplied(Collection):
                     problems.append(result)
                 else:
                     described.append(result)
-        shapes: dict[str, tuple[int, ...]] = {}
-        for file in described:
-            if shapes.setdefault(file.image, file.shape) != file.shape:
-                sizes = folders.size_text(file.shape), folders.size_text(shapes[file.image])
-                problems.append((file.name, f"is {sizes[0]}, its partner {sizes[1]}"))
-        problems += self._of_other_sizes(described)
+        shown = {(file.image, file.role): found[file.image, file.role] for file in described}
+        shapes = {(file.image, file.role): file.shape for file in described}
+        problems += [(shown[which], text) for which, text in wrong_sizes(self.record, shapes)]
         if problems:
             for name, text in problems[:10]:
                 self.say(f"{folder / name}: {text}")
@@ -125,17 +128,6 @@ class Supplied(Collection):
             return None
         return described
 
-    def _of_other_sizes(self, described: list[ManifestFile]) -> list[tuple[str, str]]:
-        """Name the images whose size is none of those that the set has: a scaled copy gives other numbers."""
-        if not self.record.sizes:
-            return []
-        sizes = " or ".join(f"{width}x{height}" for height, width in self.record.sizes)
-        return [
-            (file.name, f"is {file.shape[1]}x{file.shape[0]} instead of {sizes}")
-            for file in described
-            if file.shape[:2] not in self.record.sizes
-        ]
-
     def _drop_links(self, keep: set[str]) -> None:
         """Remove links that an earlier, different folder left behind."""
         for name in folders.files_below(self.folder):
@@ -143,6 +135,64 @@ class Supplied(Collection):
             if name not in keep and path.is_symlink():
                 with contextlib.suppress(OSError):
                     path.unlink()
+
+
+def look_at_image(path: Path) -> tuple[str, tuple[int, ...]]:
+    """Read an image's header: what is wrong with it (empty where nothing is), and its shape.
+
+    Colour images of 16 bits a sample are refused here: decoding them would drop bits without a word.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    from harness.images import FORMATS
+
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            size, mode = (image.height, image.width), image.mode
+            deep = any(";16" in str(tile[3]) for tile in image.tile)
+    except UnidentifiedImageError:
+        return "not a readable image (no known image format)", ()
+    except OSError:
+        raise
+    except Exception as error:  # a damaged header can fail anywhere inside Pillow
+        return f"not a readable image ({error})", ()
+    if mode not in ("1", "P", "L", "RGB"):  # those that `harness.images.decode_image` takes
+        return f"image mode '{mode}' is not supported; store it as 8-bit grayscale or 8-bit RGB", ()
+    if deep:
+        return "has 16 bits a sample; store it with 8", ()
+    return "", size if mode in ("1", "L") else (*size, 3)
+
+
+def wrong_sizes(record: Dataset, shapes: dict[tuple[str, Role], tuple[int, ...]]) -> list[tuple[tuple[str, Role], str]]:
+    """List the images whose size is not that of their partner, or none that the set has: a scaled copy.
+
+    Parameters
+    ----------
+    record : Dataset
+        The set.
+    shapes : dict
+        Shape by (image, role).
+
+    Returns
+    -------
+    list
+        (image, role), and what is wrong with it.
+    """
+    problems: list[tuple[tuple[str, Role], str]] = []
+    allowed = " or ".join(f"{width}x{height}" for height, width in record.sizes)
+    for (image, role), shape in shapes.items():
+        partner = shapes.get((image, "input"), shape)
+        if shape != partner:
+            sizes = folders.size_text(shape), folders.size_text(partner)
+            problems.append(((image, role), f"is {sizes[0]}, its partner {sizes[1]}"))
+        elif record.sizes and shape[:2] not in record.sizes:
+            problems.append(((image, role), f"is {shape[1]}x{shape[0]} instead of {allowed}"))
+    return problems
 
 
 def unpacked_text(record: Dataset) -> list[str]:

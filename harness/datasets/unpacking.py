@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.datasets.folders import MAC_SHADOWS
 from harness.datasets.layouts import fits_in_part
 from harness.datasets.registry import Dataset
 from harness.errors import HarnessError
@@ -18,6 +20,7 @@ _SIDD_FILES = {"input": "ValidationNoisyBlocksSrgb", "target": "ValidationGtBloc
 # The release of DND: images_srgb/0001.mat and so on, each with this variable, (H, W, 3) in [0, 1].
 DND_FOLDER = "images_srgb"
 DND_VARIABLE = "InoisySRGB"
+DND_INFO = "info.mat"  # the boxes that the server scores
 _DND_IMAGES = "[0-9][0-9][0-9][0-9].mat"
 
 
@@ -54,7 +57,7 @@ def packed_files(record: Dataset, folder: Path, names: list[str]) -> list[Path]:
         paths = [find_below(folder, f"{variable}.mat") for variable in _SIDD_FILES.values()]
         return [path for path in paths if path is not None] if all(paths) else []
     if record.unpack == "dnd":
-        holder = find_below(folder, DND_FOLDER)
+        holder, _ = find_dnd(folder)
         images = sorted(holder.glob(_DND_IMAGES)) if holder is not None else []
         return images if len(images) == record.count else []
     if record.unpack:
@@ -65,12 +68,94 @@ def packed_files(record: Dataset, folder: Path, names: list[str]) -> list[Path]:
     return []
 
 
+def check_packed(record: Dataset, folder: Path, paths: list[Path]) -> list[str]:
+    """Look at the beginning of a packed release's files, without unpacking them.
+
+    Parameters
+    ----------
+    record : Dataset
+        The set.
+    folder : path
+        The user's copy.
+    paths : list of Path
+        What `packed_files` found.
+
+    Returns
+    -------
+    list of str
+        What is wrong, one sentence each; empty where it can be unpacked, as far as can be seen.
+    """
+    from harness.datasets.arrays import look_at_array
+
+    problems = []
+    for path in paths:
+        try:
+            if record.unpack == "sidd-blocks":
+                _check_sidd(record, path, *look_at_array(path, path.stem))
+            elif record.unpack == "dnd":
+                _check_dnd(path, *look_at_array(path, DND_VARIABLE))
+            else:
+                _check_halves(path)
+        except HarnessError as error:
+            problems.append(str(error))
+    if record.unpack == "dnd" and find_dnd(folder)[1] is None:
+        problems.append(f"{folder}: {DND_INFO} is not there; a submission needs the boxes that it holds")
+    return problems
+
+
+def _check_sidd(record: Dataset, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    height, width = record.sizes[0] if record.sizes else shape[2:4]
+    if len(shape) != 5 or shape[2:] != (height, width, 3) or dtype != np.uint8:
+        raise HarnessError(
+            f"{path}: holds {shape} {dtype} instead of (40, 32, {height}, {width}, 3) uint8; download it again"
+        )
+    if shape[0] * shape[1] != record.count:
+        raise HarnessError(
+            f"{path}: holds {shape[0]} x {shape[1]} blocks, '{record.name}' has {record.count}; download it again"
+        )
+
+
+def _check_dnd(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if len(shape) != 3 or shape[-1] != 3 or dtype.kind != "f":
+        raise HarnessError(
+            f"{path}: '{DND_VARIABLE}' is {shape} {dtype} instead of (H, W, 3) floating point; download it again"
+        )
+
+
+def _check_halves(path: Path) -> None:
+    from harness.datasets.supplied import look_at_image
+
+    try:
+        problem, shape = look_at_image(path)
+    except OSError as error:
+        problem, shape = f"cannot be read ({error.strerror or error})", ()
+    if problem:
+        raise HarnessError(f"{path}: {problem}")
+    if shape[1] % 2:
+        raise HarnessError(f"{path}: is {shape[1]} pixels wide, which no two halves of a pair are; check the folder")
+
+
 def find_below(folder: Path, name: str) -> Path | None:
     """Find a file or folder by its relative name in a folder, or one or two levels below; None where there is none."""
     for pattern in (name, f"*/{name}", f"*/*/{name}"):
         for path in sorted(folder.glob(pattern)):
-            return path
+            between = path.relative_to(folder).parts[:-1]
+            if MAC_SHADOWS not in between and not any(part.startswith(".") for part in between):
+                return path
     return None
+
+
+def find_dnd(folder: Path) -> tuple[Path | None, Path | None]:
+    """Find DND's folder of images and its info.mat in a folder, or one or two levels below, or from inside the former.
+
+    Returns
+    -------
+    images, info : Path or None
+        None for what is not there.
+    """
+    if folder.resolve().name == DND_FOLDER:
+        return folder, find_below(folder.resolve().parent, DND_INFO)
+    return find_below(folder, DND_FOLDER), find_below(folder, DND_INFO)
 
 
 def _unpack_sidd_blocks(record: Dataset, folder: Path, target: Path, names: list[str]) -> bool:
@@ -89,16 +174,7 @@ def _unpack_sidd_blocks(record: Dataset, folder: Path, target: Path, names: list
 
     for role, path in there.items():
         with open_array(path, _SIDD_FILES[role]) as blocks:
-            if blocks.ndim != 5 or blocks.shape[-1] != 3 or blocks.dtype != np.uint8:
-                raise HarnessError(
-                    f"{path}: holds {blocks.shape} {blocks.dtype} instead of (40, 32, 256, 256, 3) uint8; "
-                    "download it again"
-                )
-            if blocks.shape[0] * blocks.shape[1] != record.count:
-                raise HarnessError(
-                    f"{path}: holds {blocks.shape[0]} x {blocks.shape[1]} blocks, '{record.name}' has {record.count}; "
-                    "download it again"
-                )
+            _check_sidd(record, path, blocks.shape, blocks.dtype)
             for photograph in range(blocks.shape[0]):
                 for block in range(blocks.shape[1]):
                     pixels = np.ascontiguousarray(blocks[photograph, block])
@@ -111,7 +187,7 @@ def _unpack_dnd(record: Dataset, folder: Path, target: Path, names: list[str]) -
 
     For looking at them: a submission is made from the arrays themselves (`harness.submissions.dnd`).
     """
-    holder = find_below(folder, DND_FOLDER)
+    holder, _ = find_dnd(folder)
     paths = sorted(holder.glob(_DND_IMAGES)) if holder is not None else []
     if not paths:
         return False
@@ -140,11 +216,7 @@ def read_dnd_image(path: Path) -> NDArray[np.float32]:
     from harness.datasets.arrays import open_array
 
     with open_array(path, DND_VARIABLE) as stored:
-        if stored.ndim != 3 or stored.shape[-1] != 3 or stored.dtype.kind != "f":
-            raise HarnessError(
-                f"{path}: '{DND_VARIABLE}' is {stored.shape} {stored.dtype} instead of (H, W, 3) floating point; "
-                "download it again"
-            )
+        _check_dnd(path, stored.shape, stored.dtype)
         image = np.ascontiguousarray(stored, dtype=np.float32)
     if not np.isfinite(image).all() or image.min() < 0 or image.max() > 1:
         raise HarnessError(f"{path}: '{DND_VARIABLE}' leaves the range [0, 1]; download it again")
@@ -162,11 +234,8 @@ def _unpack_halves(record: Dataset, folder: Path, target: Path, names: list[str]
 
     left, right = ("input", "target") if record.unpack == "input-left" else ("target", "input")
     for path in paths:
+        _check_halves(path)
         image = read_image(path)
-        if image.shape[1] % 2:
-            raise HarnessError(
-                f"{path}: is {image.shape[1]} pixels wide, which no two halves of a pair are; check the folder"
-            )
         half = image.shape[1] // 2
         write_png(target / left / f"{path.stem}.png", np.ascontiguousarray(image[:, :half]))
         write_png(target / right / f"{path.stem}.png", np.ascontiguousarray(image[:, half:]))

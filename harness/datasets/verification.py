@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from harness.datasets import places
-from harness.datasets.manifest import ManifestFile, read_manifest
-from harness.datasets.registry import dataset
+from harness.datasets.manifest import ManifestFile, Role, read_manifest
+from harness.datasets.registry import Dataset, dataset
 from harness.datasets.verified import Hashes, file_sha256, forget
 from harness.errors import HarnessError
 
@@ -95,8 +95,7 @@ def verify_folder(name: str, folder: str | os.PathLike[str]) -> Verification:
     Returns
     -------
     Verification
-        ``complete`` or ``missing``; packed releases are looked for by their files' names, and read when they are
-        fetched.
+        ``complete`` or ``missing``; of images the headers are read, of MATLAB files the arrays' sizes.
 
     Raises
     ------
@@ -105,7 +104,7 @@ def verify_folder(name: str, folder: str | os.PathLike[str]) -> Verification:
     """
     from harness.datasets import folders, layouts
     from harness.datasets.supplied import PACKED
-    from harness.datasets.unpacking import packed_files
+    from harness.datasets.unpacking import check_packed, packed_files
 
     record = dataset(name)
     record = dataset(record.base) if record.base else record
@@ -120,14 +119,33 @@ def verify_folder(name: str, folder: str | os.PathLike[str]) -> Verification:
     names = folders.files_below(root)
     packed = packed_files(record, root, names)
     if packed:
-        return Verification(record.name, "complete", len(packed), ())
+        found = check_packed(record, root, packed)
+        return Verification(record.name, "missing" if found else "complete", len(packed), tuple(found))
     arranged = layouts.arrange(record, root, names)
     what = "pairs" if record.kind == "pairs" else "images"
     problems = []
-    if arranged.images != record.count or arranged.rival:
+    if not arranged.holds(record.count):
         expected = [*layouts.layout_text(record), *([PACKED[record.unpack]] if record.unpack else [])]
         problems.append(f"{root}: has {arranged.images} {what} of {record.count}")
         problems.append(f"expected: {' or '.join(expected)}")
         problems.append(layouts.explain(record, arranged, names, root))
-        problems += [f"without a partner: {file}" for file in arranged.alone[1:20]]
+        problems += [f"without a partner: {file}" for file in arranged.alone[1:]]
+    problems += _look_at_images(record, root, arranged.found)
     return Verification(record.name, "missing" if problems else "complete", len(arranged.found), tuple(problems))
+
+
+def _look_at_images(record: Dataset, folder: Path, found: dict[tuple[str, Role], str]) -> list[str]:
+    """Read the images' headers: which cannot be read, have too many bits, or a size that is not the set's."""
+    from harness.datasets.supplied import look_at_image, wrong_sizes
+
+    def look(name: str) -> tuple[str, tuple[int, ...]]:
+        try:
+            return look_at_image(folder / name)
+        except OSError as error:
+            return f"cannot be read ({error.strerror or error})", ()
+
+    with ThreadPoolExecutor(4) as pool:
+        looks = dict(zip(found, pool.map(look, found.values()), strict=True))
+    problems = [f"{folder / found[which]}: {problem}" for which, (problem, _) in looks.items() if problem]
+    shapes = {which: shape for which, (problem, shape) in looks.items() if not problem}
+    return problems + [f"{folder / found[which]}: {text}" for which, text in wrong_sizes(record, shapes)]

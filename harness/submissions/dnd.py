@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.unpacking import DND_FOLDER, find_below, read_dnd_image
+from harness.datasets.unpacking import DND_FOLDER, DND_INFO, find_dnd, read_dnd_image
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import whole_file, write_json
 from harness.methods import Method, build_method
@@ -31,7 +31,6 @@ EVAL_VERSION = "1.0"
 TASK = "denoise-real"
 
 RECORD = "submission.json"
-_INFO = "info.mat"
 
 # A file of the server holds 20 boxes of 512x512 in single or double precision: 63 or 126 MB. Anything far beyond is
 # none, and is not unpacked.
@@ -97,10 +96,10 @@ def open_release(folder: Path, images: int = IMAGES) -> Release:
     HarnessError
         Files are missing or damaged, or the boxes are none.
     """
-    holder, info = find_below(folder, DND_FOLDER), find_below(folder, _INFO)
+    holder, info = find_dnd(folder)
     if holder is None or info is None:
-        missing = DND_FOLDER + "/" if holder is None else _INFO
-        raise HarnessError(f"{folder}: holds no {missing}; name the folder with {DND_FOLDER}/0001.mat … and {_INFO}")
+        missing = DND_FOLDER + "/" if holder is None else DND_INFO
+        raise HarnessError(f"{folder}: holds no {missing}; name the folder with {DND_FOLDER}/0001.mat … and {DND_INFO}")
     files = tuple(holder / f"{number:04}.mat" for number in range(1, images + 1))
     absent = [file.name for file in files if not file.is_file()]
     if absent:
@@ -125,7 +124,7 @@ def read_boxes(path: Path, images: int = IMAGES) -> tuple[tuple[tuple[int, int, 
             tables = [np.asarray(file[reference], dtype=np.float64).T for reference in flat]
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         brief = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise HarnessError(f"{path}: cannot be read as DND's {_INFO} ({brief}); download it again") from None
+        raise HarnessError(f"{path}: cannot be read as DND's {DND_INFO} ({brief}); download it again") from None
     if len(tables) != images or any(table.shape != (BOXES, 4) for table in tables):
         shapes = tables[0].shape if tables else ()
         raise HarnessError(
@@ -389,7 +388,7 @@ def find_release(data: Path, images: int = IMAGES) -> Release:
     candidates = [Path(remembered)] if remembered else []
     candidates += [data / "own" / "dnd", *(mirror / "datasets" / "dnd" for mirror in mirrors()[0])]
     for folder in candidates:
-        if find_below(folder, DND_FOLDER) is not None:
+        if find_dnd(folder)[0] is not None:
             return open_release(folder, images)
     raise NotAvailableError(
         "DND's arrays are not here; get images_srgb/ and info.mat from https://noise.visinf.tu-darmstadt.de/ "

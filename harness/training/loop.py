@@ -36,7 +36,7 @@ from harness.training.checkpoints import FILE, Progress, read_checkpoint, write_
 from harness.training.logs import Log, LogRow
 from harness.training.losses import weighted
 from harness.training.recipe import Recipe, learning_rate, recipe
-from harness.training.runs import RECORD, WEIGHTS, Run, TrainedRecord, Validated, Wish
+from harness.training.runs import RECORD, WEIGHTS, Options, Run, TrainedRecord, Validated, Wish
 from harness.training.samples import Samples, batches
 from harness.training.stores import Store, make_store
 from harness.training.validation import Split
@@ -85,6 +85,12 @@ def training_code(method: Method) -> str:
     return fingerprint(code_files("harness.training.loop", *([source] if source else [])))
 
 
+def differing(options: Options) -> Options:
+    """Give the same options, those that equal their defaults by the very objects of the defaults."""
+    given, usual = msgspec.structs.asdict(options), msgspec.structs.asdict(Options())
+    return Options(**{name: value for name, value in given.items() if value != usual[name]})
+
+
 class Training:
     """One run in this process.
 
@@ -127,7 +133,9 @@ class Training:
             levels = ", ".join(map(str, task_of(run.task).levels))
             raise HarnessError(f"{run.task} has the levels {levels}; give one with --level, not {run.level}")
         self.length = wished_length(self.recipe, wish)
-        self.options = wish.options
+        # msgspec leaves out what *is* a default, and 0.0 from a command line is another object: without this a run
+        # of `harness train` and the same run as a stage would have two folders, and be trained twice.
+        self.options = differing(wish.options)
         self.seed = wish.options.seed or self.recipe.seed
         self.data, self.work, self.world, self.workers = data, work, world, workers
         self.checkpoint_minutes, self.report = checkpoint_minutes, report

@@ -580,7 +580,7 @@ def test_supplied_set_with_too_few_pairs(pairs, data, get, tmp_path):
 
 def test_supplied_pair_of_two_sizes(pairs, get):
     (pairs / "test" / "a" / "blur" / "2.png").write_bytes(encode(picture(1, 8, 8)))
-    with pytest.raises(HarnessError, match=r"a-2\.png is 60x40 colour, its partner 8x8 colour"):
+    with pytest.raises(HarnessError, match=r"test/a/sharp/2\.png is 60x40 colour, its partner 8x8 colour"):
         get("pair", folder=pairs)
 
 

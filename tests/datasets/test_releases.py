@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
+import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from release_folders import dnd_release, matlab_hdf5, put, sidd_blocks
+from PIL import Image
+from release_folders import (
+    REALBLUR,
+    dnd_release,
+    fu_rain,
+    gopro,
+    hide,
+    matlab_hdf5,
+    packed_as_mprnet,
+    put,
+    realblur,
+    sidd_blocks,
+    sidd_medium,
+    side_by_side,
+)
 from scipy.io import savemat
 from synthetic_datasets import encode, picture
 
@@ -57,72 +74,16 @@ def check(data: Path, ids: list[str], numbers: list[int]) -> None:
         np.testing.assert_array_equal(fetched.read_input(image), worse(number))
 
 
-# Each release: where the files of pair `n` lie in the owners' archive.
-def gopro(folder: Path, part: str = "test") -> None:
-    for n, (sequence, frame) in enumerate(
-        [("GOPR0384_11_00", "000001"), ("GOPR0384_11_00", "000002"), ("G2", "000001")]
-    ):
-        put(folder / f"GOPRO_Large/{part}/{sequence}/sharp/{frame}.png", clean(n))
-        put(folder / f"GOPRO_Large/{part}/{sequence}/blur/{frame}.png", worse(n))
-        put(folder / f"GOPRO_Large/{part}/{sequence}/blur_gamma/{frame}.png", picture(5000 + n))  # left out
-
-
-def hide(folder: Path) -> None:
-    for n, (distance, name) in enumerate(
-        [("test-close-ups", "10_1"), ("test-long-shot", "20_1"), ("test-long-shot", "3")]
-    ):
-        put(folder / f"HIDE_dataset/GT/{name}.png", clean(n))
-        put(folder / f"HIDE_dataset/test/{distance}/{name}.png", worse(n))
-    put(folder / "HIDE_dataset/GT/of_the_training_part.png", clean(9))
-    put(folder / "HIDE_dataset/train/of_the_training_part.png", worse(9))
-
-
-def realblur(folder: Path, kind: str) -> None:
-    root = {"J": "RealBlur-J_ECC_IMCORR_centroid_itensity_ref", "R": "RealBlur-R_BM3D_ECC_IMCORR_centroid_itensity_ref"}
-    lines = []
-    for n, (scene, shot) in enumerate([("scene050", 1), ("scene050", 10), ("scene244_reflect", 2), ("scene001", 1)]):
-        put(folder / f"{root[kind]}/{scene}/gt/gt_{shot}.png", clean(n))
-        put(folder / f"{root[kind]}/{scene}/blur/blur_{shot}.png", worse(n))
-        lines.append(f"{root[kind]}/{scene}/gt/gt_{shot}.png {root[kind]}/{scene}/blur/blur_{shot}.png \n")
-    (folder / f"RealBlur_{kind}_test_list.txt").write_text("".join(lines[:3]))  # the fourth is for training
-
-
-def sidd_medium(folder: Path) -> None:
-    for n, shot in enumerate(["010", "011"]):
-        scene = folder / "SIDD_Medium_Srgb/Data/0001_001_S6_00100_00060_3200_L"
-        put(scene / f"0001_GT_SRGB_{shot}.PNG", clean(n))
-        put(scene / f"0001_NOISY_SRGB_{shot}.PNG", worse(n))
-
-
-def packed_as_mprnet(folder: Path) -> None:
-    for n in range(3):
-        put(folder / f"test/Any/target/{n + 1}.png", clean(n))
-        put(folder / f"test/Any/input/{n + 1}.png", worse(n))
-
-
+FRAMES = ["G2-000001", "GOPR0384_11_00-000001", "GOPR0384_11_00-000002"]
+SHOTS = ["scene050-1", "scene050-10", "scene244_reflect-2"]
+PHOTOGRAPH = "0001_001_S6_00100_00060_3200_L-0001"
 RELEASES = {
-    "gopro-test": (gopro, ["G2-000001", "GOPR0384_11_00-000001", "GOPR0384_11_00-000002"], [2, 0, 1]),
-    "gopro-train": (
-        lambda folder: gopro(folder, "train"),
-        ["G2-000001", "GOPR0384_11_00-000001", "GOPR0384_11_00-000002"],
-        [2, 0, 1],
-    ),
+    "gopro-test": (partial(gopro, part="test"), FRAMES, [2, 0, 1]),
+    "gopro-train": (partial(gopro, part="train"), FRAMES, [2, 0, 1]),
     "hide": (hide, ["3", "10_1", "20_1"], [2, 0, 1]),
-    "realblur-j": (
-        lambda folder: realblur(folder, "J"),
-        ["scene050-1", "scene050-10", "scene244_reflect-2"],
-        [0, 1, 2],
-    ),
-    "realblur-r": (
-        lambda folder: realblur(folder, "R"),
-        ["scene050-1", "scene050-10", "scene244_reflect-2"],
-        [0, 1, 2],
-    ),
-    "sidd-train": (
-        sidd_medium,
-        ["0001_001_S6_00100_00060_3200_L-0001-010", "0001_001_S6_00100_00060_3200_L-0001-011"],
-        [0, 1],
-    ),
+    "realblur-j": (partial(realblur, kind="J"), SHOTS, [0, 1, 2]),
+    "realblur-r": (partial(realblur, kind="R"), SHOTS, [0, 1, 2]),
+    "sidd-train": (sidd_medium, [f"{PHOTOGRAPH}-010", f"{PHOTOGRAPH}-011"], [0, 1]),
     **{
         name: (packed_as_mprnet, ["1", "2", "3"], [0, 1, 2])
         for name in ("gopro-test ", "hide ", "realblur-j ", "rain13k", "test100", "test1200", "test2800")
@@ -134,7 +95,7 @@ RELEASES = {
 def test_a_release_is_read(name, small, data, get, tmp_path):
     write, ids, numbers = RELEASES[name]
     small(name.strip(), len(ids))
-    write(tmp_path / "copy")
+    write(tmp_path / "copy", clean=clean, worse=worse)
     found = verify_folder("small", tmp_path / "copy")
     assert (found.status, found.files, found.problems) == ("complete", 2 * len(ids), ())
     assert get(tmp_path / "copy").complete
@@ -143,7 +104,7 @@ def test_a_release_is_read(name, small, data, get, tmp_path):
 
 def test_one_missing_frame_is_named(small, get, tmp_path):
     small("gopro-test", 3)
-    gopro(tmp_path / "copy")
+    gopro(tmp_path / "copy", clean, worse)
     (tmp_path / "copy/GOPRO_Large/test/G2/blur/000001.png").unlink()
     with pytest.raises(HarnessError) as told:
         get(tmp_path / "copy")
@@ -174,29 +135,170 @@ def test_a_foreign_folder_is_answered_with_what_it_holds(small, get, tmp_path):
 
 def test_a_scaled_copy_is_refused(small, get, tmp_path):
     small("gopro-test", 3, [[720, 1280]])
-    gopro(tmp_path / "copy")
+    gopro(tmp_path / "copy", clean, worse)
     with pytest.raises(HarnessError, match=r"is 60x40 instead of 1280x720"):
         get(tmp_path / "copy")
 
 
 def test_both_kinds_of_realblur_in_one_folder(small, data, get, tmp_path):
-    """The authors' archive holds J and R: each set finds its own; MPRNet's packing of both is ambiguous and told so."""
-    realblur(tmp_path / "copy", "J")
-    realblur(tmp_path / "copy", "R")
+    """The authors' archive holds J and R: each set finds its own, also as MPRNet packs both, by the folder's name."""
+    realblur(tmp_path / "copy", "J", clean, worse)
+    realblur(tmp_path / "copy", "R", clean, worse)
     small("realblur-r", 3)
     assert get(tmp_path / "copy").complete
-    for kind in "JR":
-        for n in range(3):
-            put(tmp_path / f"packed/test/RealBlur_{kind}/target/{n}.png", clean(n))
-            put(tmp_path / f"packed/test/RealBlur_{kind}/input/{n}.png", worse(n))
-    with pytest.raises(HarnessError, match=r"both test/RealBlur_J/ and test/RealBlur_R/ look like it: name one"):
-        get(tmp_path / "packed")
-    assert get(tmp_path / "packed/test/RealBlur_R").complete
+    packed_as_mprnet(tmp_path / "packed", worse, clean, "test/RealBlur_J")
+    packed_as_mprnet(tmp_path / "packed", clean, worse, "test/RealBlur_R")
+    assert get(tmp_path / "packed").complete
+    check(data, ["1", "2", "3"], [0, 1, 2])
+
+
+def test_two_folders_that_look_like_the_set(small, get, tmp_path):
+    small("hide", 3)
+    for name in ("first", "second"):
+        packed_as_mprnet(tmp_path / "copy", clean, worse, f"test/{name}")
+    with pytest.raises(HarnessError, match=r"3 pairs in several places.*both test/first/ and test/second/ look like"):
+        get(tmp_path / "copy")
+    assert verify_folder("small", tmp_path / "copy").status == "missing"
+    assert get(tmp_path / "copy/test/second").complete
+
+
+def test_a_neighbour_is_not_taken_for_the_set(small, data, get, tmp_path):
+    """MPRNet's folder of deraining sets: Rain100H and Test100 have as many pairs; the folder's name decides."""
+    small("test100", 3)
+    packed_as_mprnet(tmp_path / "all", worse, clean, "Datasets/test/Rain100H")
+    with pytest.raises(HarnessError, match="Datasets/test/Rain100H/ has such files, but the name of another set"):
+        get(tmp_path / "all")
+    packed_as_mprnet(tmp_path / "all", clean, worse, "Datasets/test/Test100")
+    assert get(tmp_path / "all").complete
+    check(data, ["1", "2", "3"], [0, 1, 2])
+    # A pair of its own is gone: the whole neighbour is not better.
+    (tmp_path / "all/Datasets/test/Test100/input/2.png").unlink()
+    with pytest.raises(HarnessError, match=r"has 2 pairs of 3.*without a partner: .*/Test100/target/2\.png"):
+        get(tmp_path / "all")
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "inside"),
+    [
+        ("gopro-test", partial(gopro, part="test"), "GOPRO_Large/test"),
+        ("gopro-train", partial(gopro, part="train"), "GOPRO_Large/train"),
+        ("hide", hide, "HIDE_dataset/test"),
+        ("realblur-j", partial(realblur, kind="J"), REALBLUR["J"]),
+        ("sidd-train", sidd_medium, "SIDD_Medium_Srgb/Data"),
+        ("rain13k", partial(packed_as_mprnet, below="train/Rain13K"), "train/Rain13K/input"),
+    ],
+)
+def test_a_folder_inside_the_release(name, write, inside, small, get, tmp_path):
+    """Who names a folder too deep is understood, or told what is missing where the other half lies beside it."""
+    small(name, 2 if name == "sidd-train" else 3)
+    write(tmp_path / "copy", clean=clean, worse=worse)
+    if name in ("hide", "rain13k"):
+        with pytest.raises(HarnessError, match=r"has 0 pairs of 3.*without a partner"):
+            get(tmp_path / "copy" / inside)
+        return
+    assert get(tmp_path / "copy" / inside).complete
+    assert verify_folder("small", tmp_path / "copy" / inside).status == "complete"
+
+
+def test_names_in_another_case_and_what_systems_leave_behind(small, data, get, tmp_path):
+    small("gopro-test", 3)
+    gopro(tmp_path / "copy", clean, worse)
+    root = tmp_path / "copy/GOPRO_Large"
+    (root / "test").rename(root / "Test")
+    (root / "Test/G2/sharp").rename(root / "Test/G2/Sharp")
+    (root / "Test/G2/Sharp/000001.png").rename(root / "Test/G2/Sharp/000001.PNG")
+    for name in ("._000001.png", ".DS_Store", "Thumbs.db", "desktop.ini"):
+        (root / "Test/G2/Sharp" / name).write_bytes(b"no image")
+        (root / "Test/G2/blur" / name).write_bytes(b"no image")
+    shutil.copytree(root, tmp_path / "copy/__MACOSX/GOPRO_Large")
+    assert verify_folder("small", tmp_path / "copy").problems == ()
+    assert get(tmp_path / "copy").complete
+    check(data, FRAMES, [2, 0, 1])
+
+
+def test_one_image_twice(small, get, tmp_path):
+    small("test100", 3)
+    packed_as_mprnet(tmp_path / "copy", clean, worse)
+    put(tmp_path / "copy/test/Any/input/2.bmp", worse(77))
+    told = r"input/2\.bmp and test/Any/input/2\.png would be one image: take one of them away"
+    with pytest.raises(HarnessError, match=told):
+        get(tmp_path / "copy")
+    assert told.replace("\\", "") in " ".join(verify_folder("small", tmp_path / "copy").problems)
+    (tmp_path / "copy/test/Any/input/2.bmp").rename(tmp_path / "copy/test/Any/target/2.bmp")
+    with pytest.raises(HarnessError, match=r"target/2\.bmp and test/Any/target/2\.png would be one image"):
+        get(tmp_path / "copy")
+
+
+def sixteen_bits() -> bytes:
+    """Encode a colour PNG of 16 bits a sample, which Pillow reads but cannot write."""
+    rows = b"".join(b"\0" + bytes(6 * 60) for _ in range(40))
+    parts = [b"\x89PNG\r\n\x1a\n"]
+    for kind, body in (
+        (b"IHDR", struct.pack(">IIBBBBB", 60, 40, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ):
+        parts.append(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)))
+    return b"".join(parts)
+
+
+def damage(kind: str, path: Path) -> None:
+    if kind == "16 bits":
+        path.write_bytes(sixteen_bits())
+    elif kind == "16 bits gray":
+        Image.fromarray(np.zeros((40, 60), np.uint16)).save(path)
+    elif kind == "gray":
+        put(path, picture(3)[:, :, 0])
+    elif kind == "small":
+        put(path, picture(3, 20, 30))
+    elif kind == "text":
+        path.write_text("<html>not found</html>")
+    elif kind == "nowhere":
+        path.unlink()
+        path.symlink_to(path.with_name("gone.png"))
+    else:
+        path.write_bytes(path.read_bytes()[:400])
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("16 bits", "has 16 bits a sample; store it with 8"),
+        ("16 bits gray", "image mode 'I;16' is not supported; store it as 8-bit"),
+        ("gray", "is 60x40 colour, its partner 60x40 gray"),
+        ("small", "is 60x40 colour, its partner 30x20 colour"),
+        ("text", "not a readable image"),
+        ("nowhere", "cannot be read"),
+        ("cut off", "not a readable image"),
+    ],
+)
+def test_one_bad_image_is_named(kind, told, small, get, tmp_path):
+    small("test2800", 3)
+    packed_as_mprnet(tmp_path / "copy", clean, worse)
+    damage(kind, tmp_path / "copy/test/Any/input/2.png")
+    with pytest.raises(HarnessError, match=f"test/Any/(input|target)/2.png {told}"):
+        get(tmp_path / "copy")
+    found = verify_folder("small", tmp_path / "copy")
+    if kind != "cut off":  # verify reads headers only
+        assert found.status == "missing" and told in found.problems[0] and "/2.png" in found.problems[0]
+
+
+def test_links_are_followed_and_stay_links(small, data, get, tmp_path):
+    """Images elsewhere, linked into a folder, are the user's own decision: they are read, and none is copied."""
+    small("test2800", 3)
+    packed_as_mprnet(tmp_path / "elsewhere", clean, worse)
+    (tmp_path / "copy").mkdir()
+    for role in ("input", "target"):
+        (tmp_path / "copy" / role).symlink_to(tmp_path / "elsewhere/test/Any" / role)
+    (tmp_path / "copy/loop").symlink_to(tmp_path / "copy")
+    assert get(tmp_path / "copy").complete
+    check(data, ["1", "2", "3"], [0, 1, 2])
+    assert all(path.is_symlink() for path in (data / "datasets/small").rglob("*.png"))
 
 
 def test_realblur_without_its_list(small, get, tmp_path):
     small("realblur-j", 3)
-    realblur(tmp_path / "copy", "J")
+    realblur(tmp_path / "copy", "J", clean, worse)
     (tmp_path / "copy/RealBlur_J_test_list.txt").unlink()
     with pytest.raises(HarnessError, match=r"has 4 pairs of 3.*RealBlur_J_test_list\.txt, which names the pairs"):
         get(tmp_path / "copy")
@@ -208,10 +310,7 @@ def test_realblur_without_its_list(small, get, tmp_path):
 def test_many_rains_of_one_scene(small, data, get, tmp_path):
     """Test2800 as its owners name the files: 14 rainy images share a ground truth."""
     small("test2800", 28)
-    for scene in (901, 902):
-        put(tmp_path / f"copy/testing/ground_truth/{scene}.png", clean(scene))
-        for rain in range(1, 15):
-            put(tmp_path / f"copy/testing/rainy_image/{scene}_{rain}.png", worse(100 * scene + rain))
+    fu_rain(tmp_path / "copy", clean, worse)
     assert get(tmp_path / "copy").images == 28
     fetched = open_dataset("small", data)
     assert fetched.image_ids[:3] == ["901-1", "901-2", "901-3"]
@@ -222,9 +321,7 @@ def test_many_rains_of_one_scene(small, data, get, tmp_path):
 @pytest.mark.parametrize(("name", "left"), [("test1200", "input"), ("test100", "target")])
 def test_side_by_side_pairs_are_cut(name, left, small, data, get, tmp_path):
     small(name, 3)
-    for n in range(3):
-        halves = [worse(n), clean(n)] if left == "input" else [clean(n), worse(n)]
-        put(tmp_path / f"copy/{n}.png", np.concatenate(halves, axis=1))
+    side_by_side(tmp_path / "copy", clean, worse, left)
     assert verify_folder("small", tmp_path / "copy").status == "complete"
     assert get(tmp_path / "copy").complete
     check(data, ["0", "1", "2"], [0, 1, 2])
@@ -272,6 +369,18 @@ def test_half_a_sidd_and_a_wrong_one(small, get, tmp_path):
     savemat(noisy, {"ValidationNoisyBlocksSrgb": sidd_blocks(photographs=3)})
     with pytest.raises(HarnessError, match="holds 3 x 3 blocks, 'small' has 6"):
         get(tmp_path / "copy")
+    assert "holds 3 x 3 blocks" in verify_folder("small", tmp_path / "copy").problems[0]
+    for form in (False, True):
+        savemat(noisy, {"ValidationNoisyBlocksSrgb": sidd_blocks()}, do_compression=form)
+        assert verify_folder("small", tmp_path / "copy").status == "complete"
+        noisy.write_bytes(noisy.read_bytes()[:-100])
+        problems = verify_folder("small", tmp_path / "copy").problems
+        assert len(problems) == 1 and "NoisyBlocksSrgb.mat: cannot be read (no MATLAB file, or trunc" in problems[0]
+        with pytest.raises(HarnessError, match="or truncated"):
+            get(tmp_path / "copy")
+    savemat(noisy, {"ValidationNoisyBlocksSrgb": sidd_blocks(side=17)})
+    with pytest.raises(HarnessError, match=r"holds \(2, 3, 17, 17, 3\) uint8 instead of \(40, 32, 16, 16, 3\)"):
+        get(tmp_path / "copy")
 
 
 # DND -----------------------------------------------------------------------------------------------------------------
@@ -279,8 +388,17 @@ def test_half_a_sidd_and_a_wrong_one(small, get, tmp_path):
 
 def test_dnd_is_unpacked_and_has_no_ground_truth(small, data, get, tmp_path):
     small("dnd", 2)
-    dnd_release(tmp_path / "copy")
+    dnd_release(tmp_path / "copy/dnd_2017")
+    shutil.copytree(tmp_path / "copy/dnd_2017", tmp_path / "copy/__MACOSX/dnd_2017")
+    assert verify_folder("small", tmp_path / "copy").status == "complete"
+    assert verify_folder("small", tmp_path / "copy/dnd_2017/images_srgb").status == "complete"
     assert get(tmp_path / "copy").images == 2
+    (tmp_path / "copy/dnd_2017/info.mat").rename(tmp_path / "copy/elsewhere.mat")
+    assert (
+        verify_folder("small", tmp_path / "copy")
+        .problems[0]
+        .endswith("info.mat is not there; a submission needs the boxes that it holds")
+    )
     fetched = open_dataset("small", data)
     assert fetched.image_ids == ["0001", "0002"]
     expected = picture(1, 24, 64)
@@ -288,7 +406,7 @@ def test_dnd_is_unpacked_and_has_no_ground_truth(small, data, get, tmp_path):
     np.testing.assert_array_equal(fetched.read_input("0001"), expected)
     with pytest.raises(NotAvailableError, match="no ground truth"):
         fetched.read("0001")
-    image = read_dnd_image(tmp_path / "copy/images_srgb/0001.mat")
+    image = read_dnd_image(tmp_path / "copy/dnd_2017/images_srgb/0001.mat")
     assert image.dtype == np.float32 and image[0, 0, 0] == np.float32(0.12345678)
 
 
@@ -347,8 +465,30 @@ def test_usual_names_need_no_patterns(project, capsys):
     for n in range(2):
         put(project / f"photos/clean/{n}.png", clean(n))
         put(project / f"photos/noisy/{n}.png", worse(n))
+    put(project / "photos/noisy/7.png", worse(7))
     run("datasets", "add", "mine", "--from", str(project / "photos"))
-    assert dataset("mine").layouts[0].input == "noisy/{id}.*"
+    assert dataset("mine").layouts[0].input == "noisy/{id}.*" and dataset("mine").count == 2
+    assert "left out, without a partner: noisy/7.png" in capsys.readouterr().out
+    # One level above, as an archive unpacks; and in other letters.
+    (project / "photos/noisy").rename(project / "photos/Noisy")
+    (project / "all").mkdir()
+    (project / "photos").rename(project / "all/photos")
+    run("datasets", "add", "deeper", "--from", str(project / "all"))
+    assert (dataset("deeper").count, open_dataset("deeper", "data").image_ids) == (2, ["0", "1"])
+
+
+def test_an_own_set_that_cannot_be_read_leaves_no_record(project):
+    put(project / "photos/night/IMG_1_iso100.png", picture(1, 20, 20))
+    command = [
+        "datasets", "add", "my-phone", "--from", str(project / "photos"),
+        "--input", "{scene}/IMG_{number}_iso6400.*", "--target", "{scene}/IMG_{number}_iso100.*",
+    ]  # fmt: skip
+    with pytest.raises(HarnessError, match="is 20x20 colour, its partner 60x40 colour"):
+        run(*command)
+    assert not (project / "datasets/my-phone.json").exists()
+    put(project / "photos/night/IMG_1_iso100.png", clean(1))
+    run(*command)
+    assert dataset("my-phone").count == 3
 
 
 @pytest.mark.parametrize(

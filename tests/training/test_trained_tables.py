@@ -200,7 +200,10 @@ def test_train_evaluate_and_train_on_through_dvc(tmp_path: Path) -> None:
     assert cell()["verdict"] == "not run" and "harness train mine --budget smoke" in str(cell()["reason"])
     said = harness("train", "mine", "--budget", "smoke")
     assert "trained: 5 % of the paper's iterations" in said
+    record = (tmp_path / "work/trained/denoise-rgb/tiny-net/50/training.json").read_bytes()
     harness("repro", "mine")
+    # Nothing was trained a second time: the record has its seconds and its moment.
+    assert (tmp_path / "work/trained/denoise-rgb/tiny-net/50/training.json").read_bytes() == record
     first = cell()
     assert (first["verdict"], first["origin"]) == ("trained", "trained: 5 % of the paper's iterations")
     assert first["delta"] == pytest.approx(float(str(first["measured"])) - 30)

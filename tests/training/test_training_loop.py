@@ -49,6 +49,10 @@ def test_a_short_run_is_the_beginning_of_a_longer_one(places: object) -> None:
     # The length that is there already is not trained again, whatever it is called.
     again = training(stepwise, Wish(iterations=20), report=lambda *_: pytest.fail("trained again")).finish()
     assert weights(again) == weights(first) and again[0].budget == "20 iterations"
+    # Nor is it where the command line gives the defaults, as other objects of equal value.
+    given = Options(ema=float("0"), clip=float("0.0"))
+    same = training(stepwise, Wish(iterations=20, options=given), report=lambda *_: pytest.fail("trained again"))
+    assert same.finish()[0] == again[0]
     # A length that was passed and not kept is made anew, and equals what it would have been.
     between = training(stepwise, Wish(iterations=30)).finish()
     assert weights(between) == weights(training(at_once, Wish(iterations=30)).finish())
