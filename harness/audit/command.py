@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import click
 
+from harness.audit.settings import INPUTS, Settings
 from harness.errors import HarnessError
 from harness.workspace import Workspace
 
@@ -16,10 +17,10 @@ from harness.workspace import Workspace
 @click.option("--dataset", default="", help="Only the cells on this dataset.")
 @click.option(
     "--inputs",
-    type=click.Choice(["stored", "screened", "all"]),
+    type=click.Choice(INPUTS),
     default="screened",
     show_default=True,
-    help="Restored images: stored ones only; others on a few images first; every one on every image.",
+    help="Restored images: of stored inputs only; of others on a few images first; of every one on every image.",
 )
 @click.option("--budget", type=float, default=180.0, show_default=True, help="Seconds of slow restoring, per row.")
 @click.option("--seeds", type=click.IntRange(1, 100), default=3, show_default=True, help="Noise seeds that are tried.")
@@ -42,7 +43,6 @@ def audit(
     Evaluates the variants of protocol, input and saving for every row whose restored images can be had, and ranks them
     by the printed digits that they explain.
     """
-    from harness.audit.grid import Settings
     from harness.audit.tables import audit_table
     from harness.tables.published import select
 
@@ -72,7 +72,7 @@ def audit(
 @click.option("--check", is_flag=True, help="Change nothing; exit status 1 if the page is not what the data say.")
 @click.option(
     "--inputs",
-    type=click.Choice(["stored", "screened", "all"]),
+    type=click.Choice(INPUTS),
     default="stored",
     show_default=True,
     help="Restored images of slow methods, as for harness audit.",
@@ -81,7 +81,6 @@ def audit(
 def findings(only_render: bool, check: bool, inputs: str, budget: float) -> None:
     """Audit every table of the papers and write docs/findings.json and docs/findings.md."""
     from harness.audit.findings import DATA, PAGE, Findings, check_page, collect, render_page, write_findings
-    from harness.audit.grid import Settings
     from harness.files import write_text
     from harness.records import load_json
 

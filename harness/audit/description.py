@@ -64,9 +64,14 @@ def witnesses(grid: Grid, variant: Variant) -> dict[str, tuple[str, float]]:
 
 
 def describe_stated(
-    grid: Grid, candidates: Sequence[Candidate], equal: Sequence[tuple[Candidate, Candidate]]
+    grid: Grid,
+    candidates: Sequence[Candidate],
+    bounds: Sequence[tuple[Candidate, int]],
+    equal: Sequence[tuple[Candidate, Candidate]],
 ) -> VariantAudit | None:
     """Describe the variant that the table's file says; None where it was not measured.
+
+    Where PSNR left it no chance, its SSIM is read here under the one stated reading.
 
     Parameters
     ----------
@@ -74,6 +79,8 @@ def describe_stated(
         Of the row.
     candidates : sequence of Candidate
         With scores of every metric.
+    bounds : sequence of tuple
+        Candidates whose SSIM was not read.
     equal : sequence of pairs of Candidate
         A candidate that was dropped, and the one of equal images that stands for it.
     """
@@ -88,8 +95,23 @@ def describe_stated(
         if index is None:
             return None
         picks[metric] = index
-    stated = next((c for c in candidates if (c.making, c.finish) == wanted), None)
-    return None if stated is None else describe_variant(grid, Variant(stated, picks))
+    measured = [*candidates, *(candidate for candidate, _ in bounds)]
+    stated = next((c for c in measured if (c.making, c.finish) == wanted), None)
+    if stated is None:
+        return None
+    if any(metric not in stated.scores for metric in grid.metrics):
+        stated = _with_one_reading(grid, stated, picks["ssim"])
+    return describe_variant(grid, Variant(stated, picks))
+
+
+def _with_one_reading(grid: Grid, candidate: Candidate, index: int) -> Candidate:
+    """Score a candidate's SSIM under one reading."""
+    wanted = np.zeros(len(grid.readings["ssim"]), dtype=bool)
+    wanted[index] = True
+    for place in grid.places:
+        source = grid.source_of(candidate, place)
+        source.measure(["ssim"], source.images, [candidate.finish], wanted)
+    return msgspec.structs.replace(candidate, scores=candidate.scores | {"ssim": grid.scores(candidate, "ssim")})
 
 
 # --- dimensions

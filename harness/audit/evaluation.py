@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from harness.audit.grid import Candidate, Grid
 from harness.audit.outcomes import ScreenedAudit
 from harness.audit.screening import BATCH, OUT_OF_BUDGET, STATED_SHARE, Budget, measured_metrics, most_digits
+from harness.audit.ssim_reading import read_ssim
 from harness.audit.variants import Finish, Making, difference, differences, makings
 from harness.errors import HarnessError
 
@@ -71,7 +72,7 @@ class Evaluation:
                 self._add(making)
             return
         if self._inputs == "stored":
-            self._leave(making, "open", "not in work/restored, and --inputs stored restores nothing")
+            self._leave(making, "open", "not in work/restored, and --inputs stored restores no other input")
             return
         known = self._known_digits()
         bound = most_digits(self._grid, making, None, known, self._budget)
@@ -141,12 +142,14 @@ class Evaluation:
     def _try_finishes(self) -> None:
         """Try the savings that are not stored on a few images; complete those that might explain more."""
         grid, stated = self._grid, self._grid.stated
-        if self._inputs == "stored":
-            self.not_tried.append("other ways of saving: only stored images were used (--inputs stored)")
+        # Where PSNR and SSIM are both printed, what is known without SSIM would rule nothing out.
+        known = self._known_digits_with_ssim()
+        if self._inputs == "stored" and known == grid.total:
+            self.not_tried.append("other ways of saving: the stored images explain every digit (--inputs stored)")
             return
         try:
             source = grid.source(stated, grid.places[0], here=True)
-            source.measure(["psnr"], source.images[:1])
+            self._budget.measure(source, measured_metrics(grid), source.images[:1])
         except HarnessError as error:
             self.not_tried.append(f"other ways of saving: {error}")
             return
@@ -154,7 +157,7 @@ class Evaluation:
         for finish in source.finishes():
             if finish in stored:
                 continue
-            known = self._known_digits()
+            known = max(known, self._known_digits())
             bound = most_digits(grid, stated, finish, known, self._budget)
             if bound.obstacle:
                 self._leave(stated, "open", bound.obstacle, finish)
@@ -168,6 +171,11 @@ class Evaluation:
     def _known_digits(self) -> int:
         """The most digits that a candidate explains, SSIM included where it was read already."""
         return max((candidate.digits(*self._grid.metrics) for candidate in self.candidates), default=0)
+
+    def _known_digits_with_ssim(self) -> int:
+        """The most digits that a candidate explains, its SSIM read where PSNR leaves it a chance."""
+        read = read_ssim(self._grid, self.candidates, self._progress).candidates
+        return max((candidate.digits(*self._grid.metrics) for candidate in read), default=0)
 
     def _leave(self, making: Making, verdict: str, reason: str, finish: Finish | None = None) -> None:
         choices = differences(making, self._grid.stated)

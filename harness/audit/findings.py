@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from harness.audit.grid import Settings
 from harness.audit.outcomes import RowAudit
 from harness.audit.overlap import Overlap, SetImages, find_overlap, read_set
+from harness.audit.settings import Settings
 from harness.audit.tables import audit_table
 from harness.audit.wording import chance_sentence, headline, percent, strength
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError

@@ -13,41 +13,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.audit.images import Bench, Source, probes
+from harness.audit.images import Bench
 from harness.audit.ranking import Scores, Target, score
+from harness.audit.settings import Settings
+from harness.audit.sources import Source, probes
 from harness.audit.variants import INDEPENDENT, Finish, Making, NoiseDraw, Reading, set_readings
 from harness.degradations import degradation
 from harness.metrics.signal_noise import PEAK
 from harness.pipeline.requests import IMAGE_METRICS, Request
 from harness.tables.verdicts import NOISE_DEVIATIONS
 
-INPUTS = ("stored", "screened", "all")
-"""Which restored images are used: those in work/restored (and what needs no network); others on a few images first,
-then on all while the budget lasts; every one on every image."""
-
 NOISE_SEEDS = (0, 1, 2)
 """Draws whose spread gives the noise term."""
-
-
-class Settings(msgspec.Struct, frozen=True):
-    """What an audit may cost.
-
-    Attributes
-    ----------
-    inputs : str
-        One of `INPUTS`.
-    budget : float
-        Seconds of restoring with slow methods, per row.
-    seeds : int
-        Seeds of independent noise that are tried with fast methods; slow ones get the first.
-    probe : int
-        Images of a set that a slow making is tried on first.
-    """
-
-    inputs: str = "screened"
-    budget: float = 180.0
-    seeds: int = 3
-    probe: int = 4
 
 
 class Cell(msgspec.Struct, frozen=True):

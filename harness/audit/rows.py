@@ -24,11 +24,12 @@ from harness.audit.description import (
     witnesses,
 )
 from harness.audit.evaluation import Evaluation, equal_images
-from harness.audit.grid import INPUTS, Cell, Grid, Settings, set_values
+from harness.audit.grid import Cell, Grid, set_values
 from harness.audit.images import Bench
 from harness.audit.outcomes import CellAudit, ChoiceAudit, DimensionAudit, RowAudit, ScreenedAudit, VariantAudit
 from harness.audit.ranking import target
 from harness.audit.selection import describe_variant, select_best
+from harness.audit.settings import INPUTS, Settings
 from harness.audit.ssim_reading import read_ssim
 from harness.audit.variants import INDEPENDENT, Making, NoiseDraw
 from harness.cells import Group
@@ -101,7 +102,7 @@ def audit_row(
         return RowAudit(table.name, part, name, task, method, reason, left_out=left_out)
 
     if not found:
-        return nothing("nothing of this row is measured on images")
+        return nothing(next(iter(left_out.values()), "nothing of this row is measured on images"))
     group = found[0].group
     assert group is not None
     settings = settings or Settings()
@@ -185,7 +186,7 @@ def _outcome(row: RowAudit, grid: Grid, evaluation: Evaluation, say: Callable[[s
         left_out=row.left_out,
         digits=grid.total,
         best=best,
-        stated=describe_stated(grid, read.candidates, equal),
+        stated=describe_stated(grid, read.candidates, read.bounds, equal),
         dimensions=describe_dimensions(grid, read.candidates, read.bounds, selection.members),
         ranking=rank_variants(grid, read.candidates),
         screened=tuple(evaluation.screened),

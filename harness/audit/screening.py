@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.audit.grid import Cell, Grid
-from harness.audit.images import Source, probes
 from harness.audit.ranking import Target, explained_digits
+from harness.audit.sources import Source, probes
 from harness.audit.variants import Finish, Making
 from harness.errors import HarnessError
 

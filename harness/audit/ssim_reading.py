@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.audit.grid import Candidate, Grid
-from harness.audit.images import Source, probes
 from harness.audit.ranking import Scores, score
 from harness.audit.screening import SCREEN_ERRORS
+from harness.audit.sources import Source, probes
 from harness.audit.variants import SSIM_READINGS, Reading, difference
 
 SSIM_PROBES = 5

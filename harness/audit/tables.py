@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from harness.audit.grid import Settings
 from harness.audit.images import Bench
 from harness.audit.outcomes import RowAudit
 from harness.audit.rows import audit_row, row_names
+from harness.audit.settings import Settings
 from harness.tables.published import Table
 from harness.workspace import Workspace
 
