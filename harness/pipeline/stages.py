@@ -152,6 +152,24 @@ def restore_target(group: Group) -> str:
     return f"pipelines/{group.task}/{group.dataset}/dvc.yaml:restore-{_stage_name(group)}"
 
 
+def cost_target(method: str) -> str:
+    """DVC target of the stage that counts a method's network."""
+    return f"pipelines/cost/dvc.yaml:{method}"
+
+
+def written_address(root: Path, target: str) -> str:
+    """Find a stage in the written pipelines: a long file goes on in further parts; `target` where it is in none."""
+    file, _, name = target.rpartition(":")
+    path = PurePosixPath(file)
+    number = 1
+    while text := _text(root / path):
+        if f"\n  {name}:\n" in text:
+            return f"{path}:{name}"
+        number += 1
+        path = PurePosixPath(file).parent / f"part{number}" / "dvc.yaml"
+    return target
+
+
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 

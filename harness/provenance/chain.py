@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,15 @@ import msgspec
 
 from harness.cells import FIRST_DRAW, Group, InputId
 from harness.errors import HarnessError, unknown_name
+from harness.pipeline.requests import AVERAGE, COUNTED, IMAGE_METRICS
 from harness.provenance.runs import Run
 from harness.records import load_json
 from harness.stages.inputs import InputRecord
 from harness.stages.restored import RECORD, RestoredRecord
 from harness.stages.rows import ImageRow, MeasuredRecord, read_rows
 from harness.tables.diff import CellResult, diff_table, measured_text
-from harness.tables.measurements import Measurement, Measurements
+from harness.tables.measurements import Measurement, Measurements, NotRun
+from harness.training.runs import TrainedRecord
 from harness.workspace import Workspace
 
 
@@ -87,11 +90,12 @@ def explain(workspace: Workspace, result: CellResult) -> list[Link]:
     request, group = result.request, result.request.group
     links = [_number(workspace, result)]
     if group is None:
-        return links
+        return [link for link in [*links, *_without_images(workspace, result)] if link.facts]
     place = group.place
     rows_file = workspace.work / "rows" / place.with_name(place.name + ".csv")
     if not rows_file.is_file():
-        return [*links, Link("rows", {"file": str(rows_file), "state": "not measured here yet"}), _again(result, group)]
+        unmeasured = Link("rows", {"file": str(rows_file), "state": "not measured here yet"})
+        return [*links, unmeasured, _again(workspace, result, group)]
     record, rows = read_rows(rows_file)
     mine = [
         row
@@ -107,10 +111,11 @@ def explain(workspace: Workspace, result: CellResult) -> list[Link]:
     timing = workspace.work / "timing" / place.with_name(place.name + ".json")
     links.append(_run("restored by", timing, f"{request.level}/draw{FIRST_DRAW}/"))
     links.append(_code(workspace, record, timing))
-    links.append(_weights(result))
+    links.append(_weights(workspace, result, record))
+    links.append(_training(workspace, result))
     links.append(_inputs(workspace, group, mine))
     links.append(_dataset(workspace, group, mine))
-    links.append(_again(result, group))
+    links.append(_again(workspace, result, group))
     return [link for link in links if link.facts]
 
 
@@ -127,11 +132,118 @@ def _number(workspace: Workspace, result: CellResult) -> Link:
         "measured": measured,
         "verdict": result.verdict + (f" ({result.judgement.reason})" if result.judgement.reason else ""),
     }
-    if isinstance(result.measured, Measurement):
-        facts["mean of"] = f"{result.measured.images} images: {result.measured.value!r}"
+    if isinstance(result.measured, Measurement) and request.metric in IMAGE_METRICS:
+        of = "images" if request.dataset else "data sets"
+        facts["mean of"] = f"{result.measured.images} {of}: {result.measured.value!r}"
     if request.protocol:
         facts["protocol"] = f"{request.protocol}, version {protocol(request.protocol).version}"
     return Link("number", facts)
+
+
+def _without_images(workspace: Workspace, result: CellResult) -> list[Link]:
+    """Explain a cell that is no mean over images: a count, a mean of other cells, or nothing that could be run."""
+    request = result.request
+    if request.reason == AVERAGE:
+        return _average_of(workspace, result)
+    if request.metric == COUNTED and not request.reason:
+        return _counted(workspace, result)
+    if isinstance(result.measured, Measurement):
+        return []
+    again = {"see all of them": f"harness diff {request.table} --row {quoted(request.row)} --all"}
+    method = workspace.methods().get(request.method)
+    if request.metric == "seconds" and method is not None:
+        again["measure it here"] = f"harness describe {method.name} --task {request.task}"
+    elif method is not None and method.origin == "trained":
+        level = f" --level {request.level}" if request.level else ""
+        again["train it"] = f"harness train {method.name} --task {request.task}{level} --budget smoke"
+        again["then"] = f"harness repro {request.table} --row {quoted(request.row)} --dataset {request.dataset}"
+    elif method is None and request.dataset:
+        again["with code of your own"] = f"harness new-method my-net --task {request.task}"
+        again["then"] = (
+            f"harness new-table mine --task {request.task} --dataset {request.dataset}"
+            f"{f' --level {request.level}' if request.level else ''} --method my-net"
+            f" --published {quoted(f'{request.table}:{request.row}')}"
+        )
+    return [Link("to have it", again)]
+
+
+def _average_of(workspace: Workspace, result: CellResult) -> list[Link]:
+    """List the cells of the row that a printed mean is the mean of."""
+    request = result.request
+    cells = [
+        other
+        for other in diff_table(workspace.table(request.table), workspace.methods(), Measurements(workspace.work))
+        if (other.request.part, other.request.line, other.request.metric)
+        == (request.part, request.line, request.metric)
+        and other.request.dataset
+    ]
+    return [
+        Link(
+            "mean of the cells",
+            {cell.request.key: measured_text(cell) or f"not run: {_reason(cell)}" for cell in cells},
+        ),
+        Link(
+            "again",
+            {
+                "bring up to date": f"harness repro {request.table} --row {quoted(request.row)}",
+                "each of them": f"harness why {request.table} {quoted(request.row)} {cells[0].request.key}"
+                if cells
+                else "",
+            },
+        ),
+    ]
+
+
+def _reason(result: CellResult) -> str:
+    return result.measured.reason if isinstance(result.measured, NotRun) else result.judgement.reason
+
+
+def _counted(workspace: Workspace, result: CellResult) -> list[Link]:
+    """Explain a number of parameters: what was counted, by which code, and how to count again."""
+    from harness.pipeline.code import PACKAGE, fingerprint, stage_code
+    from harness.pipeline.stages import cost_target
+    from harness.stages.cost import cost_file, read_cost
+
+    request = result.request
+    method = workspace.methods()[request.method]
+    file = cost_file(workspace.work, method.name)
+    record = read_cost(workspace.work, method.name)
+    counted = {"file": str(file)}
+    if record is None:
+        counted["state"] = "not counted here yet"
+    else:
+        cost = record.of(request.task)
+        counted["parameters"] = f"{cost.parameters:,}"
+        counted["multiply-adds"] = f"{cost.multiply_adds:,} for one input of {cost.side}x{cost.side} pixels"
+        counted["network"] = f"method '{method.name}', {cost.task}" + (f", level {cost.level}" if cost.level else "")
+        counted["how"] = "counted on a network without weights; nothing was run"
+    files = stage_code({method.name: method})[f"cost-{method.name}"]
+    source = method.source_file
+    code = {
+        "fingerprint now": fingerprint(files),
+        "files": f"{len(files)}, listed in work/code/cost-{method.name}.json",
+    }
+    if source is not None:
+        inside = source.is_relative_to(PACKAGE)
+        code["method"] = f"harness/{source.relative_to(PACKAGE).as_posix()}" if inside else str(source)
+    again = {
+        "bring up to date": f"harness repro {request.table}",
+        "count anew": f"harness cost {method.name}",
+        "this stage with plain DVC": _single_stage(workspace, cost_target(method.name)),
+        "what the network is and costs": f"harness describe {method.name} --task {request.task}",
+    }
+    return [Link("counted", counted), Link("code", code), Link("again", again)]
+
+
+def _single_stage(workspace: Workspace, target: str) -> str:
+    from harness.pipeline.stages import written_address
+
+    return f"dvc repro --single-item --force {written_address(workspace.root, target)}"
+
+
+def quoted(name: str) -> str:
+    """Quote a row's name for a shell; in double quotes where that is enough, as people write it."""
+    return shlex.quote(name) if any(sign in name for sign in '"$`\\!') else f'"{name}"'
 
 
 def _rows(file: Path, record: MeasuredRecord, protocol: str, rows: list[ImageRow]) -> Link:
@@ -152,14 +264,18 @@ def _run(title: str, file: Path, prefix: str = "") -> Link:
     seconds = [value for name, value in run.seconds.items() if name.startswith(prefix) and value > 0]
     facts = {
         "file": str(file),
-        "revision": (run.revision + dirty) if run.revision else "no git checkout",
+        "revision": (run.revision + dirty) if run.revision else "not known (no git checkout, or an earlier version)",
         "finished": run.finished,
-        "hardware": f"{run.device if run.device != 'cpu' else run.processor}, {run.cores} cores, "
-        f"{run.memory / 2**30:.0f} GiB, {run.machine}",
+        "hardware": ", ".join(part for part in _hardware(run) if part),
         "libraries": ", ".join(f"{name} {version}" for name, version in run.libraries.items()),
         "precision": ", ".join(f"{name} {value}" for name, value in run.precision.items()),
         "seed": run.seed,
-        "wall time": f"{run.wall_seconds:.1f} s" + (f"; {sum(seconds):.1f} s in this level" if seconds else ""),
+        "wall time": "; ".join(
+            [
+                *([f"{run.wall_seconds:.1f} s"] if run.wall_seconds else []),
+                *([f"{sum(seconds):.1f} s in this level"] if seconds else []),
+            ]
+        ),
         "peak memory": f"{run.peak_memory / 2**20:.0f} MiB"
         + (f", GPU {run.gpu_memory / 2**20:.0f} MiB" if run.gpu_memory else ""),
         "out of memory": "; ".join(f"{name}: {text}" for name, text in run.retries.items()),
@@ -171,6 +287,16 @@ def _run(title: str, file: Path, prefix: str = "") -> Link:
         )
     facts["python"] = run.python
     return Link(title, {name: text for name, text in facts.items() if text})
+
+
+def _hardware(run: Run) -> tuple[str, ...]:
+    """Parts of a machine's description; records of earlier versions lack some."""
+    return (
+        run.device if run.device != "cpu" else run.processor,
+        f"{run.cores} cores" if run.cores else "",
+        f"{run.memory / 2**30:.0f} GiB" if run.memory else "",
+        run.machine,
+    )
 
 
 def _restored(folder: Path, record: RestoredRecord | None, level: int) -> Link:
@@ -211,10 +337,10 @@ def _code(workspace: Workspace, record: MeasuredRecord, timing: Path) -> Link:
     return Link("code", facts)
 
 
-def _weights(result: CellResult) -> Link:
+def _weights(workspace: Workspace, result: CellResult, record: MeasuredRecord) -> Link:
     facts = {name: f"SHA-256 {digest}" for name, digest in result.weights.items()}
     if not facts:
-        return Link("weights", {"none": "the method has none, or they lie in its own folder"})
+        return Link("weights", _no_weights(workspace, result, record))
     for name in {name.split("/")[0] for name in facts}:
         try:
             from harness.weights.registry import weight_set
@@ -225,6 +351,70 @@ def _weights(result: CellResult) -> Link:
         facts[f"{name}: licence"] = known.licence
         facts[f"{name}: from"] = known.homepage
     return Link("weights", facts)
+
+
+def _no_weights(workspace: Workspace, result: CellResult, record: MeasuredRecord) -> dict[str, str]:
+    """Say why no weights were loaded."""
+    from harness.datasets.registry import dataset
+
+    method = workspace.methods().get(record.group.method)
+    if method is None:
+        return {}
+    if method.released:
+        known = [dataset(name) for name in method.released]
+        homes = ", ".join(dict.fromkeys(found.homepage for found in known if found.homepage))
+        return {
+            "none": "nothing was run: these are the images that the authors restored and released",
+            "released images": ", ".join(found.name for found in known) + (f", from {homes}" if homes else ""),
+        }
+    if method.weights and not isinstance(result.measured, Measurement):
+        return {"none": f"nothing was restored, so none were loaded; the method takes {', '.join(method.weights)}"}
+    if method.depends:
+        files = ", ".join(path.as_posix() for path in method.depends)
+        return {"none": f"not from the registry; the method depends on {files}"}
+    return {"none": "the method has none"}
+
+
+def _training(workspace: Workspace, result: CellResult) -> Link:
+    """Tell how weights that were trained here came to be."""
+    from harness.training.runs import percent, trained_folder
+
+    trained = result.trained
+    if trained is None:
+        return Link("trained by", {})
+    run = trained.run
+    share = percent(trained.iterations, trained.recipe_iterations)
+    facts = {
+        "folder": f"{trained_folder(workspace.root, run)} (weights, recipe.json, log.csv, training.json)",
+        "recipe": trained.recipe + (f", of {trained.paper}" if trained.paper else ", this project's own"),
+        "length": f"{trained.iterations:,} of {trained.recipe_iterations:,} iterations ({share}), "
+        f"asked for: {trained.budget}",
+        "data": trained.data + ("" if trained.data == trained.recipe_data else f" instead of {trained.recipe_data}"),
+        "seed": str(trained.seed),
+        "took": f"{trained.seconds:.0f} s on {trained.machine or trained.device}, {trained.threads} threads, "
+        f"{trained.processes} processes",
+        "libraries": ", ".join(f"{name} {version}" for name, version in trained.libraries.items()),
+        "code": ", then ".join(trained.code),
+        "train it again": train_command(trained),
+    }
+    return Link("trained by", {name: text for name, text in facts.items() if text})
+
+
+def train_command(trained: TrainedRecord) -> str:
+    """Write the command that makes a training run again, with what was recorded of it."""
+    run, options = trained.run, trained.options
+    words = ["harness train", run.method, "--task", run.task]
+    words += ["--level", str(run.level)] if run.level else []
+    words += ["--iterations", str(trained.iterations)]
+    words += ["--data", trained.data] if trained.data != trained.recipe_data else []
+    words += ["--amp"] if options.amp else []
+    words += ["--channels-last"] if options.channels_last else []
+    words += ["--compile"] if options.compile else []
+    words += [] if options.deterministic else ["--no-deterministic"]
+    for name in ("ema", "clip", "seed"):
+        words += [f"--{name}", str(getattr(options, name))] if getattr(options, name) else []
+    words += ["--accumulate", str(options.accumulate)] if options.accumulate > 1 else []
+    return " ".join(words)
 
 
 def _inputs(workspace: Workspace, group: Group, rows: list[ImageRow]) -> Link:
@@ -264,21 +454,18 @@ def _dataset(workspace: Workspace, group: Group, rows: list[ImageRow]) -> Link:
     return Link("images", {name: text for name, text in facts.items() if text})
 
 
-def _again(result: CellResult, group: Group) -> Link:
-    from harness.pipeline.stages import measure_target
+def _again(workspace: Workspace, result: CellResult, group: Group) -> Link:
+    from harness.pipeline.stages import restore_target
 
     request = result.request
-    restore = measure_target(group).replace(":measure-", ":restore-")
-    only = f'harness repro {request.table} --row "{request.row}" --dataset {request.dataset}'
-    return Link(
-        "again",
-        {
-            "bring up to date": only,
-            "make all of it anew": f"{only} --force",
-            "this stage with plain DVC": f"dvc repro --single-item --force {restore}",
-            "image by image": f"harness rows --task {group.task} --dataset {group.dataset} --method {group.method}",
-        },
-    )
+    only = f"harness repro {request.table} --row {quoted(request.row)} --dataset {request.dataset}"
+    facts = {
+        "bring up to date": only,
+        "make all of it anew": f"{only} --force",
+        "this stage with plain DVC": _single_stage(workspace, restore_target(group)),
+        "image by image": f"harness rows --task {group.task} --dataset {group.dataset} --method {group.method}",
+    }
+    return Link("again", facts)
 
 
 def chain_text(links: list[Link]) -> str:

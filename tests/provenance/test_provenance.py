@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import click
 import pytest
 
 from harness.cells import Group, Noise
+from harness.cli import harness as harness_cli
 from harness.datasets import fetch
 from harness.errors import HarnessError
 from harness.files import write_json
 from harness.pipeline.code import fingerprint, method_code
-from harness.provenance.chain import chain_text, explain, find_cell
+from harness.pipeline.requests import requests
+from harness.pipeline.stages import pipeline_stages, written_address
+from harness.provenance.chain import Link, chain_text, explain, find_cell, quoted, train_command
 from harness.provenance.crate import check_crate, export_crate
 from harness.provenance.environment import examine
 from harness.provenance.runs import Clock, git_state
 from harness.report.render import json_text
+from harness.stages.cost import count_cost, write_cost
 from harness.stages.inputs import record_inputs, write_inputs
 from harness.stages.measure import measure
 from harness.stages.render import results_of
 from harness.stages.restore import restore
-from harness.stages.rows import write_rows
+from harness.stages.restored import LevelRecord
+from harness.stages.rows import ImageRow, MeasuredRecord, write_rows
+from harness.tables.diff import diff_table
+from harness.tables.measurements import Measurements
+from harness.training.runs import Options, Run, TrainedRecord, read_trained, trained_folder
 from harness.workspace import Workspace
 
 GROUP = Group("jpeg", "embedded-gray", "jpeg-y8", "jpeg", "whole")
@@ -107,6 +117,124 @@ def test_a_cell_that_was_not_run_says_why(workspace: Workspace) -> None:
     assert links["number"]["measured"] == "not run"
     assert links["rows"]["state"] == "not measured here yet"
     assert "harness repro panet-table3" in links["again"]["bring up to date"]
+
+
+def commands(links: list[Link]) -> list[str]:
+    return [t for link in links for t in link.facts.values() if t.startswith(("harness ", "dvc "))]
+
+
+def assert_can_be_pasted(command: str, stages: set[str]) -> None:
+    """A shell splits it into a command with arguments that this version takes, or a stage that there is."""
+    words = shlex.split(command)
+    if words[0] == "dvc":
+        assert words[1:-1] == ["repro", "--single-item", "--force"]
+        assert words[-1] in stages, command
+        return
+    found = harness_cli.get_command(click.Context(harness_cli), words[1])
+    assert found is not None, command
+    found.make_context(words[1], words[2:])
+
+
+def test_every_kind_of_cell_says_how_to_have_it() -> None:
+    """In a checkout of its own: of each row of each table, one cell of each metric, whatever its verdict."""
+    workspace = Workspace(Path(__file__).parents[2])
+    stages = {f"{path}:{name}" for path, found in pipeline_stages(workspace).items() for name in found}
+    assert any(stage.startswith("pipelines/cost/dvc.yaml:") for stage in stages)
+    seen: set[tuple[object, ...]] = set()
+    for name, table in workspace.tables().items():
+        for result in diff_table(table, workspace.methods(), Measurements(workspace.work)):
+            request = result.request
+            kind = (result.verdict, request.metric, request.reason[:40], request.method and name, bool(request.dataset))
+            if kind in seen:
+                continue
+            seen.add(kind)
+            links = explain(workspace, result)
+            assert all(link.facts for link in links)
+            assert commands(links), f"{name}, {request.row}, {request.key} does not say what to do"
+            for command in commands(links):
+                assert_can_be_pasted(command, stages)
+    assert len(seen) > 50
+
+
+def test_a_number_of_parameters_has_a_chain(workspace: Workspace) -> None:
+    write_cost(workspace.work, count_cost(workspace.method("dncnn")))
+    links = {
+        link.title: link.facts
+        for link in explain(workspace, find_cell(workspace, "panet-table4", "DnCNN", "parameters"))
+    }
+    assert "mean of" not in links["number"]
+    counted = int(links["counted"]["parameters"].replace(",", ""))
+    assert links["number"]["measured"] == f"{counted / 1000:.1f}K"
+    assert links["code"]["method"] == "harness/methods/dncnn.py"
+    assert links["again"]["count anew"] == "harness cost dncnn"
+
+
+def test_a_trained_number_tells_its_training(workspace: Workspace, tmp_path: Path) -> None:
+    """The weights that come with the project, applied to one image."""
+    root = Path(__file__).parents[2]
+    (tmp_path / "params.yaml").write_text("methods: []\n")
+    shutil.copytree(root / "weights", tmp_path / "weights")
+    made = Workspace(tmp_path)
+    group = next(
+        found.group
+        for found in requests(made.table("embedded"), made.methods())
+        if found.method == "resnet-half" and found.group is not None
+    )
+    run = Run("denoise-rgb", "resnet-half", 50)
+    trained = read_trained(trained_folder(tmp_path, run))
+    assert trained is not None
+    record = MeasuredRecord(
+        group=group,
+        origin="trained",
+        degradation_version=1,
+        code="x",
+        reason="",
+        levels={50: LevelRecord("", {"resnet-half--denoise-rgb-50/weights.safetensors": trained.weights})},
+        protocols={"psnr": "psnr.1"},
+        images=1,
+    )
+    place = group.place
+    write_rows(
+        made.work / "rows" / place.with_name(place.name + ".csv"),
+        record,
+        [ImageRow(50, 0, "coffee", "psnr.1", 27.0)],
+    )
+    found = find_cell(made, "embedded", "Residual network trained on a CPU", "embedded/50/psnr")
+    assert found.verdict == "trained"
+    links = {link.title: link.facts for link in explain(made, found)}
+    assert links["weights"]["resnet-half--denoise-rgb-50/weights.safetensors"] == f"SHA-256 {trained.weights}"
+    assert "2,500 of 4,000 iterations (62 %)" in links["trained by"]["length"]
+    again = links["trained by"]["train it again"]
+    assert again == "harness train resnet-half --task denoise-rgb --level 50 --iterations 2500"
+
+
+def test_options_of_training_are_part_of_the_command() -> None:
+    options = Options(amp="bfloat16", deterministic=False, ema=0.999, clip=0.5, accumulate=2, seed=7)
+    record = TrainedRecord(Run("deblur", "kit", 0), "r", "kit", "", 300, 1000, "mine", "gopro-train", options)
+    command = train_command(record)
+    assert_can_be_pasted(command, set())
+    said = "--data mine --amp --no-deterministic --ema 0.999 --clip 0.5 --seed 7 --accumulate 2"
+    assert command == f"harness train kit --task deblur --iterations 300 {said}"
+
+
+def test_a_stage_in_a_further_part_of_its_file_is_found(tmp_path: Path) -> None:
+    first, second = tmp_path / "pipelines/sr/set5", tmp_path / "pipelines/sr/set5/part2"
+    second.mkdir(parents=True)
+    (first / "dvc.yaml").write_text("stages:\n  restore-a--whole:\n    cmd: x\n")
+    (second / "dvc.yaml").write_text("stages:\n  restore-b--whole:\n    cmd: x\n")
+    found = [written_address(tmp_path, f"pipelines/sr/set5/dvc.yaml:restore-{name}--whole") for name in "abc"]
+    assert found == [
+        "pipelines/sr/set5/dvc.yaml:restore-a--whole",
+        "pipelines/sr/set5/part2/dvc.yaml:restore-b--whole",
+        "pipelines/sr/set5/dvc.yaml:restore-c--whole",
+    ]
+
+
+@pytest.mark.parametrize("name", ["EDSR", "a b", 'the "best"', "$HOME", "it's", "back\\slash", "`id`", "new!"])
+def test_row_names_survive_a_shell(name: str) -> None:
+    assert shlex.split(f"x --row {quoted(name)}") == ["x", "--row", name]
+    done = subprocess.run(["bash", "-c", f"printf %s {quoted(name)}"], capture_output=True, text=True, check=True)
+    assert done.stdout == name
 
 
 def test_git_state(tmp_path: Path) -> None:
