@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from harness.tasks import task as task_of
 
 # Sizes of images in the papers' sets and of the tiles of their tiled inference, and what breaks networks with strides.
 SIZES = ((64, 48), (47, 61), (321, 21), (1, 40), (40, 1))
+THREADS = 4
 TOLERANCE = 1e-3  # of a gray level: batched and single float32 results may differ in the last bits
 
 
@@ -102,6 +104,25 @@ def _check_level(method: Method, task: Task, level: int, function: Callable[[Any
     yield Check("input outside [0, 1]", finite, "" if finite else problem or "returned NaN or infinity")
     if method.on == "tensor" and not method.random:
         yield _batch(function, colour)
+    if not method.random and (method.on == "array" or getattr(function, "reentrant", False)):
+        # Images of a method on arrays, and tiles of a network that says it is reentrant, are computed side by side.
+        yield _threads(restorer, colour)
+
+
+def _threads(restorer: Callable[[NDArray[np.float64]], NDArray[np.float64]], colour: bool) -> Check:
+    """Images restored in several threads at once must not influence each other."""
+    images = [_image(24, 32, colour, seed) for seed in range(2 * THREADS)]
+    try:
+        alone = [restorer(image) for image in images]
+        with ThreadPoolExecutor(THREADS) as pool:
+            together = list(pool.map(restorer, images))
+    except Exception as error:
+        return Check("in threads", False, f"{type(error).__name__}: {error}")
+    difference = max(float(np.abs(a - b).max(initial=0)) for a, b in zip(alone, together, strict=True))
+    if difference > TOLERANCE:
+        found = f"differs from one by one by {difference:g} gray levels: something is kept between calls"
+        return Check("in threads", False, found)
+    return Check("in threads", True, "")
 
 
 def _batch(function: Callable[[Any], Any], colour: bool) -> Check:

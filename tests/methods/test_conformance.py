@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from harness.errors import NotAvailableError
 from harness.methods import Method, get_method
 from harness.methods.conformance import Check, check_method
+from harness.networks.checkpoints import mark_ready
 
 
 def checks(function: Callable[[Any], Any], task: str = "denoise-gray", **options: Any) -> list[Check]:
@@ -37,6 +39,26 @@ def remembers(image: np.ndarray) -> np.ndarray:
     return image + len(calls) * 1e-3
 
 
+class Shared:
+    """Keeps the image of one call where the next call finds it."""
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        self.image = image
+        time.sleep(0.01)
+        return self.image
+
+
+class SharedNetwork(torch.nn.Module):
+    """Keeps a feature between two layers, and says that it does not."""
+
+    reentrant = True
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        self.feature = batch
+        time.sleep(0.01)
+        return self.feature
+
+
 def even_only(batch: torch.Tensor) -> torch.Tensor:
     if batch.shape[2] % 2 or batch.shape[3] % 2:
         raise ValueError("height and width must be even")
@@ -54,6 +76,8 @@ def even_only(batch: torch.Tensor) -> torch.Tensor:
         (lambda batch: batch**0.5, "tensor", "input outside [0, 1]"),
         (remembers, "array", "deterministic: two runs differ"),
         (lambda image: np.dstack([image] * 4), "array", "returned (64, 48, 4)"),
+        (Shared(), "array", "in threads: differs from one by one"),
+        (mark_ready(SharedNetwork(), "trained", "nothing to train"), "tensor", "in threads: differs from one by one"),
     ],
 )
 def test_broken_promises_are_found(function: Callable[[Any], Any], on: str, said: str) -> None:
