@@ -22,6 +22,7 @@ class HalfResolution(nn.Module):
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.inner = inner
+        self.reentrant = getattr(inner, "reentrant", False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Restore ``(B, C, H, W)``."""

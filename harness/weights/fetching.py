@@ -126,7 +126,9 @@ class _Collection:
         if self.given is not None:
             self._from_folder(self.given, "the folder", searching=True)
             if not self.have:
-                names = [name for file in self.record.files for name in (file.name, file.released_as) if name]
+                names = dict.fromkeys(
+                    name for file in self.record.files for name in (file.name, file.released_as) if name
+                )
                 found = f" ({', '.join(self.tried)})" if self.tried else ""
                 raise HarnessError(
                     f"{self.given}: holds no weights of '{self.record.name}'{found}; it should hold {', '.join(names)}"
