@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,12 +12,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from release_folders import picture, put, sidd_blocks
-from scipy.io import savemat
+import torch
+from numpy.typing import NDArray
+from release_folders import (
+    dnd_release,
+    fu_rain,
+    gopro,
+    hide,
+    packed_as_mprnet,
+    picture,
+    put,
+    realblur,
+    sidd_blocks,
+    sidd_validation,
+    side_by_side,
+)
 
-from harness.images import pixels_sha256
-from harness.metrics import psnr
+from harness.images import pixels_sha256, read_image
+from harness.methods.mprnet import SIZES
+from harness.metrics import luma, psnr
 from harness.metrics.structural import ssim
+from harness.networks.mprnet import MPRNet
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = Path(sys.executable).parent
@@ -28,6 +45,12 @@ class Checkout:
     def __init__(self, root: Path, environment: dict[str, str]) -> None:
         self.root = root
         self.environment = environment
+
+    def shrink(self, name: str, count: int, size: tuple[int, int] = (0, 0), **fields: object) -> None:
+        """Register a set of the package with few and small images."""
+        path = self.root / f"harness/datasets/registry/{name}.json"
+        record = json.loads(path.read_text()) | {"count": count} | fields
+        path.write_text(json.dumps(record | ({"sizes": [size]} if "sizes" in record else {})))
 
     def harness(self, *arguments: str, code: int | None = 0) -> str:
         done = subprocess.run(
@@ -58,12 +81,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, root / name)
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
-    for name, count, sizes in (("sidd-validation", PHOTOGRAPHS * BLOCKS, [[16, 16]]), ("realblur-j", 2, None)):
-        path = root / f"harness/datasets/registry/{name}.json"
-        record = json.loads(path.read_text()) | {"count": count}
-        path.write_text(json.dumps(record | ({"sizes": sizes} if sizes else {})))
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HARNESS_")}
-    return Checkout(root, kept | {"PATH": f"{SCRIPTS}{os.pathsep}{kept['PATH']}", "PYTHONPATH": str(root)})
+    made = Checkout(root, kept | {"PATH": f"{SCRIPTS}{os.pathsep}{kept['PATH']}", "PYTHONPATH": str(root)})
+    made.shrink("sidd-validation", PHOTOGRAPHS * BLOCKS, (16, 16))
+    made.shrink("realblur-j", 2)
+    return made
 
 
 def test_kit_table1_without_data_and_then_with_it(checkout: Checkout, tmp_path: Path) -> None:
@@ -78,9 +100,7 @@ def test_kit_table1_without_data_and_then_with_it(checkout: Checkout, tmp_path: 
     clean, noisy = sidd_blocks(PHOTOGRAPHS, BLOCKS, seed=2), sidd_blocks(PHOTOGRAPHS, BLOCKS, seed=3)
     noisy = np.clip(clean + (noisy.astype(int) - 128) // 8, 0, 255).astype(np.uint8)
     own = tmp_path / "SIDD"
-    own.mkdir()
-    for variable, blocks in (("ValidationGtBlocksSrgb", clean), ("ValidationNoisyBlocksSrgb", noisy)):
-        savemat(own / f"{variable}.mat", {variable: blocks}, do_compression=True)
+    sidd_validation(own, clean, noisy)
     assert "sidd-validation: complete, 6" in checkout.harness(
         "datasets", "fetch", "sidd-validation", "--from", str(own)
     )
@@ -123,3 +143,121 @@ def test_realblur_is_measured_after_alignment(checkout: Checkout, tmp_path: Path
     plain = next(row["mean"] for row in json.loads(rows) if row["protocol"] == "psnr")
     assert cells["psnr-aligned"]["measured"] > plain + 6
     assert 0.8 < float(str(cells["ssim-aligned"]["measured"])) <= 1
+
+
+ANCHORS = """
+name: anchors
+paper: ""
+title: Every set, unchanged
+source: a test
+parts:
+  - task: denoise-real
+    protocol: {psnr: psnr}
+    columns: [{metric: psnr, dataset: sidd-validation}]
+    rows: [{name: Noisy, method: noisy}]
+  - task: deblur
+    protocol: {psnr: psnr}
+    columns:
+      - {metric: psnr, dataset: gopro-test}
+      - {metric: psnr, dataset: hide}
+      - {metric: psnr, dataset: realblur-j}
+      - {metric: psnr, dataset: realblur-r}
+    rows: [{name: Blurry, method: blurry}]
+  - task: derain
+    protocol: {psnr: psnr-y}
+    columns:
+      - {metric: psnr, dataset: test100}
+      - {metric: psnr, dataset: rain100h}
+      - {metric: psnr, dataset: rain100l}
+      - {metric: psnr, dataset: test2800}
+      - {metric: psnr, dataset: test1200}
+    rows: [{name: Rainy, method: rainy}]
+"""
+SIDE = 32
+
+
+def sharp(n: int) -> NDArray[np.uint8]:
+    return picture(n, SIDE, SIDE)
+
+
+def degraded(n: int) -> NDArray[np.uint8]:
+    return np.clip(sharp(n).astype(int) + picture(2000 + n, SIDE, SIDE) // 8, 0, 255).astype(np.uint8)
+
+
+def registered(folder: Path) -> list[dict[str, object]]:
+    """Describe files as a pinned set's record does."""
+    return [
+        {
+            "name": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "shape": [SIDE, SIDE, 3],
+            "pixels_sha256": pixels_sha256(read_image(path)),
+        }
+        for path in sorted(folder.rglob("*.png"))
+    ]  # fmt: skip
+
+
+def test_every_set_appears_is_measured_and_is_taken_away(checkout: Checkout, tmp_path: Path) -> None:
+    """All ten sets of KiT's Tables 1 to 3 and RealBlur, as their owners pack them, in ``data/own``; then most are gone.
+
+    MPRNet with generated weights under the names of its release stands for a network whose weights the user supplies.
+    """
+    own = checkout.root / "data/own"
+    clean = np.stack([np.stack([sharp(10 * p + b) for b in range(BLOCKS)]) for p in range(PHOTOGRAPHS)])
+    noisy = np.stack([np.stack([degraded(10 * p + b) for b in range(BLOCKS)]) for p in range(PHOTOGRAPHS)])
+    sidd_validation(own / "sidd-validation", clean, noisy)
+    dnd_release(own / "dnd/dnd_2017")
+    gopro(own / "gopro-test", sharp, degraded)
+    hide(own / "hide", sharp, degraded)
+    realblur(own / "realblur-j", "J", sharp, degraded)
+    realblur(own / "realblur-r", "R", sharp, degraded)
+    side_by_side(own / "test100", sharp, degraded, "target")
+    side_by_side(own / "test1200", sharp, degraded, "input")
+    fu_rain(own / "test2800", sharp, degraded)
+    pairs = {name: [(n, n) for n in range(3)] for name in ("gopro-test", "hide", "realblur-j", "realblur-r")}
+    pairs |= {name: [(n, n) for n in range(3)] for name in ("test100", "test1200", "rain100h", "rain100l")}
+    pairs["test2800"] = [(scene, 100 * scene + rain) for scene in (901, 902) for rain in range(1, 15)]
+    pairs["sidd-validation"] = [(10 * p + b, 10 * p + b) for p in range(PHOTOGRAPHS) for b in range(BLOCKS)]
+    for name, expected in pairs.items():
+        checkout.shrink(name, len(expected), (SIDE, SIDE))
+    checkout.shrink("dnd", 2)
+    for name in ("rain100h", "rain100l"):
+        packed_as_mprnet(own / name, sharp, degraded, "")
+        files = registered(own / name)
+        layouts = [{"target": "target/{id}.*", "input": "input/{id}.*"}]
+        checkout.shrink(name, 3, files=files, layouts=layouts, sources=[], supply="user")
+    (checkout.root / "tables").mkdir(exist_ok=True)
+    (checkout.root / "tables/anchors.yaml").write_text(ANCHORS)
+    params = checkout.root / "params.yaml"
+    params.write_text(re.sub("(?m)^tables:.*$", "tables: [tables]", params.read_text()))
+    checkout.harness("repro", "anchors")
+    cells = {str(cell["dataset"]): cell for cell in checkout.cells("anchors")}
+    assert set(cells) == set(pairs)
+    for name, cell in cells.items():
+        both = [(sharp(target), degraded(source)) for target, source in pairs[name]]
+        if cell["protocol"] == "psnr-y":
+            both = [(luma(target), luma(source)) for target, source in both]
+        assert cell["images"] == len(both), name
+        assert cell["measured"] == pytest.approx(np.mean([psnr(*pair) for pair in both]), abs=1e-9), name
+
+    # Most sets are taken away again, and the weights of one network appear.
+    for name in pairs:
+        if name not in ("sidd-validation", "hide", "test1200"):
+            shutil.rmtree(own / name)
+            shutil.rmtree(checkout.root / "data/datasets" / name)
+    torch.manual_seed(3)
+    for task, released in (("denoise-real", "denoising"), ("deblur", "deblurring"), ("derain", "deraining")):
+        state = MPRNet(*SIZES[task]).state_dict()
+        (own.parent / "own-weights").mkdir(exist_ok=True)
+        torch.save({"epoch": 1, "state_dict": state}, own.parent / f"own-weights/model_{released}.pth")
+    checkout.harness("weights", "fetch", "mprnet", "--from", str(own.parent / "own-weights"))
+    checkout.harness("repro", "kit-table1", "kit-table2", "kit-table3", "--row", "MPRNet")
+    for table, kept in (("kit-table1", "sidd-validation"), ("kit-table2", "hide"), ("kit-table3", "test1200")):
+        for cell in checkout.cells(table, "--row", "MPRNet"):
+            if cell["dataset"] == kept:
+                assert cell["verdict"] == "off" and cell["images"] == len(pairs[kept])
+                assert cell["delta"] == pytest.approx(cell["measured"] - cell["published"])  # type: ignore[operator]
+            else:
+                assert cell["verdict"] == "not run" and cell["measured"] is None, cell
+                if cell["dataset"] not in ("dnd", ""):
+                    assert f"dataset '{cell['dataset']}' is not here" in str(cell["reason"])
+                    assert f"harness datasets fetch {cell['dataset']} --from FOLDER" in str(cell["reason"])
