@@ -94,7 +94,8 @@ def test_kit_table1_without_data_and_then_with_it(checkout: Checkout, tmp_path: 
     cells = checkout.cells("kit-table1", "--row", "BM3D")
     assert {cell["verdict"] for cell in cells} == {"not run"}
     of_set = {str(cell["dataset"]): str(cell["reason"]) for cell in cells}
-    assert "the folder must hold input/{id}.* and target/{id}.* or ValidationNoisy" in of_set["sidd-validation"]
+    assert "the folder must hold input/{id}.* and target/{id}.* or " in of_set["sidd-validation"]
+    assert " or ValidationNoisyBlocksSrgb.mat and ValidationGtBlocksSrgb.mat" in of_set["sidd-validation"]
     assert "the ground truth of 'dnd' is not given out" in of_set["dnd"]
     # The two files of the owners appear, and the same command uses them.
     clean, noisy = sidd_blocks(PHOTOGRAPHS, BLOCKS, seed=2), sidd_blocks(PHOTOGRAPHS, BLOCKS, seed=3)

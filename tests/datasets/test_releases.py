@@ -102,6 +102,26 @@ def test_a_release_is_read(name, small, data, get, tmp_path):
     check(data, ids, numbers)
 
 
+@pytest.mark.parametrize(
+    ("name", "degraded", "sharp"),
+    [
+        ("sidd-validation", "SIDD/val/input", "SIDD/val/groundtruth"),
+        ("gopro-test", "GoPro/test/input", "GoPro/test/groundtruth"),
+        ("gopro-test", "GOPRO/test/blur", "GOPRO/test/sharp"),
+        ("gopro-train", "GOPRO/train/blur", "GOPRO/train/sharp"),
+        ("hide", "HIDE/test/input", "HIDE/test/groundtruth"),
+        ("realblur-r", "RealBlur_R/test/input", "RealBlur_R/test/groundtruth"),
+    ],
+)
+def test_other_packings(name, degraded, sharp, small, data, get, tmp_path):
+    small(name, 3, [[40, 60]])
+    for n in range(3):
+        put(tmp_path / f"copy/{degraded}/{n + 1}.png", worse(n))
+        put(tmp_path / f"copy/{sharp}/{n + 1}.png", clean(n))
+    assert get(tmp_path / "copy").complete
+    check(data, ["1", "2", "3"], [0, 1, 2])
+
+
 def test_one_missing_frame_is_named(small, get, tmp_path):
     small("gopro-test", 3)
     gopro(tmp_path / "copy", clean, worse)
