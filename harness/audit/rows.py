@@ -13,6 +13,7 @@ The order of work makes a grid of thousands of variants cost little more than on
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from harness.audit.description import (
@@ -111,7 +112,9 @@ def audit_row(
     left_out |= obstacles
     if not cells:
         return nothing(next(iter(left_out.values())))
-    grid = Grid(bench, task, cells, stated, group.saving, settings)
+    # A row may be saved in two ways (`Cell.saving`); a variant of the audit is one way for all of it.
+    saving = Counter(request.group.saving for request in found if request.group is not None).most_common(1)[0][0]
+    grid = Grid(bench, task, cells, stated, saving, settings)
     evaluation = Evaluation(grid, say)
     evaluation.run()
     if not evaluation.candidates:

@@ -108,7 +108,7 @@ def _request(table: Table, index: int, line: int, position: int, methods: Mappin
             # KiT Table 3's "Average": nothing of its own is restored, see `harness.tables.diff`.
             reason = reason or AVERAGE
         elif not reason:
-            group, reason = _group(table, part, row, column, name, methods)
+            group, reason = _group(table, part, row, column, name, special.saving, methods)
     elif not reason:
         reason = _cost_reason(column.metric, name, methods)
     return Request(
@@ -151,7 +151,7 @@ def _cost_reason(metric: str, name: str, methods: Mapping[str, Method]) -> str:
 
 
 def _group(
-    table: Table, part: Part, row: Row, column: Column, name: str, methods: Mapping[str, Method]
+    table: Table, part: Part, row: Row, column: Column, name: str, saving: str, methods: Mapping[str, Method]
 ) -> tuple[Group | None, str]:
     if not name:
         return None, "no code or weights of this method are known to the harness"
@@ -167,9 +167,8 @@ def _group(
     reason = _without_pairs(column.dataset) if degradation == "pairs" else ""
     if reason:
         return None, reason
-    return Group(
-        part.task, column.dataset, degradation, name, row.policy or found.policy, row.saving or found.saving
-    ), ""
+    policy, saving = row.policy or found.policy, saving or row.saving or found.saving
+    return Group(part.task, column.dataset, degradation, name, policy, saving), ""
 
 
 @functools.cache

@@ -71,6 +71,8 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         Why the printed value was made by something else than what is measured here.
     protocol : str
         The protocol of this cell, where it differs from its row's.
+    saving : str
+        How the restored pixels behind this cell were kept, where it differs from its row's.
     """
 
     note: str = ""
@@ -79,6 +81,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     readings: dict[str, str] = {}
     incomparable: str = ""
     protocol: str = ""
+    saving: str = ""
 
 
 class AuditedCell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -422,7 +425,8 @@ def _check_names(part: Part, where: str) -> None:
         raise HarnessError(f"{where}: {error}") from None
     for row in part.rows:
         _check_plain(row.method, "method name", where)
-        for kind, name, names in (("policy", row.policy, POLICIES), ("saving rule", row.saving, SAVINGS)):
+        savings = [row.saving, *(cell.saving for cell in row.cells.values())]
+        for kind, name, names in (("policy", row.policy, POLICIES), *(("saving rule", s, SAVINGS) for s in savings)):
             if name and name not in names:
                 raise HarnessError(f"{where}: row '{row.name}': {unknown_name(kind, name, names)}")
 

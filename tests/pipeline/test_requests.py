@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from harness.errors import HarnessError
 from harness.methods import Method
 from harness.pipeline.requests import plans, requests
 from harness.records import convert
-from harness.tables.published import Table, select
+from harness.tables.published import Cell, Table, select
 
 METHODS = {
     "jpeg": Method("jpeg", ("jpeg",), lambda task, level: None),  # type: ignore[arg-type,return-value]
@@ -71,6 +72,17 @@ def test_requests_of_a_table() -> None:
     assert found["Lost", "live1/10/psnr"].group is None
     assert "no method of this version" in found["Lost", "live1/10/psnr"].reason
     assert found["Old", "live1/10/psnr"].reason == "no code"
+
+
+def test_a_cell_may_be_saved_differently_from_its_row() -> None:
+    found = table()
+    row = msgspec.structs.replace(
+        found.parts[0].rows[0], saving="unrounded", cells={"live1/10/psnr": Cell(saving="round")}
+    )
+    part = msgspec.structs.replace(found.parts[0], rows=(row,))
+    asked = requests(msgspec.structs.replace(found, parts=(part,)), METHODS)
+    savings = {request.key: request.group.saving for request in asked if request.group is not None}
+    assert savings == {"live1/10/psnr": "round", "live1/10/ssim": "unrounded", "classic5/20/psnr": "unrounded"}
 
 
 def test_plans_merge_tables_and_measure_every_protocol_once() -> None:

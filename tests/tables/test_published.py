@@ -82,6 +82,7 @@ def test_table_counts(tmp_path: Path) -> None:
         (("method: jpeg", "method: $(touch x)"), "method name '$(touch x)'"),
         (("method: jpeg", "method: jpeg, policy: whol"), "did you mean 'whole'"),
         (("method: jpeg", "method: jpeg, saving: rnd"), "unknown saving rule 'rnd'"),
+        (("method: jpeg", "method: jpeg, cells: {live1/10/psnr: {saving: rond}}"), "did you mean 'round'"),
         (("method: jpeg", "method: jpeg, degradation: jpeg-8"), "did you mean 'jpeg-y8'"),
         (("method: jpeg", "method: jpeg, protocol: {ssim: ssim-9x9}"), "ssim-9x9"),
         (("name: doe-table1", "name: ../evil"), "table name '../evil'"),
