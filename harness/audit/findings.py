@@ -15,8 +15,16 @@ import msgspec
 from harness.audit.outcomes import RowAudit
 from harness.audit.overlap import Overlap, SetImages, find_overlap, read_set
 from harness.audit.settings import Settings
+from harness.audit.summary import summary
 from harness.audit.tables import audit_table
-from harness.audit.wording import chance_sentence, headline, percent, strength
+from harness.audit.wording import (
+    chance_sentence,
+    digits_by_value,
+    headline,
+    percent,
+    screened_sentences,
+    strength,
+)
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError
 from harness.files import write_json, write_text
 from harness.pipeline.requests import COUNTED, IMAGE_METRICS, requests
@@ -378,6 +386,8 @@ def render_page(found: Findings) -> str:
         "title": title,
         "percent": percent,
         "headline": headline,
+        "digits_by_value": digits_by_value,
+        "screened_sentences": screened_sentences,
         "summary": lambda name: degradation(name).summary,
         "strength": lambda audit: strength(audit.chance, audit.explained),
         "sentence": lambda audit: chance_sentence(audit.chance, audit.explained),
@@ -386,12 +396,14 @@ def render_page(found: Findings) -> str:
         paper: [a for a in found.audits if a.table.startswith(f"{paper}-")]
         for paper in dict.fromkeys(t.paper for t in published_tables().values())
     }
+    trained = [o for o in found.overlaps if o.one in TRAINED_ON]
     text = environment.get_template("findings.md.j2").render(
         found=found,
+        summary=summary(found, trained),
         papers=papers,
         misses=[(a, c) for a in found.audits for c in a.cells if c.explained < c.digits],
         tables={t.table: t for t in found.tables},
-        trained=[o for o in found.overlaps if o.one in TRAINED_ON],
+        trained=trained,
         tested=[o for o in found.overlaps if o.one not in TRAINED_ON],
         here={name: size for name, size in found.sets.items() if size},
         missing=[name for name, size in found.sets.items() if not size],

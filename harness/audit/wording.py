@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from harness.audit.outcomes import DimensionAudit, RowAudit
+from collections.abc import Iterable
+
+from harness.audit.outcomes import DimensionAudit, RowAudit, ScreenedAudit
 from harness.audit.ranking import Chance
 
 FEW_CELLS = 4
@@ -78,3 +80,61 @@ def same_for_readers(dimension: DimensionAudit) -> str:
     if len(values) > 4:
         return f"any of {len(values)}: no difference at the printed digits"
     return f"any: {', '.join(values)}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Join names as in a sentence: ``A, B and C``."""
+    found = list(names)
+    return " and ".join(", ".join(found).rsplit(", ", 1)) if all(", " not in n for n in found) else "; ".join(found)
+
+
+def digits_by_value(audit: RowAudit) -> list[str]:
+    """Say for each dimension that changes something the most digits that each of its values explains."""
+    said = []
+    for dimension in audit.dimensions:
+        if len({(choice.digits, choice.bound) for choice in dimension.values}) < 2:
+            continue
+        values: dict[str, list[str]] = {}
+        for choice in dimension.values:
+            values.setdefault(f"{'≤ ' if choice.bound else ''}{choice.digits}", []).append(
+                _value(dimension.name, choice.value)
+            )
+        said.append(f"{dimension.name}: " + "; ".join(f"{', '.join(of)} {digits}" for digits, of in values.items()))
+    return said
+
+
+def screened_sentences(audit: RowAudit) -> list[str]:
+    """Say what was left aside, a sentence for each verdict and reason, with the values of each dimension once."""
+    groups: dict[tuple[str, str], list[ScreenedAudit]] = {}
+    for screened in audit.screened:
+        groups.setdefault((screened.verdict, _kind(screened)), []).append(screened)
+    said = []
+    for (verdict, reason), members in groups.items():
+        values: dict[str, dict[str, None]] = {}
+        for member in members:
+            for name, value in member.choices.items():
+                # A draw comes with its input.
+                if name != "noise draw" or "input" not in member.choices:
+                    values.setdefault(name, {})[_value(name, value)] = None
+        what = "; ".join(f"{name} {', '.join(of)}" for name, of in values.items())
+        several = len(members) > sum(len(of) for of in values.values())
+        count = f" ({len(members)} in all, alone and together)" if several else ""
+        said.append(f"{_VERDICTS[verdict]}{f', {reason}' if reason else ''}: {what}{count}")
+    return said
+
+
+def _value(name: str, value: str) -> str:
+    """A value without commas, which stand between values: sets that go together are joined by a plus."""
+    return value.replace(", ", " + " if name == "dataset" else " ")
+
+
+_VERDICTS = {"open": "Left open", "ruled out": "Ruled out on a few images", "not possible": "Not possible"}
+
+
+def _kind(screened: ScreenedAudit) -> str:
+    """The reason without what is of one image or cell only."""
+    if screened.verdict == "ruled out":
+        return ""
+    if screened.reason.startswith("the budget"):
+        return "the budget ended before"
+    return "not in work/restored" if screened.reason.startswith("not in work/restored") else screened.reason
