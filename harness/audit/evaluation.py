@@ -154,17 +154,26 @@ class Evaluation:
             self.not_tried.append(f"other ways of saving: {error}")
             return
         stored = {candidate.finish for candidate in self.candidates if candidate.making == stated}
-        for finish in source.finishes():
-            if finish in stored:
-                continue
-            known = max(known, self._known_digits())
+        due = [finish for finish in source.finishes() if finish not in stored]
+        likely = []
+        # The images of the first screening serve the others: an output is measured under every finish at once.
+        for finish in due:
             bound = most_digits(grid, stated, finish, known, self._budget)
             if bound.obstacle:
                 self._leave(stated, "open", bound.obstacle, finish)
             elif bound.digits <= known and bound.digits < grid.total:
                 self._leave(stated, "ruled out", bound.words, finish)
-            elif self._restore(stated, finish):
-                self.candidates.append(grid.candidate(stated, finish, grid.metrics, here=True))
+            else:
+                likely.append((bound.digits, finish))
+        if not likely:
+            return
+        ordered = [finish for _, finish in sorted(likely, key=lambda entry: -entry[0])]
+        # For the same reason every image is restored once.
+        if self._restore(stated, ordered[0]):
+            self.candidates += [grid.candidate(stated, finish, grid.metrics, here=True) for finish in ordered]
+        else:
+            for finish in ordered[1:]:
+                self._leave(stated, "open", self.screened[-1].reason, finish)
 
     # --- what is known
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import msgspec
 import numpy as np
 
@@ -81,7 +83,9 @@ class Checked(msgspec.Struct, frozen=True):
     whole: bool
 
 
-def check_evidence(bench: Bench, part: Part, row: Row, whole: bool | None = None) -> list[Checked]:
+def check_evidence(
+    bench: Bench, part: Part, row: Row, whole: bool | None = None, only: Container[str] | None = None
+) -> list[Checked]:
     """Measure again what a row's evidence says.
 
     Parameters
@@ -95,6 +99,8 @@ def check_evidence(bench: Bench, part: Part, row: Row, whole: bool | None = None
     whole : bool, optional
         Whether to measure whole sets; by default where the method is no network. Otherwise the smallest image of each
         set.
+    only : container of str, optional
+        Cells that are checked; all where nothing is given.
 
     Raises
     ------
@@ -112,7 +118,7 @@ def check_evidence(bench: Bench, part: Part, row: Row, whole: bool | None = None
     for column in part.columns:
         key = part.column_key(column, row)
         cell = found.cells.get(key)
-        if cell is None:
+        if cell is None or (only is not None and key not in only):
             continue
         level = column.level if column.level is not None else (row.level or 0)
         dataset = found.datasets.get(column.dataset, column.dataset)

@@ -161,7 +161,9 @@ def _obstacle(bench: Bench, task: str, place: tuple[str, int], stated: Making, s
     try:
         source = bench.whole_source(task, *place, stated)
         if settings.inputs == "stored" and source.stored is None and not bench.light(stated.method):
-            return "its restored images are not in work/restored; run harness repro, or leave --inputs stored away"
+            return source.not_restored() or (
+                "its restored images are not in work/restored; run harness repro, or leave --inputs stored away"
+            )
         source.measure(["psnr"], source.images[:1])
     except HarnessError as error:
         return str(error)

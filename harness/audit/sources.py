@@ -248,6 +248,17 @@ class Source:
                 self._stored_images = there
         return found or None
 
+    def not_restored(self) -> str:
+        """Say why the workspace's restoring left this source out (weights that cannot be had); empty otherwise."""
+        for saving in SAVINGS:
+            making = self._making
+            group = Group(self._task, self.dataset, making.degradation, making.method, making.policy, saving)
+            record = self._bench.restored_record(group)
+            if record is not None:
+                level = record.levels.get(self.level)
+                return record.reason or (level.reason if level is not None else "")
+        return ""
+
     def stored_part(self) -> list[str]:
         """Images of this source that are stored in the workspace under some saving rule, though perhaps not all."""
         return [] if self.stored is None else [image for image in self.images if image in self._stored_images]

@@ -10,6 +10,8 @@ from harness.audit.ranking import Chance
 FEW_CELLS = 4
 SURPRISING = 0.02
 """Below this estimated probability of an accident, and from `FEW_CELLS` cells on, a match is called strong."""
+SUGGESTIVE = 0.2
+"""Up to this one it is called suggestive with any number of cells; above it, weak."""
 
 
 def strength(chance: Chance, explained: bool) -> str:
@@ -18,7 +20,7 @@ def strength(chance: Chance, explained: bool) -> str:
         return "partial"
     if chance.accident <= SURPRISING and chance.whole >= FEW_CELLS:
         return "strong"
-    return "suggestive" if chance.accident <= 0.2 else "weak"
+    return "suggestive" if chance.accident <= SUGGESTIVE else "weak"
 
 
 def percent(share: float) -> str:

@@ -13,6 +13,7 @@ import msgspec
 
 from harness.audit.evidence import evidence
 from harness.audit.outcomes import RowAudit
+from harness.audit.wording import SUGGESTIVE, headline, percent
 from harness.cells import SAVINGS
 from harness.errors import HarnessError
 from harness.files import write_text
@@ -27,7 +28,8 @@ def write_audits(workspace: Workspace, name: str, audits: list[RowAudit]) -> lis
     """Write audits into the file of a table.
 
     A row's protocol, degradation and saving are changed only where another variant explains more digits than the
-    stated one; the evidence is written in any case.
+    stated one, and where that is no likely accident; otherwise the row stays as it is. Evidence for what is stated is
+    written in any case, with how strong it is.
 
     Parameters
     ----------
@@ -45,10 +47,17 @@ def write_audits(workspace: Workspace, name: str, audits: list[RowAudit]) -> lis
     """
     path = workspace.table_files.get(name) or table_file(name)
     table = read_table(path)
-    text = path.read_text(encoding="utf-8")
+    before = text = path.read_text(encoding="utf-8")
     said = []
     for audit in audits:
         if audit.best is None:
+            continue
+        if doubtful(audit):
+            assert audit.chance is not None
+            said.append(
+                f"{audit.row}: left as it is; what explains more digits ({headline(audit)}) may be an accident "
+                f"({percent(audit.chance.accident)})"
+            )
             continue
         part = table.parts[audit.part]
         for line, row in enumerate(part.rows):
@@ -62,7 +71,8 @@ def write_audits(workspace: Workspace, name: str, audits: list[RowAudit]) -> lis
         said.append(f"{audit.row}: " + ("; ".join(changed) if changed else "as stated; evidence written"))
     if not said:
         return [f"{path.name}: nothing to write"]
-    _write_checked(path, text, table)
+    if text != before:
+        _write_checked(path, text, table)
     return said
 
 
@@ -92,6 +102,11 @@ def better(audit: RowAudit) -> bool:
     return audit.best is not None and (
         audit.stated is None or (audit.best.digits, audit.best.whole) > (audit.stated.digits, audit.stated.whole)
     )
+
+
+def doubtful(audit: RowAudit) -> bool:
+    """Whether the best variant would replace the stated one on evidence that is as likely an accident."""
+    return better(audit) and (audit.chance is None or audit.chance.accident > SUGGESTIVE)
 
 
 def _changes(part: Part, audit: RowAudit) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -140,6 +141,14 @@ def test_nothing_to_write(workspace: Workspace) -> None:
 def test_better_means_more_digits() -> None:
     assert better(outcome("JPEG", variant(OTHER, 8), variant(PLAIN, 5)))
     assert not better(outcome("JPEG", variant(OTHER, 8), variant(PLAIN, 8)))
+
+
+def test_a_likely_accident_changes_nothing(workspace: Workspace) -> None:
+    found = outcome("JPEG", variant(OTHER, 6), variant(PLAIN, 5))
+    (said,) = write_audits(workspace, "mine", [msgspec.structs.replace(found, chance=Chance(100, 50, 9, 2, 0, 49, 20))])
+    assert said.startswith("JPEG: left as it is")
+    assert "42 %" in said
+    assert (workspace.root / "tables/mine.yaml").read_text() == TEXT
 
 
 def test_a_key_that_begins_a_row_is_not_moved() -> None:
