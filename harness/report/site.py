@@ -25,7 +25,9 @@ from harness.cells import Group
 from harness.datasets.reading import open_dataset
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import write_text
+from harness.pipeline.requests import IMAGE_METRICS
 from harness.protocols.definitions import protocol
+from harness.report import one_protocol as one_protocol_report
 from harness.report import plots
 from harness.report.attention import read_attention_pages
 from harness.report.collected import TableResults, collect, place_of
@@ -43,6 +45,7 @@ from harness.report.scenes import (
     make_view,
 )
 from harness.report.training_curves import TrainingRun, read_training_runs
+from harness.tables import one_protocol
 from harness.tables.diff import CellResult, as_record, count_verdicts, measured_text
 from harness.tables.measurements import Measurement, Measurements
 from harness.tables.ordering import orderings
@@ -182,6 +185,11 @@ def cell_page(cell: CellId) -> str:
 def table_page(name: str) -> str:
     """Path of a table's page below the site."""
     return f"tables/{name}.html"
+
+
+def one_protocol_page(name: str) -> str:
+    """Path of the page below the site that shows a table under one protocol."""
+    return f"tables/one-protocol/{name}.html"
 
 
 def scene_title(task: str, dataset: str, level: int) -> str:
@@ -376,6 +384,7 @@ class _Site:
             if result.request.group is not None:
                 cell = (result.request.group, result.request.level)
                 runs.setdefault(cell_page(cell), self._run_facts(cell, result))
+        one = self._write_one_protocol(item)
         compared = [result for result in results if result.request.printed is not None]
         evidence = {
             result.request.row: result.request.evidence
@@ -406,7 +415,45 @@ class _Site:
             forms=_FORMS,
             recorded=len(item.recorded),
             has_marks=bool(marks),
+            one_protocol=one,
         )
+
+    def _write_one_protocol(self, item: TableResults) -> str:
+        """Write a table whose rows have protocols of their own under the columns' one; return the page, if there is."""
+        table = item.table
+        own = [r for r in item.results if isinstance(r.measured, Measurement) and _is_apart(r)]
+        if not own:
+            return ""
+        try:
+            cells = one_protocol.one_protocol(self._workspace, table, one_protocol.COLUMN)
+        except (HarnessError, OSError) as error:
+            self._notes.append(f"{table.name} under one protocol: {error}")
+            return ""
+        page = one_protocol_page(table.name)
+        forms = {
+            "md": one_protocol_report.markdown(table, cells),
+            "csv": one_protocol_report.csv_text(cells),
+            "tex": one_protocol_report.latex(table, cells),
+            "json": one_protocol_report.json_text(cells),
+        }
+        for suffix, text in forms.items():
+            write_text((self._folder / page).with_suffix(f".{suffix}"), text)
+        laid = one_protocol_report.one_protocol_grids(table, cells)
+        self._page(
+            page,
+            "one_protocol.html.j2",
+            table=table,
+            table_page=table_page(table.name),
+            grids=laid,
+            heads=[[*map(spans, grid.heads[:-1]), [(text, 1) for text in grid.heads[-1]]] for grid in laid],
+            protocols=one_protocol_report.protocol_words(cells),
+            apart=_names_by_protocol(own),
+            inputs=one_protocol.input_groups(cells),
+            changes=one_protocol_report.rank_changes(cells),
+            not_run=one_protocol_report.not_run_reasons(cells),
+            forms=_FORMS,
+        )
+        return page
 
     def _record(self, item: TableResults, result: CellResult) -> dict[str, Any]:
         """Everything a page says about one cell of a table."""
@@ -779,6 +826,20 @@ def _training_charts(run: TrainingRun) -> list[plots.Chart]:
         if made:
             found.append(made)
     return found
+
+
+def _is_apart(result: CellResult) -> bool:
+    """Whether a cell of an image metric is measured under another protocol than its column states."""
+    request = result.request
+    return request.metric in IMAGE_METRICS and request.protocol != request.column_protocol
+
+
+def _names_by_protocol(results: Iterable[CellResult]) -> dict[str, list[str]]:
+    """Rows by the protocol that is their own."""
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for result in results:
+        found[result.request.protocol][result.request.row] = None
+    return {name: list(rows) for name, rows in found.items()}
 
 
 def _scene_key(scene: Scene) -> tuple[str, str, int]:

@@ -26,10 +26,11 @@ from harness.images import pixels_sha256, read_image, write_png
 from harness.metrics import psnr
 from harness.protocols import protocol
 from harness.report.collected import collect
-from harness.report.site import SiteSummary, build_site, cell_page, measured_marks, table_page
+from harness.report.site import SiteSummary, build_site, cell_page, measured_marks, one_protocol_page, table_page
 from harness.stages.render import render
 from harness.tables.diff import as_record, measured_text
 from harness.tables.measurements import Measurements
+from harness.tables.one_protocol import COLUMN, one_protocol
 from harness.workspace import Workspace
 
 
@@ -48,6 +49,21 @@ def test_every_kind_of_page_is_there(site: SiteSummary) -> None:
         == sum(p.stat().st_size for p in site.folder.rglob("*") if p.is_file())
         - (site.folder / "site.json").stat().st_size
     )
+
+
+def test_a_table_of_mixed_protocols_has_a_page_under_one(site: SiteSummary, report_workspace: Workspace) -> None:
+    page = site.folder / one_protocol_page("report-sr")
+    text = html.unescape(page.read_text())
+    assert "Bicubic: printed under psnr-y8-crop" in re.sub("</?code>", "", text)
+    (enlarge, bicubic) = re.findall(r'<span class="measured [a-z]*">([0-9.]+)</span>', text)
+    for cell in one_protocol(report_workspace, report_workspace.table("report-sr"), COLUMN):
+        assert cell.protocol == "psnr-y-crop"
+        assert float({"Enlarge": enlarge, "Bicubic": bicubic}[cell.request.row]) == pytest.approx(cell.value, abs=6e-4)
+    assert page.name in (site.folder / table_page("report-sr")).read_text()
+    records = json.loads(page.with_suffix(".json").read_text())
+    assert [record["protocol"] for record in records] == ["psnr-y-crop"] * 2
+    # Where every row has its column's protocol there is nothing to show.
+    assert not (site.folder / one_protocol_page("report-mine")).exists()
 
 
 def test_links_lead_to_files_and_nowhere_else(site: SiteSummary) -> None:
