@@ -100,11 +100,11 @@ def describe_stated(
     if stated is None:
         return None
     if any(metric not in stated.scores for metric in grid.metrics):
-        stated = _with_one_reading(grid, stated, picks["ssim"])
+        stated = with_one_reading(grid, stated, picks["ssim"])
     return describe_variant(grid, Variant(stated, picks))
 
 
-def _with_one_reading(grid: Grid, candidate: Candidate, index: int) -> Candidate:
+def with_one_reading(grid: Grid, candidate: Candidate, index: int) -> Candidate:
     """Score a candidate's SSIM under one reading."""
     wanted = np.zeros(len(grid.readings["ssim"]), dtype=bool)
     wanted[index] = True
@@ -185,7 +185,7 @@ def _admitted(grid: Grid, members: Sequence[Member]) -> set[tuple[str, str]]:
 
 def rank_variants(grid: Grid, candidates: Sequence[Candidate]) -> tuple[VariantAudit, ...]:
     """Rank the variants with one luma and border for both metrics; of those that give equal numbers one is kept."""
-    vectors, variants = _consistent_variants(grid, candidates)
+    vectors, variants = consistent_variants(grid, candidates)
     different = [variants[i] for i in distinct(vectors, [cell.target.unit for cell in grid.cells])]
     promising = sorted(different, key=lambda variant: (-variant.digits, variant.misfit))[:WRITTEN_OUT]
     ranked = sorted(
@@ -199,12 +199,12 @@ def chance_of(grid: Grid, candidates: Sequence[Candidate], best: VariantAudit) -
     """Say how surprising the best variant's match is, given everything that was tried."""
     # Other seeds of one noise are no other protocol.
     first = [c for c in candidates if c.making.noise in (NoiseDraw(), NoiseDraw(INDEPENDENT))]
-    vectors, _ = _consistent_variants(grid, first or candidates)
+    vectors, _ = consistent_variants(grid, first or candidates)
     tolerance = [float(np.median(grid.tolerance(grid.stated, cell))) for cell in grid.cells]
     return chance(vectors, [cell.target for cell in grid.cells], best.digits, best.whole, tolerance)
 
 
-def _consistent_variants(grid: Grid, candidates: Sequence[Candidate]) -> tuple[NDArray[np.float64], list[Variant]]:
+def consistent_variants(grid: Grid, candidates: Sequence[Candidate]) -> tuple[NDArray[np.float64], list[Variant]]:
     """List the variants with one luma and border for both metrics, with their values ``(variants, cells)``."""
     picked = _consistent_picks(grid)
     blocks, variants = [], []

@@ -21,6 +21,7 @@ from harness.audit.wording import (
     chance_sentence,
     digits_by_value,
     headline,
+    mixture_sentence,
     percent,
     screened_sentences,
     strength,
@@ -390,6 +391,7 @@ def render_page(found: Findings) -> str:
         "screened_sentences": screened_sentences,
         "summary": lambda name: degradation(name).summary,
         "strength": lambda audit: strength(audit.chance, audit.explained),
+        "mixture": lambda audit: mixture_sentence(audit.mixture, len(audit.cells)),
         "sentence": lambda audit: chance_sentence(audit.chance, audit.explained),
     }
     papers = {

@@ -121,6 +121,35 @@ class ScreenedAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
 
 
+class MixtureAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A second variant, which explains columns that the best one leaves open.
+
+    Attributes
+    ----------
+    places : tuple of str
+        Dataset and level of those columns, such as ``live1/10``.
+    choices : dict
+        What differs from the best variant, by dimension.
+    measured : dict
+        Measured numbers of the columns' cells under it.
+    digits, whole : int
+        Of these cells: digits explained, and cells all of whose digits are.
+    row_digits, row_whole : int
+        Of the whole row, each column under its own variant.
+    chance : Chance
+        How surprising that is: these cells taken as a row of their own.
+    """
+
+    places: tuple[str, ...]
+    choices: dict[str, str]
+    measured: dict[str, float]
+    digits: int
+    whole: int
+    row_digits: int
+    row_whole: int
+    chance: Chance
+
+
 class RowAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The outcome for one row of a table.
 
@@ -158,6 +187,8 @@ class RowAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         In words.
     chance : Chance or None
         How surprising the match is.
+    mixture : MixtureAudit or None
+        A second variant for the columns that the best one does not explain.
     random : bool
         Whether the best variant's input is random, so that a noise term was allowed.
     witnesses : dict
@@ -180,6 +211,7 @@ class RowAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     screened: tuple[ScreenedAudit, ...] = ()
     not_tried: tuple[str, ...] = ()
     chance: Chance | None = None
+    mixture: MixtureAudit | None = None
     random: bool = False
     witnesses: dict[str, tuple[str, float]] = {}
     policy: str = ""

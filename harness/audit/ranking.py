@@ -109,21 +109,29 @@ def score(
     return Scores(values, digits, exact, misfit, np.zeros(values.shape[1], dtype=bool))
 
 
+TOLD_APART = 0.05
+"""Variants are the same numbers if no cell differs by this much of its last printed digit: a print tells them apart
+once in twenty cells at best, and then by luck."""
+
+
 def distinct(vectors: NDArray[np.float64], units: Sequence[float]) -> NDArray[np.int64]:
-    """Give one index of each group of rows that are the same numbers.
+    """Give one index, the first, of each group of rows that are the same numbers.
 
     Parameters
     ----------
     vectors : ndarray
         ``(variants, cells)`` values.
     units : sequence of float
-        Printed unit of each cell; differences below a millionth of it are rounding of floating-point sums.
+        Printed unit of each cell.
     """
-    if not len(vectors):
-        return np.zeros(0, dtype=np.int64)
-    scaled = np.rint(np.nan_to_num(vectors, nan=-1.0) / (np.asarray(units) * 1e-6))
-    _, first = np.unique(scaled, axis=0, return_index=True)
-    return np.sort(first)
+    scaled = np.nan_to_num(vectors, nan=-1.0) / np.asarray(units)
+    # Most variants repeat others exactly; what is left is compared with each other.
+    _, first = np.unique(np.rint(scaled * 1e6), axis=0, return_index=True)
+    kept: list[int] = []
+    for index in np.sort(first):
+        if not kept or np.abs(scaled[kept] - scaled[index]).max(axis=1).min() >= TOLD_APART:
+            kept.append(int(index))
+    return np.array(kept, dtype=np.int64)
 
 
 class Chance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

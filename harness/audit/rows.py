@@ -27,6 +27,7 @@ from harness.audit.description import (
 from harness.audit.evaluation import Evaluation, equal_images
 from harness.audit.grid import Cell, Grid, set_values
 from harness.audit.images import Bench
+from harness.audit.mixture import find_mixture
 from harness.audit.outcomes import CellAudit, ChoiceAudit, DimensionAudit, RowAudit, ScreenedAudit, VariantAudit
 from harness.audit.ranking import target
 from harness.audit.selection import describe_variant, select_best
@@ -197,6 +198,7 @@ def _outcome(row: RowAudit, grid: Grid, evaluation: Evaluation, say: Callable[[s
         screened=tuple(evaluation.screened),
         not_tried=tuple(evaluation.not_tried),
         chance=chance_of(grid, read.candidates, best),
+        mixture=None if best.digits == grid.total else find_mixture(grid, read.candidates, read.bounds, selection.best),
         random=bool(noise.scheme),
         witnesses=witnesses(grid, selection.best),
         policy=chosen.making.policy,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.audit.outcomes import DimensionAudit, RowAudit, VariantAudit
-from harness.audit.wording import chance_sentence, headline, same_for_readers
+from harness.audit.wording import chance_sentence, headline, mixture_sentence, same_for_readers
 
 WIDE = 150
 
@@ -37,6 +37,8 @@ def _print_audit(console: Any, audit: RowAudit, ranking: int) -> None:
     colour = "green" if audit.explained else "yellow"
     console.print(Text(headline(audit), style=colour))
     console.print(_evidence(audit))
+    if audit.mixture is not None:
+        console.print(Text(mixture_sentence(audit.mixture, len(audit.cells)), style="cyan"))
     dimensions = _dimensions(audit)
     if dimensions is not None:
         console.print(dimensions)

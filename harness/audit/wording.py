@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.audit.outcomes import DimensionAudit, RowAudit, ScreenedAudit
+from harness.audit.outcomes import DimensionAudit, MixtureAudit, RowAudit, ScreenedAudit
 from harness.audit.ranking import Chance
 
 FEW_CELLS = 4
@@ -52,6 +52,22 @@ def chance_sentence(chance: Chance, explained: bool) -> str:
         "partial": "; not every digit is explained",
     }
     return first + second + words[strength(chance, explained)] + "."
+
+
+def mixture_sentence(mixture: MixtureAudit, cells: int) -> str:
+    """Say which columns a second variant explains, and how surprising that is."""
+    how = ", ".join(f"{name} {value}" for name, value in mixture.choices.items())
+    said = (
+        f"{listed(mixture.places)}: explained better by another variant ({how}): {mixture.whole} of "
+        f"{mixture.chance.cells} cells; with it {mixture.row_whole} of the row's {cells} cells are explained"
+    )
+    if not mixture.chance.decoys:
+        return said + "."
+    below = "below " if not mixture.chance.fooled else "about "
+    return said + (
+        f". If these columns were of a protocol that is not on the list, one of the list would explain them as well in "
+        f"{below}{percent(mixture.chance.accident)} of the cases."
+    )
 
 
 def headline(audit: RowAudit) -> str:

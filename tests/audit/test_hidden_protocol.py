@@ -16,6 +16,7 @@ import pytest
 from harness.audit.images import Bench
 from harness.audit.rows import RowAudit, Settings, audit_row
 from harness.audit.variants import SAVING_LABELS
+from harness.audit.wording import mixture_sentence
 from harness.datasets import fetch
 from harness.datasets.reading import FetchedDataset, open_dataset
 from harness.degradations import degradation, imresize, noise_generator
@@ -181,6 +182,42 @@ def test_noise(seed: int, workspace: Workspace, tmp_path: Path) -> None:
         hidden["noise"] = rng.choice([0, 1])
     table = hidden_table(tmp_path, workspace, "embedded-gray", "denoise-gray", "noisy", [10, 50], hidden)
     check(audited(workspace, table), hidden)
+
+
+def test_a_row_put_together_from_two_protocols(workspace: Workspace, tmp_path: Path) -> None:
+    """Level 20 was printed for another input, and under one border: the rest's protocol and this one are both found."""
+    hidden = {"input": "jpeg-y8", "saving": "round", "psnr": "psnr", "ssim": "ssim-gauss"}
+    levels = [10, 20, 30, 40]
+    tables = []
+    for name in ("jpeg-y8", "jpeg-rgb"):
+        (tmp_path / name).mkdir()
+        made = hidden | {"input": name}
+        tables.append(hidden_table(tmp_path / name, workspace, "embedded", "jpeg", "jpeg", levels, made))
+    rows = [list(table.parts[0].rows[0].values) for table in tables]
+    path = tmp_path / "jpeg-y8" / "hidden-table.yaml"
+    mixed = rows[0][:2] + rows[1][2:4] + rows[0][4:]
+    path.write_text(path.read_text().replace(str(rows[0])[1:-1].replace("'", '"'), str(mixed)[1:-1].replace("'", '"')))
+    audit = audited(workspace, read_table(path))
+    assert audit.best is not None and audit.best.whole == 6
+    assert audit.best.choices["input"] == "jpeg-y8"
+    found = audit.mixture
+    assert found is not None
+    assert found.places == ("embedded/20",)
+    assert found.choices["input"] == "jpeg-rgb"
+    assert (found.whole, found.row_whole, found.row_digits) == (2, 8, audit.digits)
+    assert found.measured.keys() == {"embedded/20/psnr", "embedded/20/ssim"}
+    assert "embedded/20: explained better by another variant (input jpeg-rgb" in mixture_sentence(found, 8)
+
+
+def test_a_row_of_one_protocol_is_no_mixture(workspace: Workspace, tmp_path: Path) -> None:
+    hidden = {"input": "jpeg-y8", "saving": "round", "psnr": "psnr", "ssim": "ssim-gauss"}
+    table = hidden_table(tmp_path, workspace, "embedded", "jpeg", "jpeg", [10, 20], hidden)
+    path = tmp_path / "hidden-table.yaml"
+    # One misprint: nothing else explains two cells that the rest's protocol does not.
+    value = table.parts[0].rows[0].values[0]
+    path.write_text(path.read_text().replace(value, f"{float(value) + 0.37:.2f}"))
+    audit = audited(workspace, read_table(path))
+    assert not audit.explained and audit.mixture is None
 
 
 def test_numbers_of_nothing_on_the_list_are_not_explained(workspace: Workspace, tmp_path: Path) -> None:

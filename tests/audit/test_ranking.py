@@ -66,6 +66,11 @@ def test_numbers_that_differ_by_rounding_of_sums_only_are_the_same() -> None:
     assert distinct(vectors, [0.01, 0.0001]).tolist() == [0, 2]
 
 
+def test_numbers_that_no_print_tells_apart_are_the_same() -> None:
+    vectors = np.array([[27.77, 0.9], [27.7704, 0.900004], [27.7706, 0.9], [27.77, 0.900006]])
+    assert distinct(vectors, [0.01, 0.0001]).tolist() == [0, 2, 3]
+
+
 def grid(count: int, cells: int, spread: float) -> np.ndarray:
     rng = np.random.Generator(np.random.Philox(key=1))
     return 30 + spread * rng.standard_normal((count, cells))
@@ -83,7 +88,8 @@ def test_a_match_among_near_relations_is() -> None:
     vectors = grid(200, 2, 0.002)
     targets = [Target(30.0, 0.01, 4)] * 2
     found = chance(vectors, targets, best_digits=8, best_whole=2)
-    assert found.fooled > 150
+    assert found.decoys > 50
+    assert found.fooled > 0.75 * found.decoys
     assert found.accident > 0.7
 
 

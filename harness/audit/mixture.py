@@ -1,0 +1,117 @@
+"""Rows of two protocols: what explains the columns that the best variant leaves open.
+
+A row may be put together from two sources: a first paper's columns, and a later one's for the rest. Then no variant
+explains all of it. The columns (dataset and level) where the best one fails are audited again as a row of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from harness.audit.description import consistent_variants, with_one_reading
+from harness.audit.grid import Candidate, Grid
+from harness.audit.outcomes import MixtureAudit
+from harness.audit.ranking import chance, explained_digits
+from harness.audit.selection import Variant
+from harness.audit.variants import INDEPENDENT, NoiseDraw, variant_choices
+
+FEWEST_CELLS = 2
+"""Cells that a second variant must explain whole where the best one does not: one alone is easily an accident."""
+
+
+UNREAD = 3
+"""Candidates whose SSIM was left unread, for they cannot explain the whole row, that may still explain a part of it."""
+
+
+def find_mixture(
+    grid: Grid, candidates: Sequence[Candidate], bounds: Sequence[tuple[Candidate, int]], best: Variant
+) -> MixtureAudit | None:
+    """Find the variant that explains the most of the columns where the best one fails; None where none gains enough.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of the row.
+    candidates : sequence of Candidate
+        With scores of every metric.
+    bounds : sequence of tuple
+        Candidates whose SSIM was not read; it is read under the best variant's reading where their PSNR promises most.
+    best : Variant
+        The best variant of the whole row.
+    """
+    vectors, variants = consistent_variants(grid, [*candidates, *_promising(grid, bounds, best)])
+    targets = [cell.target for cell in grid.cells]
+    loose = [float(np.median(grid.tolerance(grid.stated, cell))) for cell in grid.cells]
+    printed = np.array([target.digits for target in targets])
+    digits = np.stack([explained_digits(vectors[:, i], t, loose[i]) for i, t in enumerate(targets)], axis=1)
+    first = _digits_of(grid, best)
+    place = np.array([grid.places.index(cell.place) for cell in grid.cells])
+    # By place: what each variant explains beyond the best one.
+    gain = np.stack([(digits - first)[:, place == p].sum(axis=1) for p in range(len(grid.places))], axis=1)
+    gain = np.maximum(gain, 0)
+    choices = _choices(grid, best)
+    order = sorted(
+        np.flatnonzero(gain.sum(axis=1)),
+        key=lambda v: (-int(gain[v].sum()), _differing(_choices(grid, variants[v]), choices), v),
+    )
+    if not order:
+        return None
+    second = variants[order[0]]
+    places = np.flatnonzero(gain[order[0]])
+    here = np.isin(place, places)
+    explained = digits[order[0], here]
+    whole = int((explained == printed[here]).sum())
+    if whole - int((first[here] == printed[here]).sum()) < FEWEST_CELLS:
+        return None
+    together = np.where(here, digits[order[0]], first)
+    # Other seeds of one noise are no other protocol.
+    tried = [v.candidate.making.noise in (NoiseDraw(), NoiseDraw(INDEPENDENT)) for v in variants]
+    cells = [index for index in range(len(grid.cells)) if here[index]]
+    return MixtureAudit(
+        places=tuple("/".join(str(part) for part in grid.places[p]) for p in places),
+        choices={name: value for name, value in _choices(grid, second).items() if choices[name] != value},
+        measured={grid.cells[i].request.key: round(float(vectors[order[0], i]), 6) for i in cells},
+        digits=int(explained.sum()),
+        whole=whole,
+        row_digits=int(together.sum()),
+        row_whole=int((together == printed).sum()),
+        chance=chance(
+            vectors[np.array(tried) if any(tried) else slice(None)][:, cells],
+            [targets[i] for i in cells],
+            int(explained.sum()),
+            whole,
+            [loose[i] for i in cells],
+        ),
+    )
+
+
+def _promising(grid: Grid, bounds: Sequence[tuple[Candidate, int]], best: Variant) -> list[Candidate]:
+    """Read the SSIM of the candidates whose PSNR explains the most digits beyond the best variant's."""
+    known = best.candidate.scores["psnr"].digits[:, best.picks["psnr"]] if "psnr" in best.picks else None
+    if known is None or "ssim" not in best.picks:
+        return []
+    gains = [
+        (int(np.maximum(candidate.scores["psnr"].digits - known[:, None], 0).sum(axis=0).max()), -order)
+        for order, (candidate, _) in enumerate(bounds)
+    ]
+    chosen = [bounds[-order][0] for gain, order in sorted(gains, reverse=True)[:UNREAD] if gain]
+    return [with_one_reading(grid, candidate, best.picks["ssim"]) for candidate in chosen]
+
+
+def _digits_of(grid: Grid, variant: Variant) -> np.ndarray:
+    """Digits that a variant explains, by cell."""
+    found = np.zeros(len(grid.cells), dtype=np.int64)
+    for metric, index in variant.picks.items():
+        rows = [i for i, cell in enumerate(grid.cells) if cell.metric == metric]
+        found[rows] = variant.candidate.scores[metric].digits[:, index]
+    return found
+
+
+def _choices(grid: Grid, variant: Variant) -> dict[str, str]:
+    return variant_choices(variant.candidate.making, variant.candidate.finish, variant.read(grid))
+
+
+def _differing(choices: dict[str, str], others: dict[str, str]) -> int:
+    return sum(others.get(name) != value for name, value in choices.items())
