@@ -61,7 +61,10 @@ def crate() -> None:
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--images", is_flag=True, help="With the restored images; mind whose images they are made from.")
 def export(table: str, target: Path, images: bool) -> None:
-    """Write the run of TABLE to TARGET, a new folder or a .zip."""
+    """Write the run of TABLE to TARGET, a new folder or a .zip.
+
+    With --images also the weights of networks that were trained here, not those of others.
+    """
     from harness.provenance.crate import export_crate
 
     count = export_crate(Workspace.find(), table, target, images=images)
@@ -82,4 +85,5 @@ def verify(source: Path) -> None:
     made = f" (made by revision {checked.revision[:12]})" if checked.revision else ""
     click.echo(f"{checked.table}{made}: {checked.files} files are as they were{remade}{images}")
     if checked.problems:
-        raise CheckFailedError(f"{source}: {len(checked.problems)} problems")
+        count = len(checked.problems)
+        raise CheckFailedError(f"{source}: {count} problem{'s' if count > 1 else ''}; it is not what was exported")

@@ -94,6 +94,7 @@ def files_of_table(workspace: Workspace, table: str, *, images: bool) -> list[st
                 found |= {path.relative_to(workspace.root).as_posix() for path in below}
             else:
                 found.add(out)
+    found |= _training_of(workspace, table, weights=images)
     source = workspace.table_files.get(table)
     if source is None:
         from harness.tables.published import table_file
@@ -104,6 +105,24 @@ def files_of_table(workspace: Workspace, table: str, *, images: bool) -> list[st
     if source.is_relative_to(root):
         found.add(source.relative_to(root).as_posix())
     return sorted(name for name in found if (workspace.root / name).is_file())
+
+
+def _training_of(workspace: Workspace, table: str, *, weights: bool) -> set[str]:
+    """List what tells of the training of a table's own networks: without it a verdict `trained` cannot be checked."""
+    from harness.pipeline.requests import plans
+    from harness.training.runs import WEIGHTS, WISHES, Run, read_wishes, trained_folder
+
+    methods, wished = workspace.methods(), read_wishes(workspace.root)
+    found = {WISHES} if wished else set()
+    for plan in plans([workspace.table(table)], methods):
+        if methods[plan.group.method].origin != "trained":
+            continue
+        for level in plan.levels:
+            run = Run(plan.group.task, plan.group.method, level)
+            folder = trained_folder(workspace.root, run, run in wished)
+            files = (path for path in sorted(folder.glob("*")) if path.is_file() and (weights or path.name != WEIGHTS))
+            found |= {path.relative_to(workspace.root).as_posix() for path in files}
+    return found
 
 
 def export_crate(workspace: Workspace, table: str, target: Path, *, images: bool = False) -> int:
@@ -128,7 +147,7 @@ def export_crate(workspace: Workspace, table: str, target: Path, *, images: bool
     Raises
     ------
     HarnessError
-        The table was not made yet, or the target exists or cannot be written.
+        The table was not made here yet, or the target exists or cannot be written.
     NotAvailableError
         The package rocrate is not installed.
     """
@@ -143,6 +162,10 @@ def export_crate(workspace: Workspace, table: str, target: Path, *, images: bool
         raise HarnessError(f"{table} was not made yet; run harness repro {table}")
     if target.exists():
         raise HarnessError(f"{target}: exists; name another folder or file")
+    problem = _remake(workspace.root, workspace, table)
+    if problem:
+        # Results come with git, rows do not: a crate of them alone would prove nothing.
+        raise HarnessError(f"{problem.partition(';')[0]}; run harness repro {table} first")
     from harness.provenance.runs import Clock
 
     about = Clock().finish()

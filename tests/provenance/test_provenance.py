@@ -23,7 +23,7 @@ from harness.pipeline.code import fingerprint, method_code
 from harness.pipeline.requests import requests
 from harness.pipeline.stages import pipeline_stages, written_address
 from harness.provenance.chain import Link, chain_text, explain, find_cell, quoted, train_command
-from harness.provenance.crate import check_crate, export_crate
+from harness.provenance.crate import check_crate, export_crate, files_of_table
 from harness.provenance.environment import examine
 from harness.provenance.runs import Clock, git_state
 from harness.report.render import json_text
@@ -346,6 +346,28 @@ def test_results_that_do_not_follow_from_the_rows(crate: Path, tmp_path: Path) -
     metadata.write_text(json.dumps(graph))
     checked = check_crate(root, Workspace(tmp_path))
     assert any("do not follow from the rows" in problem for problem in checked.problems), checked.problems
+
+
+def test_a_crate_tells_of_training() -> None:
+    """A verdict `trained` rests on the record of the run; the weights themselves go with the images."""
+    checkout = Workspace(Path(__file__).parents[2])
+    folder = "weights/denoise-rgb/resnet-half/50"
+    without = set(files_of_table(checkout, "embedded", images=False))
+    assert {f"{folder}/training.json", f"{folder}/recipe.json", f"{folder}/log.csv"} <= without
+    assert f"{folder}/weights.safetensors" not in without
+    assert f"{folder}/weights.safetensors" in files_of_table(checkout, "embedded", images=True)
+
+
+def test_results_without_their_rows_are_not_exported(workspace: Workspace, tmp_path: Path) -> None:
+    """As in a fresh checkout, where results come with git and rows do not."""
+    pytest.importorskip("rocrate")
+    (tmp_path / "params.yaml").write_text("methods: []\n")
+    shutil.copytree(workspace.results, tmp_path / "results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.provenance.crate.files_of_table", lambda *_, **__: ["results/embedded.json"])
+        with pytest.raises(HarnessError, match="do not follow from the rows here, such as .*; run harness repro"):
+            export_crate(Workspace(tmp_path), "embedded", tmp_path / "crate.zip")
+    assert not (tmp_path / "crate.zip").exists()
 
 
 def test_no_crate(tmp_path: Path) -> None:
