@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -47,6 +48,14 @@ COMMANDS = {
     "rows": ("harness.stages.command:rows", "Print measured values image by image, or their means."),
     "render": ("harness.stages.command:render", "Stage: write a table to results/."),
 }
+
+
+# What a machine does to anybody: full, read-only or failing disks, quotas, permissions, too many open files.
+_MACHINE_ERRORS = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EROFS", "EDQUOT", "EFBIG", "EACCES", "EPERM", "EIO", "ESTALE", "EMFILE", "ENFILE")
+    if hasattr(errno, name)
+)
 
 
 class LazyGroup(click.Group):
@@ -118,4 +127,15 @@ def main(arguments: list[str] | None = None) -> None:
         # `harness diff ... | head`: the reader has what it wanted.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in _MACHINE_ERRORS:
+            raise
+        # An error of ours may have been on its way, and tells more.
+        earlier = error.__context__
+        own = str(earlier) if isinstance(earlier, HarnessError) else ""
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(
+            f"error: {own or f'{where}{error.strerror}; what was finished is kept, run again to go on'}", err=True
+        )
+        sys.exit(HarnessError.exit_code)
     sys.exit(code if isinstance(code, int) else 0)

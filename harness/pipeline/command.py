@@ -121,10 +121,10 @@ def repro(
         print_table(table, results_of(workspace, table))
     if failed:
         sys.stdout.flush()
+        which = " and ".join(table.name for table in tables) + (" is" if len(tables) == 1 else " are")
         raise HarnessError(
-            f"{failed}. {' and '.join(table.name for table in tables)} "
-            f"{'is' if len(tables) == 1 else 'are'} not complete; what was finished is kept, run the same command "
-            "again to go on"
+            f"{failed}. {which} not complete, and numbers above may be those of an earlier run; what was finished is "
+            "kept, run the same command again to go on"
         )
 
 

@@ -118,9 +118,9 @@ def failures(nodes: Mapping[str, Node], outcomes: Mapping[str, Outcome]) -> str:
         return ""
     names = ", ".join(nodes[address].title for address in failed[:5])
     more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
-    rest = f", {skipped} were not begun" if skipped else ""
-    stages = "a stage" if len(failed) == 1 else f"{len(failed)} stages"
-    return f"{stages} failed: {names}{more}{rest}; their output is in work/logs"
+    rest = f"; {skipped} more {'was' if skipped == 1 else 'were'} not begun" if skipped else ""
+    stages, whose = ("a stage", "its") if len(failed) == 1 else (f"{len(failed)} stages", "their")
+    return f"{stages} failed: {names}{more}{rest}; {whose} output is in work/logs"
 
 
 def run_dvc(workspace: Workspace, arguments: Sequence[str], *, verbose: bool = False) -> int:

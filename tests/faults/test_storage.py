@@ -100,6 +100,20 @@ def test_results_that_cannot_be_written(project: Project, small_disk: Path) -> N
     assert len(read_rows(rows_file(project))[1]) == 2
 
 
+def test_a_results_folder_that_cannot_be_written(project: Project, small_disk: Path) -> None:
+    """Rendering: the folder is there and read-only, which also hinders tidying up."""
+    (project.root / "results").symlink_to(small_disk, target_is_directory=True)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    render = [sys.executable, "-m", "harness", "render", "embedded"]
+    done = subprocess.run(render, cwd=project.root, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "results/embedded.md: cannot be written (Read-only file system); nothing was changed" in done.stderr
+    assert "Traceback" not in done.stderr
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    subprocess.run(render, cwd=project.root, capture_output=True, timeout=60, check=True)
+    assert (project.root / "results/embedded.json").is_file()
+
+
 def test_a_file_where_a_folder_should_be(project: Project) -> None:
     (project.root / "work/restored").write_text("")
     done = project.restore()

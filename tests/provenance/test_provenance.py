@@ -365,7 +365,7 @@ def test_results_without_their_rows_are_not_exported(workspace: Workspace, tmp_p
     shutil.copytree(workspace.results, tmp_path / "results")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("harness.provenance.crate.files_of_table", lambda *_, **__: ["results/embedded.json"])
-        with pytest.raises(HarnessError, match="do not follow from the rows here, such as .*; run harness repro"):
+        with pytest.raises(HarnessError, match=r"do not follow from the rows here, such as .*; run harness repro"):
             export_crate(Workspace(tmp_path), "embedded", tmp_path / "crate.zip")
     assert not (tmp_path / "crate.zip").exists()
 
