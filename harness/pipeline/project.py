@@ -23,6 +23,8 @@ from harness.pipeline.graph import Node
 
 # DVC's lock on a stage's files is taken or refused at once; another run may hold it for hours.
 _RETRY_SECONDS = 0.5
+# Told in a stage's log while another process holds DVC's own lock.
+WAITING = "waiting for another DVC command in this project"
 
 
 class StageFailedError(HarnessError):
@@ -254,7 +256,7 @@ def _eager(lock: Any) -> Any:
                     return
                 except LockError:
                     if not told and time.monotonic() - start > 10:
-                        print("waiting for another DVC command in this project", file=sys.stderr)
+                        print(WAITING, file=sys.stderr)
                         told = True
                     time.sleep(0.01)
 

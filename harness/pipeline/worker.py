@@ -6,12 +6,15 @@ for each stage. It holds no state that matters: when it is killed another takes 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -141,9 +144,26 @@ def _die_with_driver(driver: int) -> None:
     os._exit(1)
 
 
+@contextlib.contextmanager
+def _own_log(log: Path) -> Iterator[BinaryIO]:
+    """Open a new log under a stage's name: another run of the same stage, or one that was, has another file."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    part = log.with_name(f".{log.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
+    with open(part, "a+b") as file:
+        os.replace(part, log)
+        yield file
+
+
+def _drop(log: Path, file: BinaryIO) -> None:
+    """Remove a log that is empty, unless the name is another run's by now."""
+    with contextlib.suppress(OSError):
+        if os.path.samestat(os.stat(log), os.fstat(file.fileno())):
+            log.unlink()
+
+
 def _perform(project: object, order: Order) -> Outcome:
     """Run a stage with its output going to the log."""
-    from harness.pipeline.project import Project, StageFailedError
+    from harness.pipeline.project import WAITING, Project, StageFailedError
 
     assert isinstance(project, Project)
     start = time.perf_counter()
@@ -153,8 +173,7 @@ def _perform(project: object, order: Order) -> Outcome:
         else:
             os.environ.pop(name, None)
     log = Path(order.log)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "wb") as file:
+    with _own_log(log) as file:
         kept = os.dup(1), os.dup(2)
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -173,15 +192,17 @@ def _perform(project: object, order: Order) -> Outcome:
             for number, copy in enumerate(kept, 1):
                 os.dup2(copy, number)
                 os.close(copy)
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        file.seek(0)
+        text = file.read().decode("utf-8", errors="replace")
+        lines = [line for line in text.splitlines() if line.strip() and line != WAITING]
+        if not lines and failed is None:
+            _drop(log, file)
     said = lines[-1] if lines else ""
     seconds = time.perf_counter() - start
     if failed is not None:
         own = next((line for line in reversed(lines) if line.startswith("error: ")), "")
         message = own.removeprefix("error: ") or (f"{failed}: {said}" if said else str(failed))
         return Outcome("failed", said, message, failed.status, seconds)
-    if not lines:
-        log.unlink(missing_ok=True)
     return Outcome(state, said, seconds=seconds)
 
 
