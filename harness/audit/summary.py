@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from harness.audit.outcomes import RowAudit
-from harness.audit.wording import listed, strength
+from harness.audit.wording import listed, mixture_sentence, strength
 
 if TYPE_CHECKING:
     from harness.audit.findings import Findings, OverlapFinding, ParameterFinding, Shift, TableFindings
@@ -35,6 +35,7 @@ def summary(found: Findings, trained: Iterable[OverlapFinding]) -> list[str]:
         *_explained(found),
         *_mixed_metrics(found.tables),
         *_mixed_noise(found.tables),
+        *_mixed_rows(found.audits),
         *_unsaid_makings(found),
         *_wrong_parameters(found.parameters),
         *_seen_in_training(list(trained)),
@@ -56,6 +57,16 @@ def _explained(found: Findings) -> list[str]:
     )
     rest = [f"{a.row} ({a.table}, {a.best.digits} of {a.digits})" for a in audits if a.best and not a.explained]
     return [text + (f" Digits stay unexplained in {listed(rest)}." if rest else "")]
+
+
+def _mixed_rows(audits: Iterable[RowAudit]) -> list[str]:
+    """One paragraph on rows whose columns two protocols explain better than one."""
+    cases = [
+        f"{audit.row} of {audit.table}: {mixture_sentence(audit.mixture, len(audit.cells))}"
+        for audit in audits
+        if audit.mixture is not None
+    ]
+    return [f"**Rows that look put together from two sources.** {' '.join(cases)}"] if cases else []
 
 
 def _mixed_metrics(tables: Iterable[TableFindings]) -> list[str]:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from harness.audit.findings import DATA, TRAINED_ON, Findings, OverlapFinding, ParameterFinding, Shift, TableFindings
-from harness.audit.outcomes import ChoiceAudit, DimensionAudit, RowAudit, ScreenedAudit, VariantAudit
+from harness.audit.outcomes import ChoiceAudit, DimensionAudit, MixtureAudit, RowAudit, ScreenedAudit, VariantAudit
 from harness.audit.ranking import Chance
 from harness.audit.summary import printed_parameters, summary
 from harness.audit.wording import digits_by_value, listed, screened_sentences
@@ -41,6 +41,17 @@ def test_explained_rows_are_counted_and_others_named() -> None:
     assert "62 of 64 printed digits of the 2 rows" in text
     assert "1 rows to the last digit; for 1 of these" in text
     assert "Digits stay unexplained in Two (t-table1, 30 of 32)." in text
+
+
+def test_a_row_of_two_protocols_is_named() -> None:
+    mixture = MixtureAudit(
+        ("live1/10",), {"saved": "8-bit, rounded"}, {}, 15, 3, 31, 7, Chance(100, 60, 1, 4, 3, 60, 6)
+    )
+    text = said(msgspec.structs.replace(NOTHING, audits=(row("One", 30, 32, mixture=mixture), row("Two", 32, 32))))
+    assert "**Rows that look put together from two sources.** One of t-table1: live1/10: explained better" in text
+    assert "(saved 8-bit, rounded): 3 of 4 cells; with it 7 of the row's" in text
+    assert "in about 11 % of the cases" in text
+    assert "Two of" not in text
 
 
 def test_a_mixed_column_is_named_once_for_tables_with_the_same_rows() -> None:
