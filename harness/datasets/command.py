@@ -173,5 +173,6 @@ def add(name: str, folder: Path, input_pattern: str, target_pattern: str, title:
     click.echo(f"{record.name}: {manifest.status}, {manifest.images} {'pairs' if record.kind == 'pairs' else 'images'}")
     if not manifest.complete:
         raise NotAvailableError(f"dataset '{record.name}': {manifest.reason}")
-    task = "deblur" if record.kind == "pairs" else "denoise-rgb"
-    click.echo(f"next: harness new-table NAME --task {task} --dataset {record.name} --method METHOD")
+    if record.kind != "inputs":  # nothing is measured without a ground truth
+        tasks = "denoise-real, deblur or derain" if record.kind == "pairs" else "denoise-rgb, sr, jpeg, ..."
+        click.echo(f"next: harness new-table NAME --task TASK --dataset {record.name} --method METHOD  (TASK: {tasks})")

@@ -169,7 +169,9 @@ def look_at_image(path: Path) -> tuple[str, tuple[int, ...]]:
 
 
 def wrong_sizes(record: Dataset, shapes: dict[tuple[str, Role], tuple[int, ...]]) -> list[tuple[tuple[str, Role], str]]:
-    """List the images whose size is not that of their partner, or none that the set has: a scaled copy.
+    """List the images whose size is not that of their partner, or none that the set has (a scaled copy).
+
+    And gray pairs among colour ones: a network takes the one or the other.
 
     Parameters
     ----------
@@ -185,6 +187,7 @@ def wrong_sizes(record: Dataset, shapes: dict[tuple[str, Role], tuple[int, ...]]
     """
     problems: list[tuple[tuple[str, Role], str]] = []
     allowed = " or ".join(f"{width}x{height}" for height, width in record.sizes)
+    mixed = record.kind == "pairs" and len({len(shape) for shape in shapes.values()}) > 1
     for (image, role), shape in shapes.items():
         partner = shapes.get((image, "input"), shape)
         if shape != partner:
@@ -192,6 +195,8 @@ def wrong_sizes(record: Dataset, shapes: dict[tuple[str, Role], tuple[int, ...]]
             problems.append(((image, role), f"is {sizes[0]}, its partner {sizes[1]}"))
         elif record.sizes and shape[:2] not in record.sizes:
             problems.append(((image, role), f"is {shape[1]}x{shape[0]} instead of {allowed}"))
+        elif mixed and len(shape) == 2 == len(shapes.get((image, "target"), shape)):
+            problems.append(((image, role), "is gray among colour images; store it as colour"))
     return problems
 
 

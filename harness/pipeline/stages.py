@@ -56,6 +56,11 @@ def pipeline_stages(workspace: Workspace) -> dict[PurePosixPath, dict[str, Any]]
         Stages by name, by the path of their dvc.yaml relative to the workspace.
     """
     if PACKAGE.parent.resolve() != workspace.root.resolve():
+        if not (workspace.root / PACKAGE.name / "__init__.py").is_file():
+            raise HarnessError(
+                f"{workspace.root.resolve()}: is no checkout of the project, and DVC tracks the code beside the "
+                "pipelines; put your methods, tables and datasets into a checkout and run this there"
+            )
         raise HarnessError(
             f"{workspace.root.resolve()}: `harness` is installed from {PACKAGE.parent}; DVC tracks the code beside the "
             "pipelines, so install this checkout: pip install -e ."

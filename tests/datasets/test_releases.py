@@ -303,6 +303,19 @@ def test_one_bad_image_is_named(kind, told, small, get, tmp_path):
         assert found.status == "missing" and told in found.problems[0] and "/2.png" in found.problems[0]
 
 
+def test_a_gray_pair_among_colour_ones(small, get, tmp_path):
+    small("test2800", 3)
+    packed_as_mprnet(tmp_path / "copy", clean, worse)
+    for role in ("input", "target"):
+        damage("gray", tmp_path / f"copy/test/Any/{role}/2.png")
+    with pytest.raises(HarnessError, match=r"2\.png is gray among colour images; store it as colour and 1 more"):
+        get(tmp_path / "copy")
+    for role in ("input", "target"):
+        for n in (1, 3):
+            damage("gray", tmp_path / f"copy/test/Any/{role}/{n}.png")
+    assert get(tmp_path / "copy").complete  # all gray: another kind of set
+
+
 def test_links_are_followed_and_stay_links(small, data, get, tmp_path):
     """Images elsewhere, linked into a folder, are the user's own decision: they are read, and none is copied."""
     small("test2800", 3)
