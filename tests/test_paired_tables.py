@@ -24,6 +24,7 @@ from release_folders import (
     put,
     realblur,
     sidd_blocks,
+    sidd_medium,
     sidd_validation,
     side_by_side,
 )
@@ -144,6 +145,28 @@ def test_realblur_is_measured_after_alignment(checkout: Checkout, tmp_path: Path
     plain = next(row["mean"] for row in json.loads(rows) if row["protocol"] == "psnr")
     assert cells["psnr-aligned"]["measured"] > plain + 6
     assert 0.8 < float(str(cells["ssim-aligned"]["measured"])) <= 1
+
+
+def test_kit_is_trained_and_stands_in_its_tables(checkout: Checkout, tmp_path: Path) -> None:
+    """One step on pairs as SIDD packs them; the recipe's patches and batch are small here, the network is KiT's own."""
+    pair = (picture(5, 80, 80), picture(6, 80, 80))
+    sidd_medium(tmp_path / "medium", lambda n: pair[0], lambda n: pair[1])
+    sidd_validation(tmp_path / "blocks", *(sidd_blocks(PHOTOGRAPHS, BLOCKS, seed=seed) for seed in (2, 3)))
+    checkout.shrink("sidd-train", 2)
+    checkout.harness("datasets", "fetch", "sidd-train", "--from", str(tmp_path / "medium/SIDD_Medium_Srgb"))
+    checkout.harness("datasets", "fetch", "sidd-validation", "--from", str(tmp_path / "blocks"))
+    recipe = checkout.root / "harness/training/recipes/kit-denoise-real.yaml"
+    text = recipe.read_text()
+    recipe.write_text(text.replace("patch: 128", "patch: 64").replace("batch: 16", "batch: 1"))
+    checkout.harness("train", "kit", "--task", "denoise-real", "--iterations", "1")
+    checkout.harness("repro", "kit-table5", "--row", "KiT")
+    for table in ("kit-table1", "kit-table5"):
+        psnr_cell, ssim_cell = checkout.cells(table, "--row", "KiT", "--dataset", "sidd-validation")
+        assert psnr_cell["verdict"] == ssim_cell["verdict"] == "trained", psnr_cell
+        assert psnr_cell["origin"] == "trained: 0.00017 % of the paper's iterations" and psnr_cell["images"] == 6
+        assert psnr_cell["delta"] == pytest.approx(float(str(psnr_cell["measured"])) - 39.80)
+    for cell in checkout.cells("kit-table5", "--row", "KiT_S"):
+        assert cell["verdict"] == "not run" and "harness train kit-table5 --budget smoke" in str(cell["reason"])
 
 
 ANCHORS = """

@@ -40,7 +40,12 @@ class Supplied(Collection):
                 self.tried.append(f"{label} is gone")
                 self.say(f"{self.record.name}: {folder} is gone")
                 continue
-            files = self._from_layout(folder, label)
+            try:
+                files = self._from_layout(folder, label)
+            except HarnessError as error:  # a packed release that is damaged; nobody waits at the terminal for it
+                self.tried.append(f"{label} holds a damaged or foreign release")
+                self.say(f"{self.record.name}: {error}")
+                continue
             if files is not None:
                 self._drop_links({file.name for file in files})
                 return complete_manifest(self.record.name, files)

@@ -24,6 +24,7 @@ from release_folders import (
     realblur,
     sidd_blocks,
     sidd_medium,
+    sidd_validation,
     side_by_side,
 )
 from scipy.io import savemat
@@ -414,6 +415,24 @@ def test_half_a_sidd_and_a_wrong_one(small, get, tmp_path):
     savemat(noisy, {"ValidationNoisyBlocksSrgb": sidd_blocks(side=17)})
     with pytest.raises(HarnessError, match=r"holds \(2, 3, 17, 17, 3\) uint8 instead of \(40, 32, 16, 16, 3\)"):
         get(tmp_path / "copy")
+
+
+def test_a_release_that_is_damaged_later_stops_nothing(small, data, get, tmp_path):
+    """Tables fetch without a person at the terminal: the set is missing, with a reason, and the rest goes on."""
+    small("sidd-validation", 6, [[16, 16]])
+    sidd_validation(tmp_path / "copy", sidd_blocks(seed=1), sidd_blocks(seed=2))
+    assert get(tmp_path / "copy").complete
+    shutil.rmtree(data / "datasets/small")
+    path = tmp_path / "copy/ValidationGtBlocksSrgb.mat"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    said: list[str] = []
+    manifest = fetch("small", data, say=said.append)
+    assert not manifest.complete and "the own folder holds a damaged or foreign release" in manifest.reason
+    assert str(tmp_path) not in manifest.reason  # the same manifest on every machine
+    assert "ValidationGtBlocksSrgb.mat: cannot be read (no MATLAB file, or truncated)" in said[0]
+    path.write_bytes(whole)
+    assert fetch("small", data).images == 6
 
 
 # DND -----------------------------------------------------------------------------------------------------------------
