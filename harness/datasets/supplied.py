@@ -43,6 +43,8 @@ class Supplied(Collection):
             try:
                 files = self._from_layout(folder, label)
             except HarnessError as error:  # a packed release that is damaged; nobody waits at the terminal for it
+                if isinstance(error.__cause__, OSError):  # a full disk is another matter
+                    raise
                 self.tried.append(f"{label} holds a damaged or foreign release")
                 self.say(f"{self.record.name}: {error}")
                 continue

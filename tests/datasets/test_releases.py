@@ -432,6 +432,11 @@ def test_a_release_that_is_damaged_later_stops_nothing(small, data, get, tmp_pat
     assert str(tmp_path) not in manifest.reason  # the same manifest on every machine
     assert "ValidationGtBlocksSrgb.mat: cannot be read (no MATLAB file, or truncated)" in said[0]
     path.write_bytes(whole)
+    shutil.rmtree(data / "datasets/small")
+    (data / "datasets/small").write_text("in the way of what is unpacked")
+    with pytest.raises(HarnessError, match="cannot be written"):
+        fetch("small", data)
+    (data / "datasets/small").unlink()
     assert fetch("small", data).images == 6
 
 
