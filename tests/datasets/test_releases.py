@@ -433,10 +433,10 @@ def test_a_release_that_is_damaged_later_stops_nothing(small, data, get, tmp_pat
     assert "ValidationGtBlocksSrgb.mat: cannot be read (no MATLAB file, or truncated)" in said[0]
     path.write_bytes(whole)
     shutil.rmtree(data / "datasets/small")
-    (data / "datasets/small").write_text("in the way of what is unpacked")
+    (data / "datasets/small/input/01-01.png").mkdir(parents=True)
     with pytest.raises(HarnessError, match="cannot be written"):
         fetch("small", data)
-    (data / "datasets/small").unlink()
+    (data / "datasets/small/input/01-01.png").rmdir()
     assert fetch("small", data).images == 6
 
 
