@@ -6,6 +6,7 @@ time, because a `dvc repro` reads every pipeline of the project before it looks 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sys
@@ -169,6 +170,12 @@ class Project:
                     stage = self._repo.stage.load_one(str(path), name)
                     with _commands_heard() as commands:
                         made = _reproduce_stage(stage, force=force, pull=pull)
+                        if made is not None and not commands:
+                            damaged = _drop_damaged(made)
+                            if damaged:
+                                say(f"{name}: DVC's cache holds a damaged {damaged[0]}; dropped, it is made again")
+                                stage = self._repo.stage.load_one(str(path), name)
+                                made = _reproduce_stage(stage, force=True)
                     return "unchanged" if made is None else "computed" if commands else "restored"
             except LockError as error:
                 if not self._shared:
@@ -235,6 +242,32 @@ class Project:
     def _need_remote(self) -> None:
         if not self.remote:
             raise HarnessError("this project has no DVC remote; make one: dvc remote add --default NAME URL")
+
+
+def _drop_damaged(stage: Any) -> list[str]:
+    """Drop outputs that were taken from DVC's cache and are not what they should be, there and here; name them.
+
+    DVC trusts what is write-protected in its cache, so a bit that flipped there would come back for ever.
+    """
+    damaged = []
+    for out in stage.outs:
+        if not out.use_cache or out.hash_name != "md5" or not out.hash_info:
+            continue
+        found = out.get_obj()
+        whole = Path(out.fs_path)
+        files = [(whole, out.hash_info)]
+        if out.hash_info.isdir:
+            files = [(whole.joinpath(*key), info) for key, _, info in found] if found is not None else []
+        for path, info in files:
+            with suppress(OSError):
+                if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == info.value:
+                    continue
+                cached = Path(out.cache.oid_to_path(info.value))
+                path.unlink()
+                cached.chmod(0o644)
+                cached.unlink()
+                damaged.append(os.path.relpath(path))
+    return damaged
 
 
 def _eager(lock: Any) -> Any:

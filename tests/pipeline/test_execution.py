@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -200,6 +202,32 @@ def test_a_lock_file_cut_off_by_a_kill_costs_no_computing(tmp_path: Path, capfd:
     assert "put aside as dvc.lock.damaged" in capfd.readouterr().err
     outcomes = project.make()
     assert {outcomes[f"sub/dvc.yaml:m{i}"].state for i in (1, 2)} == {"restored"}
+    assert project.changed() == set()
+
+
+@pytest.mark.parametrize("harmed", ["m0", "folder/b.txt"])
+def test_a_damaged_file_in_the_cache_is_made_again(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], harmed: str
+) -> None:
+    """DVC trusts its write-protected files; what comes out of them is compared before it is used."""
+    files = diamond()
+    folder = {"cmd": "mkdir -p folder && echo a > folder/a.txt && echo b > folder/b.txt", "outs": ["folder"]}
+    files["dvc.yaml"]["folder"] = {**folder, "deps": ["a"]}
+    project = DvcProject(tmp_path, files)
+    project.make()
+    content = (tmp_path / harmed).read_bytes()
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    cached = tmp_path / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
+    cached.chmod(0o644)
+    cached.write_bytes(content[:-2] + b"?\n")
+    cached.chmod(0o444)
+    stage = harmed.split("/")[0]
+    shutil.rmtree(tmp_path / stage) if "/" in harmed else (tmp_path / stage).unlink()
+    outcomes = project.make()
+    assert outcomes[stage].state == "computed"
+    assert f"DVC's cache holds a damaged {harmed}; dropped" in capfd.readouterr().err
+    assert (tmp_path / harmed).read_bytes() == content
+    assert cached.read_bytes() == content
     assert project.changed() == set()
 
 
