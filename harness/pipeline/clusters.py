@@ -157,6 +157,23 @@ def cluster_place(path: Path) -> Iterator[Place]:
         yield Place(client, about.resources, local=False)
 
 
+def job_script(path: Path) -> str:
+    """Make the script that a cluster file's jobs would be submitted with; nothing is submitted.
+
+    Raises
+    ------
+    HarnessError
+        The cluster cannot be made, or is of a kind that submits no scripts.
+    """
+    about = read_cluster_file(path)
+    if not about.cluster:
+        raise HarnessError(f"{path}: names a scheduler that runs already; it submits nothing")
+    with _make(about, path) as cluster:
+        if not callable(getattr(cluster, "job_script", None)):
+            raise HarnessError(f"{path}: {about.cluster} submits no job scripts")
+        return str(cluster.job_script())
+
+
 def _make(about: ClusterFile, path: Path) -> Any:
     module, _, name = about.cluster.rpartition(".")
     package = module.split(".")[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from dvc_projects import DvcProject, Recorder, diamond, run
 
 from harness.errors import HarnessError
-from harness.pipeline.clusters import read_cluster_file
+from harness.pipeline.clusters import job_script, read_cluster_file
 
 TWO_WORKERS = """
 cluster: distributed.LocalCluster
@@ -263,6 +264,36 @@ def test_gpus_are_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert (device in held) == (sign == "-")
         held ^= {device}
     assert used == {"3", "5"}
+
+
+def documented_clusters() -> list[str]:
+    text = (Path(__file__).parents[2] / "docs/scale.md").read_text()
+    return [
+        block for block in re.findall("```yaml\n(.*?)```", text, re.DOTALL) if "cluster" in block or "sched" in block
+    ]
+
+
+def test_the_documented_cluster_files_are_accepted(tmp_path: Path) -> None:
+    """Every file of docs/scale.md is read; those of job queues make the script that they promise."""
+    file = tmp_path / "cluster.yaml"
+    scripts = {}
+    for text in documented_clusters():
+        file.write_text(text)
+        found = read_cluster_file(file)
+        if found.cluster.startswith("dask_jobqueue"):
+            pytest.importorskip("dask_jobqueue")
+            scripts[found.cluster.rpartition(".")[2]] = job_script(file)
+        else:
+            with pytest.raises(HarnessError, match=r"pip install dask-kubernetes|names a scheduler"):
+                job_script(file)
+    assert sorted(scripts) == ["PBSCluster", "SLURMCluster"]
+    for line in ("#SBATCH -p gpu", "#SBATCH --cpus-per-task=4", "#SBATCH -t 08:00:00", "#SBATCH --gres=gpu:1"):
+        assert line in scripts["SLURMCluster"].splitlines()
+    for line in ("#PBS -q gpu", "#PBS -l select=1:ncpus=4:ngpus=1:mem=32GB", "#PBS -l walltime=08:00:00"):
+        assert line in scripts["PBSCluster"].splitlines()
+    for script in scripts.values():
+        assert "--resources gpu=1,memory=30e9" in script
+        assert "--nthreads 4" in script
 
 
 @pytest.mark.parametrize(
