@@ -22,7 +22,13 @@ from harness.workspace import Workspace
     show_default=True,
     help="Restored images: of stored inputs only; of others on a few images first; of every one on every image.",
 )
-@click.option("--budget", type=float, default=180.0, show_default=True, help="Seconds of slow restoring, per row.")
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0),
+    default=180.0,
+    show_default=True,
+    help="Seconds of slow restoring, per row.",
+)
 @click.option("--seeds", type=click.IntRange(1, 100), default=3, show_default=True, help="Noise seeds that are tried.")
 @click.option("--top", type=click.IntRange(0, 12), default=5, show_default=True, help="Variants of the ranking shown.")
 @click.option("--write", is_flag=True, help="Write what was found beside the row in the table's file.")
@@ -77,13 +83,23 @@ def audit(
     show_default=True,
     help="Restored images of slow methods, as for harness audit.",
 )
-@click.option("--budget", type=float, default=180.0, show_default=True, help="Seconds of slow restoring, per row.")
-def findings(only_render: bool, check: bool, inputs: str, budget: float) -> None:
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0),
+    default=180.0,
+    show_default=True,
+    help="Seconds of slow restoring, per row.",
+)
+@click.option("--table", default="", help="Audit the rows of this table again, and keep the rest as it is.")
+@click.option("--row", default="", help="With --table: only the row with this printed name.")
+def findings(only_render: bool, check: bool, inputs: str, budget: float, table: str, row: str) -> None:
     """Audit every table of the papers and write docs/findings.json and docs/findings.md."""
-    from harness.audit.findings import DATA, PAGE, Findings, check_page, collect, render_page, write_findings
+    from harness.audit.findings import DATA, PAGE, Findings, check_page, collect, refresh, render_page, write_findings
     from harness.files import write_text
     from harness.records import load_json
 
+    if row and not table:
+        raise HarnessError("--row needs --table")
     workspace = Workspace.find()
     if check:
         check_page(workspace)
@@ -92,8 +108,11 @@ def findings(only_render: bool, check: bool, inputs: str, budget: float) -> None
         write_text(workspace.root / PAGE, render_page(load_json(workspace.root / DATA, Findings)))
         click.echo(f"written: {workspace.root / PAGE}")
     else:
-        progress = _progress(False)
-        found = collect(workspace, Settings(inputs=inputs, budget=budget, seeds=2), progress)
+        progress, settings = _progress(False), Settings(inputs=inputs, budget=budget, seeds=2)
+        if table:
+            found = refresh(workspace, load_json(workspace.root / DATA, Findings), table, row, settings, progress)
+        else:
+            found = collect(workspace, settings, progress)
         progress("")
         for path in write_findings(workspace, found):
             click.echo(f"written: {path}")

@@ -198,6 +198,45 @@ def collect(workspace: Workspace, settings: Settings, progress: Callable[[str], 
     )
 
 
+def refresh(
+    workspace: Workspace,
+    known: Findings,
+    table: str,
+    row: str,
+    settings: Settings,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Findings:
+    """Audit the rows of one table again, and keep everything else that is known.
+
+    Parameters
+    ----------
+    workspace, settings, progress
+        See `collect`.
+    known : Findings
+        What an earlier run found.
+    table, row : str
+        The table; the row's printed name, or an empty name for every audited row of the table.
+
+    Raises
+    ------
+    HarnessError
+        No audited row of the findings is meant, or one of them cannot be audited here.
+    """
+    workspace.table(table)  # Unknown names are told, with what is known.
+    meant = [a for a in known.audits if a.table == table and row in ("", a.row)]
+    if not meant:
+        which = f"row '{row}' of {table}" if row else table
+        raise HarnessError(f"{DATA} has no audit of {which}; run harness findings without --table to audit every row")
+    again: dict[tuple[int, str], RowAudit] = {}
+    for name in dict.fromkeys(a.row for a in meant):
+        for audit in audit_table(workspace, select(workspace.table(table), row=name), settings, progress):
+            if audit.best is None:
+                raise HarnessError(f"{table}, {name}: {audit.reason}")
+            again[audit.part, audit.row] = audit
+    audits = tuple(again.get((a.part, a.row), a) if a.table == table else a for a in known.audits)
+    return msgspec.structs.replace(known, audits=audits)
+
+
 def _audits(
     workspace: Workspace, tables: dict[str, Table], settings: Settings, progress: Callable[[str], None]
 ) -> tuple[list[RowAudit], dict[str, list[str]], dict[str, list[str]]]:

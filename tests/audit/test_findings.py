@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from skimage.data import camera, coffee
 
 pytest.importorskip("imagehash")
 
-from harness.audit.findings import DATA, PAGE, Findings, check_page, render_page, write_findings
+from harness.audit.findings import DATA, PAGE, Findings, check_page, refresh, render_page, write_findings
 from harness.audit.overlap import SetImages, find_overlap, read_set
 from harness.audit.rows import Settings, audit_row
 from harness.datasets import fetch
@@ -127,6 +128,20 @@ def test_page_is_checked_against_its_data(data: Findings, tmp_path: Path) -> Non
     page.write_text(page.read_text() + "More.\n")
     with pytest.raises(CheckFailedError, match="harness findings --render"):
         check_page(workspace)
+
+
+def test_one_row_is_audited_again_and_the_rest_kept(data: Findings, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("tables: [tables]\n")
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "mine.yaml").write_text(TABLE.replace("panet-table3", "mine"))
+    fetch("embedded-gray", tmp_path / "data")
+    audits = tuple(msgspec.structs.replace(a, table="mine", digits=99) for a in data.audits)
+    known = msgspec.structs.replace(data, audits=audits)
+    found = refresh(Workspace(tmp_path), known, "mine", "JPEG", Settings())
+    assert [audit.digits for audit in found.audits] == [8, 99]
+    assert found.not_audited == data.not_audited
+    with pytest.raises(HarnessError, match="no audit of row 'Nobody' of mine"):
+        refresh(Workspace(tmp_path), known, "mine", "Nobody", Settings())
 
 
 def test_the_projects_page_is_up_to_date() -> None:
