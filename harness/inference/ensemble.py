@@ -27,7 +27,8 @@ def self_ensemble(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     for number in range(8):
         flip_columns, flip_rows, transpose = number & 1, number & 2, number & 4
         sides = [-1] * bool(flip_columns) + [-2] * bool(flip_rows)
-        turned = x.flip(sides) if sides else x
+        # A copy each time: a plugin may write into its input.
+        turned = x.flip(sides) if sides else x.clone()
         turned = turned.transpose(-2, -1).contiguous() if transpose else turned
         y = function(turned)
         y = y.transpose(-2, -1) if transpose else y

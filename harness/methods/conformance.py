@@ -133,8 +133,9 @@ def _batch(function: Callable[[Any], Any], colour: bool) -> Check:
     batch = torch.stack([torch.from_numpy(np.atleast_3d(i).transpose(2, 0, 1)).float() / 255 for i in images])
     try:
         with torch.inference_mode():
-            together = function(batch)
-            apart = torch.cat([function(batch[:1]), function(batch[1:])])
+            # Copies: a method may write into its input.
+            together = function(batch.clone())
+            apart = torch.cat([function(batch[:1].clone()), function(batch[1:].clone())])
     except Exception as error:
         return Check("batch of two", False, f"{type(error).__name__}: {error}")
     difference = float((together - apart).abs().max()) * 255

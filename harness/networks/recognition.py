@@ -144,7 +144,8 @@ def recognise(weights: Mapping[str, Tensor], source: str) -> RecognisedNetwork:
     )
 
     def apply(image: Tensor) -> Tensor:
-        result: Tensor = descriptor.to(image.device)(image)
+        # A copy: some architectures scale their input in place (RCAN).
+        result: Tensor = descriptor.to(image.device)(image.clone())
         return result
 
     return RecognisedNetwork(about, apply, int(needs.multiple_of), int(needs.minimum), bool(needs.square))

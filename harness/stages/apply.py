@@ -41,7 +41,8 @@ def array_self_ensemble(
     for transposed in (False, True):
         turned = np.swapaxes(array, 0, 1) if transposed else array
         for axes in ((), (0,), (1,), (0, 1)):
-            result = np.flip(np.asarray(function(np.ascontiguousarray(np.flip(turned, axes))), np.float64), axes)
+            # A copy each time: a plugin may write into its input.
+            result = np.flip(np.asarray(function(np.flip(turned, axes).copy()), np.float64), axes)
             results.append(np.swapaxes(result, 0, 1) if transposed else result)
     mean: NDArray[np.float64] = np.mean(results, axis=0)
     return mean

@@ -53,6 +53,12 @@ def swinir(channels: int = 3, upscale: int = 1) -> torch.nn.Module:
     )  # fmt: skip
 
 
+def rcan(scale: int = 2) -> torch.nn.Module:
+    from spandrel.architectures.RCAN import RCAN
+
+    return RCAN(scale=scale, n_resgroups=1, n_resblocks=2, n_feats=16)
+
+
 def uformer() -> torch.nn.Module:
     from spandrel.architectures.Uformer import Uformer
 
@@ -312,3 +318,14 @@ def test_recognition_without_spandrel(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(NotAvailableError, match=r"pip install 'restoration-harness\[spandrel\]'"):
         recognise({"a": torch.ones(1)}, "net.pth")
     assert recognise(mprnet().state_dict(), "net.pth").about.architecture == "MPRNet"
+
+
+def test_an_architecture_that_writes_into_its_input_leaves_it_alone(tmp_path: Path) -> None:
+    """RCAN scales what it is given in place."""
+    network = recognise(rcan().state_dict(), "rcan.pth")
+    assert network.about.architecture == "RCAN" and network.about.scale == 2
+    batch = torch.rand(2, 3, 24, 20)
+    before = batch.clone()
+    first = network(batch)
+    assert torch.equal(batch, before)
+    assert torch.equal(network(batch), first)

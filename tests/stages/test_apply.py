@@ -32,6 +32,19 @@ def test_arrays_and_tensors_agree(image: np.ndarray) -> None:
         np.testing.assert_allclose(on_array, on_tensor, atol=1e-4)
 
 
+@pytest.mark.parametrize("policy", ["whole", "x8", "chop", "chop+x8"])
+def test_a_plugin_may_write_into_its_input(policy: str) -> None:
+    def careless(batch):
+        batch *= 0.5
+        return batch
+
+    made = [tensor_restorer(careless, policy, "csnln")(IMAGE)]
+    if "chop" not in policy:
+        made.append(array_restorer(careless, policy)(IMAGE))
+    for result in made:
+        np.testing.assert_allclose(result, IMAGE * 0.5, atol=1e-4)
+
+
 def test_self_ensemble_is_invariant() -> None:
     restore = array_restorer(lopsided, "x8")
     np.testing.assert_allclose(restore(IMAGE[::-1]), restore(IMAGE)[::-1], atol=1e-9)
