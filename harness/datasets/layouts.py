@@ -139,7 +139,10 @@ def _apply(record: Dataset, layout: Layout, names: list[str]) -> _Matched:
             found[image, "target"], found[image, "input"] = target, name
             used.add(target)
     doubled += [(first, second) for first, second in twice if first in used]
-    return _Matched(found, (*alone, *(name for name in targets.values() if name not in used)), tuple(doubled))
+    # Under patterns such as {id}_noisy.* and {id}.* an input looks like one more ground truth.
+    taken = set(found.values())
+    rest = [name for name in (*alone, *targets.values()) if name not in taken]
+    return _Matched(found, tuple(dict.fromkeys(rest)), tuple(doubled))
 
 
 def _keys(pattern: str) -> list[str]:

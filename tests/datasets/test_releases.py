@@ -534,6 +534,16 @@ def test_usual_names_need_no_patterns(project, capsys):
     assert (dataset("deeper").count, open_dataset("deeper", "data").image_ids) == (2, ["0", "1"])
 
 
+def test_pairs_side_by_side_in_one_folder(project, capsys):
+    for n in range(2):
+        put(project / f"flat/{n}.png", clean(n))
+        put(project / f"flat/{n}_noisy.png", worse(n))
+    command = ["datasets", "add", "flat", "--from", str(project / "flat")]
+    run(*command, "--input", "{id}_noisy.*", "--target", "{id}.*")
+    assert "left out" not in capsys.readouterr().out
+    assert open_dataset("flat", "data").image_ids == ["0", "1"]
+
+
 def test_an_own_set_that_cannot_be_read_leaves_no_record(project):
     put(project / "photos/night/IMG_1_iso100.png", picture(1, 20, 20))
     command = [
