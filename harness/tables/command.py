@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ from harness.errors import CheckFailedError, HarnessError
 from harness.workspace import Workspace
 
 if TYPE_CHECKING:
+    from harness.tables.diff import CellResult
     from harness.tables.published import Table
 
 DIFF_FIELDS = ("row", "dataset", "level", "metric", "published", "measured", "delta", "verdict", "reason")
@@ -88,6 +90,8 @@ def diff(name: str, row: str, dataset: str, form: str, everything: bool) -> None
         from tabulate import tabulate
 
         lines = []
+        # Columns may differ in the method alone, as the hash rounds of KiT's Table 4 do.
+        places = Counter(_place(result) for result in results)
         for result in results:
             if result.verdict == "not run" and not everything:
                 continue
@@ -95,7 +99,7 @@ def diff(name: str, row: str, dataset: str, form: str, everything: bool) -> None
             delta = record["delta"]
             lines.append(
                 [
-                    record["row"],
+                    record["row"] if places[_place(result)] == 1 else f"{record['row']} ({record['method']})",
                     record["dataset"],
                     record["level"],
                     record["metric"],
@@ -116,6 +120,12 @@ def diff(name: str, row: str, dataset: str, form: str, everything: bool) -> None
     off = [result for result in results if result.verdict == "off"]
     if off:
         raise CheckFailedError(f"{len(off)} of {len(results)} cells of {name} are off")
+
+
+def _place(result: CellResult) -> tuple[int, int, str, int, str]:
+    """Where a cell stands, as far as a row, a dataset, a level and a metric tell."""
+    asked = result.request
+    return asked.part, asked.line, asked.dataset, asked.level, asked.metric
 
 
 @click.command()

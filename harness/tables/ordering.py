@@ -75,6 +75,6 @@ def _ordering(cells: list[CellResult]) -> Ordering | None:
         return Ordering(None, None, count, f"{metric}: all {count}{left} cells have one value, there is no order")
     text = (
         f"{metric}: rank correlation with the printed order: Kendall's tau = {tau:+.2f}, p = {p:.2g}, over "
-        f"{count}{left} cells, each trained for {iterations:,} iterations on {data}"
+        f"{count}{left} cells, each trained for {iterations:,} iteration{'s' * (iterations != 1)} on {data}"
     )
     return Ordering(tau, p, count, text)
