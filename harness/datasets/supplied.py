@@ -68,6 +68,8 @@ class Supplied(Collection):
     def _from_layout(self, folder: Path, label: str) -> list[ManifestFile] | None:
         """Take a folder's images if they are as many as they should be; None, with a remark, where they are not."""
         names = folders.files_below(folder)
+        if folder == self.folder:  # links into a folder that is gone say nothing of what is missing
+            names = [name for name in names if (folder / name).exists()]
         if self.record.unpack:
             from harness.datasets.unpacking import unpack
 

@@ -328,6 +328,12 @@ def test_links_are_followed_and_stay_links(small, data, get, tmp_path):
     assert get(tmp_path / "copy").complete
     check(data, ["1", "2", "3"], [0, 1, 2])
     assert all(path.is_symlink() for path in (data / "datasets/small").rglob("*.png"))
+    # The folder is taken away: the reason says so, and nothing of the links that are left.
+    shutil.rmtree(tmp_path / "elsewhere")
+    (tmp_path / "copy/loop").unlink()
+    shutil.rmtree(tmp_path / "copy")
+    reason = fetch("small", data, say=lambda text: None).reason
+    assert "(the own folder is gone)" in reason and "cannot be read" not in reason
 
 
 def test_realblur_without_its_list(small, get, tmp_path):
