@@ -20,10 +20,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from harness.degradations import awgn_8bit, imresize, noise_generator
 from harness.metrics import luma, psnr, ssim
+from harness.networks.recognition import _declare_operators
 
 ROUNDS = 30
-_KEPT: list[Any] = []
-"""The operators declared for pyiqa live as long as the object that declared them."""
 
 Measure = Callable[[], float]
 
@@ -41,16 +40,11 @@ def pyiqa_metrics(x: NDArray[np.uint8], y: NDArray[np.uint8]) -> dict[str, Measu
     import torch
 
     torch.set_num_threads(1)
-    # torchvision's compiled operators are missing beside a CPU-only torch; pyiqa wants them declared.
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _declare_operators()  # pyiqa imports torchvision, whose compiled operators are missing beside a CPU-only torch
     from pyiqa.archs.psnr_arch import PSNR
     from pyiqa.archs.ssim_arch import SSIM
 
     one, other = (torch.from_numpy(image[None, None].astype(np.float32) / 255) for image in (x, y))
-    _KEPT.append(library)
     structure, peak = SSIM(test_y_channel=False), PSNR()
 
     def call(metric: Any) -> Measure:

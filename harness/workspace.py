@@ -127,6 +127,12 @@ class Workspace:
             for name, method in found.items()
         }
 
+    def try_plugins(self) -> None:
+        """Try the import of plugins, so that what follows may rely on them (`harness.methods.plugins`)."""
+        from harness.methods import try_plugins
+
+        try_plugins(self.method_folders, self.params.limits.import_seconds)
+
     def training_runs(self) -> list[Run]:
         """Training runs that ``training.yaml`` wishes or whose weights come with the project, sorted."""
         from harness.training.runs import read_wishes, shipped_runs

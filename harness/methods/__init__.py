@@ -222,6 +222,13 @@ def methods(folders: Iterable[Path] = (), import_seconds: float = IMPORT_SECONDS
     return dict(sorted(_registry.items()))
 
 
+def try_plugins(folders: Iterable[Path] = (), import_seconds: float = IMPORT_SECONDS) -> None:
+    """Try the import of every plugin that was not tried yet, in another process; nothing is imported here."""
+    refused(
+        [*installed_plugins(), *(plugin for folder in folders for plugin in _plugins_of(Path(folder)))], import_seconds
+    )
+
+
 def get_method(name: str, folders: Iterable[Path] = (), import_seconds: float = IMPORT_SECONDS) -> Method:
     """Look a method up by name; an unknown name raises HarnessError with the nearest known ones."""
     known = methods(folders, import_seconds)

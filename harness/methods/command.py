@@ -107,7 +107,7 @@ def new_method(name: str, task: str, kind: str, checkpoint: Path | None, levels:
     type=click.FloatRange(0.1),
     default=600.0,
     show_default=True,
-    help="Seconds that one check may take, and the imports before them.",
+    help="Seconds that one check may take.",
 )
 def check_method(name: str, limit: float) -> None:
     """Try method NAME on small images: sizes, range, determinism, batches; exit status 1 if a promise is broken.
@@ -121,6 +121,7 @@ def check_method(name: str, limit: float) -> None:
     supervised = Supervised()
     about = click.get_current_context().find_root().obj
     if isinstance(about, dict) and about.get("own"):
+        workspace.try_plugins()
         supervised = supervise(
             f"check-method {name}",
             limit,

@@ -68,8 +68,8 @@ class Tick(msgspec.Struct, frozen=True):
     text: str
 
 
-class Chart(msgspec.Struct, frozen=True):
-    """A chart of points and lines.
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """What every drawing has: a caption, axes, and where its area lies.
 
     Attributes
     ----------
@@ -81,8 +81,8 @@ class Chart(msgspec.Struct, frozen=True):
         Axes with units.
     x_ticks, y_ticks : tuple of Tick
         Axes.
-    series : tuple of Series
-        What is drawn.
+    width, height, left, right, top, bottom : float
+        Of the drawing, and of the area inside the axes.
     """
 
     name: str
@@ -92,13 +92,18 @@ class Chart(msgspec.Struct, frozen=True):
     y_title: str
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
-    series: tuple[Series, ...]
     width: float = WIDTH
     height: float = HEIGHT
     left: float = LEFT
     right: float = WIDTH - RIGHT
     top: float = TOP
     bottom: float = HEIGHT - BOTTOM
+
+
+class Chart(Frame, frozen=True, kw_only=True):
+    """Points and lines: `series` is what is drawn."""
+
+    series: tuple[Series, ...]
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -113,25 +118,12 @@ class Bar(msgspec.Struct, frozen=True):
     label: str
 
 
-class Histogram(msgspec.Struct, frozen=True):
-    """A histogram of stacked bars; attributes as of `Chart`."""
+class Histogram(Frame, frozen=True, kw_only=True):
+    """Stacked bars, and the same as a table: its heads and rows."""
 
-    name: str
-    title: str
-    about: str
-    x_title: str
-    y_title: str
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
     bars: tuple[Bar, ...]
     rows: tuple[tuple[str, ...], ...]
     heads: tuple[str, ...]
-    width: float = WIDTH
-    height: float = HEIGHT
-    left: float = LEFT
-    right: float = WIDTH - RIGHT
-    top: float = TOP
-    bottom: float = HEIGHT - BOTTOM
 
 
 class Values(msgspec.Struct, frozen=True):
@@ -202,7 +194,16 @@ def chart(
         )
         for item in series
     )
-    return Chart(name, title, about, x_title, y_title, x_ticks, y_ticks, drawn)
+    return Chart(
+        name=name,
+        title=title,
+        about=about,
+        x_title=x_title,
+        y_title=y_title,
+        x_ticks=x_ticks,
+        y_ticks=y_ticks,
+        series=drawn,
+    )
 
 
 def _point(
@@ -404,17 +405,17 @@ def delta_histogram(collected: Iterable[TableResults]) -> Histogram | None:
         Tick(LEFT + (units + UNITS_SHOWN + 1.5) * step, text(units)) for units in (-11, -5, -1, 0, 1, 5, 11)
     )
     return Histogram(
-        "deltas",
-        "Measured − published, over all compared cells",
-        f"{total} numbers. 0 is a match at the printed digits; beyond {CLOSE_UNITS:g} units a cell is off, unless "
-        "its noise term allows more.",
-        "units of the last printed digit",
-        "numbers",
-        x_ticks,
-        tuple(Tick(top(value), short(value)) for value in ticks(0, high)),
-        tuple(bars),
-        tuple(rows),
-        ("units", *VERDICTS[:-1]),
+        name="deltas",
+        title="Measured − published, over all compared cells",
+        about=f"{total} numbers. 0 is a match at the printed digits; beyond {CLOSE_UNITS:g} units a cell is off, "
+        "unless its noise term allows more.",
+        x_title="units of the last printed digit",
+        y_title="numbers",
+        x_ticks=x_ticks,
+        y_ticks=tuple(Tick(top(value), short(value)) for value in ticks(0, high)),
+        bars=tuple(bars),
+        rows=tuple(rows),
+        heads=("units", *VERDICTS[:-1]),
     )
 
 
@@ -455,14 +456,14 @@ def distribution(values: Sequence[float], unit: str) -> Histogram | None:
     )
     marks = range(0, bins + 1, max(1, bins // 5))
     return Histogram(
-        "distribution",
-        "Distribution over the images",
-        f"{len(values)} images, {low:.{digits}f} to {high:.{digits}f}",
-        unit,
-        "images",
-        tuple(Tick(LEFT + index * step, f"{edge(index):.{digits}f}") for index in marks),
-        tuple(Tick(top(value), short(value)) for value in ticks(0, most, 4) if value == int(value)),
-        bars,
-        tuple((f"{edge(i):.{digits}f} to {edge(i + 1):.{digits}f}", str(count)) for i, count in enumerate(counts)),
-        (unit, "images"),
+        name="distribution",
+        title="Distribution over the images",
+        about=f"{len(values)} images, {low:.{digits}f} to {high:.{digits}f}",
+        x_title=unit,
+        y_title="images",
+        x_ticks=tuple(Tick(LEFT + index * step, f"{edge(index):.{digits}f}") for index in marks),
+        y_ticks=tuple(Tick(top(value), short(value)) for value in ticks(0, most, 4) if value == int(value)),
+        bars=bars,
+        rows=tuple((f"{edge(i):.{digits}f} to {edge(i + 1):.{digits}f}", str(count)) for i, count in enumerate(counts)),
+        heads=(unit, "images"),
     )

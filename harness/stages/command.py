@@ -61,6 +61,8 @@ def _supervise(what: str, workspace: Workspace) -> Supervised:
     about = click.get_current_context().find_root().obj
     if not (isinstance(about, dict) and about.get("own")):
         return Supervised()
+    # Their import has a limit of its own, which is no part of a stage's.
+    workspace.try_plugins()
     return supervise(what, workspace.params.limits.image_seconds)
 
 
@@ -112,7 +114,6 @@ def restore(
     os.environ["HARNESS_ROOT"] = str(workspace.root.resolve())
     group = Group(task, dataset, degradation, method, policy, saving)
     found = workspace.method(method)
-    # Plugins were imported, which has a limit of its own.
     supervised.goes_on()
     code = fingerprint(method_code(found))
     recorded = read_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json")

@@ -19,18 +19,14 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def architectures() -> Any:
-    import torch
+    from harness.networks.recognition import _declare_operators
 
-    # pyiqa imports torchvision, whose compiled operators are missing beside a CPU-only torch: declare them first.
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    # pyiqa imports torchvision, whose compiled operators are missing beside a CPU-only torch.
+    _declare_operators()
     from pyiqa.archs.psnr_arch import PSNR
     from pyiqa.archs.ssim_arch import SSIM
 
-    yield PSNR, SSIM
-    library._destroy()
+    return PSNR, SSIM
 
 
 def images(sigma: int) -> tuple[np.ndarray, np.ndarray]:
