@@ -93,14 +93,12 @@ def tiles(repeat: int) -> None:
         "16, a batch": (16, False),
         f"{threads}, side by side (used)": (threads, True),
     }
-    # In turns, so that other work on the machine meets every way alike. The best of each.
+    # Side by side the process is switched to keeping freed memory, for good: what the released programs do comes first.
     runs = {name: functools.partial(run, *how) for name, how in ways.items()}
-    seconds = dict.fromkeys(runs, float("inf"))
-    for chopped in runs.values():
+    seconds = {}
+    for name, chopped in runs.items():
         chopped()
-    for _ in range(repeat):
-        for name, chopped in runs.items():
-            seconds[name] = min(seconds[name], timed(chopped))
+        seconds[name] = min(timed(chopped) for _ in range(repeat))
     base = next(iter(seconds.values()))
     for name, chopped in runs.items():
         memory = (peak_memory(chopped) or 0) / MIB

@@ -132,6 +132,14 @@ def test_results_stand_when_a_sample_of_them_does(checkout: Checkout) -> None:
     assert json.loads(timing.read_text())["confirmed"][-1]["images"] == 4
     assert "nothing is outdated" in checkout.harness("revalidate", "embedded")
 
+    # A revalidation that is ended before it tells DVC has written its record already.
+    record = json.loads(timing.read_text())
+    timing.unlink()
+    timing.write_text(json.dumps(record | {"confirmed": record["confirmed"] * 2}))
+    path.write_text(text + "\nADDED = 2\n")
+    said = checkout.harness("revalidate", "embedded", "--images", "1")
+    assert "kept: jpeg/embedded-gray/jpeg-y8/jpeg--whole: 4 of" in said
+
     path.write_text(text.replace("array.astype(np.float64) / 255), dtype=np.float64) * 255", "array / 255)) * 250"))
     said = checkout.harness("revalidate", "embedded", code=1)
     assert "differs: jpeg/embedded-gray/jpeg-y8/jpeg--whole: 4 of 4 images, such as" in said

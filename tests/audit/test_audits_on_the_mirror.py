@@ -148,10 +148,11 @@ def named_makings(*arguments: Any) -> list[Making]:
 @pytest.mark.slow
 def test_ffdnet_among_every_making_of_its_row(workspace: Workspace) -> None:
     if not os.environ.get("HARNESS_SLOW_AUDITS"):
-        pytest.skip("restores Kodak24 many times (about 20 minutes of one core); HARNESS_SLOW_AUDITS=1 runs it")
+        pytest.skip("restores Kodak24 many times (about 10 minutes of one core); HARNESS_SLOW_AUDITS=1 runs it")
     if not fetch_weights("ffdnet", workspace.data).files:
         pytest.skip("the weights of FFDNet are not here")
-    audit = audited(workspace, stripped("panet-table1", "FFDNet", "kodak24", degradation="awgn-8bit"), inputs="all")
+    table = stripped("panet-table1", "FFDNet", "kodak24", level=50, degradation="awgn-8bit")
+    audit = audited(workspace, table, inputs="all")
     assert audit.explained
     assert all("float" in name for name in admitted(audit, "input"))
     assert admitted(audit, "dataset") == ["kodak24"]

@@ -20,6 +20,7 @@ from test_plugins import WHERE, Project
 from harness.datasets import fetch
 from harness.datasets.hosts import Hosts
 from harness.errors import HarnessError
+from harness.files import write_json
 from harness.stages.rows import read_rows
 from harness.weights import loading
 
@@ -256,3 +257,9 @@ def test_weights_replaced_while_they_are_read(weights: tuple[Path, Path], monkey
     with pytest.raises(HarnessError, match="was replaced while it was read"):
         loading._cached(data, path, digest, "npz")
     assert not (data / "weights-cache").exists()
+
+
+def test_a_file_where_a_folder_should_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("")
+    with pytest.raises(HarnessError, match=r"x\.json: cannot be written \(File exists\); nothing was changed"):
+        write_json(tmp_path / "results" / "x.json", {})
