@@ -166,7 +166,7 @@ def test_two_tables_share_what_they_have_in_common(checkout: Checkout, mirror: P
     """The JPEG rows of both papers are one row on one set: no stage runs twice, both tables are printed."""
     tables, cells = ("panet-table3", "rnan-table5"), ("--row", "JPEG", "--dataset", "classic5")
     said = checkout.harness("repro", *tables, *cells, "--verbose", HARNESS_MIRROR=str(mirror))
-    assert said.count("restore jpeg classic5") == 1
+    assert said.count("pipelines/jpeg/classic5/dvc.yaml:restore-jpeg--whole'") == 1
     assert all(f"{name}: " in said for name in tables)
     said = checkout.harness("repro", "panet-table3", "rnan-tabel5", code=2)
     assert "did you mean 'rnan-table5'" in said
