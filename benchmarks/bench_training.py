@@ -1,6 +1,6 @@
 """A training step of PANet-S at batch 16, 48x48: against the attention as written, and against a naive loader.
 
-Ratios within one run; `python -m pytest benchmarks/bench_training.py -s` prints them (about ten minutes on two cores).
+Ratios within one run; `python -m pytest benchmarks/bench_training.py -s` prints them (under a minute on two cores).
 """
 
 from __future__ import annotations
