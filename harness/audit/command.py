@@ -10,6 +10,14 @@ from harness.audit.settings import INPUTS, Settings
 from harness.errors import HarnessError
 from harness.workspace import Workspace
 
+_budget_option = click.option(
+    "--budget",
+    type=click.FloatRange(min=0),
+    default=180.0,
+    show_default=True,
+    help="Seconds of slow restoring, per row.",
+)
+
 
 @click.command()
 @click.argument("name")
@@ -22,13 +30,7 @@ from harness.workspace import Workspace
     show_default=True,
     help="Restored images: of stored inputs only; of others on a few images first; of every one on every image.",
 )
-@click.option(
-    "--budget",
-    type=click.FloatRange(min=0),
-    default=180.0,
-    show_default=True,
-    help="Seconds of slow restoring, per row.",
-)
+@_budget_option
 @click.option("--seeds", type=click.IntRange(1, 100), default=3, show_default=True, help="Noise seeds that are tried.")
 @click.option("--top", type=click.IntRange(0, 12), default=5, show_default=True, help="Variants of the ranking shown.")
 @click.option("--write", is_flag=True, help="Write what was found beside the row in the table's file.")
@@ -83,13 +85,7 @@ def audit(
     show_default=True,
     help="Restored images of slow methods, as for harness audit.",
 )
-@click.option(
-    "--budget",
-    type=click.FloatRange(min=0),
-    default=180.0,
-    show_default=True,
-    help="Seconds of slow restoring, per row.",
-)
+@_budget_option
 @click.option("--table", default="", help="Audit the rows of this table again, and keep the rest as it is.")
 @click.option("--row", default="", help="With --table: only the row with this printed name.")
 def findings(only_render: bool, check: bool, inputs: str, budget: float, table: str, row: str) -> None:

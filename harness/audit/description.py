@@ -197,11 +197,15 @@ def rank_variants(grid: Grid, candidates: Sequence[Candidate]) -> tuple[VariantA
 
 def chance_of(grid: Grid, candidates: Sequence[Candidate], best: VariantAudit) -> Chance:
     """Say how surprising the best variant's match is, given everything that was tried."""
-    # Other seeds of one noise are no other protocol.
-    first = [c for c in candidates if c.making.noise in (NoiseDraw(), NoiseDraw(INDEPENDENT))]
-    vectors, _ = consistent_variants(grid, first or candidates)
-    tolerance = [float(np.median(grid.tolerance(grid.stated, cell))) for cell in grid.cells]
-    return chance(vectors, [cell.target for cell in grid.cells], best.digits, best.whole, tolerance)
+    vectors, variants = consistent_variants(grid, candidates)
+    targets = [cell.target for cell in grid.cells]
+    return chance(vectors[of_one_draw(variants)], targets, best.digits, best.whole, grid.stated_tolerance())
+
+
+def of_one_draw(variants: Sequence[Variant]) -> NDArray[np.bool_]:
+    """Mark the variants that count as protocols: other seeds of one noise are no others. All, where none would."""
+    found = np.array([v.candidate.making.noise in (NoiseDraw(), NoiseDraw(INDEPENDENT)) for v in variants])
+    return found if found.any() else np.ones_like(found)
 
 
 def consistent_variants(grid: Grid, candidates: Sequence[Candidate]) -> tuple[NDArray[np.float64], list[Variant]]:

@@ -175,6 +175,10 @@ class Grid:
             self._noise[key] = self._noise_term(made, cell)
         return self._noise[key]
 
+    def stated_tolerance(self) -> list[float]:
+        """Noise term of the stated making by cell, one number for all readings."""
+        return [float(np.median(self.tolerance(self.stated, cell))) for cell in self.cells]
+
     def _noise_term(self, made: Making, cell: Cell) -> NDArray[np.float64]:
         """Estimate a noise term from the images of which every draw is stored, or from a few restored here."""
         draws = [msgspec.structs.replace(made, noise=NoiseDraw(INDEPENDENT, seed)) for seed in NOISE_SEEDS]

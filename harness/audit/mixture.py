@@ -10,12 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.audit.description import consistent_variants, with_one_reading
+from harness.audit.description import consistent_variants, of_one_draw, with_one_reading
 from harness.audit.grid import Candidate, Grid
 from harness.audit.outcomes import MixtureAudit
 from harness.audit.ranking import chance, explained_digits
 from harness.audit.selection import Variant
-from harness.audit.variants import INDEPENDENT, NoiseDraw, variant_choices
 
 FEWEST_CELLS = 2
 """Cells that a second variant must explain whole where the best one does not: one alone is easily an accident."""
@@ -43,7 +42,7 @@ def find_mixture(
     """
     vectors, variants = consistent_variants(grid, [*candidates, *_promising(grid, bounds, best)])
     targets = [cell.target for cell in grid.cells]
-    loose = [float(np.median(grid.tolerance(grid.stated, cell))) for cell in grid.cells]
+    loose = grid.stated_tolerance()
     printed = np.array([target.digits for target in targets])
     digits = np.stack([explained_digits(vectors[:, i], t, loose[i]) for i, t in enumerate(targets)], axis=1)
     first = _digits_of(grid, best)
@@ -51,34 +50,31 @@ def find_mixture(
     # By place: what each variant explains beyond the best one.
     gain = np.stack([(digits - first)[:, place == p].sum(axis=1) for p in range(len(grid.places))], axis=1)
     gain = np.maximum(gain, 0)
-    choices = _choices(grid, best)
-    order = sorted(
-        np.flatnonzero(gain.sum(axis=1)),
-        key=lambda v: (-int(gain[v].sum()), _differing(_choices(grid, variants[v]), choices), v),
-    )
-    if not order:
+    if not gain.any():
         return None
-    second = variants[order[0]]
-    places = np.flatnonzero(gain[order[0]])
+    choices = best.choices(grid)
+    chosen = min(
+        np.flatnonzero(gain.sum(axis=1)),
+        key=lambda v: (-int(gain[v].sum()), _differing(variants[v].choices(grid), choices), v),
+    )
+    places = np.flatnonzero(gain[chosen])
     here = np.isin(place, places)
-    explained = digits[order[0], here]
+    explained = digits[chosen, here]
     whole = int((explained == printed[here]).sum())
     if whole - int((first[here] == printed[here]).sum()) < FEWEST_CELLS:
         return None
-    together = np.where(here, digits[order[0]], first)
-    # Other seeds of one noise are no other protocol.
-    tried = [v.candidate.making.noise in (NoiseDraw(), NoiseDraw(INDEPENDENT)) for v in variants]
+    together = np.where(here, digits[chosen], first)
     cells = [index for index in range(len(grid.cells)) if here[index]]
     return MixtureAudit(
         places=tuple("/".join(str(part) for part in grid.places[p]) for p in places),
-        choices={name: value for name, value in _choices(grid, second).items() if choices[name] != value},
-        measured={grid.cells[i].request.key: round(float(vectors[order[0], i]), 6) for i in cells},
+        choices={name: value for name, value in variants[chosen].choices(grid).items() if choices[name] != value},
+        measured={grid.cells[i].request.key: round(float(vectors[chosen, i]), 6) for i in cells},
         digits=int(explained.sum()),
         whole=whole,
         row_digits=int(together.sum()),
         row_whole=int((together == printed).sum()),
         chance=chance(
-            vectors[np.array(tried) if any(tried) else slice(None)][:, cells],
+            vectors[of_one_draw(variants)][:, cells],
             [targets[i] for i in cells],
             int(explained.sum()),
             whole,
@@ -107,10 +103,6 @@ def _digits_of(grid: Grid, variant: Variant) -> np.ndarray:
         rows = [i for i, cell in enumerate(grid.cells) if cell.metric == metric]
         found[rows] = variant.candidate.scores[metric].digits[:, index]
     return found
-
-
-def _choices(grid: Grid, variant: Variant) -> dict[str, str]:
-    return variant_choices(variant.candidate.making, variant.candidate.finish, variant.read(grid))
 
 
 def _differing(choices: dict[str, str], others: dict[str, str]) -> int:

@@ -33,6 +33,10 @@ class Variant(msgspec.Struct, frozen=True, eq=False):
         """Its reading of each metric."""
         return {metric: grid.readings[metric][index] for metric, index in self.picks.items()}
 
+    def choices(self, grid: Grid) -> dict[str, str]:
+        """Its value in each dimension."""
+        return variant_choices(self.candidate.making, self.candidate.finish, self.read(grid))
+
     @property
     def digits(self) -> int:
         """Digits that it explains."""
@@ -130,7 +134,7 @@ def describe_variant(grid: Grid, variant: Variant) -> VariantAudit:
             largest = max(largest, abs(float(scores.values[row, index]) - cell.target.value) / cell.target.unit)
     read = variant.read(grid)
     return VariantAudit(
-        choices=variant_choices(variant.candidate.making, variant.candidate.finish, read),
+        choices=variant.choices(grid),
         protocols={metric: reading.label for metric, reading in read.items()},
         digits=variant.digits,
         whole=whole,
