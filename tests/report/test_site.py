@@ -26,7 +26,8 @@ from harness.images import pixels_sha256, read_image, write_png
 from harness.metrics import psnr
 from harness.protocols import protocol
 from harness.report.collected import collect
-from harness.report.site import SiteSummary, build_site, cell_page, measured_marks, one_protocol_page, table_page
+from harness.report.site import SiteSummary, build_site, cell_page, one_protocol_page, table_page
+from harness.report.site.tables import measured_marks
 from harness.stages.render import render
 from harness.tables.diff import as_record, measured_text
 from harness.tables.measurements import Measurements

@@ -1,0 +1,94 @@
+"""Pages of cells: what a method made of a dataset at a level, image by image, and what made it."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from harness.protocols.definitions import protocol
+from harness.report import plots
+from harness.report.extremes import Extreme, make_extremes
+from harness.report.facts import pixel_hashes
+from harness.report.site.contents import Contents, cell_record, making_facts, scene_title
+from harness.report.site.pages import CellId, Pages, cell_page, scene_page
+from harness.report.site.scenes import ShownScenes
+from harness.report.threads import in_threads
+from harness.tables.measurements import Measurement
+from harness.tasks import TASKS
+
+
+def write_cells(pages: Pages, contents: Contents, scenes: ShownScenes) -> None:
+    """Write the page of every cell that a table asks for."""
+    for cell, extremes in in_threads(lambda cell: _extremes(contents, cell), contents.asked):
+        _write_cell(pages, contents, scenes, cell, extremes)
+
+
+def _psnr_protocol(contents: Contents, cell: CellId) -> str:
+    """Protocol of the cell's first PSNR in a table; empty where none asks for one."""
+    return next((result.request.protocol for _, result in contents.asked[cell] if result.request.metric == "psnr"), "")
+
+
+def _extremes(contents: Contents, cell: CellId) -> list[Extreme]:
+    name = _psnr_protocol(contents, cell)
+    if not name:
+        return []
+    values = contents.measurements.images(*cell, name)
+    return make_extremes(contents.workspace, *cell, values, name)
+
+
+def _write_cell(pages: Pages, contents: Contents, scenes: ShownScenes, cell: CellId, extremes: list[Extreme]) -> None:
+    group, level = cell
+    scene = (group.task, group.dataset, level)
+    asked = contents.asked[cell]
+    first_result = asked[0][1]
+    record = contents.measurements.record(group)
+    values = {
+        name: found
+        for name in (sorted(record.protocols) if record else [])
+        if (found := contents.measurements.images(group, level, name))
+    }
+    first = _psnr_protocol(contents, cell) or next(iter(values), "")
+    hashes = pixel_hashes(contents.workspace, group, level)
+    method = contents.methods.get(group.method)
+    metric = protocol(first).metric if first else ""
+    request = first_result.request
+    pages.write(
+        cell_page(cell),
+        "cell.html.j2",
+        group=group,
+        level=level,
+        title=f"{method.title if method else group.method} on {scene_title(scene)}",
+        task=TASKS[group.task].title if group.task in TASKS else group.task,
+        method=method,
+        published=[cell_record(item, result) for item, result in asked],
+        facts=making_facts(contents, cell, first_result),
+        protocols=[(name, protocol(name).version) for name in values],
+        first=first,
+        images=[
+            {
+                "name": image,
+                "values": [values[name].get(image) for name in values],
+                "sha256": hashes.get(image, ""),
+                "page": scenes.page(scene, image),
+            }
+            for image in values.get(first, {})
+        ],
+        means=[sum(found.values()) / len(found) for found in values.values()],
+        histogram=plots.distribution(
+            [float(value) for value in values.get(first, {}).values()], "dB" if metric == "psnr" else metric
+        ),
+        extremes=[_extreme_files(pages, extreme) for extreme in extremes],
+        not_run="" if isinstance(first_result.measured, Measurement) else first_result.judgement.reason,
+        tables=list(dict.fromkeys(item.table.name for item, _ in asked)),
+        chain=shlex.join(["harness", "why", request.table, request.row, request.key]),
+        scene=scene in scenes.images,
+        scene_page=scene_page(scene),
+    )
+
+
+def _extreme_files(pages: Pages, extreme: Extreme) -> dict[str, Any]:
+    return {
+        "extreme": extreme,
+        "restored": pages.write_picture(extreme.restored),
+        "truth": pages.write_picture(extreme.truth),
+    }

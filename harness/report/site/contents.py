@@ -1,0 +1,141 @@
+"""What a site shows: the tables' results, the cells behind them, and what each page says about a cell."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from harness.methods import Method
+from harness.protocols.definitions import protocol
+from harness.report.attention import AttentionPage, read_attention_pages
+from harness.report.collected import TableResults, collect, place_of
+from harness.report.facts import Fact, run_facts
+from harness.report.grid import dataset_title
+from harness.report.site.pages import CellId, SceneId, cell_page
+from harness.report.training_curves import TrainingRun, read_training_runs
+from harness.tables.diff import CellResult, as_record, measured_text
+from harness.tables.measurements import Measurements
+from harness.tasks import TASKS
+from harness.workspace import Workspace
+
+
+class Contents(msgspec.Struct, frozen=True):
+    """What there is to show.
+
+    Attributes
+    ----------
+    workspace : Workspace
+        Where results lie.
+    tables : list of TableResults
+        In the order in which they are shown.
+    methods : dict
+        Methods known here, by name.
+    measurements : Measurements
+        What was measured.
+    asked : dict
+        What tables print beside each cell.
+    facts : dict
+        What made each cell, as the run's files tell; empty where nothing was computed here.
+    attention, training : list
+        Attention maps and training runs that were found.
+    """
+
+    workspace: Workspace
+    tables: list[TableResults]
+    methods: dict[str, Method]
+    measurements: Measurements
+    asked: dict[CellId, list[tuple[TableResults, CellResult]]]
+    facts: dict[CellId, list[Fact]]
+    attention: list[AttentionPage]
+    training: list[TrainingRun]
+
+
+def gather(workspace: Workspace, names: Sequence[str]) -> Contents:
+    """Read what tables show; every known table where none is named."""
+    tables = collect(workspace, names)
+    asked: dict[CellId, list[tuple[TableResults, CellResult]]] = defaultdict(list)
+    for item in tables:
+        for result in item.results:
+            if result.request.group is not None:
+                asked[result.request.group, result.request.level].append((item, result))
+    return Contents(
+        workspace,
+        tables,
+        workspace.methods(),
+        Measurements(workspace.work),
+        dict(asked),
+        {cell: run_facts(workspace, *cell) for cell in asked},
+        read_attention_pages(workspace),
+        read_training_runs(workspace),
+    )
+
+
+def scene_title(scene: SceneId) -> str:
+    """Name a scene for readers, such as ``Kodak24, sigma 50``."""
+    task, dataset, level = scene
+    known = TASKS.get(task)
+    label = known.level_label(level) if known and level else ""
+    return dataset_title(dataset) + (f", {label}" if label else "")
+
+
+def cell_record(item: TableResults, result: CellResult) -> dict[str, Any]:
+    """Everything a page says about one cell of a table."""
+    request = result.request
+    record = as_record(result)
+    known = TASKS.get(request.task)
+    record |= {
+        "text": measured_text(result),
+        "dataset_title": dataset_title(request.dataset) if request.dataset else "",
+        "level_label": known.level_label(request.level) if known and request.level else "",
+        "part_title": item.table.parts[request.part].title,
+        "page": cell_page((request.group, request.level)) if request.group else "",
+    }
+    return record
+
+
+def number_facts(item: TableResults, result: CellResult) -> list[Fact]:
+    """What stands behind a number of a table: both numbers, the verdict, the protocol."""
+    request = result.request
+    record = as_record(result)
+    facts: list[Fact] = []
+    if request.printed:
+        facts.append(("published", f"{request.printed.text} ({item.table.name}, {request.row})"))
+    if record["measured"] is not None:
+        facts.append(("measured", repr(record["measured"])))
+    if record["delta"] is not None:
+        facts.append(("measured − published", f"{record['delta']:+.5g}"))
+    facts.append(("verdict", f"{result.verdict}: {result.judgement.reason}" if record["reason"] else result.verdict))
+    if request.protocol:
+        facts.append(("protocol", f"{request.protocol} (version {protocol(request.protocol).version})"))
+    if record["measured_under_column_protocol"] is not None:
+        facts.append((f"under {request.column_protocol}", repr(record["measured_under_column_protocol"])))
+    if record["noise"]:
+        facts.append(("noise term", f"{record['noise']:.4f}"))
+    if record["images"]:
+        facts.append(("images", str(record["images"])))
+    if place_of(request) in item.recorded:
+        facts.append(("source", f"results/{item.table.name}.json; the rows behind it are not here"))
+    return facts
+
+
+def making_facts(contents: Contents, cell: CellId, result: CellResult) -> list[Fact]:
+    """What made a cell: the files of the run, or what was recorded with the number where they are missing."""
+    group, _ = cell
+    method = contents.methods.get(group.method)
+    facts: list[Fact] = [
+        ("method", f"{method.title} ({group.method})" if method else group.method),
+        ("policy", group.policy),
+        ("degradation", group.degradation),
+        ("saving", group.saving),
+    ]
+    if result.origin:
+        facts.append(("origin of weights", result.origin))
+    found = contents.facts[cell]
+    if found:
+        facts += [fact for fact in found if fact[0] not in ("origin",)]
+    else:
+        facts += [(f"weights {name}", digest) for name, digest in sorted(result.weights.items())]
+    return facts

@@ -1,0 +1,144 @@
+"""Pages that belong to no table: the index, plots over all tables, attention maps, training curves."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from harness.report import plots
+from harness.report.facts import seconds_of
+from harness.report.grid import summary
+from harness.report.scenes import UNCHANGED
+from harness.report.site.contents import Contents, cell_record, scene_title
+from harness.report.site.pages import Pages, SceneId
+from harness.report.site.scenes import ShownScenes
+from harness.report.training_curves import TrainingRun
+from harness.tables.diff import count_verdicts
+from harness.tables.verdicts import VERDICTS
+
+# Scenes that the index leads to; the rest is on their own list.
+_SCENES_ON_INDEX = 6
+
+_PAPERS = {"panet": "PANet", "rnan": "RNAN", "kit": "KiT", "csnln": "CSNLN"}
+
+
+def write_index(pages: Pages, contents: Contents, scenes: ShownScenes, notes: Sequence[str]) -> None:
+    """Write the first page: how much of every paper and table is reproduced, and what is off."""
+    papers: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for item in contents.tables:
+        compared = [result for result in item.results if result.request.printed is not None]
+        papers[item.table.paper].append(
+            {
+                "table": item.table,
+                "counts": count_verdicts(compared),
+                "total": len(compared),
+                "recorded": len(item.recorded),
+                "summary": summary(item.table, item.results),
+            }
+        )
+    groups = [
+        {
+            "paper": paper,
+            "title": _PAPERS.get(paper, paper or "Own tables"),
+            "lines": lines,
+            "counts": {verdict: sum(line["counts"][verdict] for line in lines) for verdict in VERDICTS},
+            "total": sum(line["total"] for line in lines),
+        }
+        for paper, lines in papers.items()
+    ]
+    printed = [group for group in groups if group["paper"]]
+    pages.write(
+        "index.html",
+        "index.html.j2",
+        groups=printed,
+        own=[group for group in groups if not group["paper"]],
+        counts={verdict: sum(group["counts"][verdict] for group in printed) for verdict in VERDICTS},
+        total=sum(group["total"] for group in printed),
+        histogram=plots.delta_histogram(item for item in contents.tables if item.table.paper),
+        off=[
+            cell_record(item, result)
+            for item in contents.tables
+            for result in item.results
+            if result.verdict == "off" and result.request.printed is not None
+        ],
+        scenes=scenes.links()[:_SCENES_ON_INDEX],
+        recorded=sum(len(item.recorded) for item in contents.tables),
+        notes=notes,
+    )
+
+
+def write_plots(pages: Pages, contents: Contents, scenes: ShownScenes) -> None:
+    """Write the page of plots over all tables."""
+    pages.write(
+        "plots.html",
+        "plots.html.j2",
+        histogram=plots.delta_histogram(item for item in contents.tables if item.table.paper),
+        costs=[chart for item in contents.tables for chart in plots.cost_charts(item.table, item.results)],
+        times=_time_charts(contents, scenes),
+        tables=[item.table for item in contents.tables if plots.level_charts(item.table, item.results)],
+    )
+
+
+def _time_charts(contents: Contents, scenes: ShownScenes) -> list[plots.Chart]:
+    """PSNR against the measured time of an image, for scenes with several methods that restore something."""
+    points: dict[SceneId, list[tuple[float, float, str]]] = {}
+    for scene in scenes.scenes:
+        of_scene = points.setdefault((scene.task, scene.dataset, scene.level), [])
+        for member in scene.members:
+            took = seconds_of(contents.workspace, member.group, scene.level)
+            values = scene.values[member.group].values()
+            if took and member.group.method not in UNCHANGED:
+                of_scene.append((sum(took) / len(took), sum(values) / len(values), member.title))
+    # Times hardly depend on the level: of each dataset the level with most methods stands for all.
+    fullest: dict[tuple[str, str], SceneId] = {}
+    for key, of_scene in points.items():
+        best = fullest.get(key[:2])
+        if len(of_scene) > 1 and (best is None or len(of_scene) > len(points[best])):
+            fullest[key[:2]] = key
+    charts = (
+        plots.chart(
+            "time-" + "-".join(map(str, key)),
+            f"{scene_title(key)}: PSNR against measured time",
+            [plots.Values("measured here", tuple(points[key]), 1, line=False)],
+            x_title="seconds an image (wall time of the run that made it)",
+            y_title="PSNR (dB)",
+            log_x=True,
+        )
+        for key in fullest.values()
+    )
+    return [chart for chart in charts if chart is not None]
+
+
+def write_attention(pages: Pages, contents: Contents) -> None:
+    """Write the pages of attention maps, if there are any, with their pictures."""
+    for page in contents.attention:
+        folder = pages.folder / "attention" / page.name
+        folder.mkdir(parents=True)
+        for file in page.files:
+            shutil.copyfile(page.folder / file, folder / file)
+        pages.write(f"attention/{page.name}.html", "attention.html.j2", page=page)
+    if contents.attention:
+        pages.write("attention/index.html", "attentions.html.j2", pages=contents.attention)
+
+
+def write_training(pages: Pages, contents: Contents) -> None:
+    """Write the page of training curves, if there are any."""
+    if contents.training:
+        runs = [(run, _training_charts(run)) for run in contents.training]
+        pages.write("training.html", "training.html.j2", runs=runs)
+
+
+def _training_charts(run: TrainingRun) -> list[plots.Chart]:
+    charts = (
+        plots.chart(
+            f"training-{run.name}-{number}",
+            f"{run.name}: {curve.name}",
+            [plots.Values(curve.name, tuple((x, y, "") for x, y in curve.points), number)],
+            x_title="iteration",
+            y_title=curve.name,
+        )
+        for number, curve in enumerate(run.curves)
+    )
+    return [chart for chart in charts if chart is not None]

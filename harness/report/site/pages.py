@@ -1,0 +1,146 @@
+"""Where each page lies, what every page has around it, and how it is written."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import subprocess
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from harness import __version__
+from harness.cells import Group
+from harness.files import write_text
+from harness.tables.verdicts import VERDICTS
+
+CellId = tuple[Group, int]
+"""A cell: what was restored, and the level."""
+
+SceneId = tuple[str, str, int]
+"""A scene: task, dataset and level."""
+
+FORMS = (("md", "Markdown"), ("csv", "CSV"), ("tex", "LaTeX"), ("json", "JSON"))
+"""Endings and names of the forms in which a table can be taken along."""
+
+
+def cell_page(cell: CellId) -> str:
+    """Path of a cell's page below the site: a method on a dataset at a level."""
+    group, level = cell
+    return f"cells/{group.place}/{level}.html"
+
+
+def table_page(name: str) -> str:
+    """Path of a table's page below the site."""
+    return f"tables/{name}.html"
+
+
+def one_protocol_page(name: str) -> str:
+    """Path of the page below the site that shows a table under one protocol."""
+    return f"tables/one-protocol/{name}.html"
+
+
+def scene_page(scene: SceneId) -> str:
+    """Path of a scene's page below the site."""
+    task, dataset, level = scene
+    return f"compare/{task}/{dataset}/{level}/index.html"
+
+
+def view_page(scene: SceneId, image: str) -> str:
+    """Path of the page below the site that shows an image of a scene; names that are no file names get a hash."""
+    plain = re.sub("[^A-Za-z0-9_-]+", "-", image).strip("-")
+    if plain != image:
+        plain = f"{plain}-{hashlib.sha256(image.encode()).hexdigest()[:8]}"
+    task, dataset, level = scene
+    return f"compare/{task}/{dataset}/{level}/{plain}.html"
+
+
+def environment() -> Any:
+    """Templates of the pages: every text is escaped, and a missing name is an error."""
+    import jinja2
+
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.report", "templates/site"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        auto_reload=False,
+    )
+    made.filters["number"] = lambda value: f"{value:,}"
+    made.filters["base64"] = lambda data: base64.b64encode(data).decode()
+    made.filters["slug"] = lambda text: re.sub("[^a-z0-9]+", "-", str(text).lower()).strip("-")
+    made.tests["image_metric"] = lambda metric: metric in ("psnr", "ssim")
+    return made
+
+
+class Pages:
+    """Writes the files of a site; `count` HTML pages so far.
+
+    Parameters
+    ----------
+    folder : path
+        Of the site.
+    revision : str
+        Git revision of the results, for the foot of the pages.
+    has_scenes, has_attention, has_training : bool
+        Which of these the navigation leads to.
+    """
+
+    def __init__(
+        self, folder: Path, revision: str, *, has_scenes: bool, has_attention: bool, has_training: bool
+    ) -> None:
+        self.folder = folder
+        self.count = 0
+        self._environment = environment()
+        self._around = {
+            "version": __version__,
+            "revision": revision,
+            "has_scenes": has_scenes,
+            "has_attention": has_attention,
+            "has_training": has_training,
+            "verdicts": VERDICTS,
+        }
+
+    def write(self, path: str, template: str, **context: Any) -> None:
+        """Write a page below the site from a template."""
+        root = "../" * path.count("/")
+        text = self._environment.get_template(template).render(root=root, here=path, **self._around, **context)
+        write_text(self.folder / path, text)
+        self.count += 1
+
+    def write_static(self) -> None:
+        """Write styles and scripts."""
+        target = self.folder / "static"
+        target.mkdir()
+        for file in (resources.files("harness.report") / "static").iterdir():
+            if file.name.endswith((".css", ".js")):
+                (target / file.name).write_bytes(file.read_bytes())
+
+    def write_picture(self, webp: bytes) -> str:
+        """Write a picture under a name that its bytes decide; return its path below the site."""
+        path = f"pictures/{hashlib.sha256(webp).hexdigest()[:20]}.webp"
+        (self.folder / "pictures").mkdir(exist_ok=True)
+        (self.folder / path).write_bytes(webp)
+        return path
+
+    def bytes(self) -> int:
+        """Size of all files so far."""
+        return sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
+
+
+def revision(folder: Path) -> str:
+    """Git revision of a folder, with ``+`` where files differ from it; empty outside git."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found.stdout.strip()

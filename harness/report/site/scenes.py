@@ -1,0 +1,197 @@
+"""Pages of images: which views of which scenes are shown, the page of each, and the lists that lead there."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.datasets.reading import open_dataset
+from harness.errors import NotAvailableError
+from harness.report.scenes import Restored, Scene, find_scenes
+from harness.report.site.contents import Contents, scene_title
+from harness.report.site.pages import Pages, SceneId, cell_page, scene_page, view_page
+from harness.report.threads import in_threads
+from harness.report.views import View, make_view
+from harness.tables.measurements import Measurement
+from harness.tasks import TASKS
+
+# From this share on a budget counts as used up: pages of the last scenes are small and would fit for long.
+_FULL = 0.95
+
+Wish = tuple[Scene, str]
+"""A scene and the name of one of its images."""
+
+
+class ShownScenes(msgspec.Struct, frozen=True):
+    """Scenes with pictures.
+
+    Attributes
+    ----------
+    scenes : list of Scene
+        In the order in which they are listed.
+    images : dict
+        Names of the images that have pages, by scene.
+    left_out : int
+        How many images have none for want of room.
+    """
+
+    scenes: list[Scene]
+    images: dict[SceneId, list[str]]
+    left_out: int
+
+    def page(self, scene: SceneId, image: str) -> str:
+        """Path of an image's page below the site; empty where it has none."""
+        return view_page(scene, image) if image in self.images.get(scene, ()) else ""
+
+    def links(self) -> list[dict[str, Any]]:
+        """Describe every scene for a list that leads to it."""
+        return [
+            {
+                "task": TASKS[scene.task].title,
+                "title": scene_title(_id(scene)),
+                "methods": [member.title for member in scene.members],
+                "images": [(image, page) for image in scene.images if (page := self.page(_id(scene), image))],
+                "page": scene_page(_id(scene)),
+                "total": len(scene.images),
+            }
+            for scene in self.scenes
+        ]
+
+
+def _id(scene: Scene) -> SceneId:
+    return scene.task, scene.dataset, scene.level
+
+
+def scenes_to_show(contents: Contents) -> tuple[list[Scene], list[str]]:
+    """Find the scenes whose restored images and ground truths are here; and notes on those without ground truths."""
+    restored = [
+        Restored(group, level, result.request.protocol)
+        for (group, level), asked in contents.asked.items()
+        for _, result in asked
+        if result.request.metric == "psnr" and isinstance(result.measured, Measurement)
+    ]
+    scenes, notes = [], []
+    for scene in find_scenes(contents.workspace, restored, contents.methods):
+        try:
+            open_dataset(scene.dataset, contents.workspace.data)
+        except NotAvailableError as missing:
+            notes.append(f"{scene_title(_id(scene))}: no pictures, because the {missing}")
+        else:
+            scenes.append(scene)
+    return scenes, notes
+
+
+def in_turn(scenes: Sequence[Scene], *, whole_sets: bool) -> list[Wish]:
+    """List images of scenes: the first of each, then the second of each that compares methods, and so on."""
+    most = max((len(scene.images) for scene in scenes), default=0)
+    return [
+        (scene, scene.images[number])
+        for number in range(most)
+        for scene in scenes
+        if number < len(scene.images) and (whole_sets or number == 0 or scene.restoring > 1)
+    ]
+
+
+def make_views(contents: Contents, wishes: Iterable[Wish], notes: list[str], *, whole: bool = False) -> Iterator[View]:
+    """Make the views of images; those that cannot be made are noted."""
+
+    def make(wish: Wish) -> View | str:
+        scene, image = wish
+        try:
+            return make_view(contents.workspace, scene, image, whole=whole)
+        except NotAvailableError as missing:
+            return f"{scene_title(_id(scene))}: no pictures of {image}, because {missing}"
+
+    for _, view in in_threads(make, wishes):
+        if isinstance(view, str):
+            notes.append(view)
+        else:
+            yield view
+
+
+def within(views: Iterator[View], budget: int) -> list[View]:
+    """Take views in order as long as their pictures fit a number of bytes."""
+    taken = []
+    used = 0
+    for view in views:
+        if used + view.bytes <= budget:
+            used += view.bytes
+            taken.append(view)
+        elif used > _FULL * budget:
+            break
+    return taken
+
+
+def shown_scenes(scenes: Iterable[Scene], chosen: Iterable[Wish], left_out: int) -> ShownScenes:
+    """Gather which images of which scenes are shown; scenes without any are left out."""
+    images: dict[SceneId, list[str]] = defaultdict(list)
+    for scene, image in chosen:
+        images[_id(scene)].append(image)
+    return ShownScenes([scene for scene in scenes if _id(scene) in images], dict(images), left_out)
+
+
+def write_views(pages: Pages, shown: ShownScenes, views: Iterable[View]) -> None:
+    """Write the page of every view."""
+    for view in views:
+        scene = _id(view.scene)
+        pages.write(
+            view_page(scene, view.image),
+            "view.html.j2",
+            view=view,
+            scene=view.scene,
+            title=f"{view.image}: {scene_title(scene)}",
+            task=TASKS[view.scene.task].title,
+            pages={index: cell_page((p.group, view.scene.level)) for index, p in enumerate(view.pictures) if p.group},
+            meta={
+                "origin": [view.top, view.left],
+                "size": [view.region_height, view.region_width],
+                "crops": [msgspec.to_builtins(crop) for crop in view.crops],
+                "pictures": [
+                    {
+                        "title": picture.title,
+                        "kind": picture.kind,
+                        "reference": picture.reference,
+                        "luma": msgspec.to_builtins(picture.luma),
+                        "measure": picture.measure,
+                    }
+                    for picture in view.pictures
+                ],
+            },
+            others=[
+                (image, Path(view_page(scene, image)).name) for image in shown.images[scene] if image != view.image
+            ],
+            levels=[
+                (scene_title(other), shown.page(other, view.image) or scene_page(other))
+                for other in shown.images
+                if other[:2] == scene[:2] and other != scene
+            ],
+        )
+
+
+def write_scenes(pages: Pages, shown: ShownScenes, notes: Sequence[str]) -> None:
+    """Write the page of every scene with pictures, and the list of them."""
+    for scene in shown.scenes:
+        best = {image: max(scene.values[m.group][image] for m in scene.members) for image in scene.images}
+        pages.write(
+            scene_page(_id(scene)),
+            "scene.html.j2",
+            scene=scene,
+            title=scene_title(_id(scene)),
+            task=TASKS[scene.task].title,
+            members=[(member, cell_page((member.group, scene.level))) for member in scene.members],
+            best=best,
+            lines=[
+                {
+                    "image": image,
+                    "page": Path(shown.page(_id(scene), image)).name,
+                    "values": [scene.values[member.group][image] for member in scene.members],
+                }
+                for image in scene.images
+            ],
+        )
+    if shown.scenes:
+        pages.write("compare/index.html", "compare.html.j2", scenes=shown.links(), left_out=shown.left_out, notes=notes)

@@ -1,0 +1,182 @@
+"""Pages of tables: as printed with what was measured, cell by cell, and under one protocol; with the forms to take."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.files import write_text
+from harness.pipeline.requests import IMAGE_METRICS
+from harness.report import one_protocol as one_protocol_report
+from harness.report import plots
+from harness.report.collected import TableResults, place_of
+from harness.report.facts import Fact
+from harness.report.grid import grids, reasons_not_run, remarks, spans, summary
+from harness.report.render import csv_text, json_text, latex, markdown
+from harness.report.site.contents import Contents, cell_record, making_facts, number_facts
+from harness.report.site.pages import FORMS, Pages, cell_page, one_protocol_page, table_page
+from harness.tables import one_protocol
+from harness.tables.diff import CellResult, count_verdicts
+from harness.tables.measurements import Measurement
+from harness.tables.ordering import orderings
+
+# Measured marks need a contest: with fewer measured cells "best" says nothing.
+_FEWEST_FOR_MARKS = 3
+
+_SMALLER_IS_BETTER = frozenset({"parameters", "seconds"})
+
+
+def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[str]:
+    """Write the pages and forms of a table; return notes on what could not be shown."""
+    table, results = item.table, item.results
+    marks = measured_marks(results)
+    records = [
+        cell_record(item, result) | {"id": index, "mark": marks.get(place_of(result.request), "")}
+        for index, result in enumerate(results)
+    ]
+    by_place = {place_of(result.request): record for result, record in zip(results, records, strict=True)}
+    shown = [
+        {
+            "title": grid.title,
+            "corner": grid.corner,
+            "heads": _heads(grid.heads),
+            "rows": [
+                {
+                    "heads": row.heads,
+                    "places": [{"place": place, "record": by_place.get(place.cell)} for place in row.places],
+                }
+                for row in grid.rows
+            ],
+        }
+        for grid in grids(table, results)
+    ]
+    forms = {
+        "md": markdown(table, results),
+        "csv": csv_text(results),
+        "tex": latex(table, results),
+        "json": json_text(results),
+    }
+    page = table_page(table.name)
+    for suffix, text in forms.items():
+        write_text((pages.folder / page).with_suffix(f".{suffix}"), text)
+    runs: dict[str, list[Fact]] = {}
+    for result in results:
+        if result.request.group is not None:
+            cell = (result.request.group, result.request.level)
+            runs.setdefault(cell_page(cell), making_facts(contents, cell, result))
+    one, notes = _write_one_protocol(pages, contents, item)
+    compared = [result for result in results if result.request.printed is not None]
+    pages.write(
+        page,
+        "table.html.j2",
+        table=table,
+        grids=shown,
+        records=records,
+        details={
+            "cells": {index: number_facts(item, result) for index, result in enumerate(results)},
+            "runs": runs,
+            "pages": {record["id"]: record["page"] for record in records if record["page"]},
+        },
+        counts=count_verdicts(compared),
+        total=len(compared),
+        summary=summary(table, results),
+        remarks=remarks(results),
+        not_run=reasons_not_run(results),
+        evidence={
+            result.request.row: result.request.evidence
+            for result in reversed(results)
+            if result.request.evidence and result.verdict != "not run"
+        },
+        charts=plots.level_charts(table, results) + plots.cost_charts(table, results),
+        orderings=[ordering.text for ordering in orderings(table, results)],
+        tex=forms["tex"],
+        forms=FORMS,
+        recorded=len(item.recorded),
+        has_marks=bool(marks),
+        one_protocol=one,
+    )
+    return notes
+
+
+def _heads(lines: Sequence[tuple[str, ...]]) -> list[list[tuple[str, int]]]:
+    """Join equal neighbours of the upper lines of headings; the lowest line has one for each column."""
+    return [*map(spans, lines[:-1]), [(text, 1) for text in lines[-1]]]
+
+
+def _write_one_protocol(pages: Pages, contents: Contents, item: TableResults) -> tuple[str, list[str]]:
+    """Write a table whose rows have own protocols under that of the columns; return the page, if any, and notes."""
+    table = item.table
+    own = [result for result in item.results if isinstance(result.measured, Measurement) and _is_apart(result)]
+    if not own:
+        return "", []
+    try:
+        cells = one_protocol.one_protocol(contents.workspace, table, one_protocol.COLUMN)
+    except (HarnessError, OSError) as error:
+        return "", [f"{table.name} under one protocol: {error}"]
+    page = one_protocol_page(table.name)
+    forms = {
+        "md": one_protocol_report.markdown(table, cells),
+        "csv": one_protocol_report.csv_text(cells),
+        "tex": one_protocol_report.latex(table, cells),
+        "json": one_protocol_report.json_text(cells),
+    }
+    for suffix, text in forms.items():
+        write_text((pages.folder / page).with_suffix(f".{suffix}"), text)
+    laid = one_protocol_report.one_protocol_grids(table, cells)
+    pages.write(
+        page,
+        "one_protocol.html.j2",
+        table=table,
+        table_page=table_page(table.name),
+        grids=laid,
+        heads=[_heads(grid.heads) for grid in laid],
+        protocols=one_protocol_report.protocol_words(cells),
+        apart=_names_by_protocol(own),
+        inputs=one_protocol.input_groups(cells),
+        changes=one_protocol_report.rank_changes(cells),
+        not_run=one_protocol_report.not_run_reasons(cells),
+        forms=FORMS,
+    )
+    return page, []
+
+
+def _is_apart(result: CellResult) -> bool:
+    """Whether a cell of an image metric is measured under another protocol than its column states."""
+    request = result.request
+    return request.metric in IMAGE_METRICS and request.protocol != request.column_protocol
+
+
+def _names_by_protocol(results: Iterable[CellResult]) -> dict[str, list[str]]:
+    """Rows by the protocol that is their own."""
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for result in results:
+        found[result.request.protocol][result.request.row] = None
+    return {name: list(rows) for name, rows in found.items()}
+
+
+def measured_marks(results: Iterable[CellResult]) -> dict[tuple[int, int, str], str]:
+    """Mark the best and the second best measured value of each column.
+
+    Only values measured under one protocol on one dataset at one level compete, and only where at least three do. Equal
+    values share a mark.
+    """
+    contests: dict[tuple[Any, ...], list[CellResult]] = defaultdict(list)
+    for result in results:
+        request = result.request
+        if isinstance(result.measured, Measurement):
+            key = (request.part, request.dataset, request.level, request.metric, request.protocol)
+            contests[key].append(result)
+    marks: dict[tuple[int, int, str], str] = {}
+    for (_, _, _, metric, _), members in contests.items():
+        values = sorted(
+            {r.measured.value for r in members if isinstance(r.measured, Measurement)},
+            reverse=metric not in _SMALLER_IS_BETTER,
+        )
+        if len(members) < _FEWEST_FOR_MARKS or len(values) < 2:
+            continue
+        for result in members:
+            if isinstance(result.measured, Measurement) and result.measured.value in values[:2]:
+                marks[place_of(result.request)] = ("best", "second")[values.index(result.measured.value)]
+    return marks
