@@ -23,10 +23,9 @@ from harness.errors import HarnessError, unknown_name
 from harness.metrics.checks import check_pair
 from harness.metrics.signal_noise import PEAK, crop_border
 
-# K = (0.01, 0.03) and L = 255: Wang et al., "Image quality assessment: from error visibility to structural similarity",
-# IEEE TIP 2004, section III-B; the defaults of ssim_index.m, of MATLAB's ssim() and of scikit-image.
-C1 = (0.01 * PEAK) ** 2
-C2 = (0.03 * PEAK) ** 2
+# Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE TIP 2004, section III-B;
+# the defaults of ssim_index.m, of MATLAB's ssim() and of scikit-image, as is a dynamic range of 255.
+K1, K2 = 0.01, 0.03
 
 _STRIPE_SAMPLES = 12288
 _STRIPE_ROWS = 8
@@ -56,6 +55,8 @@ class SsimWindow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Whether both images are averaged and thinned by ``round(min(H, W) / 256)`` first.
     across_channels : bool
         Whether the window also spans the colour channels (a volume) instead of one channel at a time.
+    dynamic_range : float
+        What the formula's constants are fractions of, in units of 0..255.
     description : str
         What it is and who uses it, for readers.
     """
@@ -70,6 +71,12 @@ class SsimWindow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sample_covariance: bool = False
     downsampled: bool = False
     across_channels: bool = False
+    dynamic_range: float = PEAK
+
+    @property
+    def constants(self) -> tuple[float, float]:
+        """The formula's C1 and C2, which keep it from dividing by nothing; samples are in units of 0..255."""
+        return (K1 * self.dynamic_range) ** 2, (K2 * self.dynamic_range) ** 2
 
     @property
     def covariance_factor(self) -> float:
@@ -96,6 +103,17 @@ SSIM_WINDOWS = {
             7,
             "7x7 uniform window with sample covariance (the defaults of scikit-image's structural_similarity)",
             sample_covariance=True,
+        ),
+        # scikit-image took the range of floating-point samples for [-1, 1] where none was named, until version 0.20
+        # made that an error (its issue 6602). On images in [0, 1] the constants are then four times too large.
+        SsimWindow(
+            "skimage-range2",
+            1,
+            "uniform",
+            7,
+            "scikit-image's defaults on images in [0, 1] whose range nobody named: taken for 2, before version 0.20",
+            sample_covariance=True,
+            dynamic_range=2 * PEAK,
         ),
         SsimWindow(
             "gauss-sample",
@@ -285,13 +303,14 @@ class _Stripe:
             np.multiply(_box(_box(moments, self.line, of.size), self.channels, of.size), 1 / of.size**2, out=local)
         if of.across_channels and self.channels > 1:
             local[:] = _across_channels(local, self.channels, of)
-        _formula(local, self.means[:valid], of.covariance_factor)
+        _formula(local, self.means[:valid], of)
         result: NDArray[np.float64] = self.local[3, :rows].reshape(count, self.line)
         return result
 
 
-def _formula(local: NDArray[np.float64], means: NDArray[np.float64], factor: float) -> None:
+def _formula(local: NDArray[np.float64], means: NDArray[np.float64], of: SsimWindow) -> None:
     """Turn local means of x, y, x² + y² and x y into SSIM (Wang et al. 2004, equation 13), in the last row."""
+    factor, (c1, c2) = of.covariance_factor, of.constants
     x, y, squares, product = local
     np.multiply(x, y, out=means)
     x *= x
@@ -299,15 +318,15 @@ def _formula(local: NDArray[np.float64], means: NDArray[np.float64], factor: flo
     x += y
     product -= means
     product *= 2 * factor
-    product += C2
+    product += c2
     means *= 2
-    means += C1
+    means += c1
     product *= means
     squares -= x
     if factor != 1:
         squares *= factor
-    squares += C2
-    x += C1
+    squares += c2
+    x += c1
     squares *= x
     product /= squares
 

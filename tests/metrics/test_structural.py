@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import correlate1d
 from skimage.metrics import structural_similarity
+from skimage.util.dtype import dtype_range
 
 from harness.errors import HarnessError
 from harness.metrics import SSIM_WINDOWS, ssim, ssim_within, structural
@@ -18,8 +19,9 @@ SCIKIT = {
     "gauss": {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False},
     "gauss-sample": {"gaussian_weights": True, "sigma": 1.5},
     "skimage": {},
+    "skimage-range2": {"data_range": 510},
 }
-VALID = ["gauss", "gauss-sample", "8x8", "skimage"]
+VALID = ["gauss", "gauss-sample", "8x8", "skimage", "skimage-range2"]
 
 
 def pair(shape, dtype=np.uint8, seed: int = 0, sigma: float = 20):
@@ -44,8 +46,16 @@ def formula(filtered, x, y):
 def test_agrees_with_scikit_image(window: str, dtype, shape) -> None:
     x, y = pair(shape, dtype)
     axis = 2 if len(shape) == 3 else None
-    expected = structural_similarity(x, y, data_range=255, channel_axis=axis, **SCIKIT[window])
+    expected = structural_similarity(x, y, channel_axis=axis, **({"data_range": 255} | SCIKIT[window]))
     assert ssim(x, y, window) == pytest.approx(expected, abs=1e-10)
+
+
+def test_range2_is_scikit_image_on_floats_whose_range_was_guessed_by_their_type() -> None:
+    x, y = pair((97, 130, 3))
+    guessed = np.ptp(dtype_range[np.float64])
+    expected = structural_similarity(x / 255, y / 255, data_range=guessed, channel_axis=2)
+    assert ssim(x, y, "skimage-range2") == pytest.approx(expected, abs=1e-10)
+    assert ssim(x, y, "skimage-range2") > ssim(x, y, "skimage") + 0.01
 
 
 @pytest.mark.parametrize("shape", [(64, 90), (8, 8), (40, 33, 3)])

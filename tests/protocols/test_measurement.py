@@ -26,6 +26,7 @@ PINNED = {
     "ssim-gauss": ("ssim-gauss.1", 0.3674260600973),
     "ssim-gauss-sample": ("ssim-gauss-sample.1", 0.3673269624333),
     "ssim-skimage": ("ssim-skimage.1", 0.3562185011443),
+    "ssim-skimage-range2": ("ssim-skimage-range2.1", 0.382102135972),
     "ssim-toolbox": ("ssim-toolbox.1", 0.3734477142768),
     "ssim-volume": ("ssim-volume.1", 0.2009735943808),
 }
