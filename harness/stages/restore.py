@@ -35,6 +35,7 @@ from harness.provenance.runs import Clock, Run
 from harness.stages.apply import SHRINKING, array_restorer, free_memory, out_of_memory, tensor_restorer
 from harness.stages.inputs import InputRecord, iterate_inputs
 from harness.stages.restored import RECORD, LevelRecord, RestoredRecord, read_pixels
+from harness.tasks import TASKS
 
 # Attempts at an image that runs out of memory, each with less computed at once; the last is tile by tile.
 MOST_SHRINKING = 3
@@ -308,6 +309,14 @@ def _run(
     except HarnessError:
         raise
     except Exception as error:
+        channels = TASKS[group.task].channels
+        if degraded.ndim == 2 and channels > 1:
+            # A set that is gray throughout: other methods may take it, so the table goes on without this one.
+            brief = " ".join(str(error).split())[:120]
+            raise NotAvailableError(
+                f"method '{method.name}' takes no gray image, and {group.dataset}/{which.image} has 1 channel "
+                f"('{group.task}' is a task of {channels}): store the set in colour ({type(error).__name__}: {brief})"
+            ) from error
         raise HarnessError(f"{what} failed: {type(error).__name__}: {error}") from error
     if not np.isfinite(restored).all():
         raise HarnessError(f"{what} returned NaN or infinity; nothing is saved for this image")

@@ -45,6 +45,17 @@ def test_denoising_gains(name: str, task: str, sigma: int) -> None:
     assert psnr(clean, restored) > psnr(clean, to_uint8(noisy)) + 4
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 3), (8, 8, 3), (3, 40, 3), (24, 24)])
+def test_cbm3d_of_photographs_takes_any_size_and_gray(shape: tuple[int, ...]) -> None:
+    """The package crashes, with the whole process, on an image of exactly one block."""
+    pytest.importorskip("bm3d")
+    noisy = np.random.default_rng(1).uniform(size=shape)
+    restored = build_method(get_method("cbm3d-estimated"), "denoise-real", 0)(noisy)
+    assert restored.shape == shape and np.isfinite(restored).all()
+    if min(shape[:2]) > 1:
+        assert restored.std() < noisy.std()
+
+
 @pytest.mark.parametrize(("name", "least"), [("bilinear", 38), ("malvar", 41), ("menon", 48)])
 def test_demosaicing(name: str, least: float) -> None:
     pytest.importorskip("colour_demosaicing")

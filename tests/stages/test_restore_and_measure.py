@@ -167,6 +167,25 @@ def test_what_a_method_must_not_return(
     assert not (tmp_path / "restored").exists()
 
 
+def test_a_colour_network_and_a_gray_set(data: Path, tmp_path: Path) -> None:
+    """The cell says why it is not run, in words of images; the other methods of the table are not stopped."""
+
+    def network(image: Any) -> Any:
+        if image.ndim == 2:
+            raise RuntimeError("expected input[1, 1, 512, 512] to have 3 channels, but got 1 channels instead")
+        return image
+
+    gray = record_inputs(data, "embedded-gray", "awgn-seed0-8bit", (10,), NOISE)
+    group = Group("denoise-rgb", "embedded-gray", "awgn-seed0-8bit", "test", "whole")
+    record, _ = run(data, gray, tmp_path, method(network), group=group, levels=(10,))
+    assert not record.images
+    told = record.levels[10].reason
+    assert told.startswith(
+        "method 'test' takes no gray image, and embedded-gray/camera has 1 channel ('denoise-rgb' is a task of 3)"
+    )
+    assert run(data, gray, tmp_path, method(unchanged), group=group, levels=(10,))[0].images
+
+
 def test_missing_weights_of_one_level_leave_the_others(data: Path, inputs: InputRecord, tmp_path: Path) -> None:
     def build(task: str, level: int) -> Callable[[Any], Any]:
         if level == 10:
