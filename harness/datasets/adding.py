@@ -12,22 +12,25 @@ from harness.datasets import folders, layouts, places
 from harness.datasets.registry import Dataset, Layout, dataset_names, read_record
 from harness.errors import HarnessError
 
-# Folders that pairs are usually kept in, degraded first, as `input/{id}.*`.
-USUAL_PAIRS = (
-    ("input", "target"),
-    ("inputcrop", "cleancrop"),
-    ("blur", "sharp"),
-    ("blur", "gt"),
-    ("blurry", "sharp"),
-    ("noisy", "clean"),
-    ("noisy", "gt"),
-    ("rainy", "clean"),
-    ("rain", "norain"),
-    ("lq", "gt"),
-    ("LQ", "GT"),
-    ("lq", "hq"),
-    ("LR", "HR"),
-    ("degraded", "clean"),
+# Names of pairs in one folder, degraded first.
+_USUAL_NAMES = (
+    ("rain-{id}.*", "norain-{id}.*"),
+    *(
+        (f"{{id}}_{degraded}.*", f"{{id}}_{clean}.*")
+        for degraded, clean in (
+            ("noisy", "clean"),
+            ("noisy", "gt"),
+            ("real", "mean"),
+            ("rain", "clean"),
+            ("rain", "norain"),
+            ("rain", "gt"),
+            ("blur", "sharp"),
+            ("blur", "gt"),
+            ("input", "target"),
+            ("input", "gt"),
+            ("lq", "gt"),
+        )
+    ),
 )
 
 
@@ -44,7 +47,7 @@ def add_dataset(
         Where its images are.
     input_pattern, target_pattern : str
         Layout of degraded inputs and ground truth (`harness.datasets.registry.Layout`); with both empty, the usual
-        names of folders are tried. One alone makes a set of inputs, or of images.
+        names of folders and files are tried. One alone makes a set of inputs, or of images.
     title, licence : str
         For readers.
 
@@ -77,7 +80,8 @@ def add_dataset(
     names = folders.files_below(folder)
     tried = [Layout(target_pattern, input_pattern)] if input_pattern or target_pattern else _usual()
     made = [_arranged(_record(name, layout, title or name, licence or "not stated"), folder, names) for layout in tried]
-    best, left = max(made, key=lambda one: one[0].count)  # the first of equals
+    # The layout that takes most files; the first of equals.
+    best, left = max(made, key=lambda one: one[0].count * (2 if one[0].kind == "pairs" else 1))
     if not best.count:
         raise HarnessError(f"{folder}: {_nothing(tried, names)}")
     path_text = json.dumps(_plain(best), indent=1, ensure_ascii=False) + "\n"
@@ -109,8 +113,11 @@ def _check_pattern(pattern: str) -> None:
 
 
 def _usual() -> list[Layout]:
-    pairs = [Layout(target=f"{clean}/{{id}}.*", input=f"{degraded}/{{id}}.*") for degraded, clean in USUAL_PAIRS]
-    return [*pairs, Layout(target="{id}.*")]
+    pairs = [
+        Layout(target=f"{clean}/{{id}}.*", input=f"{degraded}/{{id}}.*") for degraded, clean in layouts.USUAL_PAIRS
+    ]
+    named = [Layout(target=clean, input=degraded) for degraded, clean in _USUAL_NAMES]
+    return [*pairs, *named, Layout(target="{id}.*")]
 
 
 def _record(name: str, layout: Layout, title: str, licence: str) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -90,6 +91,44 @@ def files_below(folder: Path) -> list[str]:
             if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
         ]
     return sorted(found)
+
+
+# How far below a folder a release may begin: archives unpack into folders of their own.
+_DEEPEST = 3
+
+
+def _levels(folder: Path) -> Iterator[list[os.DirEntry[str]]]:
+    """Give the entries of a folder and of those up to three levels below, level by level, sorted; none hidden."""
+    level = [str(folder)]
+    for _ in range(_DEEPEST + 1):
+        entries: list[os.DirEntry[str]] = []
+        for current in level:
+            with contextlib.suppress(OSError), os.scandir(current) as found:
+                entries += sorted(
+                    (entry for entry in found if not entry.name.startswith(".") and entry.name != MAC_SHADOWS),
+                    key=lambda entry: entry.name,
+                )
+        yield entries
+        level = [entry.path for entry in entries if entry.is_dir()]
+
+
+def find_below(folder: Path, name: str) -> Path | None:
+    """Find a file or folder by its name, in whatever case, in a folder or up to three levels below; else None."""
+    for entries in _levels(folder):
+        alike = [entry for entry in entries if entry.name.casefold() == name.casefold()]
+        if alike:
+            return Path(min(alike, key=lambda entry: entry.name != name).path)
+    return None
+
+
+def files_near(folder: Path, suffix: str = "") -> list[str]:
+    """List the files in a folder and up to three levels below, by relative name, the uppermost first."""
+    return [
+        Path(entry.path).relative_to(folder).as_posix()
+        for entries in _levels(folder)
+        for entry in entries
+        if entry.name.lower().endswith(suffix) and entry.is_file()
+    ]
 
 
 def _candidates(file: File, folder: Path, dataset: str, below: list[str]) -> Iterator[Path]:

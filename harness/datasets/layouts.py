@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from harness.datasets.folders import IMAGE_SUFFIXES
+from harness.datasets.folders import IMAGE_SUFFIXES, files_near, find_below
 from harness.datasets.manifest import Role
 from harness.datasets.registry import Dataset, Layout, dataset_names
 from harness.errors import HarnessError
@@ -27,10 +27,35 @@ _HIGHEST_ROOT = 2
 # A list of files is a few hundred kilobytes; anything beyond this is another file.
 _LONGEST_LIST = 16_000_000
 
+# Folders that pairs are usually kept in, degraded first, as `input/{id}.*`.
+USUAL_PAIRS = (
+    ("input", "target"),
+    ("inputcrop", "cleancrop"),
+    ("blur", "sharp"),
+    ("blur", "gt"),
+    ("blurry", "sharp"),
+    ("noisy", "clean"),
+    ("noisy", "gt"),
+    ("rainy", "clean"),
+    ("rain", "norain"),
+    ("lq", "gt"),
+    ("LQ", "GT"),
+    ("lq", "hq"),
+    ("LR", "HR"),
+    ("degraded", "clean"),
+)
+
+# Words at the beginning or end of a file name that say which half of a pair it is: rain-1.png and norain-1.png.
+_HALVES = "rain|rainy|norain|noisy|noise|clean|blur|blurry|blurred|sharp|input|target|gt|real|mean|lq|hq|degraded"
+_HALF = re.compile(rf"^(?:{_HALVES})[-_ ]+|[-_ ]+(?:{_HALVES})$")
+
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".rar", ".7z")
+
 # Words of a set's name that tell its parts apart, not the set.
 _PARTS = ("train", "test", "valid", "validation")
 
 Found = dict[tuple[str, Role], str]
+Matches = dict[Role, list[tuple[str, dict[str, str]]]]
 
 
 class Arrangement(msgspec.Struct, frozen=True):
@@ -82,7 +107,8 @@ def apply_layout(record: Dataset, layout: Layout, names: Iterable[str]) -> Found
 
     A pair is found by the placeholders that both patterns share. Its image is named by ``{id}``, else by the
     placeholders of the ground truth, or by those of the input where it has all of these and more (several inputs of
-    one ground truth, as ``rainy/{scene}_{rain}`` of ``clean/{scene}``).
+    one ground truth, as ``rainy/{scene}_{rain}`` of ``clean/{scene}``). Where no two names agree, ``IM_1`` also is
+    ``im_1``, and ``rain-1`` the partner of ``norain-1``.
 
     Parameters
     ----------
@@ -104,12 +130,12 @@ def apply_layout(record: Dataset, layout: Layout, names: Iterable[str]) -> Found
 def _apply(record: Dataset, layout: Layout, names: list[str]) -> _Matched:
     """Apply a layout; also tell which files have no partner, and which are one image twice."""
     roles = _ROLES[record.kind]
-    matched = {role: _match_names(getattr(layout, role), names) for role in roles if getattr(layout, role)}
+    matched: Matches = {role: _match_names(getattr(layout, role), names) for role in roles if getattr(layout, role)}
     if len(matched) != len(roles):
         return _Matched({})
-    found: Found = {}
-    doubled: list[tuple[str, str]] = []
     if len(roles) == 1:
+        found: Found = {}
+        doubled: list[tuple[str, str]] = []
         (role,) = roles
         keys = _keys(getattr(layout, role))
         for name, values in matched[role]:
@@ -117,20 +143,33 @@ def _apply(record: Dataset, layout: Layout, names: list[str]) -> _Matched:
             if first != name:
                 doubled.append((first, name))
         return _Matched(found, doubled=tuple(doubled))
+    exact = _pair(layout, matched, str)
+    return exact if exact.found else next((made for made in [_pair(layout, matched, _spelled)] if made.found), exact)
+
+
+def _spelled(name: str) -> str:
+    """Reduce an image's name to what its spellings share: 1 for norain-1 and 1_GT."""
+    return _HALF.sub("", name.casefold()) or name
+
+
+def _pair(layout: Layout, matched: Matches, spelled: Callable[[str], str]) -> _Matched:
+    """Find the pairs among names that fit the two patterns of a layout."""
+    found: Found = {}
+    doubled: list[tuple[str, str]] = []
     target_keys, input_keys = _keys(layout.target), _keys(layout.input)
     shared = ["id"] if "id" in target_keys else [key for key in target_keys if key in input_keys]
     naming = input_keys if "id" not in target_keys and set(input_keys) > set(target_keys) else target_keys
     targets: dict[str, str] = {}
     twice: list[tuple[str, str]] = []
     for name, values in matched["target"]:
-        first = targets.setdefault(_join(values, shared), name)
+        first = targets.setdefault(spelled(_join(values, shared)), name)
         if first != name:
             twice.append((first, name))
     used: set[str] = set()
     alone: list[str] = []
     for name, values in matched["input"]:
-        target = targets.get(_join(values, shared)) if all(key in values for key in shared) else None
-        image = _join(values, naming if target is not None and set(naming) <= set(values) else shared)
+        target = targets.get(spelled(_join(values, shared))) if all(key in values for key in shared) else None
+        image = spelled(_join(values, naming if target is not None and set(naming) <= set(values) else shared))
         if target is None:
             alone.append(name)
         elif (image, "input") in found:
@@ -182,6 +221,7 @@ def arrange(record: Dataset, folder: Path, names: list[str]) -> Arrangement:
 
     The layout may begin in the folder, in a subfolder, or up to two folders above (of which only this folder is
     looked at). Subfolders that are named like the set come first; those that are named like another one are left out.
+    Pairs in folders of other usual names (`USUAL_PAIRS`) are taken if they are exactly as many as the set has.
 
     Parameters
     ----------
@@ -192,6 +232,15 @@ def arrange(record: Dataset, folder: Path, names: list[str]) -> Arrangement:
     names : list of str
         Relative names of its image files.
     """
+    best = _arranged(record, folder, names)
+    if not best.images and record.kind == "pairs":
+        usual = [Layout(target=f"{clean}/{{id}}.*", input=f"{degraded}/{{id}}.*") for degraded, clean in USUAL_PAIRS]
+        packed = _arranged(msgspec.structs.replace(record, layouts=tuple(usual)), folder, names)
+        best = packed if packed.holds(record.count) else best
+    return best
+
+
+def _arranged(record: Dataset, folder: Path, names: list[str]) -> Arrangement:
     named, plain, _ = _sorted_roots(record, _roots(names))
     best = Arrangement({}, record.folder_layouts[0])
     for places in ([("", "")], [(root, "") for root in named], [(root, "") for root in plain], _above(folder)):
@@ -209,8 +258,8 @@ def _better(best: Arrangement, record: Dataset, folder: Path, names: list[str], 
     for layout in record.folder_layouts:
         kept = below
         if layout.listed:
-            listed = _listed(start, layout.listed)
-            kept = [name for name in below if name in listed] if listed is not None else below
+            listed = _listed(start, layout)
+            kept = [name for name in below if _tail(name, layout) in listed] if listed is not None else below
         made = _placed(_apply(record, layout, kept), layout, root, above)
         if _score(made, record.count) > _score(best, record.count):
             best = made
@@ -279,20 +328,32 @@ def _roots(names: list[str]) -> list[str]:
     return ordered[:_MOST_ROOTS]
 
 
-def _listed(folder: Path, name: str) -> frozenset[str] | None:
-    """Read the file names that a list in a folder (or one or two levels below) holds; None where there is no list."""
-    candidates = [folder / name, *sorted(folder.glob(f"*/{name}")), *sorted(folder.glob(f"*/*/{name}"))]
-    path = next((candidate for candidate in candidates if candidate.is_file()), None)
+def _listed(folder: Path, layout: Layout) -> frozenset[str] | None:
+    """Read which files the list in a folder (or up to three levels below) names; None where there is no list.
+
+    Words are separated by white space or commas. Only the ends of paths count (`_tail`): lists are written for other
+    folders, and for Windows.
+    """
+    path = find_below(folder, layout.listed)
     if path is None:
         return None
     try:
         if path.stat().st_size > _LONGEST_LIST:
             raise HarnessError(f"{path}: is too long for a list of file names; replace it by the authors' list")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise HarnessError(f"{path}: cannot be read as a list of file names ({error})") from None
-    words = (word.removeprefix("./").lstrip("/") for word in text.split())
-    return frozenset(word for word in words if word.lower().endswith(IMAGE_SUFFIXES))
+        data = path.read_bytes()
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except (OSError, UnicodeError) as error:
+        raise HarnessError(
+            f"{path}: cannot be read as a list of file names ({error}); replace it by the authors' list"
+        ) from None
+    words = re.split(r"[\s,;\"']+", text.replace("\\", "/"))
+    return frozenset(_tail(word, layout) for word in words if word.lower().endswith(IMAGE_SUFFIXES))
+
+
+def _tail(name: str, layout: Layout) -> str:
+    """Give the end of a path by which a list names a file: without the set's own folder and the suffix."""
+    parts = PurePosixPath(name).with_suffix("").parts
+    return "/".join(parts[-max(layout.target.count("/"), 1) :]).casefold()
 
 
 def fits_in_part(record: Dataset, names: list[str]) -> bool:
@@ -329,7 +390,7 @@ def explain(record: Dataset, arrangement: Arrangement, names: list[str], folder:
         The folder, for lists of names.
     """
     if not names:
-        return "found no image files"
+        return f"found no image files{_other_files(folder)}"
     groups = Counter(_group(name) for name in names)
     shown = ", ".join(f"{count} in {group}" for group, count in groups.most_common(4))
     more = f" and {len(groups) - 4} more folders" if len(groups) > 4 else ""
@@ -342,6 +403,9 @@ def explain(record: Dataset, arrangement: Arrangement, names: list[str], folder:
         said.append(f"{foreign[0]} has such files, but the name of another set: name that folder if it is this one")
     elif not arrangement.found and not arrangement.alone:
         said.append(f"none of them fits the names that are expected, for example {names[0]}")
+        deep = next((root for root in _deeper_roots(names) if _fits_below(record, names, root)), "")
+        if deep:
+            said.append(f"but {deep} looks like it: name that folder")
     if arrangement.alone:
         rest = f" and {len(arrangement.alone) - 1} more" if len(arrangement.alone) > 1 else ""
         said.append(f"without a partner: {arrangement.alone[0]}{rest}")
@@ -351,10 +415,43 @@ def explain(record: Dataset, arrangement: Arrangement, names: list[str], folder:
         said.append(f"{first} and {second} would be one image{rest}: take one of them away")
     if arrangement.rival:
         said.append(f"both {arrangement.root} and {arrangement.rival} look like it: name one of them")
-    listed = arrangement.layout.listed
-    if listed and arrangement.images > record.count and _listed(folder, listed) is None:
-        said.append(f"{listed}, which names the pairs of the set, is not in the folder")
+    for layout in record.folder_layouts:
+        if layout.listed:
+            said += _about_list(record, arrangement, layout, names, folder)
     return "; ".join(said)
+
+
+def _about_list(record: Dataset, arrangement: Arrangement, layout: Layout, names: list[str], folder: Path) -> list[str]:
+    """Say what is wrong with the list that names a set's pairs: it is not there, or it names other files."""
+    listed = _listed(folder, layout)
+    if listed is None:
+        extra = arrangement.layout == layout and arrangement.images > record.count
+        return [f"{layout.listed}, which names the pairs of the set, is not in the folder"] if extra else []
+    here = {_tail(name, layout) for name in names}
+    if listed <= here and len(listed) == 2 * record.count:
+        return []
+    return [
+        f"{layout.listed} names {len(listed)} files (of {2 * record.count}), {len(listed & here)} of them are there"
+    ]
+
+
+def _other_files(folder: Path) -> str:
+    """Name what a folder without images holds instead: an archive to unpack, or a few other files."""
+    found = files_near(folder)
+    archives = [name for name in found if name.lower().endswith(_ARCHIVES)]
+    if archives:
+        return f"; {archives[0]} is an archive: unpack it"
+    return f"; found {', '.join(found[:3])}{f' and {len(found) - 3} more' if found[3:] else ''}" if found else ""
+
+
+def _deeper_roots(names: list[str]) -> list[str]:
+    parents = {parent for name in names for parent in PurePosixPath(name).parents}
+    roots = {f"{parent}/" for parent in parents if len(parent.parts) > _DEEPEST_ROOT}
+    return sorted(roots, key=lambda root: (root.count("/"), root))[:_MOST_ROOTS]
+
+
+def _fits_below(record: Dataset, names: list[str], root: str) -> bool:
+    return any(_apply(record, layout, _below(names, root)).found for layout in record.folder_layouts)
 
 
 def _group(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.folders import MAC_SHADOWS
+from harness.datasets.folders import files_near, find_below
 from harness.datasets.layouts import fits_in_part
 from harness.datasets.registry import Dataset
 from harness.errors import HarnessError
@@ -21,6 +22,8 @@ _SIDD_FILES = {"input": "ValidationNoisyBlocksSrgb", "target": "ValidationGtBloc
 DND_FOLDER = "images_srgb"
 DND_VARIABLE = "InoisySRGB"
 DND_INFO = "info.mat"  # the boxes that the server scores
+# What rounding may add to [0, 1]; a file in other units is far beyond.
+_OVERSHOOT = 0.01
 _DND_IMAGES = "[0-9][0-9][0-9][0-9].mat"
 
 
@@ -32,7 +35,7 @@ def unpack(record: Dataset, folder: Path, target: Path, names: list[str]) -> boo
     record : Dataset
         Says how the release is packed.
     folder : path
-        The user's copy; the release may lie in it, or one or two levels below.
+        The user's copy; the release may lie in it, or up to three levels below.
     target : path
         Gets ``input/`` and ``target/``; what an earlier run wrote there from these files stays.
     names : list of str
@@ -54,8 +57,8 @@ def unpack(record: Dataset, folder: Path, target: Path, names: list[str]) -> boo
 def packed_files(record: Dataset, folder: Path, names: list[str]) -> list[Path]:
     """List the files of a packed release in a folder; empty where it is not there whole."""
     if record.unpack == "sidd-blocks":
-        paths = [find_below(folder, f"{variable}.mat") for variable in _SIDD_FILES.values()]
-        return [path for path in paths if path is not None] if all(paths) else []
+        sidd = _find_sidd(folder)
+        return list(sidd.values()) if len(sidd) == len(_SIDD_FILES) else []
     if record.unpack == "dnd":
         holder, _ = find_dnd(folder)
         images = sorted(holder.glob(_DND_IMAGES)) if holder is not None else []
@@ -91,7 +94,8 @@ def check_packed(record: Dataset, folder: Path, paths: list[Path]) -> list[str]:
     for path in paths:
         try:
             if record.unpack == "sidd-blocks":
-                _check_sidd(record, path, *look_at_array(path, path.stem))
+                variable = next(held for role, held in _SIDD_FILES.items() if _find_sidd(folder).get(role) == path)
+                _check_sidd(record, path, *look_at_array(path, variable))
             elif record.unpack == "dnd":
                 _check_dnd(path, *look_at_array(path, DND_VARIABLE))
             else:
@@ -135,18 +139,8 @@ def _check_halves(path: Path) -> None:
         raise HarnessError(f"{path}: is {shape[1]} pixels wide, which no two halves of a pair are; check the folder")
 
 
-def find_below(folder: Path, name: str) -> Path | None:
-    """Find a file or folder by its relative name in a folder, or one or two levels below; None where there is none."""
-    for pattern in (name, f"*/{name}", f"*/*/{name}"):
-        for path in sorted(folder.glob(pattern)):
-            between = path.relative_to(folder).parts[:-1]
-            if MAC_SHADOWS not in between and not any(part.startswith(".") for part in between):
-                return path
-    return None
-
-
 def find_dnd(folder: Path) -> tuple[Path | None, Path | None]:
-    """Find DND's folder of images and its info.mat in a folder, or one or two levels below, or from inside the former.
+    """Find DND's folder of images and its info.mat in a folder, or up to three levels below, or from inside the former.
 
     Returns
     -------
@@ -158,13 +152,26 @@ def find_dnd(folder: Path) -> tuple[Path | None, Path | None]:
     return find_below(folder, DND_FOLDER), find_below(folder, DND_INFO)
 
 
+def _find_sidd(folder: Path) -> dict[str, Path]:
+    """Find the files of SIDD's blocks by role: by name, else by the variable that a MATLAB file holds."""
+    from harness.datasets.arrays import look_at_array
+
+    found = {role: find_below(folder, f"{variable}.mat") for role, variable in _SIDD_FILES.items()}
+    for role, variable in _SIDD_FILES.items():
+        for name in files_near(folder, ".mat") if found[role] is None else []:
+            with contextlib.suppress(HarnessError):
+                look_at_array(folder / name, variable)
+                found[role] = folder / name
+                break
+    return {role: path for role, path in found.items() if path is not None}
+
+
 def _unpack_sidd_blocks(record: Dataset, folder: Path, target: Path, names: list[str]) -> bool:
     """Write SIDD's validation blocks as PNG pairs, ``01-01`` to ``40-32`` (photograph, block)."""
-    paths = {role: find_below(folder, f"{variable}.mat") for role, variable in _SIDD_FILES.items()}
-    there = {role: path for role, path in paths.items() if path is not None}
+    there = _find_sidd(folder)
     if not there:
         return False
-    if len(there) < len(paths):
+    if len(there) < len(_SIDD_FILES):
         missing = next(variable for role, variable in _SIDD_FILES.items() if role not in there)
         raise HarnessError(f"{folder}: holds {next(iter(there.values())).name} and no {missing}.mat; put both there")
     if _is_written(target, list(there.values()), len(there) * record.count):
@@ -200,13 +207,13 @@ def _unpack_dnd(record: Dataset, folder: Path, target: Path, names: list[str]) -
     from harness.images import write_png
 
     for path in paths:
-        pixels = np.floor(read_dnd_image(path) * 255 + 0.5).astype(np.uint8)
+        pixels = np.floor(np.clip(read_dnd_image(path), 0, 1) * 255 + 0.5).astype(np.uint8)
         write_png(target / "input" / f"{path.stem}.png", pixels)
     return True
 
 
 def read_dnd_image(path: Path) -> NDArray[np.float32]:
-    """Read a noisy photograph of DND, ``(H, W, 3) float32`` in [0, 1].
+    """Read a noisy photograph of DND, ``(H, W, 3) float32`` in [0, 1], as it is stored.
 
     Raises
     ------
@@ -218,7 +225,7 @@ def read_dnd_image(path: Path) -> NDArray[np.float32]:
     with open_array(path, DND_VARIABLE) as stored:
         _check_dnd(path, stored.shape, stored.dtype)
         image = np.ascontiguousarray(stored, dtype=np.float32)
-    if not np.isfinite(image).all() or image.min() < 0 or image.max() > 1:
+    if not np.isfinite(image).all() or image.min() < -_OVERSHOOT or image.max() > 1 + _OVERSHOOT:
         raise HarnessError(f"{path}: '{DND_VARIABLE}' leaves the range [0, 1]; download it again")
     return image
 

@@ -95,7 +95,7 @@ def verify_folder(name: str, folder: str | os.PathLike[str]) -> Verification:
     Returns
     -------
     Verification
-        ``complete`` or ``missing``; of images the headers are read, of MATLAB files the arrays' sizes.
+        ``complete`` or ``missing``; of images headers and last bytes are read, of MATLAB files the arrays' sizes.
 
     Raises
     ------
@@ -134,13 +134,34 @@ def verify_folder(name: str, folder: str | os.PathLike[str]) -> Verification:
     return Verification(record.name, "missing" if problems else "complete", len(arranged.found), tuple(problems))
 
 
+# What the files of two formats end with; a few bytes may follow. (PNG, 11.2.5; JPEG, B.1.1.3: end of image)
+_ENDS = {".png": b"IEND", ".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9"}
+_LAST_BYTES = 64
+
+
+def _cut_short(path: Path) -> str:
+    """Tell what is wrong with an image whose file does not end as its format does; empty where it can be decoded."""
+    from harness.images import read_image
+
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _LAST_BYTES))
+        if _ENDS.get(path.suffix.lower(), b"") in file.read():
+            return ""
+    try:
+        read_image(path)
+    except HarnessError as error:
+        return str(error).removeprefix(f"{path}: ")
+    return ""
+
+
 def _look_at_images(record: Dataset, folder: Path, found: dict[tuple[str, Role], str]) -> list[str]:
-    """Read the images' headers: which cannot be read, have too many bits, or a size that is not the set's."""
+    """Read the images' headers and ends: which are damaged, have too many bits, or a size that is not the set's."""
     from harness.datasets.supplied import look_at_image, wrong_sizes
 
     def look(name: str) -> tuple[str, tuple[int, ...]]:
         try:
-            return look_at_image(folder / name)
+            problem, shape = look_at_image(folder / name)
+            return problem or _cut_short(folder / name), shape
         except OSError as error:
             return f"cannot be read ({error.strerror or error})", ()
 

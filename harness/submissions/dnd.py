@@ -82,7 +82,7 @@ class SubmissionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def open_release(folder: Path, images: int = IMAGES) -> Release:
-    """Find the benchmark's files in a folder, or one or two levels below, and read the boxes.
+    """Find the benchmark's files in a folder, or up to three levels below, and read the boxes.
 
     Parameters
     ----------

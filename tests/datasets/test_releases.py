@@ -599,3 +599,122 @@ def test_verify_a_folder_on_the_command_line(project, registry, capsys):
     with pytest.raises(HarnessError, match="does not hold 'tiny' whole"):
         run("datasets", "verify", "tiny", "--from", str(project / "tiny"))
     assert "10.png is not there" in capsys.readouterr().out
+
+
+LIST = "RealBlur_J_test_list.txt"
+
+
+@pytest.mark.parametrize(
+    ("name", "rewrite"),
+    [
+        (LIST, lambda text: text.replace("\n", "\r\n").encode()),
+        (LIST, lambda text: text.replace(" ", ",").encode()),
+        (LIST, lambda text: text.replace("/", "\\").encode("utf-8-sig")),
+        (LIST, lambda text: text.encode("utf-16")),
+        (LIST.lower(), lambda text: text.replace("RealBlur-J", "./datasets/RealBlur/RealBlur-J").encode()),
+        (LIST, lambda text: text.replace(".png", ".jpg").encode()),
+    ],
+    ids=["CRLF", "commas", "backslashes", "UTF-16", "another folder", "converted images"],
+)
+def test_lists_from_other_systems_and_for_other_folders(name, rewrite, small, data, get, tmp_path):
+    small("realblur-j", 3)
+    realblur(tmp_path / "copy", "J", clean, worse)
+    text = (tmp_path / "copy" / LIST).read_text()
+    (tmp_path / "copy" / LIST).unlink()
+    (tmp_path / "copy" / name).write_bytes(rewrite(text))
+    assert get(tmp_path / "copy").complete
+    check(data, SHOTS, [0, 1, 2])
+
+
+def test_a_list_that_names_other_files(small, get, tmp_path):
+    small("realblur-j", 3)
+    realblur(tmp_path / "copy", "J", clean, worse)
+    lines = (tmp_path / "copy" / LIST).read_text().splitlines()
+    (tmp_path / "copy" / LIST).write_text(lines[0] + "\n" + lines[1].replace("scene050", "scene999"))
+    with pytest.raises(HarnessError, match=rf"{LIST} names 4 files \(of 6\), 2 of them are there"):
+        get(tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("degraded", "sharp"),
+    [
+        ("input/rain-{}.png", "target/norain-{}.png"),
+        ("input/IM_{}.JPG", "target/im_{}.png"),
+        ("rainy/{}_rain.png", "clean/{}_clean.png"),
+        ("test/Test100/rain/{}.png", "test/Test100/norain/{}.png"),
+    ],
+)
+def test_pairs_whose_names_differ(degraded, sharp, small, data, get, tmp_path):
+    small("test100", 3)
+    for n in range(3):
+        put(tmp_path / "copy" / sharp.format(n + 1), clean(n))
+        put(tmp_path / "copy" / degraded.format(n + 1), worse(n))
+    assert get(tmp_path / "copy").complete
+    fetched = open_dataset("small", data)
+    assert [image.removeprefix("im_") for image in fetched.image_ids] == ["1", "2", "3"]
+    for n, image in enumerate(fetched.image_ids):
+        np.testing.assert_array_equal(fetched.read(image), clean(n))
+
+
+def test_names_that_agree_are_never_read_otherwise(small, data, get, tmp_path):
+    """Images called rain-1 and norain-1 in both folders are four images."""
+    small("test100", 2)
+    for n, name in enumerate(("rain-1", "norain-1")):
+        put(tmp_path / f"copy/target/{name}.png", clean(n))
+        put(tmp_path / f"copy/input/{name}.png", worse(n))
+    assert get(tmp_path / "copy").complete
+    check(data, ["norain-1", "rain-1"], [1, 0])
+
+
+@pytest.mark.parametrize(
+    ("noisy", "ground"),
+    [
+        ("validationnoisyblockssrgb.MAT", "validationgtblockssrgb.MAT"),
+        ("ValidationNoisyBlocksSrgb (1).mat", "gt.mat"),
+        ("Datasets/test/SIDD/ValidationNoisyBlocksSrgb.mat", "elsewhere/ValidationGtBlocksSrgb.mat"),
+    ],
+)
+def test_sidd_under_other_names(noisy, ground, small, data, get, tmp_path):
+    small("sidd-validation", 6, [[16, 16]])
+    blocks = {"Gt": sidd_blocks(seed=1), "Noisy": sidd_blocks(seed=2)}
+    for kind, name in (("Gt", ground), ("Noisy", noisy)):
+        path = tmp_path / "copy" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        others = {"about": {"camera": "x"}, "list": np.array(["a", "b"], object), "ValidationIndex": np.eye(9)}
+        with path.open("wb") as file:
+            savemat(file, others | {f"Validation{kind}BlocksSrgb": blocks[kind]}, do_compression=kind == "Gt")
+    assert verify_folder("small", tmp_path / "copy").status == "complete"
+    assert get(tmp_path / "copy").complete
+    np.testing.assert_array_equal(open_dataset("small", data).read("02-03"), blocks["Gt"][1, 2])
+    np.testing.assert_array_equal(open_dataset("small", data).read_input("01-01"), blocks["Noisy"][0, 0])
+
+
+def test_what_is_said_of_archives_and_of_deep_folders(small, get, tmp_path):
+    small("test100", 3)
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy/Test100.zip").write_bytes(b"PK")
+    with pytest.raises(HarnessError, match=r"found no image files; Test100\.zip is an archive: unpack it"):
+        get(tmp_path / "copy")
+    packed_as_mprnet(tmp_path / "copy", clean, worse, below="a/b/c/d")
+    with pytest.raises(HarnessError, match="but a/b/c/d/ looks like it: name that folder"):
+        get(tmp_path / "copy")
+
+
+def test_verify_sees_a_truncated_image(small, tmp_path):
+    small("test100", 3)
+    packed_as_mprnet(tmp_path / "copy", clean, worse, below="")
+    image = tmp_path / "copy/input/2.png"
+    image.write_bytes(image.read_bytes() + b"\n" * 200)  # what follows the image's end does no harm
+    assert verify_folder("small", tmp_path / "copy").status == "complete"
+    image.write_bytes(image.read_bytes()[:300])
+    (problem,) = verify_folder("small", tmp_path / "copy").problems
+    assert problem.startswith(f"{image}: not a readable image (")
+
+
+def test_usual_names_in_one_folder(project, capsys):
+    for n in range(2):
+        put(project / f"rain/norain-{n}.png", clean(n))
+        put(project / f"rain/rain-{n}.png", worse(n))
+    run("datasets", "add", "rain", "--from", str(project / "rain"))
+    assert "rain: complete, 2 pairs" in capsys.readouterr().out
+    np.testing.assert_array_equal(open_dataset("rain", "data").read_input("1"), worse(1))
