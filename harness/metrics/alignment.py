@@ -74,7 +74,7 @@ def align(reference: NDArray[Any], restored: NDArray[Any]) -> Aligned:
     x, z = (_unit(image) for image in (reference, restored))
     energy = float(np.sum(z * z))
     if not energy:
-        raise HarnessError("a black image cannot be aligned with its ground truth; restore it again")
+        raise HarnessError("a black image cannot be aligned with its ground truth; look at what was restored")
     # The brightness that fits best in the least squares sense.
     gain = float(np.sum(x * z) / np.sum(z * z))
     z = (np.float32(gain) * z).astype(np.float32)
@@ -85,8 +85,10 @@ def align(reference: NDArray[Any], restored: NDArray[Any]) -> Aligned:
     try:
         _, matrix = find(gray[0], gray[1], start, cv2.MOTION_HOMOGRAPHY, criteria, None, SMOOTHING)
     except cv2.error as error:
-        brief = " ".join(str(error).split())[-120:]
-        raise HarnessError(f"the image cannot be aligned with its ground truth ({brief}); look at it") from None
+        reason = "no contrast" if "NaN" in str(error) else "too little in common"
+        raise HarnessError(
+            f"the image cannot be aligned with its ground truth ({reason}); look at what was restored"
+        ) from error
     size = (x.shape[1], x.shape[0])
     inverse = cv2.WARP_INVERSE_MAP
     moved = cv2.warpPerspective(z, matrix, size, flags=cv2.INTER_CUBIC + inverse, borderMode=cv2.BORDER_REFLECT)

@@ -5,7 +5,6 @@ A repaired metric therefore never runs a network again, and a folder of an autho
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from harness.cells import InputId
 from harness.cores import core_count
 from harness.datasets.reading import open_dataset
 from harness.degradations import degradation
-from harness.errors import HarnessError
+from harness.errors import HarnessError, NotAvailableError
 from harness.images import pixels_sha256, read_image
 from harness.protocols import measure_many, protocol
 from harness.stages.restored import read_pixels, read_restored
@@ -29,6 +28,35 @@ def measure_pair(
 ) -> dict[str, float]:
     """Measure one restored image under several protocols; the scale is the level in super-resolution, else 1."""
     return measure_many(protocols, reference, restored, scale=level if task == "sr" else 1)
+
+
+def _measure_each(
+    reference: NDArray[np.uint8], restored: NDArray[Any], task: str, level: int, protocols: tuple[str, ...]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Measure one image; where some protocols cannot (no alignment, smaller than a window), give the others and why.
+
+    Raises
+    ------
+    HarnessError
+        No protocol can measure it: it is of another size than the ground truth, or the like.
+    NotAvailableError
+        A package is missing.
+    """
+    try:
+        return measure_pair(reference, restored, task, level, protocols), {}
+    except NotAvailableError:
+        raise
+    except HarnessError as error:
+        values: dict[str, float] = {}
+        problems: dict[str, str] = {}
+        for name in protocols:
+            try:
+                values |= measure_pair(reference, restored, task, level, (name,))
+            except HarnessError as problem:
+                problems[name] = str(problem)
+        if not values:
+            raise error
+        return values, problems
 
 
 def measure(
@@ -57,33 +85,40 @@ def measure(
     Raises
     ------
     HarnessError
-        A restored image is missing, damaged, replaced, or of another size than the ground truth.
+        A restored image is missing, damaged, replaced, or of another size than the ground truth. What some protocols
+        alone cannot measure is no error (`MeasuredRecord.unmeasured`).
     """
     made_by = read_restored(restored)
     group = made_by.group
     made = degradation(group.degradation)
     versions = {name: protocol(name).version for name in protocols}
     rows: list[ImageRow] = []
+    failed: dict[int, dict[str, list[str]]] = {}
     if not made_by.reason:
         fetched = open_dataset(group.dataset, data)
         ids = sorted(_parse(file) for file in made_by.images)
 
-        def one(which: InputId) -> Iterator[ImageRow]:
+        def one(which: InputId) -> tuple[list[ImageRow], dict[str, str]]:
             file = restored / which.file
             pixels = read_pixels(file, group.saving)
             if pixels_sha256(pixels) != made_by.images[which.file]:
                 raise HarnessError(f"{file}: the pixels are not those that were restored; delete the folder, run again")
             reference = made.reference(fetched.read(which.image), which.level)
             try:
-                values = measure_pair(reference, pixels, group.task, which.level, protocols)
+                values, problems = _measure_each(reference, pixels, group.task, which.level, protocols)
             except HarnessError as error:
-                raise HarnessError(f"{file}: {error}") from None
-            for name, value in values.items():
-                yield ImageRow(which.level, which.draw, which.image, versions[name], value)
+                raise type(error)(f"{file}: {error}") from None
+            of_image = [
+                ImageRow(which.level, which.draw, which.image, versions[name], value) for name, value in values.items()
+            ]
+            return of_image, problems
 
         with ThreadPoolExecutor(max_workers=workers or core_count()) as pool:
-            for found in pool.map(lambda which: list(one(which)), ids):
+            for which, (found, problems) in zip(ids, pool.map(one, ids), strict=True):
                 rows += found
+                for name, problem in problems.items():
+                    failed.setdefault(which.level, {}).setdefault(name, []).append(f"image '{which.image}': {problem}")
+        rows = [row for row in rows if not any(row.protocol == versions[name] for name in failed.get(row.level, ()))]
     record = MeasuredRecord(
         group=group,
         origin=made_by.origin,
@@ -93,8 +128,17 @@ def measure(
         reason=made_by.reason,
         levels=made_by.levels,
         images=len({row.image for row in rows}),
+        unmeasured={
+            level: {name: _tell(problems) for name, problems in sorted(of_level.items())}
+            for level, of_level in sorted(failed.items())
+        },
     )
     return record, sorted(rows)
+
+
+def _tell(problems: list[str]) -> str:
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{problems[0]}{more}"
 
 
 def _parse(file: str) -> InputId:

@@ -38,7 +38,7 @@ class ImageRow(msgspec.Struct, frozen=True, order=True):
     value: float
 
 
-class MeasuredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class MeasuredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a file of rows holds and what made it.
 
     Attributes
@@ -59,6 +59,9 @@ class MeasuredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Weights, or the reason why a level has no rows.
     images : int
         Images in the dataset (noise draw 0).
+    unmeasured : dict
+        By level: the protocols under which an image could not be measured, and why. They have no rows at that level: a
+        mean over the other images would be another number.
     rows_sha256 : str
         Checksum of the file of rows, so that a row that changed on a disk or in a cache is noticed.
     """
@@ -71,6 +74,7 @@ class MeasuredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
     levels: dict[int, LevelRecord]
     images: int
+    unmeasured: dict[int, dict[str, str]] = {}
     rows_sha256: str = ""
 
 

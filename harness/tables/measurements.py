@@ -92,6 +92,9 @@ class Measurements:
         about = rows.record.levels.get(level)
         if about is not None and about.reason:
             return NotRun(about.reason)
+        why = rows.record.unmeasured.get(level, {}).get(protocol)
+        if why:
+            return NotRun(f"not measured under {protocol}: {why}")
         draws = rows.values.get((level, protocol))
         if not draws:
             return NotRun(f"not measured under {protocol} at level {level}; run harness repro")

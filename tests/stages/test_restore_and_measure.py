@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from harness.stages.measure import measure
 from harness.stages.restore import restore
 from harness.stages.restored import read_pixels
 from harness.stages.rows import read_rows, write_rows
+from harness.tables.measurements import Measurement, Measurements, NotRun
 
 GROUP = Group("jpeg", "embedded-gray", "jpeg-y8", "test", "whole")
 NOISE = Noise(further_draws=2, images=2)
@@ -318,3 +320,43 @@ def test_gray_ground_truth_is_rgb_in_colour_super_resolution() -> None:
     assert reference.shape == (6, 6, 3)
     assert made.degrade(reference, 2).shape == (3, 3, 3)
     assert degradation("bicubic-y8-float").reference(np.zeros((6, 7), np.uint8), 2).shape == (6, 6)
+
+
+def test_what_one_protocol_cannot_measure_the_others_do(tmp_path: Path) -> None:
+    """An image that is smaller than SSIM's window, or cannot be aligned, leaves the other numbers of the table."""
+    pytest.importorskip("cv2", reason="the extra 'alignment' is not installed")
+    own = tmp_path / "own"
+    for name, size in (("a", (40, 40)), ("b", (7, 40))):
+        write_png(own / f"target/{name}.png", np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8))
+        write_png(own / f"input/{name}.png", np.full((*size, 3), 77, np.uint8))
+    record = {
+        "name": "own-pairs", "title": "Own", "kind": "pairs", "count": 2, "supply": "user", "description": "Two.",
+        "licence": "none", "licence_note": "None.", "homepage": "https://example.org", "citation": "none",
+        "layouts": [{"target": "target/{id}.*", "input": "input/{id}.*"}],
+    }  # fmt: skip
+    (tmp_path / "params.yaml").write_text("")
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets/own-pairs.json").write_text(json.dumps(record))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        assert fetch("own-pairs", tmp_path / "data", folder=own).complete
+        inputs = record_inputs(tmp_path / "data", "own-pairs", "pairs", (0,), NOISE)
+        restoring = replace(method(unchanged), tasks=("deblur",))
+        group = Group("deblur", "own-pairs", "pairs", "test", "whole")
+        run(tmp_path / "data", inputs, tmp_path, restoring, group=group, levels=(0,))
+        protocols = ("psnr", "ssim-gauss", "psnr-aligned")
+        measured, rows = measure(tmp_path / "restored", data=tmp_path / "data", protocols=protocols)
+    assert [(row.image, row.protocol) for row in rows] == [("a", "psnr.1"), ("b", "psnr.1")]
+    told = measured.unmeasured[0]
+    assert "image 'b': " in told["ssim-gauss"] and "smaller than" in told["ssim-gauss"]
+    assert told["psnr-aligned"] == (
+        "image 'a': the image cannot be aligned with its ground truth (no contrast); look at what was restored "
+        "(and 1 more)"
+    )
+    path = tmp_path / "work/rows" / group.place.with_name(group.place.name + ".csv")
+    write_rows(path, measured, rows)
+    assert read_rows(path)[0] == measured
+    numbers = Measurements(tmp_path / "work")
+    assert isinstance(numbers.value(group, 0, "psnr"), Measurement)
+    missing = numbers.value(group, 0, "ssim-gauss")
+    assert isinstance(missing, NotRun) and missing.reason.startswith("not measured under ssim-gauss: image 'b'")
