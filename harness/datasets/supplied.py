@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 class Supplied(Collection):
     """Collects a set that the user supplies: counts its images, and records the checksums that they have."""
 
-    explained = ""  # what the folder that was looked at last holds instead
+    explained = ""  # what the folder that was looked at first holds instead
 
     def collect(self) -> Manifest:
         """Collect a dataset of which only the layout and the number of images are registered."""
@@ -84,8 +84,10 @@ class Supplied(Collection):
                 if images == self.record.count:
                     counted = f"{images} {what} {'in several places' if arranged.rival else 'and one of them twice'}"
                 self.tried.append(f"{label} has {counted}")
-                self.explained = layouts.explain(self.record, arranged, names, folder)
-                self.say(f"{self.record.name}: {folder} has {counted}; {self.explained}")
+                explained = layouts.explain(self.record, arranged, names, folder)
+                # The folder looked at first is the user's; what was linked from it says the same in other names.
+                self.explained = self.explained or explained
+                self.say(f"{self.record.name}: {folder} has {counted}; {explained}")
             return None
         unsafe = [name for name in best.values() if not places.is_safe(name)]
         if unsafe:

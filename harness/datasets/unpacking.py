@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.datasets import places
 from harness.datasets.folders import files_near, find_below
 from harness.datasets.layouts import fits_in_part
 from harness.datasets.registry import Dataset
@@ -176,9 +178,12 @@ def _unpack_sidd_blocks(record: Dataset, folder: Path, target: Path, names: list
         raise HarnessError(f"{folder}: holds {next(iter(there.values())).name} and no {missing}.mat; put both there")
     if _is_written(target, list(there.values()), len(there) * record.count):
         return True
-    from harness.datasets.arrays import open_array
+    from harness.datasets.arrays import look_at_array, open_array
     from harness.images import write_png
 
+    for role, path in there.items():
+        _check_sidd(record, path, *look_at_array(path, _SIDD_FILES[role]))
+    _clear(target)
     for role, path in there.items():
         with open_array(path, _SIDD_FILES[role]) as blocks:
             _check_sidd(record, path, blocks.shape, blocks.dtype)
@@ -186,6 +191,7 @@ def _unpack_sidd_blocks(record: Dataset, folder: Path, target: Path, names: list
                 for block in range(blocks.shape[1]):
                     pixels = np.ascontiguousarray(blocks[photograph, block])
                     write_png(target / role / f"{photograph + 1:02}-{block + 1:02}.png", pixels)
+    _note(target, list(there.values()))
     return True
 
 
@@ -206,9 +212,11 @@ def _unpack_dnd(record: Dataset, folder: Path, target: Path, names: list[str]) -
         return True
     from harness.images import write_png
 
+    _clear(target)
     for path in paths:
         pixels = np.floor(np.clip(read_dnd_image(path), 0, 1) * 255 + 0.5).astype(np.uint8)
         write_png(target / "input" / f"{path.stem}.png", pixels)
+    _note(target, paths)
     return True
 
 
@@ -242,20 +250,50 @@ def _unpack_halves(record: Dataset, folder: Path, target: Path, names: list[str]
     left, right = ("input", "target") if record.unpack == "input-left" else ("target", "input")
     for path in paths:
         _check_halves(path)
+    _clear(target)
+    for path in paths:
         image = read_image(path)
         half = image.shape[1] // 2
         write_png(target / left / f"{path.stem}.png", np.ascontiguousarray(image[:, :half]))
         write_png(target / right / f"{path.stem}.png", np.ascontiguousarray(image[:, half:]))
+    _note(target, paths)
     return True
 
 
+# Beside what was unpacked: from which files. Hidden, so that it is no image of the set.
+_NOTE = ".unpacked.json"
+
+
+def _written(target: Path) -> list[Path]:
+    return [path for role in ("input", "target") for path in (target / role).glob("*.png")]
+
+
 def _is_written(target: Path, sources: list[Path], count: int) -> bool:
-    """Tell whether an earlier run wrote all images from these files, none of which has changed since."""
-    written = [path for role in ("input", "target") for path in (target / role).glob("*.png")]
+    """Tell whether an earlier run wrote all images from these very files, none of which has changed since."""
+    written = _written(target)
     if len(written) != count or any(path.is_symlink() for path in written):
         return False
-    newest = max(path.stat().st_mtime for path in sources)
-    return min(path.stat().st_mtime for path in written) >= newest
+    try:
+        return bool(json.loads((target / _NOTE).read_bytes()) == _stats(sources))
+    except (OSError, ValueError):
+        return False
+
+
+def _clear(target: Path) -> None:
+    """Take away what was unpacked from other files, and links into another folder; they would mix with the new."""
+    unpacked = (target / _NOTE).is_file()
+    for path in _written(target):
+        if unpacked or path.is_symlink():
+            path.unlink(missing_ok=True)
+
+
+def _note(target: Path, sources: list[Path]) -> None:
+    places.write_whole(target / _NOTE, json.dumps(_stats(sources)))
+
+
+def _stats(sources: list[Path]) -> list[list[int]]:
+    """Describe files by inode, size and modification time: copies of another release may be older than the PNGs."""
+    return [[stat.st_ino, stat.st_size, stat.st_mtime_ns] for stat in (path.stat() for path in sources)]
 
 
 KINDS: dict[str, Callable[[Dataset, Path, Path, list[str]], bool]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 import zlib
@@ -438,7 +439,7 @@ def test_a_release_that_is_damaged_later_stops_nothing(small, data, get, tmp_pat
     assert str(tmp_path) not in manifest.reason  # the same manifest on every machine
     assert "ValidationGtBlocksSrgb.mat: cannot be read (no MATLAB file, or truncated)" in said[0]
     path.write_bytes(whole)
-    shutil.rmtree(data / "datasets/small")
+    assert not (data / "datasets/small").exists()  # looked at before anything is written
     (data / "datasets/small/input/01-01.png").mkdir(parents=True)
     with pytest.raises(HarnessError, match="cannot be written"):
         fetch("small", data)
@@ -718,3 +719,47 @@ def test_usual_names_in_one_folder(project, capsys):
     run("datasets", "add", "rain", "--from", str(project / "rain"))
     assert "rain: complete, 2 pairs" in capsys.readouterr().out
     np.testing.assert_array_equal(open_dataset("rain", "data").read_input("1"), worse(1))
+
+
+def test_another_release_that_is_older_than_what_was_unpacked(small, data, get, tmp_path):
+    """Files copied with their times kept, or images under other names: nothing of the first release stays."""
+    small("sidd-validation", 6, [[16, 16]])
+    first, second = sidd_blocks(seed=1), sidd_blocks(seed=5)
+    for folder, blocks in (("first", first), ("second", second)):
+        sidd_validation(tmp_path / folder, blocks, sidd_blocks(seed=2))
+        for file in (tmp_path / folder).iterdir():
+            os.utime(file, (1_500_000_000, 1_500_000_000))
+    assert get(tmp_path / "first").complete and get(tmp_path / "second").complete
+    np.testing.assert_array_equal(open_dataset("small", data).read("01-01"), second[0, 0])
+
+
+def test_side_by_side_images_under_other_names(small, data, get, tmp_path):
+    small("test1200", 3)
+    side_by_side(tmp_path / "first", clean, worse, "input")
+    side_by_side(tmp_path / "second", clean, worse, "input")
+    for file in (tmp_path / "second").iterdir():
+        file.rename(file.with_name(f"new_{file.name}"))
+    assert get(tmp_path / "first").complete and get(tmp_path / "second").complete
+    check(data, ["new_0", "new_1", "new_2"], [0, 1, 2])
+    # And from side by side to input and target, and back.
+    packed_as_mprnet(tmp_path / "third", clean, worse, below="")
+    assert get(tmp_path / "third").complete
+    check(data, ["1", "2", "3"], [0, 1, 2])
+    assert get(tmp_path / "first").complete
+    check(data, ["0", "1", "2"], [0, 1, 2])
+
+
+def test_a_folder_that_changes_after_it_was_verified(small, data, get, tmp_path):
+    small("gopro-test", 3)
+    gopro(tmp_path / "copy", clean, worse)
+    assert get(tmp_path / "copy").complete
+    blurred = tmp_path / "copy/GOPRO_Large/test/G2/blur/000001.png"
+    put(blurred, worse(77))
+    with pytest.raises(HarnessError, match=r"has (another checksum|\d+ bytes)"):
+        open_dataset("small", data).read_input("G2-000001")
+    assert fetch("small", data, say=lambda text: None).complete  # as a table does before it begins
+    np.testing.assert_array_equal(open_dataset("small", data).read_input("G2-000001"), worse(77))
+    blurred.unlink()
+    missing = fetch("small", data, say=lambda text: None)
+    assert not missing.complete and "the own folder has 2 pairs of 3" in missing.reason
+    assert "without a partner: GOPRO_Large/test/G2/sharp/000001.png" in missing.reason
