@@ -51,6 +51,8 @@ class Settings(msgspec.Struct, frozen=True):
         Whether to go on with what does not depend on a stage that failed.
     force, pull : bool
         As for `dvc repro`.
+    forced : frozenset of str
+        Addresses of stages that run also where DVC finds them unchanged.
     """
 
     jobs: int = 1
@@ -59,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True):
     keep_going: bool = False
     force: bool = False
     pull: bool = False
+    forced: frozenset[str] = frozenset()
 
 
 class Watcher(Protocol):
@@ -145,7 +148,8 @@ def _run_once(
         by_address: dict[str, Any] = {}
         for address, node in nodes.items():
             log = work / "logs" / f"{address.replace('/', '-').replace(':', '--')}.log"
-            order = Order(node.file, node.name, str(log), settings.force, settings.pull, environment)
+            force = settings.force or address in settings.forced
+            order = Order(node.file, node.name, str(log), force, settings.pull, environment)
             gpu = uses_gpu(node)
             future = client.submit(
                 run_stage,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
+import msgspec
 
 from harness.errors import HarnessError
 from harness.pipeline.execution import Settings
@@ -63,6 +67,12 @@ def make_targets(
         project.fetch_cached(nodes.values())
     prefetch(workspace, nodes.values())
     changed = set(nodes) if settings.force else project.changed(nodes.values())
+    again = installed_since(workspace.root, nodes.values())
+    if again:
+        settings = msgspec.structs.replace(settings, forced=frozenset(again))
+        for address, node in nodes.items():
+            if address in again or not changed.isdisjoint(node.needs):
+                changed.add(address)
     todo = {address: node for address, node in nodes.items() if address in changed}
     if verbose:
         for address in nodes:
@@ -108,6 +118,39 @@ def prefetch(workspace: Workspace, nodes: Iterable[Node]) -> None:
                 fetch_weights(words[3], workspace.data, hosts=hosts)
         except HarnessError:
             continue
+
+
+# How a method says which package it lacks (`harness.methods.build_method`, `harness.networks.recognition`).
+_PACKAGE = re.compile(rb"the package '?([A-Za-z_][A-Za-z0-9_]*)'?")
+
+
+def installed_since(root: Path, nodes: Iterable[Node]) -> set[str]:
+    """Find the restoring stages that did not run for want of a package that is installed now.
+
+    DVC cannot know: none of their dependencies has changed.
+
+    Parameters
+    ----------
+    root : path
+        The workspace.
+    nodes : iterable of Node
+        Stages; of those that restore the record is read.
+
+    Returns
+    -------
+    set of str
+        Addresses.
+    """
+    from harness.stages.restored import RECORD
+
+    found = set()
+    for node in nodes:
+        for out in node.outs if node.verb == "restore" else ():
+            with suppress(OSError):
+                named = set(_PACKAGE.findall((root / out / RECORD).read_bytes()))
+                if any(importlib.util.find_spec(package.decode()) is not None for package in named):
+                    found.add(node.address)
+    return found
 
 
 def failures(nodes: Mapping[str, Node], outcomes: Mapping[str, Outcome]) -> str:

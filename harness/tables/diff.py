@@ -58,7 +58,7 @@ class CellResult(msgspec.Struct, frozen=True):
 
 
 def diff_table(table: Table, methods: Mapping[str, Method], measurements: Measurements) -> list[CellResult]:
-    """Compare every cell of a table that holds a printed or a measured number.
+    """Compare every cell of a table that holds a printed or a measured number; of the user's own tables every cell.
 
     Parameters
     ----------
@@ -71,7 +71,13 @@ def diff_table(table: Table, methods: Mapping[str, Method], measurements: Measur
     """
     results = [_compare(request, measurements) for request in requests(table, methods)]
     results = [_average(r, results) if r.request.reason == AVERAGE else r for r in results]
-    return [r for r in results if r.request.printed is not None or isinstance(r.measured, Measurement)]
+    return [
+        r
+        for r in results
+        if r.request.printed is not None
+        or isinstance(r.measured, Measurement)
+        or (not table.paper and r.request.group is not None)
+    ]
 
 
 def _compare(request: Request, measurements: Measurements) -> CellResult:

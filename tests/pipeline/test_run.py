@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from harness.pipeline.graph import Node
 from harness.pipeline.project import drop_dead_locks
+from harness.pipeline.run import installed_since
 
 
 def test_locks_of_dead_processes_are_dropped(tmp_path: Path) -> None:
@@ -45,3 +47,20 @@ def test_living_locks_are_left_alone(tmp_path: Path) -> None:
     before = path.stat().st_mtime_ns
     drop_dead_locks(tmp_path)
     assert (path.read_text(), path.stat().st_mtime_ns) == (text, before)
+
+
+def test_what_a_package_was_missing_for_runs_again_once_it_is_there(tmp_path: Path) -> None:
+    def node(name: str, verb: str, reason: str) -> Node:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "restored.json").write_text(json.dumps({"levels": {"0": {"reason": reason}}}))
+        return Node(name, "dvc.yaml", name, f"harness {verb} --method {name}", (), (name,), False)
+
+    nodes = [
+        node("there", "restore", "the package 'json' is not installed; pip install 'restoration-harness[json]'"),
+        node("added", "restore", "spandrel does not read it; the package wave adds some"),
+        node("gone", "restore", "the package 'no_such_package' is not installed; pip install it"),
+        node("other", "restore", "the weights are not here"),
+        node("measured", "measure", "the package 'json' is not installed"),
+        Node("never", "dvc.yaml", "never", "harness restore --method never", (), ("never",), False),
+    ]
+    assert installed_since(tmp_path, nodes) == {"there", "added"}

@@ -205,3 +205,25 @@ def test_rows_as_a_frame(workspace: Workspace) -> None:
     assert mixed.value.mean() == pytest.approx(30.002)
     means = json.loads(CliRunner().invoke(harness, ["rows", "--mean", "--format", "json"]).stdout)
     assert {m["count"] for m in means} == {1, 2}
+
+
+def test_what_an_own_table_could_not_measure_is_told(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a published number there is still a reason: every cell of an own table was asked for."""
+    parts = [
+        {
+            "task": "jpeg",
+            "columns": [{"dataset": "live1", "level": 10, "metric": "psnr"}],
+            "rows": [{"name": "Mixed", "method": "mixed"}, {"name": "Again", "method": "jpeg"}],
+        }
+    ]
+    own = {"name": "mine", "paper": "", "title": "Mine", "source": "here", "parts": parts}
+    (workspace.root / "tables/mine.yaml").write_text(yaml.safe_dump(own))
+    results = results_of(workspace, workspace.table("mine"))
+    assert [(result.request.row, result.verdict) for result in results] == [
+        ("Mixed", "incomparable"),
+        ("Again", "not run"),
+    ]
+    harness.main(["diff", "mine"], standalone_mode=False)
+    told = capsys.readouterr().out
+    assert "not run: Again (1 cells): not computed here yet; run harness repro" in told
+    assert "mine: 1 measured without a published number" in told
