@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import msgspec
 from harness.cells import FIRST_DRAW, Group, InputId
 from harness.errors import HarnessError, unknown_name
 from harness.pipeline.requests import AVERAGE, COUNTED, IMAGE_METRICS
-from harness.provenance.runs import Run
+from harness.provenance.runs import Confirmation, Run
 from harness.records import load_json
 from harness.stages.inputs import InputRecord
 from harness.stages.restored import RECORD, RestoredRecord
@@ -260,11 +261,10 @@ def _run(title: str, file: Path, prefix: str = "") -> Link:
     if not file.is_file():
         return Link(title, {"file": str(file), "state": "not recorded"})
     run = load_json(file, Run)
-    dirty = {True: ", with changed sources", False: ", no changed sources", None: ""}[run.dirty]
     seconds = [value for name, value in run.seconds.items() if name.startswith(prefix) and value > 0]
     facts = {
         "file": str(file),
-        "revision": (run.revision + dirty) if run.revision else "not known (no git checkout, or an earlier version)",
+        "revision": revision_words(run.revision, run.dirty) or "not known (no git checkout, or an earlier version)",
         "finished": run.finished,
         "hardware": ", ".join(part for part in _hardware(run) if part),
         "libraries": ", ".join(f"{name} {version}" for name, version in run.libraries.items()),
@@ -281,12 +281,25 @@ def _run(title: str, file: Path, prefix: str = "") -> Link:
         "out of memory": "; ".join(f"{name}: {text}" for name, text in run.retries.items()),
         "command": " ".join(run.command),
     }
-    for confirmation in run.confirmed:
-        facts[f"also made by code {confirmation.code[:12]}"] = (
-            f"{confirmation.images} of {confirmation.of} images restored again, equal"
-        )
+    facts |= dict(confirmation_words(run.confirmed))
     facts["python"] = run.python
     return Link(title, {name: text for name, text in facts.items() if text})
+
+
+def revision_words(revision: str, dirty: bool | None) -> str:
+    """Say which sources ran: the revision, and whether they differed from it; empty where it is not known."""
+    changed = {True: ", with changed sources", False: ", no changed sources", None: ""}[dirty]
+    return revision + changed if revision else ""
+
+
+def confirmation_words(confirmed: Iterable[Confirmation]) -> list[tuple[str, str]]:
+    """Say which later code was found to make the same pixels, as pairs of a label and a text."""
+    return [
+        (f"also made by code {c.code[:12]}", f"{c.images} of {c.of} images restored again, equal")
+        for c in confirmed
+        # A level that was not run has no images to restore again: nothing was found out about it.
+        if c.images
+    ]
 
 
 def _hardware(run: Run) -> tuple[str, ...]:

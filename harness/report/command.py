@@ -18,7 +18,11 @@ from harness.workspace import Workspace
     type=click.Path(path_type=Path),
     help="Folder of the site (default results/site); with --compare, an HTML file.",
 )
-@click.option("--budget", type=float, default=7.0, show_default=True, help="Megabytes of pictures on compare pages.")
+@click.option(
+    "--budget",
+    type=float,
+    help="Megabytes of pictures on compare pages; default: 7, or less where the site would exceed 20.",
+)
 @click.option("--all-images", is_flag=True, help="Show every image of every scene whole; may become gigabytes.")
 @click.option("--summary", is_flag=True, help="Write nothing; print how much of each table is reproduced.")
 @click.option(
@@ -33,7 +37,7 @@ from harness.workspace import Workspace
 def report(
     names: tuple[str, ...],
     out: Path | None,
-    budget: float,
+    budget: float | None,
     all_images: bool,
     summary: bool,
     compare: tuple[str, str] | None,
@@ -64,14 +68,14 @@ def report(
         return
     from harness.report.site import build_site
 
-    if budget < 0:
+    if budget is not None and budget < 0:
         raise HarnessError(f"--budget {budget:g}: megabytes cannot be negative")
     target = out or workspace.results / "site"
     made = build_site(
         workspace,
         target,
         names=names,
-        budget=int(budget * 1e6),
+        budget=None if budget is None else int(budget * 1e6),
         all_images=all_images,
         progress=lambda text: click.echo(f"  {text}", err=True) if sys.stderr.isatty() else None,
     )

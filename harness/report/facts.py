@@ -5,7 +5,9 @@ Files are read as plain JSON, so that facts which a later version records are sh
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import msgspec
 
 from harness.cells import FIRST_DRAW, Group
 from harness.errors import HarnessError
+from harness.provenance.chain import confirmation_words, revision_words
+from harness.provenance.runs import Confirmation
 from harness.workspace import Workspace
 
 Fact = tuple[str, str]
@@ -25,18 +29,43 @@ _SHOWN_ELSEWHERE = frozenset({"group", "levels", "images", "protocols", "reason"
 # A fact that fills more than a few lines is for its file, not for a page.
 _LONGEST = 400
 
+_TIME = "time"
+_FINISHED = "finished (UTC)"
+_CODE = "code fingerprint"
+_WEIGHTS = "weights "
+
+# What is known of a run, in the order in which it is told; what later versions add comes after it.
 _LABELS = {
-    "code": "code fingerprint",
+    "code": _CODE,
     "degradation_version": "degradation version",
-    "finished": "finished (UTC)",
-    "started": "started (UTC)",
-    "dirty": "sources changed since",
-    "gpu_memory": "peak memory on the GPU",
-    "wall_seconds": "wall time of the run (s)",
     "rows_sha256": "SHA-256 of the rows",
-    "python": "Python",
+    "revision": "revision",
+    "command": "command",
+    "started": "started (UTC)",
+    "finished": _FINISHED,
+    "wall_seconds": "wall time of the run",
+    "device": "device",
+    "processor": "processor",
+    "cores": "cores",
+    "memory": "memory",
+    "machine": "machine",
     "peak_memory": "peak memory",
+    "gpu_memory": "peak memory on the GPU",
+    "python": "Python",
+    "libraries": "libraries",
+    "precision": "precision",
+    "seed": "seed",
+    "retries": "out of memory",
+    "confirmed": "confirmed",
 }
+
+# Records of earlier versions have zero where nothing was recorded.
+_ZERO_IS_UNKNOWN = frozenset({"cores", "memory", "peak_memory", "gpu_memory", "wall_seconds"})
+
+# Of all libraries those that most results pass through.
+_TELLING_LIBRARIES = ("restoration-harness", "numpy", "torch")
+
+_TELLING = frozenset({"revision", _FINISHED, _TIME, _CODE})
 
 
 def run_facts(workspace: Workspace, group: Group, level: int) -> list[Fact]:
@@ -45,7 +74,7 @@ def run_facts(workspace: Workspace, group: Group, level: int) -> list[Fact]:
     found: list[Fact] = []
     if rows:
         about = rows.get("levels", {}).get(str(level), {})
-        found += [(f"weights {name}", digest) for name, digest in sorted(about.get("weights", {}).items())]
+        found += [(_WEIGHTS + name, digest) for name, digest in sorted(about.get("weights", {}).items())]
         versions = sorted(rows.get("protocols", {}).values())
         found += [("protocol versions", ", ".join(versions))] if versions else []
         found += _facts(rows)
@@ -54,6 +83,18 @@ def run_facts(workspace: Workspace, group: Group, level: int) -> list[Fact]:
         if plain:
             found += _timing(plain, level) + _facts(plain)
     return list(dict.fromkeys(found))
+
+
+def telling_facts(facts: Iterable[Fact]) -> list[Fact]:
+    """Choose of a run's facts those that tell numbers apart: weights, code, revision, date, time, versions."""
+    found = []
+    for label, text in facts:
+        if label in _TELLING or label.startswith(_WEIGHTS):
+            found.append((label, text))
+        elif label == _LABELS["libraries"]:
+            versions = [item for item in text.split(", ") if item.rpartition(" ")[0] in _TELLING_LIBRARIES]
+            found += [("versions", ", ".join(versions))] if versions else []
+    return found
 
 
 def plain_facts(path: Path) -> list[Fact]:
@@ -96,22 +137,36 @@ def _timing(plain: dict[str, Any], level: int) -> list[Fact]:
     took = [float(value) for file, value in seconds.items() if file.startswith(f"{level}/") and value > 0]
     if not took:
         return []
-    return [("time", f"{math.fsum(took) / len(took):.3g} s an image ({len(took)} images)")]
+    return [(_TIME, f"{math.fsum(took) / len(took):.3g} s an image ({len(took)} images)")]
 
 
 def _facts(plain: dict[str, Any]) -> list[Fact]:
-    return [
-        (_LABELS.get(key, key.replace("_", " ")), _text(key, value))
-        for key, value in plain.items()
-        if key not in _SHOWN_ELSEWHERE
-        and value not in ("", None, {}, [])
-        and not (key.endswith("memory") and value == 0)
-    ]
+    order = {key: number for number, key in enumerate(_LABELS)}
+    found: list[Fact] = []
+    for key in sorted(plain, key=lambda key: order.get(key, len(order))):
+        value = plain[key]
+        if key in _SHOWN_ELSEWHERE or value in ("", None, {}, []) or (key in _ZERO_IS_UNKNOWN and not value):
+            continue
+        if key == "confirmed":
+            with contextlib.suppress(msgspec.ValidationError):
+                found += confirmation_words(msgspec.convert(value, tuple[Confirmation, ...]))
+        elif key == "revision":
+            found.append((_LABELS[key], revision_words(str(value), plain.get("dirty"))))
+        elif key == "dirty":
+            # Said with the revision; without one it is not known what changed.
+            continue
+        else:
+            found.append((_LABELS.get(key, key.replace("_", " ")), _text(key, value)))
+    return found
 
 
 def _text(key: str, value: Any) -> str:
     if key.endswith("memory") and isinstance(value, int):
         return f"{value / 2**20:,.0f} MiB"
+    if key == "wall_seconds" and isinstance(value, float | int):
+        return f"{value:.3g} s"
+    if key in ("started", "finished"):
+        return str(value).removesuffix("+00:00").replace("T", " ")
     if isinstance(value, dict):
         return ", ".join(f"{name} {_text(name, item)}" for name, item in value.items())
     if isinstance(value, list):

@@ -29,6 +29,8 @@ from harness.report.collected import collect
 from harness.report.site import SiteSummary, build_site, cell_page, one_protocol_page, table_page
 from harness.report.site.tables import measured_marks
 from harness.stages.render import render
+from harness.stages.restored import LevelRecord
+from harness.stages.rows import MeasuredRecord, write_rows
 from harness.tables.diff import as_record, measured_text
 from harness.tables.measurements import Measurements
 from harness.tables.one_protocol import COLUMN, one_protocol
@@ -37,6 +39,25 @@ from harness.workspace import Workspace
 
 def pages(site: SiteSummary) -> list[Path]:
     return sorted(site.folder.rglob("*.html"))
+
+
+def pointed_at(page: Path) -> list[tuple[dict[str, str], str, dict[str, str]]]:
+    """What a table's page shows of each cell: facts of the number, then the heading and facts of its making."""
+    details = json.loads(re.search(r'id="facts">(.*?)</script>', page.read_text(), re.DOTALL)[1])  # type: ignore[index]
+    texts = details["texts"]
+    assert len(set(texts)) == len(texts)
+    found = []
+    for cell, made in zip(details["cells"], details["made"], strict=True):
+        words = [texts[number] for number in cell]
+        head, *making = [texts[number] for number in details["makings"][made]] if made >= 0 else [""]
+        found.append(
+            (
+                dict(zip(words[::2], words[1::2], strict=True)),
+                head,
+                dict(zip(making[::2], making[1::2], strict=True)),
+            )
+        )
+    return found
 
 
 def test_every_kind_of_page_is_there(site: SiteSummary) -> None:
@@ -95,9 +116,8 @@ def test_numbers_of_a_table_page_are_those_behind_it(site: SiteSummary, report_w
     for result in item.results:
         if measured_text(result):
             assert measured_text(result) in text
-    details = json.loads(re.search(r'id="facts">(.*?)</script>', text, re.DOTALL)[1])  # type: ignore[index]
-    for index, result in enumerate(item.results):
-        facts = dict(details["cells"][str(index)])
+    details = pointed_at(site.folder / table_page("report-mine"))
+    for result, (facts, _, _) in zip(item.results, details, strict=True):
         assert facts["verdict"].startswith(result.verdict)
         if measured_text(result):
             assert float(facts["measured"]) == as_record(result)["measured"]
@@ -114,6 +134,50 @@ def test_a_cell_page_shows_rows_hashes_and_what_made_them(site: SiteSummary, rep
         assert pixels_sha256(read_image(folder / f"{image}.png")) in text
     assert "c0de" in text and "numpy" in text and "psnr.1" in text
     assert "harness why report-mine 'Blur " in text
+
+
+def test_pointing_at_a_number_tells_it_from_others(site: SiteSummary, report_workspace: Workspace) -> None:
+    item = collect(report_workspace, ["report-mine"])[0]
+    for result, (_, head, making) in zip(
+        item.results, pointed_at(site.folder / table_page("report-mine")), strict=True
+    ):
+        if result.request.group is None:
+            assert (head, making) == ("", {})
+            continue
+        assert head == "What made it"
+        assert {"policy": "whole", "degradation": "awgn-8bit", "saving": "round"}.items() <= making.items()
+        assert making["code fingerprint"] == "c0de"
+        # What is the same for every cell is on the cell's page.
+        assert not {"machine", "memory", "command", "Python", "libraries"} & making.keys()
+        if result.request.dataset == "embedded":
+            assert "numpy" in making["versions"] and "pillow" not in making["versions"]
+            assert making["time"].endswith("s an image (3 images)")
+            page = html.unescape((site.folder / cell_page((result.request.group, result.request.level))).read_text())
+            for label in ("machine", "libraries", "peak memory", "Python", *(making.keys() - {"versions"})):
+                assert f"<dt>{label}</dt>" in page
+
+
+def test_a_cell_that_was_not_run_shows_what_would_make_it(report_workspace: Workspace, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(report_workspace.root, copy, ignore=shutil.ignore_patterns("site"))
+    workspace = Workspace(copy)
+    place = ROWS_ONLY.place
+    reason = "the weights blur/50.pt are not here"
+    empty = MeasuredRecord(ROWS_ONLY, "none", 1, {"psnr": "psnr.1"}, "c0de", "", {50: LevelRecord(reason, {})}, 2)
+    write_rows(workspace.work / "rows" / place.with_name(place.name + ".csv"), empty, [])
+    run = {"libraries": {"numpy": "2.0"}, "finished": "2026-01-01T00:00:00+00:00", "revision": "abc", "dirty": True}
+    write_json(workspace.work / "timing" / place.with_name(place.name + ".json"), run)
+    made = build_site(workspace, tmp_path / "site", names=["report-mine"], budget=0)
+    page = (made.folder / cell_page((ROWS_ONLY, 50))).read_text()
+    assert "<h2>What would make it</h2>" in page and "What made it" not in page and f"Not run: {reason}" in page
+    assert re.findall("<dt>(.*?)</dt>", page) == ["method", "policy", "degradation", "saving"]
+    assert "per-image values are not" not in page
+    results = collect(workspace, ["report-mine"])[0].results
+    details = pointed_at(made.folder / table_page("report-mine"))
+    index = next(i for i, r in enumerate(results) if r.request.group == ROWS_ONLY)
+    facts, head, making = details[index]
+    assert facts["verdict"] == f"not run: {reason}"
+    assert head == "What would make it" and list(making) == ["method", "policy", "degradation", "saving"]
 
 
 def test_a_picture_and_its_psnr_are_of_the_very_pixels(site: SiteSummary, report_workspace: Workspace) -> None:
@@ -284,6 +348,34 @@ def test_the_budget_bounds_the_pictures(report_workspace: Workspace, tmp_path: P
         r'id="view">(.*?)</script>', (every.folder / "compare/sr/embedded/2/coffee.html").read_text(), re.DOTALL
     )
     assert json.loads(meta[1])["size"] == [400, 600]
+
+
+def test_the_site_keeps_its_limit_by_fewer_pictures(
+    site: SiteSummary, report_workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(limit: int) -> SiteSummary:
+        made = build_site(report_workspace, tmp_path / str(limit), names=TABLES, limit=limit)
+        test_links_lead_to_files_and_nowhere_else(made)
+        assert made.pages == len(pages(made))
+        shown = [page for page in made.folder.glob("compare/*/*/*/*.html") if page.name != "index.html"]
+        assert made.images_shown == len(shown)
+        assert made.images_shown + made.images_left_out == site.images_shown + site.images_left_out
+        return made
+
+    monkeypatch.setattr("harness.report.site.build.LEAST_PICTURES", 1)
+    smaller = build(site.bytes - 1)
+    assert smaller.bytes < site.bytes - 1
+    assert 0 < smaller.images_shown < site.images_shown
+    assert any("images fewer" in note and "--budget 7" in note for note in smaller.notes)
+    index = html.unescape((smaller.folder / "compare" / "index.html").read_text())
+    assert f"{smaller.images_left_out} further images" in index and smaller.notes[-1] in index
+    assert len(list((smaller.folder / "pictures").iterdir())) == len(list((site.folder / "pictures").iterdir()))
+    # Where even that is too much, one view of a scene stays, and the size is told to be too large.
+    least = build(1000)
+    assert least.images_shown == 1 and not list((least.folder / "pictures").iterdir())
+    assert "Worst and best" not in (least.folder / cell_page((GROUPS[1], 50))).read_text()
+    assert any("worst and best" in note for note in least.notes)
+    assert "the site takes more than 0.001 MB" in least.notes[-1]
 
 
 def test_facts_of_later_versions_are_shown(report_workspace: Workspace, tmp_path: Path) -> None:

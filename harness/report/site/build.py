@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from harness.errors import HarnessError
 from harness.files import write_text
-from harness.report.site.cells import write_cells
-from harness.report.site.contents import gather
+from harness.report.site.cells import Extremes, fewer_extremes, write_cells, write_extremes
+from harness.report.site.contents import Contents, gather
 from harness.report.site.front import write_attention, write_index, write_plots, write_training
-from harness.report.site.pages import Pages, revision
+from harness.report.site.pages import CellId, Pages, revision, scene_page, view_page
 from harness.report.site.scenes import (
+    ShownScenes,
+    fewer_views,
     in_turn,
     make_views,
+    scene_of,
     scenes_to_show,
     shown_scenes,
     within,
@@ -25,13 +28,23 @@ from harness.report.site.scenes import (
     write_views,
 )
 from harness.report.site.tables import write_table
+from harness.report.views import View
 from harness.workspace import Workspace
 
 MARKER = "site.json"
 """A folder that holds this file was written here and may be replaced."""
 
+SITE_LIMIT = 20_000_000
+"""Bytes that a site takes at most, as long as leaving out pictures can make room."""
+
 PICTURE_BUDGET = 7_000_000
-"""Bytes of pictures on pages of scenes, so that the whole site stays below 20 MB."""
+"""Bytes of pictures on pages of scenes where the limit allows them."""
+
+LEAST_PICTURES = 1_000_000
+"""Bytes of pictures on pages of scenes that stay even where the site exceeds its limit with them."""
+
+# What is written when the size is known: the marker, and notes on what was left out.
+_RESERVE = 10_000
 
 
 class SiteSummary(msgspec.Struct, frozen=True):
@@ -44,7 +57,7 @@ class SiteSummary(msgspec.Struct, frozen=True):
     pages, bytes : int
         Number of HTML pages and size of all files.
     scenes_shown, images_shown, images_left_out : int
-        Scenes with pictures, images on pages, images for which the budget did not suffice.
+        Scenes with pictures, images on pages, images for which the room did not suffice.
     notes : tuple of str
         What could not be shown, and why.
     """
@@ -63,7 +76,8 @@ def build_site(
     target: Path,
     *,
     names: Sequence[str] = (),
-    budget: int = PICTURE_BUDGET,
+    budget: int | None = None,
+    limit: int = SITE_LIMIT,
     all_images: bool = False,
     progress: Callable[[str], None] = lambda text: None,
 ) -> SiteSummary:
@@ -77,8 +91,12 @@ def build_site(
         Folder of the site; one that was written before is replaced as a whole.
     names : sequence of str
         Tables; every known one where none is named.
-    budget : int
-        Bytes of pictures on pages of scenes.
+    budget : int, optional
+        Bytes of pictures on pages of scenes, whatever the site then takes; by default `PICTURE_BUDGET`, or less where
+        the site would exceed its limit.
+    limit : int
+        Bytes that the site takes at most where no budget is named. Pictures make room: first images of scenes, the
+        last in order first, down to `LEAST_PICTURES`; then worst and best images of cells.
     all_images : bool
         Show every image of every scene whole, whatever it takes.
     progress : callable
@@ -94,7 +112,9 @@ def build_site(
     shutil.rmtree(building, ignore_errors=True)
     try:
         building.mkdir(parents=True)
-        shown = _write(workspace, building, names, budget, all_images, progress)
+        shown = _write(
+            gather(workspace, names), building, budget, limit if budget is None else None, all_images, progress
+        )
         if target.exists():
             shutil.rmtree(target)
         os.replace(building, target)
@@ -111,50 +131,107 @@ def _check_replaceable(target: Path) -> None:
 
 
 def _write(
-    workspace: Workspace,
+    contents: Contents,
     folder: Path,
-    names: Sequence[str],
-    budget: int,
+    budget: int | None,
+    limit: int | None,
     all_images: bool,
     progress: Callable[[str], None],
 ) -> SiteSummary:
-    contents = gather(workspace, names)
     progress("scenes")
     scenes, notes = scenes_to_show(contents)
     wishes = in_turn(scenes, whole_sets=all_images)
     # Pages name each other, so the choice is made first; the pictures of a budget fit into memory, all do not.
-    chosen = [] if all_images else within(make_views(contents, wishes, notes), budget)
-    announced = wishes if all_images else [(view.scene, view.image) for view in chosen]
-    shown = shown_scenes(scenes, announced, len(wishes) - len(announced))
+    most = PICTURE_BUDGET if budget is None else budget
+    chosen = [] if all_images else within(make_views(contents, wishes, notes), most)
+    shown = shown_scenes(scenes, wishes if all_images else [(view.scene, view.image) for view in chosen], len(wishes))
     pages = Pages(
         folder,
-        revision(workspace.root),
+        revision(contents.workspace.root),
         has_scenes=bool(shown.scenes),
         has_attention=bool(contents.attention),
         has_training=bool(contents.training),
     )
     pages.write_static()
-    write_views(pages, shown, make_views(contents, wishes, notes, whole=True) if all_images else chosen)
-    write_scenes(pages, shown, list(dict.fromkeys(notes)))
-    progress("cells")
-    write_cells(pages, contents, shown)
     progress("tables")
     for item in contents.tables:
         notes += write_table(pages, contents, item)
-    notes = list(dict.fromkeys(notes))
-    write_plots(pages, contents, shown)
+    write_plots(pages, contents, scenes)
     write_attention(pages, contents)
     write_training(pages, contents)
-    write_index(pages, contents, shown, notes)
+    progress("cells")
+    extremes = write_extremes(pages, contents)
+    views = make_views(contents, wishes, notes, whole=True) if all_images else chosen
+    _write_linked(pages, contents, shown, views, extremes, contents.asked, notes)
+    if limit is not None and not all_images and (excess := pages.bytes() + _RESERVE - limit) > 0:
+        progress("fewer pictures")
+        shown = _shrink(pages, contents, shown, chosen, extremes, excess, notes)
+        if pages.bytes() + _RESERVE > limit:
+            notes.append(
+                f"the site takes more than {limit / 1e6:g} MB even with few pictures; "
+                "harness report --table NAME writes the pages of one table"
+            )
+            write_index(pages, contents, shown, notes)
     made = SiteSummary(
         folder,
         pages.count,
         pages.bytes(),
         len(shown.images),
-        sum(map(len, shown.images.values())),
+        shown.count,
         shown.left_out,
-        tuple(notes),
+        tuple(dict.fromkeys(notes)),
     )
     plain = {name: getattr(made, name) for name in made.__struct_fields__ if name != "folder"}
     write_text(folder / MARKER, msgspec.json.format(msgspec.json.encode(plain), indent=1).decode() + "\n")
     return made
+
+
+def _write_linked(
+    pages: Pages,
+    contents: Contents,
+    shown: ShownScenes,
+    views: Iterable[View],
+    extremes: Extremes,
+    cells: Iterable[CellId],
+    notes: list[str],
+) -> None:
+    """Write the pages that depend on which images are shown."""
+    write_views(pages, shown, views)
+    write_scenes(pages, shown, notes)
+    write_cells(pages, contents, shown, extremes, cells)
+    write_index(pages, contents, shown, notes)
+
+
+def _shrink(
+    pages: Pages,
+    contents: Contents,
+    shown: ShownScenes,
+    views: Sequence[View],
+    extremes: Extremes,
+    excess: int,
+    notes: list[str],
+) -> ShownScenes:
+    """Leave out pictures until the site is smaller by so many bytes, or few are left; note what was left out."""
+    kept = fewer_views(pages, views, excess, LEAST_PICTURES)
+    dropped = [view_page(scene_of(view.scene), view.image) for view in views[len(kept) :]]
+    excess -= sum(map(pages.size, dropped))
+    scenes = shown_scenes(shown.scenes, [(view.scene, view.image) for view in kept], shown.count + shown.left_out)
+    empty = [scene_page(scene) for scene in shown.images if scene not in scenes.images]
+    pages.remove(dropped + empty)
+    fewer = fewer_extremes(pages, extremes, excess)
+    if dropped:
+        notes.append(
+            f"{len(dropped)} images fewer are shown than fit into {PICTURE_BUDGET / 1e6:g} MB of pictures, to keep the "
+            f"site small; harness report --budget {PICTURE_BUDGET / 1e6:g} shows them"
+        )
+    if len(fewer) < len(extremes):
+        notes.append(f"{len(extremes) - len(fewer)} cells show no worst and best image, to keep the site small")
+    changed = [
+        (group, level)
+        for group, level in contents.asked
+        for scene in [(group.task, group.dataset, level)]
+        if scenes.images.get(scene) != shown.images.get(scene)
+        or ((group, level) in extremes) != ((group, level) in fewer)
+    ]
+    _write_linked(pages, contents, scenes, kept, fewer, changed, notes)
+    return scenes

@@ -3,24 +3,72 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
 
 from harness.protocols.definitions import protocol
 from harness.report import plots
 from harness.report.extremes import Extreme, make_extremes
 from harness.report.facts import pixel_hashes
-from harness.report.site.contents import Contents, cell_record, making_facts, scene_title
+from harness.report.site.contents import Contents, cell_record, making_facts, scene_title, was_run
 from harness.report.site.pages import CellId, Pages, cell_page, scene_page
 from harness.report.site.scenes import ShownScenes
 from harness.report.threads import in_threads
-from harness.tables.measurements import Measurement
 from harness.tasks import TASKS
 
 
-def write_cells(pages: Pages, contents: Contents, scenes: ShownScenes) -> None:
-    """Write the page of every cell that a table asks for."""
+class ExtremeFiles(msgspec.Struct, frozen=True):
+    """A cell's worst or best image, and the paths below the site of its two pictures."""
+
+    extreme: Extreme
+    restored: str
+    truth: str
+
+
+Extremes = dict[CellId, list[ExtremeFiles]]
+"""Worst and best images by cell; cells without them are not in it."""
+
+
+def write_extremes(pages: Pages, contents: Contents) -> Extremes:
+    """Write the pictures of the worst and the best image of every cell whose images are here."""
+    found: Extremes = {}
     for cell, extremes in in_threads(lambda cell: _extremes(contents, cell), contents.asked):
-        _write_cell(pages, contents, scenes, cell, extremes)
+        if extremes:
+            found[cell] = [
+                ExtremeFiles(
+                    msgspec.structs.replace(extreme, restored=b"", truth=b""),
+                    pages.write_picture(extreme.restored),
+                    pages.write_picture(extreme.truth),
+                )
+                for extreme in extremes
+            ]
+    return found
+
+
+def fewer_extremes(pages: Pages, extremes: Extremes, excess: int) -> Extremes:
+    """Take back pictures of the last cells until so many bytes are free, or none is left; return those that stay."""
+    used = Counter(path for files in extremes.values() for item in files for path in (item.restored, item.truth))
+    kept = dict(extremes)
+    for cell in reversed(extremes):
+        if excess <= 0:
+            break
+        for item in kept.pop(cell):
+            for path in (item.restored, item.truth):
+                used[path] -= 1
+                if not used[path]:
+                    excess -= pages.size(path)
+                    pages.remove([path])
+    return kept
+
+
+def write_cells(
+    pages: Pages, contents: Contents, scenes: ShownScenes, extremes: Extremes, cells: Iterable[CellId]
+) -> None:
+    """Write pages of cells."""
+    for cell in cells:
+        _write_cell(pages, contents, scenes, cell, extremes.get(cell, []))
 
 
 def _psnr_protocol(contents: Contents, cell: CellId) -> str:
@@ -36,7 +84,9 @@ def _extremes(contents: Contents, cell: CellId) -> list[Extreme]:
     return make_extremes(contents.workspace, *cell, values, name)
 
 
-def _write_cell(pages: Pages, contents: Contents, scenes: ShownScenes, cell: CellId, extremes: list[Extreme]) -> None:
+def _write_cell(
+    pages: Pages, contents: Contents, scenes: ShownScenes, cell: CellId, extremes: list[ExtremeFiles]
+) -> None:
     group, level = cell
     scene = (group.task, group.dataset, level)
     asked = contents.asked[cell]
@@ -77,18 +127,11 @@ def _write_cell(pages: Pages, contents: Contents, scenes: ShownScenes, cell: Cel
         histogram=plots.distribution(
             [float(value) for value in values.get(first, {}).values()], "dB" if metric == "psnr" else metric
         ),
-        extremes=[_extreme_files(pages, extreme) for extreme in extremes],
-        not_run="" if isinstance(first_result.measured, Measurement) else first_result.judgement.reason,
+        extremes=extremes,
+        was_run=was_run(contents, cell),
+        not_run="" if was_run(contents, cell) else first_result.judgement.reason,
         tables=list(dict.fromkeys(item.table.name for item, _ in asked)),
         chain=shlex.join(["harness", "why", request.table, request.row, request.key]),
         scene=scene in scenes.images,
         scene_page=scene_page(scene),
     )
-
-
-def _extreme_files(pages: Pages, extreme: Extreme) -> dict[str, Any]:
-    return {
-        "extreme": extreme,
-        "restored": pages.write_picture(extreme.restored),
-        "truth": pages.write_picture(extreme.truth),
-    }

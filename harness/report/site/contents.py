@@ -12,12 +12,12 @@ from harness.methods import Method
 from harness.protocols.definitions import protocol
 from harness.report.attention import AttentionPage, read_attention_pages
 from harness.report.collected import TableResults, collect, place_of
-from harness.report.facts import Fact, run_facts
+from harness.report.facts import Fact, run_facts, telling_facts
 from harness.report.grid import dataset_title
 from harness.report.site.pages import CellId, SceneId, cell_page
 from harness.report.training_curves import TrainingRun, read_training_runs
 from harness.tables.diff import CellResult, as_record, measured_text
-from harness.tables.measurements import Measurements
+from harness.tables.measurements import Measurement, Measurements
 from harness.tasks import TASKS
 from harness.workspace import Workspace
 
@@ -100,9 +100,16 @@ def number_facts(item: TableResults, result: CellResult) -> list[Fact]:
     """What stands behind a number of a table: both numbers, the verdict, the protocol."""
     request = result.request
     record = as_record(result)
-    facts: list[Fact] = []
+    known = TASKS.get(request.task)
+    where = (
+        request.row,
+        dataset_title(request.dataset) if request.dataset else "",
+        known.level_label(request.level) if known and request.level else "",
+        request.metric,
+    )
+    facts: list[Fact] = [("cell", ", ".join(filter(None, where)))]
     if request.printed:
-        facts.append(("published", f"{request.printed.text} ({item.table.name}, {request.row})"))
+        facts.append(("published", request.printed.text))
     if record["measured"] is not None:
         facts.append(("measured", repr(record["measured"])))
     if record["delta"] is not None:
@@ -121,8 +128,17 @@ def number_facts(item: TableResults, result: CellResult) -> list[Fact]:
     return facts
 
 
+def was_run(contents: Contents, cell: CellId) -> bool:
+    """Whether anything was measured of a cell."""
+    return any(isinstance(result.measured, Measurement) for _, result in contents.asked[cell])
+
+
 def making_facts(contents: Contents, cell: CellId, result: CellResult) -> list[Fact]:
-    """What made a cell: the files of the run, or what was recorded with the number where they are missing."""
+    """What makes a cell: method, policy, degradation, saving; for one that was run, all that its run left.
+
+    A run that found something missing leaves times and versions, too, but made nothing: they are not told. Where the
+    files of a run are missing, what was recorded with the number stands in for them.
+    """
     group, _ = cell
     method = contents.methods.get(group.method)
     facts: list[Fact] = [
@@ -131,11 +147,20 @@ def making_facts(contents: Contents, cell: CellId, result: CellResult) -> list[F
         ("degradation", group.degradation),
         ("saving", group.saving),
     ]
+    if not was_run(contents, cell):
+        return facts
     if result.origin:
         facts.append(("origin of weights", result.origin))
     found = contents.facts[cell]
     if found:
-        facts += [fact for fact in found if fact[0] not in ("origin",)]
+        facts += [fact for fact in found if fact[0] != "origin"]
     else:
         facts += [(f"weights {name}", digest) for name, digest in sorted(result.weights.items())]
     return facts
+
+
+def telling_making_facts(contents: Contents, cell: CellId, result: CellResult) -> list[Fact]:
+    """Of what makes a cell, that which tells it from the other cells of a table."""
+    facts = making_facts(contents, cell, result)
+    known = contents.facts[cell]
+    return [fact for fact in facts if fact not in known] + telling_facts(fact for fact in facts if fact in known)

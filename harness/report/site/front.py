@@ -10,10 +10,10 @@ from typing import Any
 from harness.report import plots
 from harness.report.facts import seconds_of
 from harness.report.grid import summary
-from harness.report.scenes import UNCHANGED
+from harness.report.scenes import UNCHANGED, Scene
 from harness.report.site.contents import Contents, cell_record, scene_title
 from harness.report.site.pages import Pages, SceneId
-from harness.report.site.scenes import ShownScenes
+from harness.report.site.scenes import ShownScenes, scene_of
 from harness.report.training_curves import TrainingRun
 from harness.tables.diff import count_verdicts
 from harness.tables.verdicts import VERDICTS
@@ -65,11 +65,11 @@ def write_index(pages: Pages, contents: Contents, scenes: ShownScenes, notes: Se
         ],
         scenes=scenes.links()[:_SCENES_ON_INDEX],
         recorded=sum(len(item.recorded) for item in contents.tables),
-        notes=notes,
+        notes=list(dict.fromkeys(notes)),
     )
 
 
-def write_plots(pages: Pages, contents: Contents, scenes: ShownScenes) -> None:
+def write_plots(pages: Pages, contents: Contents, scenes: Sequence[Scene]) -> None:
     """Write the page of plots over all tables."""
     pages.write(
         "plots.html",
@@ -81,11 +81,11 @@ def write_plots(pages: Pages, contents: Contents, scenes: ShownScenes) -> None:
     )
 
 
-def _time_charts(contents: Contents, scenes: ShownScenes) -> list[plots.Chart]:
+def _time_charts(contents: Contents, scenes: Sequence[Scene]) -> list[plots.Chart]:
     """PSNR against the measured time of an image, for scenes with several methods that restore something."""
     points: dict[SceneId, list[tuple[float, float, str]]] = {}
-    for scene in scenes.scenes:
-        of_scene = points.setdefault((scene.task, scene.dataset, scene.level), [])
+    for scene in scenes:
+        of_scene = points.setdefault(scene_of(scene), [])
         for member in scene.members:
             took = seconds_of(contents.workspace, member.group, scene.level)
             values = scene.values[member.group].values()

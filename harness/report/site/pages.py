@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 import subprocess
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,9 @@ def environment() -> Any:
         undefined=jinja2.StrictUndefined,
         auto_reload=False,
     )
+    made.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
+    # Jinja's own `capitalize` would write Jpeg.
+    made.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
     made.filters["number"] = lambda value: f"{value:,}"
     made.filters["base64"] = lambda data: base64.b64encode(data).decode()
     made.filters["slug"] = lambda text: re.sub("[^a-z0-9]+", "-", str(text).lower()).strip("-")
@@ -76,7 +80,7 @@ def environment() -> Any:
 
 
 class Pages:
-    """Writes the files of a site; `count` HTML pages so far.
+    """Writes the files of a site.
 
     Parameters
     ----------
@@ -92,7 +96,7 @@ class Pages:
         self, folder: Path, revision: str, *, has_scenes: bool, has_attention: bool, has_training: bool
     ) -> None:
         self.folder = folder
-        self.count = 0
+        self._written: set[str] = set()
         self._environment = environment()
         self._around = {
             "version": __version__,
@@ -108,7 +112,7 @@ class Pages:
         root = "../" * path.count("/")
         text = self._environment.get_template(template).render(root=root, here=path, **self._around, **context)
         write_text(self.folder / path, text)
-        self.count += 1
+        self._written.add(path)
 
     def write_static(self) -> None:
         """Write styles and scripts."""
@@ -118,6 +122,17 @@ class Pages:
             if file.name.endswith((".css", ".js")):
                 (target / file.name).write_bytes(file.read_bytes())
 
+    def remove(self, paths: Iterable[str]) -> None:
+        """Take files of the site back."""
+        for path in paths:
+            (self.folder / path).unlink()
+            self._written.discard(path)
+
+    @property
+    def count(self) -> int:
+        """Number of HTML pages."""
+        return len(self._written)
+
     def write_picture(self, webp: bytes) -> str:
         """Write a picture under a name that its bytes decide; return its path below the site."""
         path = f"pictures/{hashlib.sha256(webp).hexdigest()[:20]}.webp"
@@ -125,8 +140,12 @@ class Pages:
         (self.folder / path).write_bytes(webp)
         return path
 
+    def size(self, path: str) -> int:
+        """Bytes of a file."""
+        return (self.folder / path).stat().st_size
+
     def bytes(self) -> int:
-        """Size of all files so far."""
+        """Bytes of all files so far."""
         return sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
 
 

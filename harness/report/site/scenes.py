@@ -43,6 +43,11 @@ class ShownScenes(msgspec.Struct, frozen=True):
     images: dict[SceneId, list[str]]
     left_out: int
 
+    @property
+    def count(self) -> int:
+        """Number of images that have pages."""
+        return sum(map(len, self.images.values()))
+
     def page(self, scene: SceneId, image: str) -> str:
         """Path of an image's page below the site; empty where it has none."""
         return view_page(scene, image) if image in self.images.get(scene, ()) else ""
@@ -52,17 +57,18 @@ class ShownScenes(msgspec.Struct, frozen=True):
         return [
             {
                 "task": TASKS[scene.task].title,
-                "title": scene_title(_id(scene)),
+                "title": scene_title(scene_of(scene)),
                 "methods": [member.title for member in scene.members],
-                "images": [(image, page) for image in scene.images if (page := self.page(_id(scene), image))],
-                "page": scene_page(_id(scene)),
+                "images": [(image, page) for image in scene.images if (page := self.page(scene_of(scene), image))],
+                "page": scene_page(scene_of(scene)),
                 "total": len(scene.images),
             }
             for scene in self.scenes
         ]
 
 
-def _id(scene: Scene) -> SceneId:
+def scene_of(scene: Scene) -> SceneId:
+    """Name a scene."""
     return scene.task, scene.dataset, scene.level
 
 
@@ -79,7 +85,7 @@ def scenes_to_show(contents: Contents) -> tuple[list[Scene], list[str]]:
         try:
             open_dataset(scene.dataset, contents.workspace.data)
         except NotAvailableError as missing:
-            notes.append(f"{scene_title(_id(scene))}: no pictures, because the {missing}")
+            notes.append(f"{scene_title(scene_of(scene))}: no pictures, because the {missing}")
         else:
             scenes.append(scene)
     return scenes, notes
@@ -104,7 +110,7 @@ def make_views(contents: Contents, wishes: Iterable[Wish], notes: list[str], *, 
         try:
             return make_view(contents.workspace, scene, image, whole=whole)
         except NotAvailableError as missing:
-            return f"{scene_title(_id(scene))}: no pictures of {image}, because {missing}"
+            return f"{scene_title(scene_of(scene))}: no pictures of {image}, because {missing}"
 
     for _, view in in_threads(make, wishes):
         if isinstance(view, str):
@@ -126,18 +132,29 @@ def within(views: Iterator[View], budget: int) -> list[View]:
     return taken
 
 
-def shown_scenes(scenes: Iterable[Scene], chosen: Iterable[Wish], left_out: int) -> ShownScenes:
-    """Gather which images of which scenes are shown; scenes without any are left out."""
+def fewer_views(pages: Pages, views: Sequence[View], excess: int, least: int) -> list[View]:
+    """Leave out the last views until their pages free so many bytes, or pictures of `least` bytes are left."""
+    kept = list(views)
+    left = sum(view.bytes for view in views)
+    while excess > 0 and kept and left - kept[-1].bytes >= least:
+        view = kept.pop()
+        left -= view.bytes
+        excess -= pages.size(view_page(scene_of(view.scene), view.image))
+    return kept
+
+
+def shown_scenes(scenes: Iterable[Scene], chosen: Sequence[Wish], wished: int) -> ShownScenes:
+    """Gather which of so many wished-for images of scenes are shown; scenes without any are left out."""
     images: dict[SceneId, list[str]] = defaultdict(list)
     for scene, image in chosen:
-        images[_id(scene)].append(image)
-    return ShownScenes([scene for scene in scenes if _id(scene) in images], dict(images), left_out)
+        images[scene_of(scene)].append(image)
+    return ShownScenes([scene for scene in scenes if scene_of(scene) in images], dict(images), wished - len(chosen))
 
 
 def write_views(pages: Pages, shown: ShownScenes, views: Iterable[View]) -> None:
     """Write the page of every view."""
     for view in views:
-        scene = _id(view.scene)
+        scene = scene_of(view.scene)
         pages.write(
             view_page(scene, view.image),
             "view.html.j2",
@@ -177,21 +194,27 @@ def write_scenes(pages: Pages, shown: ShownScenes, notes: Sequence[str]) -> None
     for scene in shown.scenes:
         best = {image: max(scene.values[m.group][image] for m in scene.members) for image in scene.images}
         pages.write(
-            scene_page(_id(scene)),
+            scene_page(scene_of(scene)),
             "scene.html.j2",
             scene=scene,
-            title=scene_title(_id(scene)),
+            title=scene_title(scene_of(scene)),
             task=TASKS[scene.task].title,
             members=[(member, cell_page((member.group, scene.level))) for member in scene.members],
             best=best,
             lines=[
                 {
                     "image": image,
-                    "page": Path(shown.page(_id(scene), image)).name,
+                    "page": Path(shown.page(scene_of(scene), image)).name,
                     "values": [scene.values[member.group][image] for member in scene.members],
                 }
                 for image in scene.images
             ],
         )
     if shown.scenes:
-        pages.write("compare/index.html", "compare.html.j2", scenes=shown.links(), left_out=shown.left_out, notes=notes)
+        pages.write(
+            "compare/index.html",
+            "compare.html.j2",
+            scenes=shown.links(),
+            left_out=shown.left_out,
+            notes=list(dict.fromkeys(notes)),
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from harness.errors import HarnessError
@@ -12,11 +13,10 @@ from harness.pipeline.requests import IMAGE_METRICS
 from harness.report import one_protocol as one_protocol_report
 from harness.report import plots
 from harness.report.collected import TableResults, place_of
-from harness.report.facts import Fact
 from harness.report.grid import grids, reasons_not_run, remarks, spans, summary
 from harness.report.render import csv_text, json_text, latex, markdown
-from harness.report.site.contents import Contents, cell_record, making_facts, number_facts
-from harness.report.site.pages import FORMS, Pages, cell_page, one_protocol_page, table_page
+from harness.report.site.contents import Contents, cell_record, number_facts, telling_making_facts, was_run
+from harness.report.site.pages import FORMS, Pages, one_protocol_page, table_page
 from harness.tables import one_protocol
 from harness.tables.diff import CellResult, count_verdicts
 from harness.tables.measurements import Measurement
@@ -61,11 +61,6 @@ def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[st
     page = table_page(table.name)
     for suffix, text in forms.items():
         write_text((pages.folder / page).with_suffix(f".{suffix}"), text)
-    runs: dict[str, list[Fact]] = {}
-    for result in results:
-        if result.request.group is not None:
-            cell = (result.request.group, result.request.level)
-            runs.setdefault(cell_page(cell), making_facts(contents, cell, result))
     one, notes = _write_one_protocol(pages, contents, item)
     compared = [result for result in results if result.request.printed is not None]
     pages.write(
@@ -74,11 +69,7 @@ def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[st
         table=table,
         grids=shown,
         records=records,
-        details={
-            "cells": {index: number_facts(item, result) for index, result in enumerate(results)},
-            "runs": runs,
-            "pages": {record["id"]: record["page"] for record in records if record["page"]},
-        },
+        details=_details(contents, item),
         counts=count_verdicts(compared),
         total=len(compared),
         summary=summary(table, results),
@@ -98,6 +89,34 @@ def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[st
         one_protocol=one,
     )
     return notes
+
+
+def _details(contents: Contents, item: TableResults) -> dict[str, Any]:
+    """What a page shows of a cell that is pointed at; each text is stored once and referred to by its number.
+
+    Returns
+    -------
+    dict
+        ``texts``; ``cells``: label, text, label, text … of every number; ``makings``: a heading, then the same, of
+        every different way to make one; ``made``: which of them each number has, -1 where none is known.
+    """
+    texts: dict[str, int] = {}
+
+    def numbers(words: Iterable[str]) -> tuple[int, ...]:
+        return tuple(texts.setdefault(word, len(texts)) for word in words)
+
+    cells, made = [], []
+    makings: dict[tuple[int, ...], int] = {}
+    for result in item.results:
+        cells.append(numbers(chain.from_iterable(number_facts(item, result))))
+        if result.request.group is None:
+            made.append(-1)
+            continue
+        cell = (result.request.group, result.request.level)
+        head = "What made it" if was_run(contents, cell) else "What would make it"
+        making = numbers([head, *chain.from_iterable(telling_making_facts(contents, cell, result))])
+        made.append(makings.setdefault(making, len(makings)))
+    return {"texts": list(texts), "cells": cells, "makings": list(makings), "made": made}
 
 
 def _heads(lines: Sequence[tuple[str, ...]]) -> list[list[tuple[str, int]]]:

@@ -103,14 +103,19 @@
     const facts = JSON.parse(source.textContent);
     let open = null;
     let leaving = 0;
-    const list = (pairs) => {
+    // Labels and texts in turn, as numbers of texts.
+    const list = (numbers) => {
       const dl = document.createElement("dl");
-      for (const [label, text] of pairs) {
+      for (let at = 0; at < numbers.length; at += 2) {
         const line = document.createElement("div");
         const dt = document.createElement("dt");
         const dd = document.createElement("dd");
-        dt.textContent = label;
-        dd.textContent = text;
+        dt.textContent = facts.texts[numbers[at]];
+        facts.texts[numbers[at + 1]].split("`").forEach((piece, index) => {
+          const part = document.createElement(index % 2 ? "code" : "span");
+          part.textContent = piece;
+          dd.append(part);
+        });
         line.append(dt, dd);
         dl.append(line);
       }
@@ -126,8 +131,14 @@
       if (open === target) return;
       hide();
       const id = target.dataset.cell;
-      const page = facts.pages[id];
-      details.replaceChildren(list(facts.cells[id]), ...(page && facts.runs[page] ? [list(facts.runs[page])] : []));
+      details.replaceChildren(list(facts.cells[id]));
+      const making = facts.makings[facts.made[id]];
+      if (making) {
+        const head = document.createElement("p");
+        head.className = "head";
+        head.textContent = facts.texts[making[0]];
+        details.append(head, list(making.slice(1)));
+      }
       details.hidden = false;
       open = target;
       target.setAttribute("aria-describedby", "details");
