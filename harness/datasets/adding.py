@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import msgspec
 from harness.datasets import folders, layouts, places
 from harness.datasets.registry import Dataset, Layout, dataset_names, read_record
 from harness.errors import HarnessError
+
+_BRACES = re.compile(r"\{([^}]*)\}")
 
 # Names of pairs in one folder, degraded first.
 _USUAL_NAMES = (
@@ -75,8 +78,13 @@ def add_dataset(
         raise HarnessError(f"a dataset '{name}' is there already; {where} choose another name")
     if not folder.is_dir():
         raise HarnessError(f"{folder}: no such folder; name the one that holds your images")
-    for pattern in (input_pattern, target_pattern):
-        _check_pattern(pattern)
+    given = [pattern for pattern in (input_pattern, target_pattern) if pattern]
+    shared = set.intersection(*(_check_pattern(pattern) for pattern in given)) if given else {"id"}
+    if not shared:
+        raise HarnessError(
+            f"patterns '{input_pattern}' and '{target_pattern}' share no placeholder: call what is equal in the names "
+            "of a pair by one name, such as {id}"
+        )
     names = folders.files_below(folder)
     tried = [Layout(target_pattern, input_pattern)] if input_pattern or target_pattern else _usual()
     made = [_arranged(_record(name, layout, title or name, licence or "not stated"), folder, names) for layout in tried]
@@ -96,20 +104,29 @@ def add_dataset(
 def _arranged(record: Dataset, folder: Path, names: list[str]) -> tuple[Dataset, tuple[str, ...]]:
     """Count a layout's images in a folder, or else in the subfolder with the most; also give what has no partner."""
     (layout,) = record.layouts
+    pairs = record.kind == "pairs"
     # A count that no folder has: every place is looked at, and the one with the most images is taken.
     found = layouts.arrange(msgspec.structs.replace(record, count=-1), folder, names)
-    if found.root and (layouts.apply_layout(record, layout, names) or "/" not in layout.target + layout.input):
-        here = layouts.apply_layout(record, layout, names)
+    here = layouts.apply_layout(record, layout, names) if found.root else {}
+    if found.root and (here or not (pairs or "/" in layout.target + layout.input)):
         return msgspec.structs.replace(record, count=len({image for image, _ in here})), ()
-    return msgspec.structs.replace(record, count=found.images), found.alone
+    if pairs and found.root and "{" not in found.root:  # the record says where they are, and so does the command
+        layout = msgspec.structs.replace(layout, target=found.root + layout.target, input=found.root + layout.input)
+    return msgspec.structs.replace(record, count=found.images, layouts=(layout,)), found.alone
 
 
-def _check_pattern(pattern: str) -> None:
+def _check_pattern(pattern: str) -> set[str]:
+    """Refuse a pattern that leaves the folder or has no placeholder; give its placeholders."""
     stem = pattern.removesuffix(".*")
-    if pattern and (not places.is_safe(stem) or "{" not in stem):
+    keys = set(_BRACES.findall(stem))
+    odd = sorted(key for key in keys if not re.fullmatch("[a-z]+", key))
+    if odd:
+        raise HarnessError(f"pattern '{pattern}': write placeholders in lower-case letters, not {{{odd[0]}}}")
+    if not places.is_safe(stem) or not keys:
         raise HarnessError(
             f"pattern '{pattern}': write a path below the folder with a placeholder, such as 'noisy/{{id}}.*'"
         )
+    return keys
 
 
 def _usual() -> list[Layout]:

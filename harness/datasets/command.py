@@ -153,7 +153,7 @@ def add(name: str, folder: Path, input_pattern: str, target_pattern: str, title:
     """Register a set of your own as NAME and fetch it: pairs of input and ground truth, or images to degrade.
 
     Patterns are relative paths: {id} is an image's name, other placeholders vary, '.*' is any image suffix. Without
-    patterns the usual names of folders are tried (input and target, blur and sharp, noisy and clean, ...).
+    patterns the usual names are tried (input and target, blur and sharp, rain-1 and norain-1, ...).
 
     For example: harness datasets add my-phone --from ~/photos --input 'noisy/{id}_N.*' --target 'clean/{id}.*'
     """
@@ -167,6 +167,8 @@ def add(name: str, folder: Path, input_pattern: str, target_pattern: str, title:
         path.unlink(missing_ok=True)  # a record of what cannot be read would only be in the way of the next try
         raise
     click.echo(f"written: {path}")
+    if record.kind == "pairs" and not (input_pattern or target_pattern):
+        click.echo(f"taken: {record.layouts[0].input} and {record.layouts[0].target}")
     if left:
         more = f" and {len(left) - 1} more" if left[1:] else ""
         click.echo(f"left out, without a partner: {left[0]}{more}")

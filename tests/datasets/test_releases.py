@@ -763,3 +763,29 @@ def test_a_folder_that_changes_after_it_was_verified(small, data, get, tmp_path)
     missing = fetch("small", data, say=lambda text: None)
     assert not missing.complete and "the own folder has 2 pairs of 3" in missing.reason
     assert "without a partner: GOPRO_Large/test/G2/sharp/000001.png" in missing.reason
+
+
+def test_the_record_says_where_pairs_were_found(project, capsys):
+    for part, count in (("train", 3), ("test", 1)):
+        for n in range(count):
+            put(project / f"all/{part}/target/{n}.png", clean(n))
+            put(project / f"all/{part}/input/{n}.png", worse(n))
+    run("datasets", "add", "parts", "--from", str(project / "all"))
+    assert "taken: train/input/{id}.* and train/target/{id}.*" in capsys.readouterr().out
+    put(project / "polyu/PolyU/a_mean.JPG", clean(1))
+    put(project / "polyu/PolyU/a_real.JPG", worse(1))
+    run("datasets", "add", "polyu", "--from", str(project / "polyu"))
+    assert "taken: PolyU/{id}_real.* and PolyU/{id}_mean.*" in capsys.readouterr().out
+    assert open_dataset("polyu", "data").image_ids == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("degraded", "sharp", "told"),
+    [
+        ("noisy/{ID}.*", "clean/{ID}.*", "write placeholders in lower-case letters, not {ID}"),
+        ("noisy/{a}.*", "clean/{b}.*", "share no placeholder"),
+    ],
+)
+def test_patterns_that_pair_nothing(degraded, sharp, told, project):
+    with pytest.raises(HarnessError, match=told):
+        run("datasets", "add", "mine", "--from", str(project / "photos"), "--input", degraded, "--target", sharp)
