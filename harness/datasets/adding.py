@@ -166,7 +166,7 @@ def _plain(record: Dataset) -> dict[str, Any]:
 def _nothing(tried: list[Layout], names: list[str]) -> str:
     if not names:
         return "holds no image files (PNG, BMP, TIFF, JPEG); name another folder"
-    example = f"the first of its {len(names)} image files is {names[0]}"
+    example = f"the first of its {len(names)} image files is {folders.printable(names[0])}"
     if len(tried) > 1:
         return f"holds no pairs under the usual names; say where they are with --input and --target ({example})"
     patterns = " and ".join(pattern for pattern in (tried[0].input, tried[0].target) if pattern)

@@ -159,6 +159,7 @@ def add(name: str, folder: Path, input_pattern: str, target_pattern: str, title:
     """
     from harness.datasets.adding import add_dataset
     from harness.datasets.fetching import fetch as fetch_dataset
+    from harness.datasets.folders import printable
 
     record, path, left = add_dataset(name, folder, input_pattern, target_pattern, title, licence)
     try:
@@ -171,7 +172,7 @@ def add(name: str, folder: Path, input_pattern: str, target_pattern: str, title:
         click.echo(f"taken: {record.layouts[0].input} and {record.layouts[0].target}")
     if left:
         more = f" and {len(left) - 1} more" if left[1:] else ""
-        click.echo(f"left out, without a partner: {left[0]}{more}")
+        click.echo(f"left out, without a partner: {printable(left[0])}{more}")
     click.echo(f"{record.name}: {manifest.status}, {manifest.images} {'pairs' if record.kind == 'pairs' else 'images'}")
     if not manifest.complete:
         raise NotAvailableError(f"dataset '{record.name}': {manifest.reason}")

@@ -131,6 +131,11 @@ def files_near(folder: Path, suffix: str = "") -> list[str]:
     ]
 
 
+def printable(name: str) -> str:
+    """Write a file name whose bytes are no UTF-8 so that it can be printed and stored."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _candidates(file: File, folder: Path, dataset: str, below: list[str]) -> Iterator[Path]:
     """Give the files that may be the wanted one, the likeliest first: by name, then by stem."""
     for relative in (file.name, f"{dataset}/{file.name}"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from harness.datasets.folders import IMAGE_SUFFIXES, files_near, find_below
+from harness.datasets.folders import IMAGE_SUFFIXES, files_near, find_below, printable
 from harness.datasets.manifest import Role
 from harness.datasets.registry import Dataset, Layout, dataset_names
 from harness.errors import HarnessError
@@ -143,13 +144,18 @@ def _apply(record: Dataset, layout: Layout, names: list[str]) -> _Matched:
             if first != name:
                 doubled.append((first, name))
         return _Matched(found, doubled=tuple(doubled))
-    exact = _pair(layout, matched, str)
+    exact = _pair(layout, matched, _composed)
     return exact if exact.found else next((made for made in [_pair(layout, matched, _spelled)] if made.found), exact)
+
+
+def _composed(name: str) -> str:
+    """Write accents in one way: archives packed by macOS take letters and accents apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _spelled(name: str) -> str:
     """Reduce an image's name to what its spellings share: 1 for norain-1 and 1_GT."""
-    return _HALF.sub("", name.casefold()) or name
+    return _HALF.sub("", _composed(name).casefold()) or name
 
 
 def _pair(layout: Layout, matched: Matches, spelled: Callable[[str], str]) -> _Matched:
@@ -390,7 +396,7 @@ def explain(record: Dataset, arrangement: Arrangement, names: list[str], folder:
         The folder, for lists of names.
     """
     if not names:
-        return f"found no image files{_other_files(folder)}"
+        return printable(f"found no image files{_other_files(folder)}")
     groups = Counter(_group(name) for name in names)
     shown = ", ".join(f"{count} in {group}" for group, count in groups.most_common(4))
     more = f" and {len(groups) - 4} more folders" if len(groups) > 4 else ""
@@ -418,7 +424,7 @@ def explain(record: Dataset, arrangement: Arrangement, names: list[str], folder:
     for layout in record.folder_layouts:
         if layout.listed:
             said += _about_list(record, arrangement, layout, names, folder)
-    return "; ".join(said)
+    return printable("; ".join(said))
 
 
 def _about_list(record: Dataset, arrangement: Arrangement, layout: Layout, names: list[str], folder: Path) -> list[str]:

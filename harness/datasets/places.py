@@ -31,7 +31,8 @@ OWN_RECORDS = "datasets"
 _WORKSPACE_FILE = "params.yaml"
 _REGISTRY = Path(__file__).with_name("registry")
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
+# Surrogates stand for bytes that are no UTF-8: names out of archives that were packed under another encoding.
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|\ud800-\udfff]')
 
 
 def record_folders() -> list[Path]:

@@ -91,8 +91,9 @@ class Supplied(Collection):
             return None
         unsafe = [name for name in best.values() if not places.is_safe(name)]
         if unsafe:
-            self.tried.append(f"{label} has file names that not every system can hold")
-            self.say(f"{self.record.name}: {folder / unsafe[0]}: rename it; not every system can hold this name")
+            name = folders.printable(unsafe[0])
+            self.tried.append(f"{label} has file names that not every system can hold, such as {name}")
+            self.say(f"{self.record.name}: {folder / name}: rename it; not every system can hold this name")
             return None
         return self._hash_images(folder, best, label)
 

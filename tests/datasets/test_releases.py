@@ -789,3 +789,22 @@ def test_the_record_says_where_pairs_were_found(project, capsys):
 def test_patterns_that_pair_nothing(degraded, sharp, told, project):
     with pytest.raises(HarnessError, match=told):
         run("datasets", "add", "mine", "--from", str(project / "photos"), "--input", degraded, "--target", sharp)
+
+
+def test_names_from_archives_of_other_systems(small, data, get, tmp_path):
+    """Accents taken apart by macOS are the same letters; bytes that are no UTF-8 are answered with a sentence."""
+    small("test100", 1)
+    put(tmp_path / "copy/input/e\u0301te\u0301.png", worse(1))
+    put(tmp_path / "copy/target/\u00e9t\u00e9.png", clean(1))
+    assert get(tmp_path / "copy").complete
+    check(data, ["\u00e9t\u00e9"], [1])
+    small("test100", 2)
+    for folder in ("input", "target"):
+        shutil.copy(
+            tmp_path / "copy/target/\u00e9t\u00e9.png", os.fsencode(tmp_path / "copy" / folder) + b"/caf\xe9.png"
+        )
+    with pytest.raises(HarnessError, match=r"not every system can hold, such as input/caf\\udce9\.png|target/caf"):
+        get(tmp_path / "copy")
+    (_, problem) = verify_folder("small", tmp_path / "copy").problems
+    assert problem.endswith("rename it; not every system can hold this name")
+    problem.encode()
