@@ -12,7 +12,7 @@ from harness.protocols.definitions import protocol
 from harness.report import plots
 from harness.report.extremes import Extreme, make_extremes
 from harness.report.facts import pixel_hashes
-from harness.report.site.contents import Contents, cell_record, making_facts, scene_title, was_run
+from harness.report.site.contents import Contents, cell_record, making_facts, scene_title, was_measured
 from harness.report.site.pages import CellId, Pages, cell_page, scene_page
 from harness.report.site.scenes import ShownScenes
 from harness.report.threads import in_threads
@@ -102,6 +102,9 @@ def _write_cell(
     method = contents.methods.get(group.method)
     metric = protocol(first).metric if first else ""
     request = first_result.request
+    measured = was_measured(contents, cell)
+    # Rows of weights that were trained further since count for no table, but the page shows them, and what made them.
+    ran = measured or bool(values)
     pages.write(
         cell_page(cell),
         "cell.html.j2",
@@ -111,7 +114,7 @@ def _write_cell(
         task=TASKS[group.task].title if group.task in TASKS else group.task,
         method=method,
         published=[cell_record(item, result) for item, result in asked],
-        facts=making_facts(contents, cell, first_result),
+        facts=making_facts(contents, cell, first_result, ran=ran),
         protocols=[(name, protocol(name).version) for name in values],
         first=first,
         images=[
@@ -128,8 +131,8 @@ def _write_cell(
             [float(value) for value in values.get(first, {}).values()], "dB" if metric == "psnr" else metric
         ),
         extremes=extremes,
-        was_run=was_run(contents, cell),
-        not_run="" if was_run(contents, cell) else first_result.judgement.reason,
+        ran=ran,
+        not_run="" if measured else first_result.judgement.reason,
         tables=list(dict.fromkeys(item.table.name for item, _ in asked)),
         chain=shlex.join(["harness", "why", request.table, request.row, request.key]),
         scene=scene in scenes.images,

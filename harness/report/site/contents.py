@@ -128,13 +128,13 @@ def number_facts(item: TableResults, result: CellResult) -> list[Fact]:
     return facts
 
 
-def was_run(contents: Contents, cell: CellId) -> bool:
-    """Whether anything was measured of a cell."""
+def was_measured(contents: Contents, cell: CellId) -> bool:
+    """Whether a table has a measured number of a cell."""
     return any(isinstance(result.measured, Measurement) for _, result in contents.asked[cell])
 
 
-def making_facts(contents: Contents, cell: CellId, result: CellResult) -> list[Fact]:
-    """What makes a cell: method, policy, degradation, saving; for one that was run, all that its run left.
+def making_facts(contents: Contents, cell: CellId, result: CellResult, *, ran: bool) -> list[Fact]:
+    """What makes a cell: method, policy, degradation, saving; where it `ran`, all that its run left.
 
     A run that found something missing leaves times and versions, too, but made nothing: they are not told. Where the
     files of a run are missing, what was recorded with the number stands in for them.
@@ -147,7 +147,7 @@ def making_facts(contents: Contents, cell: CellId, result: CellResult) -> list[F
         ("degradation", group.degradation),
         ("saving", group.saving),
     ]
-    if not was_run(contents, cell):
+    if not ran:
         return facts
     if result.origin:
         facts.append(("origin of weights", result.origin))
@@ -159,8 +159,8 @@ def making_facts(contents: Contents, cell: CellId, result: CellResult) -> list[F
     return facts
 
 
-def telling_making_facts(contents: Contents, cell: CellId, result: CellResult) -> list[Fact]:
+def telling_making_facts(contents: Contents, cell: CellId, result: CellResult, *, ran: bool) -> list[Fact]:
     """Of what makes a cell, that which tells it from the other cells of a table."""
-    facts = making_facts(contents, cell, result)
+    facts = making_facts(contents, cell, result, ran=ran)
     known = contents.facts[cell]
     return [fact for fact in facts if fact not in known] + telling_facts(fact for fact in facts if fact in known)

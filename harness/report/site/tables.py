@@ -15,7 +15,7 @@ from harness.report import plots
 from harness.report.collected import TableResults, place_of
 from harness.report.grid import grids, reasons_not_run, remarks, spans, summary
 from harness.report.render import csv_text, json_text, latex, markdown
-from harness.report.site.contents import Contents, cell_record, number_facts, telling_making_facts, was_run
+from harness.report.site.contents import Contents, cell_record, number_facts, telling_making_facts, was_measured
 from harness.report.site.pages import FORMS, Pages, one_protocol_page, table_page
 from harness.tables import one_protocol
 from harness.tables.diff import CellResult, count_verdicts
@@ -113,8 +113,9 @@ def _details(contents: Contents, item: TableResults) -> dict[str, Any]:
             made.append(-1)
             continue
         cell = (result.request.group, result.request.level)
-        head = "What made it" if was_run(contents, cell) else "What would make it"
-        making = numbers([head, *chain.from_iterable(telling_making_facts(contents, cell, result))])
+        ran = was_measured(contents, cell)
+        head = "What made it" if ran else "What would make it"
+        making = numbers([head, *chain.from_iterable(telling_making_facts(contents, cell, result, ran=ran))])
         made.append(makings.setdefault(making, len(makings)))
     return {"texts": list(texts), "cells": cells, "makings": list(makings), "made": made}
 
