@@ -282,6 +282,13 @@ def _load_torch(path: Path) -> Any:
         raise HarnessError(f"{path}: no such file; fetch the weights again") from None
     except pickle.UnpicklingError as error:
         reason = str(error)
+        with path.open("rb") as file:
+            head = file.read(2)
+        if head != b"PK" and head[:1] != b"\x80":  # neither an archive nor a pickle
+            what = "a web page" if head[:1] == b"<" else "something else"
+            raise HarnessError(
+                f"{path}: not a PyTorch file, but {what}; delete it and fetch the weights again"
+            ) from None
         if "WeightsUnpickler error" in reason or "Weights only load failed" in reason:
             what = re.search(r"(?:GLOBAL|global) (\S+)", reason)
             name = f" ({what[1].rstrip('.')})" if what else ""

@@ -365,3 +365,11 @@ def test_wrong_npz(tmp_path: Path) -> None:
     np.savez(tmp_path / "c.npz", x_weight=np.array(["text"]))
     with pytest.raises(HarnessError, match="weights are numbers"):
         import_weights(tmp_path / "c.npz", "npz")
+
+
+def test_a_web_page_is_called_one(tmp_path: Path) -> None:
+    """What a file host answers when its quota is used up."""
+    file = tmp_path / "net.pth"
+    file.write_bytes(b"<!DOCTYPE html><html>Quota exceeded</html>")
+    with pytest.raises(HarnessError, match=r"net\.pth: not a PyTorch file, but a web page"):
+        import_weights(file, "checkpoint")
