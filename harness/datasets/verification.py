@@ -124,16 +124,18 @@ def verify_folder(name: str, folder: str | os.PathLike[str]) -> Verification:
     arranged = layouts.arrange(record, root, names)
     what = "pairs" if record.kind == "pairs" else "images"
     problems = []
+    partners: list[str] = []
     if not arranged.holds(record.count):
         expected = [*layouts.layout_text(record), *([PACKED[record.unpack]] if record.unpack else [])]
         problems.append(f"{root}: has {arranged.images} {what} of {record.count}")
         problems.append(f"expected: {' or '.join(expected)}")
         problems.append(layouts.explain(record, arranged, names, root))
-        problems += [f"without a partner: {folders.printable(file)}" for file in arranged.alone[1:]]
+        partners = [f"without a partner: {folders.printable(file)}" for file in arranged.alone[1:]]
     unsafe = [folders.printable(name) for name in arranged.found.values() if not places.is_safe(name)]
     problems += [f"{root / name}: rename it; not every system can hold this name" for name in unsafe]
     if not unsafe:
         problems += _look_at_images(record, root, arranged.found)
+    problems += partners  # last: there may be thousands, and only the first lines are read
     return Verification(record.name, "missing" if problems else "complete", len(arranged.found), tuple(problems))
 
 
