@@ -285,9 +285,9 @@ def _load_torch(path: Path) -> Any:
         with path.open("rb") as file:
             head = file.read(2)
         if head != b"PK" and head[:1] != b"\x80":  # neither an archive nor a pickle
-            what = "a web page" if head[:1] == b"<" else "something else"
+            kind = "a web page" if head[:1] == b"<" else "something else"
             raise HarnessError(
-                f"{path}: not a PyTorch file, but {what}; delete it and fetch the weights again"
+                f"{path}: not a PyTorch file, but {kind}; delete it and fetch the weights again"
             ) from None
         if "WeightsUnpickler error" in reason or "Weights only load failed" in reason:
             what = re.search(r"(?:GLOBAL|global) (\S+)", reason)
