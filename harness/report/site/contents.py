@@ -13,7 +13,7 @@ from harness.protocols.definitions import protocol
 from harness.report.attention import AttentionPage, read_attention_pages
 from harness.report.collected import TableResults, collect, place_of
 from harness.report.facts import Fact, run_facts, telling_facts
-from harness.report.grid import dataset_title
+from harness.report.grid import METRIC_TITLES, dataset_title
 from harness.report.site.pages import CellId, SceneId, cell_page
 from harness.report.training_curves import TrainingRun, read_training_runs
 from harness.tables.diff import CellResult, as_record, measured_text
@@ -105,7 +105,7 @@ def number_facts(item: TableResults, result: CellResult) -> list[Fact]:
         request.row,
         dataset_title(request.dataset) if request.dataset else "",
         known.level_label(request.level) if known and request.level else "",
-        request.metric,
+        METRIC_TITLES.get(request.metric, request.metric),
     )
     facts: list[Fact] = [("cell", ", ".join(filter(None, where)))]
     if request.printed:
