@@ -145,7 +145,10 @@ def _apply(record: Dataset, layout: Layout, names: list[str]) -> _Matched:
                 doubled.append((first, name))
         return _Matched(found, doubled=tuple(doubled))
     exact = _pair(layout, matched, _composed)
-    return exact if exact.found else next((made for made in [_pair(layout, matched, _spelled)] if made.found), exact)
+    if exact.found:
+        return exact
+    loose = _pair(layout, matched, _spelled)
+    return loose if loose.found else exact
 
 
 def _composed(name: str) -> str:

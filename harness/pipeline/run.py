@@ -120,12 +120,13 @@ def prefetch(workspace: Workspace, nodes: Iterable[Node]) -> None:
             continue
 
 
-# How a method says which package it lacks (`harness.methods.build_method`, `harness.networks.recognition`).
+# How a method or a protocol says which package it lacks (`harness.methods.build_method`,
+# `harness.networks.recognition`, `harness.metrics.alignment`).
 _PACKAGE = re.compile(rb"the package '?([A-Za-z_][A-Za-z0-9_]*)'?")
 
 
 def installed_since(root: Path, nodes: Iterable[Node]) -> set[str]:
-    """Find the restoring stages that did not run for want of a package that is installed now.
+    """Find the stages that lacked a package, wholly or for one protocol, which is installed now.
 
     DVC cannot know: none of their dependencies has changed.
 
@@ -134,7 +135,7 @@ def installed_since(root: Path, nodes: Iterable[Node]) -> set[str]:
     root : path
         The workspace.
     nodes : iterable of Node
-        Stages; of those that restore the record is read.
+        Stages; of those that restore or measure the record is read.
 
     Returns
     -------
@@ -145,9 +146,10 @@ def installed_since(root: Path, nodes: Iterable[Node]) -> set[str]:
 
     found = set()
     for node in nodes:
-        for out in node.outs if node.verb == "restore" else ():
+        for out in node.outs if node.verb in ("restore", "measure") else ():
+            record = root / out / RECORD if node.verb == "restore" else root / out
             with suppress(OSError):
-                named = set(_PACKAGE.findall((root / out / RECORD).read_bytes()))
+                named = set(_PACKAGE.findall(record.read_bytes()) if record.suffix == ".json" else ())
                 if any(importlib.util.find_spec(package.decode()) is not None for package in named):
                     found.add(node.address)
     return found

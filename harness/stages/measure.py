@@ -32,29 +32,25 @@ def measure_pair(
 
 def _measure_each(
     reference: NDArray[np.uint8], restored: NDArray[Any], task: str, level: int, protocols: tuple[str, ...]
-) -> tuple[dict[str, float], dict[str, str]]:
-    """Measure one image; where some protocols cannot (no alignment, smaller than a window), give the others and why.
+) -> tuple[dict[str, float], dict[str, HarnessError]]:
+    """Measure one image; where some protocols cannot (no package, no alignment, too small), give the others and why.
 
     Raises
     ------
     HarnessError
         No protocol can measure it: it is of another size than the ground truth, or the like.
-    NotAvailableError
-        A package is missing.
     """
     try:
         return measure_pair(reference, restored, task, level, protocols), {}
-    except NotAvailableError:
-        raise
     except HarnessError as error:
         values: dict[str, float] = {}
-        problems: dict[str, str] = {}
+        problems: dict[str, HarnessError] = {}
         for name in protocols:
             try:
                 values |= measure_pair(reference, restored, task, level, (name,))
             except HarnessError as problem:
-                problems[name] = str(problem)
-        if not values:
+                problems[name] = problem
+        if not values and not any(isinstance(problem, NotAvailableError) for problem in problems.values()):
             raise error
         return values, problems
 
@@ -93,12 +89,12 @@ def measure(
     made = degradation(group.degradation)
     versions = {name: protocol(name).version for name in protocols}
     rows: list[ImageRow] = []
-    failed: dict[int, dict[str, list[str]]] = {}
+    failed: dict[int, dict[str, dict[str, None]]] = {}
     if not made_by.reason:
         fetched = open_dataset(group.dataset, data)
         ids = sorted(_parse(file) for file in made_by.images)
 
-        def one(which: InputId) -> tuple[list[ImageRow], dict[str, str]]:
+        def one(which: InputId) -> tuple[list[ImageRow], dict[str, HarnessError]]:
             file = restored / which.file
             pixels = read_pixels(file, group.saving)
             if pixels_sha256(pixels) != made_by.images[which.file]:
@@ -117,7 +113,9 @@ def measure(
             for which, (found, problems) in zip(ids, pool.map(one, ids), strict=True):
                 rows += found
                 for name, problem in problems.items():
-                    failed.setdefault(which.level, {}).setdefault(name, []).append(f"image '{which.image}': {problem}")
+                    # A missing package is no image's fault.
+                    where = "" if isinstance(problem, NotAvailableError) else f"image '{which.image}': "
+                    failed.setdefault(which.level, {}).setdefault(name, {})[f"{where}{problem}"] = None
         rows = [row for row in rows if not any(row.protocol == versions[name] for name in failed.get(row.level, ()))]
     record = MeasuredRecord(
         group=group,
@@ -129,7 +127,7 @@ def measure(
         levels=made_by.levels,
         images=len({row.image for row in rows}),
         unmeasured={
-            level: {name: _tell(problems) for name, problems in sorted(of_level.items())}
+            level: {name: _tell(list(problems)) for name, problems in sorted(of_level.items())}
             for level, of_level in sorted(failed.items())
         },
     )

@@ -55,12 +55,18 @@ def test_what_a_package_was_missing_for_runs_again_once_it_is_there(tmp_path: Pa
         (tmp_path / name / "restored.json").write_text(json.dumps({"levels": {"0": {"reason": reason}}}))
         return Node(name, "dvc.yaml", name, f"harness {verb} --method {name}", (), (name,), False)
 
+    def measured(name: str, reason: str) -> Node:
+        (tmp_path / f"{name}.json").write_text(json.dumps({"unmeasured": {"0": {"psnr-aligned": reason}}}))
+        outs = (f"{name}.csv", f"{name}.json")
+        return Node(name, "dvc.yaml", name, f"harness measure {name}", (), outs, False)
+
     nodes = [
         node("there", "restore", "the package 'json' is not installed; pip install 'restoration-harness[json]'"),
         node("added", "restore", "spandrel does not read it; the package wave adds some"),
         node("gone", "restore", "the package 'no_such_package' is not installed; pip install it"),
         node("other", "restore", "the weights are not here"),
-        node("measured", "measure", "the package 'json' is not installed"),
+        measured("aligned", "the package 'json' is not installed, and RealBlur is measured after an alignment by it"),
+        measured("small", "image 'a': smaller than the window"),
         Node("never", "dvc.yaml", "never", "harness restore --method never", (), ("never",), False),
     ]
-    assert installed_since(tmp_path, nodes) == {"there", "added"}
+    assert installed_since(tmp_path, nodes) == {"there", "added", "aligned"}

@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -346,6 +347,10 @@ def test_what_one_protocol_cannot_measure_the_others_do(tmp_path: Path) -> None:
         run(tmp_path / "data", inputs, tmp_path, restoring, group=group, levels=(0,))
         protocols = ("psnr", "ssim-gauss", "psnr-aligned")
         measured, rows = measure(tmp_path / "restored", data=tmp_path / "data", protocols=protocols)
+        patch.setitem(sys.modules, "cv2", None)
+        without, _ = measure(tmp_path / "restored", data=tmp_path / "data", protocols=protocols)
+    lacking = without.unmeasured[0]["psnr-aligned"]
+    assert lacking.startswith("the package 'cv2' is not installed") and "image" not in lacking.split(";")[0]
     assert [(row.image, row.protocol) for row in rows] == [("a", "psnr.1"), ("b", "psnr.1")]
     told = measured.unmeasured[0]
     assert "image 'b': " in told["ssim-gauss"] and "smaller than" in told["ssim-gauss"]
