@@ -78,7 +78,7 @@ class TableFindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     table, title : str
         Which table.
     protocols : dict
-        Rows by the protocol that is stated for them, by metric.
+        Rows by the protocol that is stated for them, by metric; without those of which nothing is known.
     inputs : dict
         Rows by the degradation that is stated for them.
     changes : tuple of str
@@ -280,6 +280,8 @@ def _table(workspace: Workspace, table: Table, progress: Callable[[str], None]) 
     protocols: dict[str, dict[str, dict[str, None]]] = {}
     inputs: dict[str, dict[str, None]] = {}
     for request in asked:
+        if request.group is None and request.protocol == request.column_protocol:
+            continue  # printed for comparison: nothing is known of how it was measured
         protocols.setdefault(request.metric, {}).setdefault(request.protocol, {})[request.row] = None
     for part in table.parts:
         for row in part.rows:

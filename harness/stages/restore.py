@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import msgspec
@@ -312,7 +313,7 @@ def _run(
         channels = TASKS[group.task].channels
         if degraded.ndim == 2 and channels > 1:
             # A set that is gray throughout: other methods may take it, so the table goes on without this one.
-            brief = " ".join(str(error).split())[:120]
+            brief = shorten(str(error), 120, placeholder=" …")
             raise NotAvailableError(
                 f"method '{method.name}' takes no gray image, and {group.dataset}/{which.image} has 1 channel "
                 f"('{group.task}' is a task of {channels}): store the set in colour ({type(error).__name__}: {brief})"
