@@ -18,6 +18,24 @@ from harness.errors import HarnessError
 SLOPE = 0.2  # of the leaky ReLU, section 3.3
 
 
+class ImageUp(nn.ConvTranspose2d):
+    """The transposed 4x4 convolution of one channel by two, as four 3x3 convolutions, one for a place of 2x2 each.
+
+    PyTorch's own sums of this layer depend in the last bit on the number of threads.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1, 1, 4, stride=2, padding=1, bias=False)
+
+    def forward(self, image: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Enlarge (B, 1, H, W) to (B, 1, 2H, 2W)."""
+        # Rows and columns of the kernel from the three samples around to an even and to an odd place; 4 is none.
+        taps = ([3, 1, 4], [4, 2, 0])
+        kernel = functional.pad(self.weight[0, 0], (0, 1, 0, 1))
+        places = torch.stack([kernel[rows][:, columns] for rows in taps for columns in taps])
+        return functional.pixel_shuffle(functional.conv2d(image, places[:, None], padding=1), 2)
+
+
 class Level(nn.Module):
     """One doubling: ten convolutions and a transposed one make features, from which the residual image comes.
 
@@ -32,7 +50,7 @@ class Level(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(features, features, 3, padding=1) for _ in range(depth))
         self.up = nn.ConvTranspose2d(features, features, 3, stride=2)
         self.residual = nn.Conv2d(features, 1, 3, padding=1)
-        self.image_up = nn.ConvTranspose2d(1, 1, 4, stride=2, padding=1, bias=False)
+        self.image_up = ImageUp()
 
     def forward(self, features: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return features and image at twice the size."""

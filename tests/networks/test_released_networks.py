@@ -19,7 +19,7 @@ from harness.networks.dncnn import DnCNN
 from harness.networks.ffdnet import FFDNet, column_order
 from harness.networks.ffdnet import from_matconvnet as ffdnet_from_matconvnet
 from harness.networks.ircnn import DILATIONS, IRCNN
-from harness.networks.lapsrn import LapSRN, enlarge_colour, from_dagnn
+from harness.networks.lapsrn import ImageUp, LapSRN, enlarge_colour, from_dagnn
 from harness.networks.prenet import PReNet, from_state_dict
 from harness.networks.srmd import SRMD, delta_kernel
 from harness.networks.srmd import from_matconvnet as srmd_from_matconvnet
@@ -244,6 +244,26 @@ def test_lapsrn(levels: int) -> None:
     expected = lapsrn_reference(GRAY, state, levels, 2)
     assert expected.shape == (1, 11 * 2**levels, 13 * 2**levels)
     np.testing.assert_allclose(apply(network, GRAY), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (86, 57), (144, 144), (115, 76)])
+def test_lapsrn_enlarges_the_image_alike_with_any_number_of_threads(shape: tuple[int, int]) -> None:
+    """PyTorch's layer sums in another order with two threads, at some of these sizes."""
+    layer = ImageUp()
+    plain = torch.nn.ConvTranspose2d(1, 1, 4, stride=2, padding=1, bias=False)
+    plain.load_state_dict(layer.state_dict())
+    image = torch.rand(1, 1, *shape, generator=torch.Generator().manual_seed(1))
+    before = torch.get_num_threads()
+    made = []
+    try:
+        with torch.inference_mode():
+            for threads in (1, 2, 4):
+                torch.set_num_threads(threads)
+                made.append(layer(image))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(made[0], made[1]) and torch.equal(made[0], made[2])
+    torch.testing.assert_close(made[0], plain(image), rtol=0, atol=2e-7)
 
 
 def test_lapsrn_names() -> None:
