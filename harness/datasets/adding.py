@@ -130,11 +130,8 @@ def _check_pattern(pattern: str) -> set[str]:
 
 
 def _usual() -> list[Layout]:
-    pairs = [
-        Layout(target=f"{clean}/{{id}}.*", input=f"{degraded}/{{id}}.*") for degraded, clean in layouts.USUAL_PAIRS
-    ]
     named = [Layout(target=clean, input=degraded) for degraded, clean in _USUAL_NAMES]
-    return [*pairs, *named, Layout(target="{id}.*")]
+    return [*layouts.USUAL_PAIRS, *named, Layout(target="{id}.*")]
 
 
 def _record(name: str, layout: Layout, title: str, licence: str) -> Dataset:

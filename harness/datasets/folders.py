@@ -93,14 +93,14 @@ def files_below(folder: Path) -> list[str]:
     return sorted(found)
 
 
-# How far below a folder a release may begin: archives unpack into folders of their own.
-_DEEPEST = 3
+# How far below a folder a release may begin: archives unpack into folders of their own, such as GOPRO_Large/test.
+DEEPEST = 3
 
 
 def _levels(folder: Path) -> Iterator[list[os.DirEntry[str]]]:
     """Give the entries of a folder and of those up to three levels below, level by level, sorted; none hidden."""
     level = [str(folder)]
-    for _ in range(_DEEPEST + 1):
+    for _ in range(DEEPEST + 1):
         entries: list[os.DirEntry[str]] = []
         for current in level:
             with contextlib.suppress(OSError), os.scandir(current) as found:

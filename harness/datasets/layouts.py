@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from harness.datasets.folders import IMAGE_SUFFIXES, files_near, find_below, printable
+from harness.datasets.folders import DEEPEST, IMAGE_SUFFIXES, files_near, find_below, printable
 from harness.datasets.manifest import Role
 from harness.datasets.registry import Dataset, Layout, dataset_names
 from harness.errors import HarnessError
@@ -18,8 +18,6 @@ from harness.errors import HarnessError
 _ROLES: dict[str, tuple[Role, ...]] = {"images": ("target",), "inputs": ("input",), "pairs": ("target", "input")}
 _PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
 
-# How far below a folder its layout may begin: archives unpack into folders of their own, such as GOPRO_Large/test.
-_DEEPEST_ROOT = 3
 _MOST_ROOTS = 60
 
 # How far above a folder its layout may begin: who names GOPRO_Large/test means GOPRO_Large.
@@ -28,8 +26,8 @@ _HIGHEST_ROOT = 2
 # A list of files is a few hundred kilobytes; anything beyond this is another file.
 _LONGEST_LIST = 16_000_000
 
-# Folders that pairs are usually kept in, degraded first, as `input/{id}.*`.
-USUAL_PAIRS = (
+# Folders that pairs are usually kept in, degraded first.
+_USUAL_FOLDERS = (
     ("input", "target"),
     ("inputcrop", "cleancrop"),
     ("blur", "sharp"),
@@ -45,6 +43,11 @@ USUAL_PAIRS = (
     ("LR", "HR"),
     ("degraded", "clean"),
 )
+
+USUAL_PAIRS = tuple(
+    Layout(target=f"{clean}/{{id}}.*", input=f"{degraded}/{{id}}.*") for degraded, clean in _USUAL_FOLDERS
+)
+"""Layouts of pairs under the usual names of folders."""
 
 # Words at the beginning or end of a file name that say which half of a pair it is: rain-1.png and norain-1.png.
 _HALVES = "rain|rainy|norain|noisy|noise|clean|blur|blurry|blurred|sharp|input|target|gt|real|mean|lq|hq|degraded"
@@ -243,8 +246,7 @@ def arrange(record: Dataset, folder: Path, names: list[str]) -> Arrangement:
     """
     best = _arranged(record, folder, names)
     if not best.images and record.kind == "pairs":
-        usual = [Layout(target=f"{clean}/{{id}}.*", input=f"{degraded}/{{id}}.*") for degraded, clean in USUAL_PAIRS]
-        packed = _arranged(msgspec.structs.replace(record, layouts=tuple(usual)), folder, names)
+        packed = _arranged(msgspec.structs.replace(record, layouts=USUAL_PAIRS), folder, names)
         best = packed if packed.holds(record.count) else best
     return best
 
@@ -331,7 +333,7 @@ def _roots(names: list[str]) -> list[str]:
     roots: dict[str, None] = {}
     for name in names:
         parts = PurePosixPath(name).parts[:-1]
-        for depth in range(1, min(len(parts), _DEEPEST_ROOT) + 1):
+        for depth in range(1, min(len(parts), DEEPEST) + 1):
             roots.setdefault("/".join(parts[:depth]) + "/")
     ordered = sorted(roots, key=lambda root: (root.count("/"), root))
     return ordered[:_MOST_ROOTS]
@@ -455,7 +457,7 @@ def _other_files(folder: Path) -> str:
 
 def _deeper_roots(names: list[str]) -> list[str]:
     parents = {parent for name in names for parent in PurePosixPath(name).parents}
-    roots = {f"{parent}/" for parent in parents if len(parent.parts) > _DEEPEST_ROOT}
+    roots = {f"{parent}/" for parent in parents if len(parent.parts) > DEEPEST}
     return sorted(roots, key=lambda root: (root.count("/"), root))[:_MOST_ROOTS]
 
 

@@ -93,11 +93,11 @@ def check_packed(record: Dataset, folder: Path, paths: list[Path]) -> list[str]:
     from harness.datasets.arrays import look_at_array
 
     problems = []
+    roles = {path: role for role, path in _find_sidd(folder).items()} if record.unpack == "sidd-blocks" else {}
     for path in paths:
         try:
             if record.unpack == "sidd-blocks":
-                variable = next(held for role, held in _SIDD_FILES.items() if _find_sidd(folder).get(role) == path)
-                _check_sidd(record, path, *look_at_array(path, variable))
+                _check_sidd(record, path, *look_at_array(path, _SIDD_FILES[roles[path]]))
             elif record.unpack == "dnd":
                 _check_dnd(path, *look_at_array(path, DND_VARIABLE))
             else:

@@ -9,9 +9,8 @@ from harness.cells import Group
 from harness.datasets.reading import open_dataset
 from harness.degradations import degradation
 from harness.errors import NotAvailableError
-from harness.protocols.definitions import Protocol, protocol
 from harness.report.crops import Crop, gray, propose_crops
-from harness.report.pictures import encode_lossless
+from harness.report.pictures import crop_measure, encode_lossless
 from harness.report.scenes import restored_images
 from harness.report.views import read_shown
 from harness.workspace import Workspace
@@ -71,7 +70,7 @@ def make_extremes(
             return []
         crop = propose_crops(np.abs(gray(restored) - gray(reference)), EXTREME_SIDE, 1)[0]
         square = np.s_[crop.top : crop.top + crop.side, crop.left : crop.left + crop.side]
-        measure = Protocol("psnr", luma=protocol(protocol_name).luma if restored.ndim == 3 else "")
+        measure = crop_measure(protocol_name, restored)
         found.append(
             Extreme(
                 image,

@@ -153,7 +153,7 @@ def make_pictures(
         len(seen) + len(methods),
     )
     # An input is measured as the methods beside it are.
-    measures = {item.pixels.ndim: _crop_measure(item) for item in reversed(methods)}
+    measures = {item.pixels.ndim: crop_measure(item.member.protocol, item.pixels) for item in reversed(methods)}
     pictures = []
     for item in seen:
         against = None if ENLARGED in item.note else measured.truth_of_shape(item.pixels)
@@ -166,7 +166,7 @@ def make_pictures(
             method.note,
             method.pixels,
             measured.truth_equal_to(method.reference) if method.reference.shape == method.pixels.shape else None,
-            _crop_measure(method),
+            crop_measure(method.member.protocol, method.pixels),
         )
         pictures.append(
             msgspec.structs.replace(
@@ -231,9 +231,9 @@ class _Measured:
         )
 
 
-def _crop_measure(item: RestoredImage) -> Protocol:
-    """PSNR of a crop: that of the method's row, without the cut border; a gray image is its own luma."""
-    return Protocol("psnr", luma=protocol(item.member.protocol).luma if item.pixels.ndim == 3 else "")
+def crop_measure(name: str, pixels: NDArray[np.uint8]) -> Protocol:
+    """PSNR of a crop: that of a row's protocol, without the cut border; a gray image is its own luma."""
+    return Protocol("psnr", luma=protocol(name).luma if pixels.ndim == 3 else "")
 
 
 def luma_of(name: str) -> Luma | None:

@@ -96,17 +96,11 @@ def cell_record(item: TableResults, result: CellResult) -> dict[str, Any]:
     return record
 
 
-def number_facts(item: TableResults, result: CellResult) -> list[Fact]:
-    """What stands behind a number of a table: both numbers, the verdict, the protocol."""
+def number_facts(item: TableResults, result: CellResult, record: dict[str, Any]) -> list[Fact]:
+    """What stands behind a number of a table, whose `cell_record` is given: both numbers, the verdict, the protocol."""
     request = result.request
-    record = as_record(result)
-    known = TASKS.get(request.task)
-    where = (
-        request.row,
-        dataset_title(request.dataset) if request.dataset else "",
-        known.level_label(request.level) if known and request.level else "",
-        METRIC_TITLES.get(request.metric, request.metric),
-    )
+    metric = METRIC_TITLES.get(request.metric, request.metric)
+    where = (request.row, record["dataset_title"], record["level_label"], metric)
     facts: list[Fact] = [("cell", ", ".join(filter(None, where)))]
     if request.printed:
         facts.append(("published", request.printed.text))

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,11 @@ class Pages:
         text = self._environment.get_template(template).render(root=root, here=path, **self._around, **context)
         write_text(self.folder / path, text)
         self._written.add(path)
+
+    def write_forms(self, page: str, forms: Mapping[str, str]) -> None:
+        """Write the forms of a table beside its page, by ending."""
+        for suffix, text in forms.items():
+            write_text((self.folder / page).with_suffix(f".{suffix}"), text)
 
     def write_static(self) -> None:
         """Write styles and scripts."""

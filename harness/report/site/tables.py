@@ -8,7 +8,6 @@ from itertools import chain
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.files import write_text
 from harness.pipeline.requests import IMAGE_METRICS
 from harness.report import one_protocol as one_protocol_report
 from harness.report import plots
@@ -59,8 +58,7 @@ def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[st
         "json": json_text(results),
     }
     page = table_page(table.name)
-    for suffix, text in forms.items():
-        write_text((pages.folder / page).with_suffix(f".{suffix}"), text)
+    pages.write_forms(page, forms)
     one, notes = _write_one_protocol(pages, contents, item)
     compared = [result for result in results if result.request.printed is not None]
     pages.write(
@@ -69,7 +67,7 @@ def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[st
         table=table,
         grids=shown,
         records=records,
-        details=_details(contents, item),
+        details=_details(contents, item, records),
         counts=count_verdicts(compared),
         total=len(compared),
         summary=summary(table, results),
@@ -91,7 +89,7 @@ def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[st
     return notes
 
 
-def _details(contents: Contents, item: TableResults) -> dict[str, Any]:
+def _details(contents: Contents, item: TableResults, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What a page shows of a cell that is pointed at; each text is stored once and referred to by its number.
 
     Returns
@@ -107,8 +105,8 @@ def _details(contents: Contents, item: TableResults) -> dict[str, Any]:
 
     cells, made = [], []
     makings: dict[tuple[int, ...], int] = {}
-    for result in item.results:
-        cells.append(numbers(chain.from_iterable(number_facts(item, result))))
+    for result, record in zip(item.results, records, strict=True):
+        cells.append(numbers(chain.from_iterable(number_facts(item, result, record))))
         if result.request.group is None:
             made.append(-1)
             continue
@@ -142,8 +140,7 @@ def _write_one_protocol(pages: Pages, contents: Contents, item: TableResults) ->
         "tex": one_protocol_report.latex(table, cells),
         "json": one_protocol_report.json_text(cells),
     }
-    for suffix, text in forms.items():
-        write_text((pages.folder / page).with_suffix(f".{suffix}"), text)
+    pages.write_forms(page, forms)
     laid = one_protocol_report.one_protocol_grids(table, cells)
     pages.write(
         page,
