@@ -59,7 +59,7 @@ for protocol, value in measure_many([p.name for p in protocol_grid()], colour, o
     made[f"metric {protocol}"] = repr(value)
 
 from harness.report.render import csv_text, json_text, latex, markdown
-from harness.stages.render import results_of
+from harness.tables.collected import results_of
 workspace = Workspace(Path(sys.argv[1]).parent)
 for name in ("embedded", "panet-table3", "rnan-table7", "kit-table3"):
     table = workspace.table(name)

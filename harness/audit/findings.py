@@ -293,7 +293,7 @@ def _table(workspace: Workspace, table: Table, progress: Callable[[str], None]) 
         if c.request.protocol != c.request.column_protocol and c.value is not None
     }
     shifts = []
-    from harness.stages.render import results_of
+    from harness.tables.collected import results_of
 
     for result in results_of(workspace, table):
         request = result.request

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.errors import CheckFailedError, HarnessError
+from harness.tables.failing import check_results, failing_options
 from harness.workspace import Workspace
 
 if TYPE_CHECKING:
     from harness.pipeline.execution import Settings
     from harness.pipeline.requests import Plan
+    from harness.tables.diff import CellResult
 
 
 @click.command()
@@ -80,6 +82,7 @@ def revalidate(names: tuple[str, ...], images: int) -> None:
 @click.option("--push", is_flag=True, help="Send the results to the DVC remote.")
 @click.option("--force", is_flag=True, help="Run every stage again, also those that did not change.")
 @click.option("--verbose", "-v", is_flag=True, help="Name every stage, also those that did not change.")
+@failing_options()
 def repro(
     names: tuple[str, ...],
     row: str,
@@ -92,6 +95,8 @@ def repro(
     push: bool,
     force: bool,
     verbose: bool,
+    fail_on: tuple[str, ...],
+    strict: bool,
 ) -> None:
     """Make tables NAMES: everything they need that is not there yet, then print them.
 
@@ -102,7 +107,7 @@ def repro(
     from harness.pipeline.requests import plans
     from harness.pipeline.stages import measure_target, table_target, update_pipelines
     from harness.report.terminal import print_table
-    from harness.stages.render import results_of
+    from harness.tables.collected import results_of
     from harness.tables.published import select
 
     workspace = Workspace.find()
@@ -117,8 +122,9 @@ def repro(
         targets = [table_target(table.name) for table in tables]
     settings = Settings(jobs, cluster, per_gpu, keep_going, force, pull)
     failed = _make(workspace, stages, targets, wanted, settings, verbose=verbose, push=push)
+    results = {table.name: results_of(workspace, table) for table in tables}
     for table in tables:
-        print_table(table, results_of(workspace, table))
+        print_table(table, results[table.name])
     if failed:
         sys.stdout.flush()
         which = " and ".join(table.name for table in tables) + (" is" if len(tables) == 1 else " are")
@@ -126,6 +132,8 @@ def repro(
             f"{failed}. {which} not complete, and numbers above may be those of an earlier run; what was finished is "
             "kept, run the same command again to go on"
         )
+    for name, found in results.items():
+        check_results(name, found, fail_on, strict)
 
 
 def _make(
@@ -169,8 +177,8 @@ def first_table() -> None:
     from harness.pipeline.requests import plans
     from harness.pipeline.stages import measure_target, table_target, update_pipelines
     from harness.report.terminal import print_table
-    from harness.stages.render import results_of
-    from harness.tables.diff import count_verdicts
+    from harness.tables.collected import results_of
+    from harness.tables.counting import count
     from harness.tables.published import select
 
     workspace = Workspace.find()
@@ -179,7 +187,7 @@ def first_table() -> None:
     wanted = plans([workspace.table("embedded"), *published], workspace.methods())
     targets = [*(measure_target(plan.group) for plan in wanted), table_target("embedded")]
     failed = _make(workspace, stages, targets, wanted, Settings(keep_going=True))
-    match = printed = 0
+    shown: list[CellResult] = []
     for table in (workspace.table("embedded"), *published):
         results = results_of(workspace, table)
         if results and all(result.verdict == "not run" for result in results):
@@ -187,10 +195,9 @@ def first_table() -> None:
             continue
         print_table(table, results)
         if table in published:
-            match += count_verdicts(results)["match"]
-            printed += sum(result.request.printed is not None for result in results)
-    if printed:
-        click.echo(f"\n{match} of {printed} published numbers reproduced. Next: harness repro panet-table3")
+            shown += results
+    if shown:
+        click.echo(f"\n{count(shown).text()}. Next: harness repro panet-table3")
     else:
         click.echo("\nNext: set HARNESS_MIRROR or connect to the network, then harness repro panet-table3")
     if failed:

@@ -52,6 +52,13 @@ class Request(msgspec.Struct, frozen=True):
         Why nothing can run.
     special : Cell
         What is special about the cell.
+    evidence : str
+        Why we believe in the protocol and the input.
+    fitted : str
+        Which choice was made for the cell after its number had been seen, and holds nowhere else; see
+        `harness.tables.verdicts`.
+    choices : tuple of str
+        In what the row is made or measured otherwise than its table's default, each a choice made for the row.
     """
 
     table: str
@@ -71,6 +78,8 @@ class Request(msgspec.Struct, frozen=True):
     reason: str
     special: Cell
     evidence: str
+    fitted: str = ""
+    choices: tuple[str, ...] = ()
 
 
 def requests(table: Table, methods: Mapping[str, Method]) -> list[Request]:
@@ -129,14 +138,42 @@ def _request(table: Table, index: int, line: int, position: int, methods: Mappin
         reason=reason,
         special=special if special.incomparable else msgspec.structs.replace(special, incomparable=row.incomparable),
         evidence=row.evidence,
+        fitted=_fitted(row, column, special),
+        choices=_choices(part, row, methods.get(name)),
     )
 
 
 def _printed(row: Row, column: Column, position: int) -> PublishedNumber | None:
     number = published_number(row.values[position]) if row.values else None
-    if number is not None and number.text.endswith("0") and column.metric in row.padded:
-        return msgspec.structs.replace(number, unit=Decimal(row.padded[column.metric]))
+    if number is not None and number.text.endswith("0") and column.metric in row.source_digits:
+        return msgspec.structs.replace(number, source_unit=Decimal(1).scaleb(-row.source_digits[column.metric]))
     return number
+
+
+def _fitted(row: Row, column: Column, special: Cell) -> str:
+    own = " and ".join(f"{key} '{value}'" for key in ("protocol", "saving") if (value := getattr(special, key)))
+    if own:
+        return f"the {own} of this cell alone, chosen after its number was seen"
+    return row.fitted.get(column.metric, "")
+
+
+def _choices(part: Part, row: Row, method: Method | None) -> tuple[str, ...]:
+    """List in what a row is made or measured otherwise than the default of its part and its method."""
+    if not part.task:
+        return ()
+    task = TASKS[part.task]
+    found = [
+        f"{metric} by {name}"
+        for metric, name in row.protocol.items()
+        if name != (part.protocol.get(metric) or default_protocol(task, metric))
+    ]
+    if row.degradation not in ("", part.degradation or task.degradation):
+        found.append(f"input {row.degradation}")
+    if row.policy and method is not None and row.policy != method.policy:
+        found.append(f"policy {row.policy}")
+    if row.saving and method is not None and row.saving != method.saving:
+        found.append(f"saved {row.saving}")
+    return (*found, *(f"{key}: {own}" for key, cell in row.cells.items() if (own := cell.protocol or cell.saving)))
 
 
 def _cost_reason(metric: str, name: str, methods: Mapping[str, Method]) -> str:

@@ -333,7 +333,9 @@ class _Writer:
         return stage | {
             "cmd": f"harness render {table.name}",
             "deps": [source, *rows, "work/code/render.json"],
-            "outs": [{f"results/{table.name}{suffix}": {"cache": False}} for suffix in RESULT_SUFFIXES],
+            "outs": [
+                {f"results/{table.name}{suffix}": {"cache": False, "persist": True}} for suffix in RESULT_SUFFIXES
+            ],
         }
 
 

@@ -18,8 +18,9 @@ from harness.records import load_json
 from harness.stages.inputs import InputRecord
 from harness.stages.restored import RECORD, RestoredRecord
 from harness.stages.rows import ImageRow, MeasuredRecord, read_rows
-from harness.tables.diff import CellResult, diff_table, measured_text
-from harness.tables.measurements import Measurement, Measurements, NotRun
+from harness.tables.collected import results_of
+from harness.tables.diff import CellResult, measured_text
+from harness.tables.measurements import Measurement, NotRun
 from harness.training.runs import TrainedRecord
 from harness.workspace import Workspace
 
@@ -57,7 +58,7 @@ def find_cell(workspace: Workspace, table: str, row: str, column: str) -> CellRe
         There is no such table, row or column; the nearest names are in the message.
     """
     found = workspace.table(table)
-    results = diff_table(found, workspace.methods(), Measurements(workspace.work))
+    results = results_of(workspace, found)
     of_row = [result for result in results if result.request.row == row]
     if not of_row:
         lower = [result for result in results if result.request.row.lower() == row.lower()]
@@ -136,6 +137,8 @@ def _number(workspace: Workspace, result: CellResult) -> Link:
     if isinstance(result.measured, Measurement) and request.metric in IMAGE_METRICS:
         of = "images" if request.dataset else "data sets"
         facts["mean of"] = f"{result.measured.images} {of}: {result.measured.value!r}"
+    if result.recorded:
+        facts["recorded"] = f"in results/{request.table}.json, {result.recorded}; not measured here"
     if request.protocol:
         facts["protocol"] = f"{request.protocol}, version {protocol(request.protocol).version}"
     return Link("number", facts)
@@ -173,7 +176,7 @@ def _average_of(workspace: Workspace, result: CellResult) -> list[Link]:
     request = result.request
     cells = [
         other
-        for other in diff_table(workspace.table(request.table), workspace.methods(), Measurements(workspace.work))
+        for other in results_of(workspace, workspace.table(request.table))
         if (other.request.part, other.request.line, other.request.metric)
         == (request.part, request.line, request.metric)
         and other.request.dataset

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.report.collected import TableResults
-from harness.tables.diff import CellResult, count_verdicts
+from harness.tables.collected import TableResults
+from harness.tables.counting import count_tables
 
 # Advance of a letter of 11 px Verdana or DejaVu Sans, pixels: an average over English text.
 _LETTER = 6.9
@@ -17,32 +17,20 @@ _COLOURS = ((0.75, "#116329"), (0.4, "#6a5100"), (0.0, "#57606a"))
 _OFF = "#a40e26"
 
 
-def _compared(found: Sequence[TableResults]) -> list[CellResult]:
-    return [result for item in found for result in item.results if result.request.printed is not None]
-
-
 def badge_text(name: str, found: Sequence[TableResults]) -> str:
-    """Say it in one line, such as ``panet-table3: 46 of 108 numbers reproduced, 6 close, 56 not run``."""
-    return f"{name}: {_message(found)}"
-
-
-def _message(found: Sequence[TableResults]) -> str:
-    compared = _compared(found)
-    counts = count_verdicts(compared)
-    parts = [f"{counts['match']} of {len(compared)} numbers reproduced"]
-    parts += [f"{counts[v]} {v}" for v in ("close", "off", "incomparable", "trained", "not run") if counts[v]]
-    return ", ".join(parts)
+    """Say it in one line, such as ``panet-table3: 43 of 108 numbers reproduced, 3 fits, 6 close, 56 not run``."""
+    return f"{name}: {count_tables(found).text()}"
 
 
 def badge_svg(name: str, found: Sequence[TableResults]) -> str:
     """Draw it as SVG without any reference to the network."""
     import jinja2
 
-    compared = _compared(found)
-    counts = count_verdicts(compared)
-    message = f"{counts['match']} of {len(compared)} reproduced" + (f", {counts['off']} off" if counts["off"] else "")
-    share = counts["match"] / len(compared) if compared else 0.0
-    colour = _OFF if counts["off"] > counts["match"] else next(c for least, c in _COLOURS if share >= least)
+    counts = count_tables(found)
+    match, off = counts.distinct["match"], counts.distinct["off"]
+    message = f"{match} of {counts.numbers:,} reproduced" + (f", {off} off" if off else "")
+    share = match / counts.numbers if counts.numbers else 0.0
+    colour = _OFF if off > match else next(c for least, c in _COLOURS if share >= least)
     widths = [round(len(text) * _LETTER) + _MARGIN for text in (name, message)]
     made: Any = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report", "templates/site"),

@@ -61,8 +61,8 @@ def report(
             click.echo(changes_text(changes, "github" if form == "md" else "simple"), nl=False)
         return
     if summary:
-        from harness.report.collected import collect
         from harness.report.terminal import print_coverage
+        from harness.tables.collected import collect
 
         print_coverage(collect(workspace, names))
         return
@@ -95,7 +95,7 @@ def badge(name: str, svg: Path | None) -> None:
     """Say in one line how much of table NAME (default: of every published table) is reproduced."""
     from harness.files import write_text
     from harness.report.badge import badge_svg, badge_text
-    from harness.report.collected import collect
+    from harness.tables.collected import collect
     from harness.tables.published import published_tables
 
     workspace = Workspace.find()

@@ -4,18 +4,42 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import Counter
 from collections.abc import Callable
 
 import msgspec
 
 from harness.datasets import dataset
 from harness.errors import HarnessError
-from harness.tables.diff import CellResult, count_verdicts, measured_text
+from harness.tables.collected import UNCOMMITTED
+from harness.tables.counting import count
+from harness.tables.diff import CellResult, measured_text
+from harness.tables.measurements import Measurement
 from harness.tables.published import Column, Part, Table, published_number
 from harness.tables.verdicts import Verdict
 from harness.tasks import TASKS
 
-SIGNS: dict[Verdict, str] = {"match": "✓", "close": "≈", "off": "✗", "incomparable": "∥", "trained": "◦", "not run": ""}
+SIGNS: dict[Verdict, str] = {
+    "match": "✓",
+    "match (3 digits)": "≃",
+    "fits": "◇",
+    "close": "≈",
+    "off": "✗",
+    "incomparable": "∥",
+    "trained": "◦",
+    "not run": "",
+}
+
+MEANINGS: dict[Verdict, str] = {
+    "match": "equal at the printed digits",
+    "match (3 digits)": "equal at the three digits that its source prints",
+    "fits": "equal by a choice made for it after it was seen; not counted as reproduced",
+    "close": "within five units of the last digit",
+    "off": "farther away",
+    "incomparable": "printed under another protocol, or with other weights or another program",
+    "trained": "trained here for the share that the reason names; no reproduction",
+    "not run": "nothing was measured, for the reason given",
+}
 
 METRIC_TITLES = {"psnr": "PSNR", "ssim": "SSIM", "parameters": "Parameters", "seconds": "Time (s)"}
 
@@ -194,6 +218,12 @@ def dataset_title(name: str) -> str:
         return name
 
 
+def legend(results: list[CellResult]) -> list[tuple[Verdict, str, str]]:
+    """List the verdicts that printed numbers of a table have: verdict, sign, meaning."""
+    found = {result.verdict for result in results if result.request.printed or result.verdict == "trained"}
+    return [(verdict, SIGNS[verdict], MEANINGS[verdict]) for verdict in SIGNS if verdict in found and SIGNS[verdict]]
+
+
 def spans(heads: tuple[str, ...]) -> list[tuple[str, int]]:
     """Join each heading of a line with the empty ones that continue it: its text and how many columns it spans."""
     joined: list[tuple[str, int]] = []
@@ -251,12 +281,40 @@ def remarks(results: list[CellResult]) -> list[Reason]:
 
 def summary(table: Table, results: list[CellResult]) -> str:
     """Say in one line how much of a table is reproduced."""
-    compared = [result for result in results if result.request.printed is not None]
-    counts = count_verdicts(compared)
-    unprinted = sum(bool(measured_text(result)) for result in results) - sum(bool(measured_text(r)) for r in compared)
-    what = "published numbers" if table.paper else "reference values"
-    parts = [f"{counts['match']} of {len(compared)} {what} match"] if compared else []
-    parts += [f"{counts[v]} {v}" for v in ("close", "off", "incomparable", "trained", "not run") if counts[v]]
+    counts = count(results)
+    unprinted = sum(bool(measured_text(result)) and result.request.printed is None for result in results)
+    parts = [counts.text()] if counts.numbers else []
     if unprinted:
         parts.append(f"{unprinted} measured without a published number")
     return f"{table.name}: " + (", ".join(parts) or "nothing measured, nothing published")
+
+
+def recorded_text(results: list[CellResult]) -> str:
+    """Say which of the measured numbers were not measured here; empty where all were."""
+    found = Counter(result.recorded for result in results if result.recorded)
+    measured = sum(bool(measured_text(result)) for result in results)
+    if not found:
+        return ""
+    where = ", ".join(
+        f"{cells} at {f'revision {revision}' if revision != UNCOMMITTED else 'no revision (uncommitted)'}"
+        for revision, cells in found.items()
+    )
+    return (
+        f"{measured - found.total()} of the {measured} measured numbers were measured here; the others are recorded in "
+        f"results/: {where}"
+    )
+
+
+def choices(table: Table, results: list[CellResult]) -> list[tuple[str, str]]:
+    """Say for each measured row how many choices were made for it, which, and among how many variants."""
+    said: dict[str, str] = {}
+    for result in results:
+        request = result.request
+        if not request.choices or not isinstance(result.measured, Measurement):
+            continue
+        audit = table.parts[request.part].rows[request.line].audit
+        tried = f"; {audit.tried} variants were tried" if audit is not None else ""
+        text = f"{len(request.choices)}: {'; '.join(request.choices)}{tried}"
+        name = f"{request.row}, x{request.level}" if said.get(request.row, text) != text else request.row
+        said.setdefault(name, text)
+    return list(said.items())

@@ -12,8 +12,8 @@ from typing import Literal
 
 import msgspec
 
-from harness.report.collected import TableResults
 from harness.report.grid import dataset_title
+from harness.tables.collected import TableResults
 from harness.tables.diff import CellResult
 from harness.tables.measurements import Measurement
 from harness.tables.published import Table

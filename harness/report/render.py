@@ -9,7 +9,18 @@ import json
 import unicodedata
 from typing import Any
 
-from harness.report.grid import Grid, Place, grids, reasons_not_run, remarks, spans, summary
+from harness.report.grid import (
+    Grid,
+    Place,
+    choices,
+    grids,
+    legend,
+    reasons_not_run,
+    recorded_text,
+    remarks,
+    spans,
+    summary,
+)
 from harness.tables.diff import CellResult, as_record
 from harness.tables.ordering import orderings
 from harness.tables.published import Table
@@ -32,6 +43,7 @@ CSV_FIELDS = (
     "origin",
     "images",
     "noise",
+    "recorded",
 )
 
 # Greek letters in the order of Unicode; omicron looks like an o and has no command.
@@ -91,7 +103,16 @@ _LATIN = frozenset("ßæœøåłÆŒØÅŁ")
 WIDEST = 66
 _GAP = 2.4
 
-_TEX_SIGNS = {"✓": r"$\checkmark$", "≈": r"$\approx$", "✗": r"$\times$", "∥": r"$\parallel$", "◦": r"$\circ$", "": ""}
+_TEX_SIGNS = {
+    "✓": r"$\checkmark$",
+    "≃": r"$\simeq$",
+    "◇": r"$\diamond$",
+    "≈": r"$\approx$",
+    "✗": r"$\times$",
+    "∥": r"$\parallel$",
+    "◦": r"$\circ$",
+    "": "",
+}
 
 
 def markdown(table: Table, results: list[CellResult]) -> str:
@@ -106,7 +127,9 @@ def markdown(table: Table, results: list[CellResult]) -> str:
         grids=grids(table, results),
         summary=summary(table, results),
         published=any(result.request.printed for result in results),
-        trained=any(result.verdict == "trained" for result in results),
+        legend=legend(results),
+        recorded=recorded_text(results),
+        choices=choices(table, results),
         ordering=[ordering.text for ordering in orderings(table, results)],
         remarks=remarks(results),
         evidence=list(evidence.items()),
@@ -120,9 +143,7 @@ def latex(table: Table, results: list[CellResult]) -> str:
     text = (
         tex_environment()
         .get_template("table.tex.j2")
-        .render(
-            table=table, grids=grids(table, results), trained=any(result.verdict == "trained" for result in results)
-        )
+        .render(table=table, grids=grids(table, results), legend=legend(results))
     )
     return few_empty_lines(text)
 
@@ -166,6 +187,7 @@ def tex_environment() -> Any:
     made.filters["published_tex"] = _published_tex
     made.filters["gray_tex"] = lambda p: rf"\textcolor{{gray}}{{{_tex_text(p.printed)}}}" if p.printed else ""
     made.filters["ranked_tex"] = _ranked_tex
+    made.filters["sign_tex"] = _TEX_SIGNS.__getitem__
     made.filters["measured_tex"] = lambda p: " ".join(t for t in (p.measured, _TEX_SIGNS[p.sign]) if t)
     return made
 

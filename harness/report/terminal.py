@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.report.collected import TableResults
-from harness.report.grid import Grid, Place, grids, reasons_not_run, remarks, summary
-from harness.tables.diff import CellResult, count_verdicts
+from harness.report.grid import Grid, Place, grids, legend, reasons_not_run, recorded_text, remarks, summary
+from harness.tables.collected import TableResults
+from harness.tables.counting import count, count_tables
+from harness.tables.diff import CellResult
 from harness.tables.ordering import orderings
 from harness.tables.published import Table
 from harness.tables.verdicts import VERDICTS, Verdict
 
 COLOURS = {
     "match": "green",
+    "match (3 digits)": "green dim",
+    "fits": "blue",
     "close": "yellow",
     "off": "red bold",
     "incomparable": "magenta",
@@ -39,7 +42,10 @@ BAR = 24
 
 
 def print_coverage(collected: Sequence[TableResults]) -> None:
-    """Print one line a table: a bar of its verdicts, and how many numbers there are of each."""
+    """Print one line a table: a bar of its verdicts, and how many printed places there are of each.
+
+    Below stand all numbers of the papers, each once, and with the copies that other tables hold.
+    """
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -48,21 +54,21 @@ def print_coverage(collected: Sequence[TableResults]) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=max(console.width, 120))
     piece = RichTable(box=None, pad_edge=False, padding=(0, 1))
-    for head in ("table", "", *VERDICTS, "numbers"):
+    for head in ("table", "", *(verdict.removeprefix("match ") for verdict in VERDICTS), "all"):
         piece.add_column(head, justify="left" if head in ("table", "") else "right", no_wrap=True)
-    totals: dict[Verdict, int] = dict.fromkeys(VERDICTS, 0)
     for item in collected:
-        counts = count_verdicts(result for result in item.results if result.request.printed is not None)
-        total = sum(counts.values())
-        if not total:
-            continue
-        for verdict in VERDICTS:
-            totals[verdict] += counts[verdict]
-        piece.add_row(item.table.name, _bar(counts), *(str(counts[v] or "·") for v in VERDICTS), str(total))
-    piece.add_row(
-        Text("all", style="bold"), _bar(totals), *(str(totals[v]) for v in VERDICTS), str(sum(totals.values()))
-    )
+        counts = count(item.results)
+        if counts.numbers:
+            piece.add_row(item.table.name, *_coverage(counts.places))
+    papers = count_tables(item for item in collected if item.table.paper)
+    if papers.numbers:
+        piece.add_row(Text("the papers' numbers", style="bold"), *_coverage(papers.distinct))
+        piece.add_row("with their copies", *_coverage(papers.places))
     console.print(piece)
+
+
+def _coverage(counts: dict[Verdict, int]) -> list[Any]:
+    return [_bar(counts), *(str(counts[v] or "·") for v in VERDICTS), str(sum(counts.values()))]
 
 
 def _bar(counts: dict[Verdict, int]) -> Any:
@@ -121,13 +127,13 @@ def _print(console: Any, table: Table, results: list[CellResult]) -> None:
         for piece in grid_pieces(grid, console.width):
             console.print(piece)
     console.print(
-        Text("published above, measured below   ", style="dim")
-        + Text("✓ match  ", style=COLOURS["match"])
-        + Text("≈ close  ", style=COLOURS["close"])
-        + Text("✗ off  ", style=COLOURS["off"])
-        + Text("∥ not comparable  ", style=COLOURS["incomparable"])
-        + Text("◦ trained here  ", style=COLOURS["trained"])
-        + Text("gray: not run", style="dim")
+        Text("  ").join(
+            [
+                Text("published above, measured below ", style="dim"),
+                *(Text(f"{sign} {verdict}", style=COLOURS[verdict]) for verdict, sign, _ in legend(results)),
+                Text("gray: not run", style="dim"),
+            ]
+        )
     )
     for ordering in orderings(table, results):
         console.print(Text(f"  ordering: {ordering.text}"))
@@ -136,6 +142,8 @@ def _print(console: Any, table: Table, results: list[CellResult]) -> None:
     for reason in reasons_not_run(results):
         console.print(Text(f"  not run: {', '.join(reason.rows)} ({reason.cells} cells): {reason.reason}", style="dim"))
     console.print(Text(summary(table, results), style="bold"))
+    if recorded := recorded_text(results):
+        console.print(Text(f"  {recorded}"))
 
 
 def grid_pieces(grid: Grid, width: int, shown_as: Callable[[Place], Any] | None = None) -> list[Any]:

@@ -1,18 +1,13 @@
-"""Render: a table's results from measured rows, written to the results folder in every form."""
+"""Render: a table's results, written to the results folder in every form."""
 
 from __future__ import annotations
 
 from harness.files import write_text
 from harness.report.render import csv_text, json_text, latex, markdown
-from harness.tables.diff import CellResult, diff_table
-from harness.tables.measurements import Measurements
+from harness.tables.collected import results_of
+from harness.tables.diff import CellResult
 from harness.tables.published import Table
 from harness.workspace import Workspace
-
-
-def results_of(workspace: Workspace, table: Table) -> list[CellResult]:
-    """Compare a table with what was measured in a workspace."""
-    return diff_table(table, workspace.methods(), Measurements(workspace.work))
 
 
 def render(workspace: Workspace, table: Table) -> list[CellResult]:

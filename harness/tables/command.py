@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.errors import CheckFailedError, HarnessError
+from harness.errors import HarnessError
+from harness.tables.failing import check_results, failing_options
 from harness.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -66,11 +67,17 @@ def tables(form: str, own: bool) -> None:
     help="Form of the output.",
 )
 @click.option("--all", "everything", is_flag=True, help="In text form, list cells that were not run too.")
-def diff(name: str, row: str, dataset: str, form: str, everything: bool) -> None:
-    """Compare table NAME with what was measured; exit status 1 if a cell is `off`."""
-    from harness.report.grid import reasons_not_run, summary
+@failing_options("off")
+def diff(
+    name: str, row: str, dataset: str, form: str, everything: bool, fail_on: tuple[str, ...], strict: bool
+) -> None:
+    """Compare table NAME with what was measured.
+
+    The exit status is 1 if a printed number is `off`, or if nothing could be compared.
+    """
+    from harness.report.grid import reasons_not_run, recorded_text, summary
     from harness.report.render import csv_text, json_text, latex, markdown
-    from harness.stages.render import results_of
+    from harness.tables.collected import results_of
     from harness.tables.diff import as_record, measured_text
     from harness.tables.ordering import orderings
     from harness.tables.published import select
@@ -117,9 +124,9 @@ def diff(name: str, row: str, dataset: str, form: str, everything: bool) -> None
         for reason in reasons_not_run(results):
             click.echo(f"not run: {', '.join(reason.rows)} ({reason.cells} cells): {reason.reason}")
         click.echo(summary(table, results))
-    off = [result for result in results if result.verdict == "off"]
-    if off:
-        raise CheckFailedError(f"{len(off)} of {len(results)} cells of {name} are off")
+        if recorded := recorded_text(results):
+            click.echo(recorded)
+    check_results(name, results, fail_on, strict)
 
 
 def _place(result: CellResult) -> tuple[int, int, str, int, str]:
@@ -151,7 +158,7 @@ def table(name: str, row: str, dataset: str, svg: str | None, wanted: str, form:
     """Print table NAME: published numbers, measured numbers, verdicts."""
     from harness.files import write_text
     from harness.report.terminal import print_table, table_svg
-    from harness.stages.render import results_of
+    from harness.tables.collected import results_of
     from harness.tables.published import select
 
     workspace = Workspace.find()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from harness.pipeline.requests import AVERAGE, COUNTED, IMAGE_METRICS, Request, 
 from harness.protocols import protocol
 from harness.tables.measurements import Measurement, Measurements, NotRun
 from harness.tables.published import Table
-from harness.tables.verdicts import VERDICTS, Judgement, Verdict, judge, noise_term
+from harness.tables.verdicts import Judgement, Verdict, judge, noise_term
 from harness.training.runs import TrainedRecord
 
 
@@ -36,6 +36,9 @@ class CellResult(msgspec.Struct, frozen=True):
         Where the weights come from; for weights trained here, how long they were trained.
     trained : TrainedRecord or None
         How the weights were trained here, if they were.
+    recorded : str
+        Empty for a number that was measured here; else the git revision of the results that it was read from
+        (`harness.tables.collected`).
     """
 
     request: Request
@@ -45,6 +48,7 @@ class CellResult(msgspec.Struct, frozen=True):
     weights: dict[str, str]
     origin: str
     trained: TrainedRecord | None = None
+    recorded: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -70,7 +74,7 @@ def diff_table(table: Table, methods: Mapping[str, Method], measurements: Measur
         What was measured.
     """
     results = [_compare(request, measurements) for request in requests(table, methods)]
-    results = [_average(r, results) if r.request.reason == AVERAGE else r for r in results]
+    results = averaged(results)
     return [
         r
         for r in results
@@ -105,9 +109,25 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
             origin = trained.origin
     elif request.metric == COUNTED and not request.reason:
         measured = measurements.parameters(request.method, request.task)
-    judgement = judge(
-        request.printed, measured, request.special.incomparable, trained.origin if trained is not None else ""
-    )
+    result = CellResult(request, measured, _NOT_JUDGED, under_column, weights, origin, trained)
+    return judged(result, trained.origin if trained is not None else "")
+
+
+_NOT_JUDGED = Judgement("not run", None, "")
+
+
+def judged(result: CellResult, trained: str = "") -> CellResult:
+    """Give a cell its verdict, with all that must be said beside it.
+
+    Parameters
+    ----------
+    result : CellResult
+        The cell; its judgement is replaced.
+    trained : str
+        How the network was trained here, if it was.
+    """
+    request, measured, under_column = result.request, result.measured, result.under_column
+    judgement = judge(request.printed, measured, request.special.incomparable, trained, request.fitted)
     reasons = [judgement.reason]
     if isinstance(under_column, Measurement):
         reasons.append(
@@ -121,11 +141,15 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
     if isinstance(measured, Measurement) and request.special.reconstructed:
         reasons.append("the printed value is reconstructed from a scrambled print")
     judgement = msgspec.structs.replace(judgement, reason="; ".join(r for r in reasons if r))
-    return CellResult(request, measured, judgement, under_column, weights, origin, trained)
+    return msgspec.structs.replace(result, judgement=judgement)
+
+
+def averaged(results: list[CellResult]) -> list[CellResult]:
+    """Fill the cells that are printed as the mean over the datasets of their row."""
+    return [_average(r, results) if r.request.reason == AVERAGE else r for r in results]
 
 
 def _average(result: CellResult, results: list[CellResult]) -> CellResult:
-    """Fill a cell that is printed as the mean over the datasets of its row."""
     request = result.request
     cells = [
         r
@@ -140,8 +164,14 @@ def _average(result: CellResult, results: list[CellResult]) -> CellResult:
     measured = Measurement(math.fsum(values) / len(values), len(values), None)
     incomparable = next((r.request.special.incomparable for r in cells if r.request.special.incomparable), "")
     trained = next((r.judgement.reason for r in cells if r.verdict == "trained"), "")
-    judgement = judge(request.printed, measured, incomparable, trained)
-    return msgspec.structs.replace(result, measured=measured, judgement=judgement, origin=cells[0].origin)
+    fitted = next((r.request.fitted for r in cells if r.request.fitted), "")
+    return msgspec.structs.replace(
+        result,
+        measured=measured,
+        judgement=judge(request.printed, measured, incomparable, trained, fitted),
+        origin=cells[0].origin,
+        recorded=next((r.recorded for r in cells if r.recorded), ""),
+    )
 
 
 def _digits(value: float, request: Request) -> str:
@@ -162,14 +192,6 @@ def measured_decimals(request: Request) -> int:
 def measured_text(result: CellResult) -> str:
     """Write a measured value with one digit more than is printed; empty where nothing was measured."""
     return _digits(result.measured.value, result.request) if isinstance(result.measured, Measurement) else ""
-
-
-def count_verdicts(results: Iterable[CellResult]) -> dict[Verdict, int]:
-    """Count the cells of each verdict (every verdict is a key)."""
-    counts = dict.fromkeys(VERDICTS, 0)
-    for result in results:
-        counts[result.verdict] += 1
-    return counts
 
 
 def as_record(result: CellResult) -> dict[str, Any]:
@@ -206,6 +228,8 @@ def as_record(result: CellResult) -> dict[str, Any]:
         "weights": result.weights,
         "images": measured.images if measured else 0,
         "noise": noise_term(spread),
+        "recorded": result.recorded,
+        "choices": list(request.choices),
         "evidence": request.evidence,
         "note": request.special.note,
     }

@@ -169,9 +169,13 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
         Inference policy (``whole``, ``chop``, ``x8``); empty for the method's own default.
     saving : str
         How the restored pixels were kept (``round``, ``truncate``, ``unrounded``); empty for the method's own rule.
-    padded : dict
-        By metric, the weight of the last digit that means something where a paper probably filled up with a zero:
-        ``{ssim: "0.001"}`` makes the unit of ``0.8850`` 0.001, and leaves that of ``0.9591``.
+    source_digits : dict
+        By metric, how many digits the source of the row's numbers prints, where the paper filled them up with a zero:
+        ``{ssim: 3}`` says that ``0.8850`` was printed as 0.885 there. It is a verdict of its own, see
+        `harness.tables.verdicts`.
+    fitted : dict
+        By metric, why the choice behind the row's protocol or input explains only the numbers that it was made on; a
+        number that comes out under it `fits` and is not counted as reproduced.
     degradation : str
         Where the row's input was made differently from the part's default.
     protocol : dict
@@ -198,7 +202,8 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     method: str = ""
     policy: str = ""
     saving: str = ""
-    padded: dict[str, str] = {}
+    source_digits: dict[str, Literal[3]] = {}
+    fitted: dict[str, str] = {}
     degradation: str = ""
     protocol: dict[str, str] = {}
     evidence: str = ""
@@ -317,12 +322,15 @@ class PublishedNumber(msgspec.Struct, frozen=True):
     """A printed number: its value, the weight of its last printed digit, and the paper's mark.
 
     `value` and `unit` are exact decimals: ``37.35`` has unit ``0.01``; ``1,494K`` is 1494000 with unit 1000.
+    `source_unit` is the weight of the last digit that the number's source prints, where the last one here is a zero
+    that was filled up (`Row.source_digits`).
     """
 
     text: str
     value: Decimal
     unit: Decimal
     mark: Mark
+    source_unit: Decimal | None = None
 
 
 def published_number(printed: str) -> PublishedNumber | None:

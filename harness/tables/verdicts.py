@@ -2,18 +2,22 @@
 
 ======================  ==============================================================================================
 match                   within half a unit of the last printed digit, plus the noise term where the input is random
+match (3 digits)        the printed number ends in a zero that its source does not print; equal at the three digits
+                        that it does
+fits                    equal at the printed digits, but only under a choice that was made for this cell, or for these
+                        cells, after the number had been seen, and that no other set supports
 close                   within five units of the last printed digit, plus the noise term
 off                     farther away
 incomparable            the printed number was made by something else than what was measured (other weights, another
                         protocol): the numbers stand side by side and are not compared
-trained                 the network was trained here, for the share of the paper's iterations that the reason names;
+trained                 the network was trained here, for the share of the stated iterations that the reason names;
                         whatever the number is, it reproduces nothing that was printed
 not run                 nothing was measured, for the reason given
 ======================  ==============================================================================================
 
-The noise term is two standard deviations of the difference between two independent noise draws, ours and the
-paper's: 2 sqrt(2) times the standard deviation of the set's mean from draw to draw, which is estimated from further
-draws on some of the images.
+Only `match` counts as reproduced. The noise term is two standard deviations of the difference between two independent
+noise draws, ours and the paper's: 2 sqrt(2) times the standard deviation of the set's mean from draw to draw, which is
+estimated from further draws on some of the images.
 """
 
 from __future__ import annotations
@@ -26,8 +30,17 @@ import msgspec
 from harness.tables.measurements import Measurement, NotRun, Spread
 from harness.tables.published import PublishedNumber
 
-Verdict = Literal["match", "close", "off", "incomparable", "trained", "not run"]
-VERDICTS: tuple[Verdict, ...] = ("match", "close", "off", "incomparable", "trained", "not run")
+Verdict = Literal["match", "match (3 digits)", "fits", "close", "off", "incomparable", "trained", "not run"]
+VERDICTS: tuple[Verdict, ...] = (
+    "match",
+    "match (3 digits)",
+    "fits",
+    "close",
+    "off",
+    "incomparable",
+    "trained",
+    "not run",
+)
 
 MATCH_UNITS = 0.5
 CLOSE_UNITS = 5.0
@@ -51,7 +64,11 @@ def noise_term(spread: Spread | None) -> float:
 
 
 def judge(
-    printed: PublishedNumber | None, measured: Measurement | NotRun, incomparable: str = "", trained: str = ""
+    printed: PublishedNumber | None,
+    measured: Measurement | NotRun,
+    incomparable: str = "",
+    trained: str = "",
+    fitted: str = "",
 ) -> Judgement:
     """Compare a measured number with the printed one.
 
@@ -65,6 +82,8 @@ def judge(
         Why the two must not be compared, if so.
     trained : str
         How the network was trained here, if it was (``trained: 0.4 % of the paper's iterations``).
+    fitted : str
+        Which choice was made for the cell after its number had been seen, if one was.
     """
     if isinstance(measured, NotRun):
         return Judgement("not run", None, measured.reason)
@@ -76,19 +95,24 @@ def judge(
     delta = measured.value - float(printed.value)
     if incomparable:
         return Judgement("incomparable", delta, incomparable)
-    unit = float(printed.unit)
-    noise = noise_term(measured.spread)
+    unit, noise = float(printed.unit), noise_term(measured.spread)
     distance = abs(delta) - ROUNDING
-    for verdict, units in (("match", MATCH_UNITS), ("close", CLOSE_UNITS)):
-        if distance <= units * unit + noise:
-            return Judgement(verdict, delta, _explain(units * unit, measured.spread, noise, "within"))  # type: ignore[arg-type]
+
+    def within(units: float, unit: float) -> str:
+        limit = units * unit
+        return _explain(limit, measured.spread, noise, "within") if distance <= limit + noise else ""
+
+    if reason := within(MATCH_UNITS, unit):
+        return Judgement("fits", delta, f"{reason}; {fitted}") if fitted else Judgement("match", delta, reason)
+    if printed.source_unit is not None and (reason := within(MATCH_UNITS, float(printed.source_unit))):
+        return Judgement("match (3 digits)", delta, f"{reason}, at the three digits of the number's source")
+    if reason := within(CLOSE_UNITS, unit):
+        return Judgement("close", delta, reason)
     return Judgement("off", delta, _explain(CLOSE_UNITS * unit, measured.spread, noise, "beyond"))
 
 
 def _explain(limit: float, spread: Spread | None, noise: float, side: str) -> str:
     if spread is None:
         return f"{side} {limit:g}"
-    return (
-        f"{side} {limit:g} + noise {noise:.4f} ({NOISE_DEVIATIONS:g} sd of two draws' difference; "
-        f"{spread.draws} draws of {spread.images} images)"
-    )
+    draws = f"; {spread.draws} draws of {spread.images} images" if spread.draws else ""
+    return f"{side} {limit:g} + noise {noise:.4f} ({NOISE_DEVIATIONS:g} sd of two draws' difference{draws})"

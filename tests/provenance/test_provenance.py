@@ -30,10 +30,10 @@ from harness.report.render import json_text
 from harness.stages.cost import count_cost, write_cost
 from harness.stages.inputs import record_inputs, write_inputs
 from harness.stages.measure import measure
-from harness.stages.render import results_of
 from harness.stages.restore import restore
 from harness.stages.restored import LevelRecord
 from harness.stages.rows import ImageRow, MeasuredRecord, write_rows
+from harness.tables.collected import results_of
 from harness.tables.diff import diff_table
 from harness.tables.measurements import Measurements
 from harness.training.runs import Options, Run, TrainedRecord, read_trained, trained_folder

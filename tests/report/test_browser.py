@@ -20,9 +20,9 @@ from harness.degradations import degradation
 from harness.images import read_image
 from harness.metrics.luminance import STANDARDS
 from harness.protocols import protocol
-from harness.report.collected import collect
 from harness.report.pictures import luma_of
 from harness.report.site import SiteSummary, cell_page, table_page
+from harness.tables.collected import collect
 from harness.tables.diff import as_record
 from harness.workspace import Workspace
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.report.collected import collect
 from harness.report.render import latex
+from harness.tables.collected import collect
 from harness.tables.published import Column, Part, Row, Table
 from harness.workspace import Workspace
 

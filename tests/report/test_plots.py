@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.report import plots
-from harness.report.collected import collect
+from harness.tables.collected import collect
 from harness.workspace import Workspace
 
 FINITE = st.floats(-1e6, 1e6, allow_nan=False)

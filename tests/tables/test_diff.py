@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,13 @@ from harness.cli import harness
 from harness.errors import CheckFailedError
 from harness.methods import Method
 from harness.report.render import csv_text, json_text, latex, markdown
+from harness.report.site import build_site
 from harness.stages.cost import Cost, CostRecord, write_cost
-from harness.stages.render import render, results_of
+from harness.stages.render import render
 from harness.stages.restored import LevelRecord
 from harness.stages.rows import ImageRow, MeasuredRecord, write_rows
+from harness.tables.collected import place_of, results_of
+from harness.tables.counting import count
 from harness.workspace import Workspace
 
 VERSIONS = {"psnr": "psnr.1", "ssim-gauss": "ssim-gauss.1", "ssim-8x8": "ssim-8x8.1"}
@@ -179,7 +184,7 @@ def test_the_command_exits_1_for_off_cells(workspace: Workspace) -> None:
     answer = runner.invoke(harness, ["diff", "doe-table1"])
     assert isinstance(answer.exception, CheckFailedError)
     assert answer.exception.exit_code == 1
-    assert "1 of 14 cells of doe-table1 are off" in str(answer.exception)
+    assert "1 of 13 printed numbers of doe-table1 are off" in str(answer.exception)
     good = runner.invoke(harness, ["diff", "doe-table1", "--row", "mixed", "--format", "json"])
     assert good.exit_code == 0
     assert {cell["row"] for cell in json.loads(good.stdout)} == {"Mixed"}
@@ -227,3 +232,110 @@ def test_what_an_own_table_could_not_measure_is_told(workspace: Workspace, capsy
     told = capsys.readouterr().out
     assert "not run: Again (1 cells): not computed here yet; run harness repro" in told
     assert "mine: 1 measured without a published number" in told
+
+
+def test_what_fails_can_be_chosen(workspace: Workspace) -> None:
+    def status(*options: str) -> int:
+        answer = CliRunner().invoke(harness, ["diff", "doe-table1", "--row", *options])
+        return getattr(answer.exception, "exit_code", answer.exit_code)
+
+    assert status("Mixed") == 0
+    assert status("Mixed", "--fail-on", "close") == 1
+    assert status("Mixed", "--fail-on", "not-run") == 0
+    assert status("Other | weights") == 1
+    assert status("Other | weights", "--fail-on", "close") == 0
+    assert status("Other | weights", "--fail-on", "not-run") == 1
+    (workspace.root / "work/rows/jpeg/live1/jpeg-y8/mixed--whole.json").unlink()
+    assert status("Mixed") == 0
+    assert status("Mixed", "--strict") == 1
+
+
+def test_nothing_compared_is_a_failure(workspace: Workspace) -> None:
+    answer = CliRunner().invoke(harness, ["diff", "doe-table1", "--row", "Lost"])
+    assert isinstance(answer.exception, CheckFailedError)
+    assert "nothing of doe-table1 could be compared: 4 printed numbers, none measured" in str(answer.exception)
+
+
+def test_a_choice_for_a_cell_alone_is_no_match_and_choices_are_told(workspace: Workspace) -> None:
+    table = json.loads(json.dumps(TABLE))
+    table["parts"][0]["rows"][0]["cells"] = {"live1/10/ssim": {"protocol": "ssim-8x8"}}
+    (workspace.root / "tables/doe-table1.yaml").write_text(yaml.safe_dump(table))
+    fresh = Workspace(workspace.root)
+    results = results_of(fresh, fresh.table("doe-table1"))
+    verdicts = {(r.request.row, r.request.key): r.verdict for r in results}
+    assert verdicts["Mixed", "live1/10/ssim"] == "fits"
+    text = markdown(fresh.table("doe-table1"), results)
+    assert "- Mixed: 2: ssim by ssim-8x8; live1/10/ssim: ssim-8x8" in text
+    assert "◇ fits: equal by a choice made for it" in text
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    return subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def test_measured_here_or_recorded_every_surface_says_the_same(workspace: Workspace) -> None:
+    """After one row was run in a fresh clone, the rest is what the results in git recorded."""
+    table = workspace.table("doe-table1")
+    before = render(workspace, table)
+    git(workspace.root, "init", "-q")
+    git(workspace.root, "add", "params.yaml", "tables", "results")
+    git(workspace.root, "commit", "-qm", "results")
+    revision = git(workspace.root, "log", "-1", "--format=%h", "--abbrev=10").strip()
+    shutil.rmtree(workspace.work)
+    write(workspace, "mixed", "classic5", {"psnr": [32.0], "ssim-gauss": [0.8], "ssim-8x8": [0.8]})
+
+    run = CliRunner()
+    told = json.loads(run.invoke(harness, ["diff", "doe-table1", "--format", "json"]).stdout)
+    assert [cell["verdict"] for cell in told].count("match") == [r.verdict for r in before].count("match") + 2
+    recorded = {(cell["row"], cell["dataset"], cell["metric"]): cell["recorded"] for cell in told}
+    assert recorded["Mixed", "classic5", "psnr"] == ""
+    assert recorded["Mixed", "live1", "psnr"] == revision
+    # The mean is made of both again; a part of it is recorded.
+    assert recorded["Mixed", "", "psnr"] == revision
+    mean = next(c for c in told if (c["row"], c["dataset"], c["metric"]) == ("Mixed", "", "psnr"))
+    assert mean["measured"] == pytest.approx((30.002 + 32.0) / 2) and mean["verdict"] == "match"
+
+    line = count(results_of(workspace, table)).text()
+    assert line.startswith("5 of 13 numbers reproduced")
+    surfaces = {
+        "badge": ["badge", "doe-table1"],
+        "terminal": ["table", "doe-table1"],
+        "diff": ["diff", "doe-table1"],
+        "markdown": ["diff", "doe-table1", "--format", "md"],
+        "render": ["render", "doe-table1"],
+    }
+    for name, command in surfaces.items():
+        assert line in run.invoke(harness, command).output, name
+    site = build_site(workspace, workspace.root / "site", names=["doe-table1"])
+    page = (site.folder / "tables/doe-table1.html").read_text()
+    where = (
+        f"1 of the 9 measured numbers were measured here; the others are recorded in results/: 8 at revision {revision}"
+    )
+    assert line in page and where in page
+    assert "5 of 13 published numbers reproduced" in (site.folder / "index.html").read_text()
+    for command in (["table", "doe-table1"], ["diff", "doe-table1"], ["diff", "doe-table1", "--format", "md"]):
+        assert where in run.invoke(harness, command).output, command
+
+    # Rendered again, the recorded numbers stay and keep their revision.
+    again = {place_of(r.request): r.recorded for r in render(workspace, table)}
+    git(workspace.root, "commit", "-qam", "one number measured again")
+    assert {place_of(r.request): r.recorded for r in results_of(workspace, table)} == again
+    shutil.rmtree(workspace.work)
+    assert sorted({r.recorded for r in results_of(workspace, table)}) == sorted(
+        {"", revision, git(workspace.root, "log", "-1", "--format=%h", "--abbrev=10").strip()}
+    )
+
+
+def test_a_recorded_number_is_judged_by_todays_rules(workspace: Workspace) -> None:
+    render(workspace, workspace.table("doe-table1"))
+    shutil.rmtree(workspace.work)
+    table = json.loads(json.dumps(TABLE))
+    table["parts"][0]["rows"][0]["fitted"] = {"psnr": "chosen on this set"}
+    table["parts"][0]["rows"][1]["method"] = "mixed"
+    (workspace.root / "tables/doe-table1.yaml").write_text(yaml.safe_dump(table))
+    fresh = Workspace(workspace.root)
+    found = {(r.request.row, r.request.key): r for r in results_of(fresh, fresh.table("doe-table1"))}
+    assert found["Mixed", "live1/10/psnr"].verdict == "fits"
+    # Another method is behind the row now: what was recorded is another's number.
+    assert found["Other | weights", "live1/10/psnr"].verdict == "not run"

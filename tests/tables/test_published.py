@@ -104,17 +104,15 @@ def test_missing_file(tmp_path: Path) -> None:
         read_table(tmp_path / "none.yaml")
 
 
-def test_padded_digits_widen_the_unit(tmp_path: Path) -> None:
+def test_digits_of_the_source_leave_the_unit_alone(tmp_path: Path) -> None:
     from harness.pipeline.requests import requests
 
-    text = TABLE.replace('["27.77", "**0.7905**"]', '["27.70", "0.7910"], padded: {ssim: "0.001"}')
-    psnr, ssim, *_ = requests(read_table(write(tmp_path, text)), {})
-    assert psnr.printed is not None and ssim.printed is not None
-    assert (psnr.printed.unit, ssim.printed.unit) == (Decimal("0.01"), Decimal("0.001"))
-    text = TABLE.replace('["27.77", "**0.7905**"]', '["27.70", "0.7905"], padded: {ssim: "0.001"}')
-    _, ssim, *_ = requests(read_table(write(tmp_path, text)), {})
-    assert ssim.printed is not None
-    assert ssim.printed.unit == Decimal("0.0001")
+    for value, source_unit in (("0.7910", Decimal("0.001")), ("0.7905", None)):
+        text = TABLE.replace('["27.77", "**0.7905**"]', f'["27.70", "{value}"], source_digits: {{ssim: 3}}')
+        psnr, ssim, *_ = requests(read_table(write(tmp_path, text)), {})
+        assert psnr.printed is not None and ssim.printed is not None
+        assert (psnr.printed.unit, psnr.printed.source_unit) == (Decimal("0.01"), None)
+        assert (ssim.printed.unit, ssim.printed.source_unit) == (Decimal("0.0001"), source_unit)
 
 
 def test_policies_are_those_of_inference() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +41,33 @@ def test_limits(printed: str, value: float, verdict: str) -> None:
     judgement = judge(published_number(printed), measured(value))
     assert judgement.verdict == verdict
     assert judgement.delta == pytest.approx(value - float(published_number(printed).value))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("printed", "value", "verdict"),
+    [
+        ("0.8850", 0.88499, "match"),
+        ("0.8850", 0.88525, "match (3 digits)"),
+        ("0.7720", 0.77164, "match (3 digits)"),
+        ("0.8850", 0.88551, "off"),
+        ("0.8320", 0.8331, "off"),
+    ],
+)
+def test_a_trailing_zero_that_the_source_does_not_print_is_no_full_match(
+    printed: str, value: float, verdict: str
+) -> None:
+    plain = published_number(printed)
+    assert plain is not None
+    number = msgspec.structs.replace(plain, source_unit=Decimal("0.001"))
+    assert judge(number, measured(value)).verdict == verdict
+    assert judge(plain, measured(value)).verdict in ("match", "close", "off")
+
+
+def test_a_choice_made_after_the_number_was_seen_is_no_match() -> None:
+    number = published_number("27.77")
+    fits = judge(number, measured(27.7698), fitted="saved 'round' for this cell alone")
+    assert fits.verdict == "fits" and "saved 'round' for this cell alone" in fits.reason
+    assert judge(number, measured(27.80), fitted="saved 'round'").verdict == "close"
 
 
 def test_noise_widens_the_limits_and_is_named() -> None:

@@ -11,11 +11,11 @@ import msgspec
 from harness.methods import Method
 from harness.protocols.definitions import protocol
 from harness.report.attention import AttentionPage, read_attention_pages
-from harness.report.collected import TableResults, collect, place_of
 from harness.report.facts import Fact, run_facts, telling_facts
 from harness.report.grid import METRIC_TITLES, dataset_title
 from harness.report.site.pages import CellId, SceneId, cell_page
 from harness.report.training_curves import TrainingRun, read_training_runs
+from harness.tables.collected import TableResults, collect
 from harness.tables.diff import CellResult, as_record, measured_text
 from harness.tables.measurements import Measurement, Measurements
 from harness.tasks import TASKS
@@ -117,8 +117,10 @@ def number_facts(item: TableResults, result: CellResult, record: dict[str, Any])
         facts.append(("noise term", f"{record['noise']:.4f}"))
     if record["images"]:
         facts.append(("images", str(record["images"])))
-    if place_of(request) in item.recorded:
-        facts.append(("source", f"results/{item.table.name}.json; the rows behind it are not here"))
+    if result.recorded:
+        facts.append(("recorded", f"results/{item.table.name}.json, {result.recorded}; its rows are not here"))
+    if request.choices:
+        facts.append((f"choices for the row: {len(request.choices)}", "; ".join(request.choices)))
     return facts
 
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 from harness.report import plots
 from harness.report.facts import seconds_of
-from harness.report.grid import summary
+from harness.report.grid import recorded_text
 from harness.report.scenes import UNCHANGED, Scene
 from harness.report.site.contents import Contents, cell_record, scene_title
 from harness.report.site.pages import Pages, SceneId
 from harness.report.site.scenes import ShownScenes, scene_of
 from harness.report.training_curves import TrainingRun
-from harness.tables.diff import count_verdicts
-from harness.tables.verdicts import VERDICTS
+from harness.tables.collected import TableResults
+from harness.tables.counting import count, count_tables
 
 # Scenes that the index leads to; the rest is on their own list.
 _SCENES_ON_INDEX = 6
@@ -26,36 +25,24 @@ _PAPERS = {"panet": "PANet", "rnan": "RNAN", "kit": "KiT", "csnln": "CSNLN"}
 
 def write_index(pages: Pages, contents: Contents, scenes: ShownScenes, notes: Sequence[str]) -> None:
     """Write the first page: how much of every paper and table is reproduced, and what is off."""
-    papers: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    papers: dict[str, list[TableResults]] = defaultdict(list)
     for item in contents.tables:
-        compared = [result for result in item.results if result.request.printed is not None]
-        papers[item.table.paper].append(
-            {
-                "table": item.table,
-                "counts": count_verdicts(compared),
-                "total": len(compared),
-                "recorded": len(item.recorded),
-                "summary": summary(item.table, item.results),
-            }
-        )
+        papers[item.table.paper].append(item)
     groups = [
         {
             "paper": paper,
             "title": _PAPERS.get(paper, paper or "Own tables"),
-            "lines": lines,
-            "counts": {verdict: sum(line["counts"][verdict] for line in lines) for verdict in VERDICTS},
-            "total": sum(line["total"] for line in lines),
+            "lines": [{"table": item.table, "counts": count(item.results).places} for item in items],
+            "counts": count_tables(items),
         }
-        for paper, lines in papers.items()
+        for paper, items in papers.items()
     ]
-    printed = [group for group in groups if group["paper"]]
     pages.write(
         "index.html",
         "index.html.j2",
-        groups=printed,
+        groups=[group for group in groups if group["paper"]],
         own=[group for group in groups if not group["paper"]],
-        counts={verdict: sum(group["counts"][verdict] for group in printed) for verdict in VERDICTS},
-        total=sum(group["total"] for group in printed),
+        counts=count_tables(item for item in contents.tables if item.table.paper),
         histogram=plots.delta_histogram(item for item in contents.tables if item.table.paper),
         off=[
             cell_record(item, result)
@@ -64,7 +51,7 @@ def write_index(pages: Pages, contents: Contents, scenes: ShownScenes, notes: Se
             if result.verdict == "off" and result.request.printed is not None
         ],
         scenes=scenes.links()[:_SCENES_ON_INDEX],
-        recorded=sum(len(item.recorded) for item in contents.tables),
+        recorded=recorded_text([result for item in contents.tables for result in item.results]),
         notes=list(dict.fromkeys(notes)),
     )
 

@@ -14,6 +14,7 @@ from typing import Any
 from harness import __version__
 from harness.cells import Group
 from harness.files import write_text
+from harness.report.grid import MEANINGS, SIGNS
 from harness.tables.verdicts import VERDICTS
 
 CellId = tuple[Group, int]
@@ -74,6 +75,7 @@ def environment() -> Any:
     made.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
     made.filters["number"] = lambda value: f"{value:,}"
     made.filters["base64"] = lambda data: base64.b64encode(data).decode()
+    made.globals |= {"signs": SIGNS, "meanings": MEANINGS}
     made.filters["slug"] = lambda text: re.sub("[^a-z0-9]+", "-", str(text).lower()).strip("-")
     made.tests["image_metric"] = lambda metric: metric in ("psnr", "ssim")
     return made

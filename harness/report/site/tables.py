@@ -11,13 +11,14 @@ from harness.errors import HarnessError
 from harness.pipeline.requests import IMAGE_METRICS
 from harness.report import one_protocol as one_protocol_report
 from harness.report import plots
-from harness.report.collected import TableResults, place_of
-from harness.report.grid import grids, reasons_not_run, remarks, spans, summary
+from harness.report.grid import grids, reasons_not_run, recorded_text, remarks, spans, summary
 from harness.report.render import csv_text, json_text, latex, markdown
 from harness.report.site.contents import Contents, cell_record, number_facts, telling_making_facts, was_measured
 from harness.report.site.pages import FORMS, Pages, one_protocol_page, table_page
 from harness.tables import one_protocol
-from harness.tables.diff import CellResult, count_verdicts
+from harness.tables.collected import TableResults, place_of
+from harness.tables.counting import count
+from harness.tables.diff import CellResult
 from harness.tables.measurements import Measurement
 from harness.tables.ordering import orderings
 
@@ -68,7 +69,7 @@ def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[st
         grids=shown,
         records=records,
         details=_details(contents, item, records),
-        counts=count_verdicts(compared),
+        counts=count(results).places,
         total=len(compared),
         summary=summary(table, results),
         remarks=remarks(results),
@@ -82,7 +83,7 @@ def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[st
         orderings=[ordering.text for ordering in orderings(table, results)],
         tex=forms["tex"],
         forms=FORMS,
-        recorded=len(item.recorded),
+        recorded=recorded_text(results),
         has_marks=bool(marks),
         one_protocol=one,
     )

@@ -1,0 +1,206 @@
+"""Results of tables: numbers measured here, and those that the results in git recorded, where no rows are here.
+
+A fresh clone has the rendered results in git and none of the computed files. Whatever shows a table shows the recorded
+numbers beside those measured here, in the same way, and says of which revision they are. A recorded number is judged by
+today's rules and by what the table says today.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import HarnessError
+from harness.methods import Method
+from harness.pipeline.requests import Request, requests
+from harness.protocols import protocol
+from harness.tables.diff import CellResult, averaged, diff_table, judged
+from harness.tables.measurements import Measurement, Measurements, NotRun, Spread
+from harness.tables.published import Table
+from harness.tables.verdicts import NOISE_DEVIATIONS, Judgement, Verdict
+from harness.workspace import Workspace
+
+Place = tuple[int, int, str]
+
+UNCOMMITTED = "uncommitted"
+"""What stands for a revision where results are in no commit."""
+
+
+class RecordedCell(msgspec.Struct, frozen=True):
+    """A cell of results/<table>.json (`harness.tables.diff.as_record`); fields that are not listed are passed over."""
+
+    row: str
+    dataset: str
+    level: int | None
+    metric: str
+    printed: str
+    measured: float | None
+    verdict: Verdict
+    reason: str
+    method: str
+    protocol: str = ""
+    protocol_version: str = ""
+    degradation: str = ""
+    policy: str = ""
+    saving: str = "round"
+    measured_under_column_protocol: float | None = None
+    weights: dict[str, str] = {}
+    origin: str = ""
+    images: int = 0
+    noise: float = 0.0
+    recorded: str = ""
+
+
+class TableResults(msgspec.Struct, frozen=True):
+    """A table with its results, in the printed order."""
+
+    table: Table
+    results: list[CellResult]
+
+    @property
+    def recorded(self) -> dict[Place, str]:
+        """Part, line and key of the numbers that were not measured here, with the revision that recorded them."""
+        return {place_of(result.request): result.recorded for result in self.results if result.recorded}
+
+
+def place_of(request: Request) -> Place:
+    """Name a cell within its table."""
+    return request.part, request.line, request.key
+
+
+def collect(workspace: Workspace, names: Iterable[str] = ()) -> list[TableResults]:
+    """Gather the results of tables.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where rows and recorded results lie.
+    names : iterable of str
+        Tables; every known one where none is named.
+    """
+    known = workspace.tables()
+    chosen = [workspace.table(name) for name in names] or list(known.values())
+    methods = workspace.methods()
+    measurements = Measurements(workspace.work)
+    return [TableResults(table, _collect(table, methods, measurements, workspace.results)) for table in chosen]
+
+
+def results_of(workspace: Workspace, table: Table) -> list[CellResult]:
+    """Gather the results of one table, or of what `harness.tables.published.select` left of it."""
+    return _collect(table, workspace.methods(), Measurements(workspace.work), workspace.results)
+
+
+def _collect(table: Table, methods: Mapping[str, Method], measurements: Measurements, folder: Path) -> list[CellResult]:
+    results = {place_of(result.request): result for result in diff_table(table, methods, measurements)}
+    path = folder / f"{table.name}.json"
+    if not path.is_file():
+        return list(results.values())
+    asked = requests(table, methods)
+    revision = ""
+    for request, cell in recorded_cells(path, asked):
+        here = results.get(place_of(request))
+        if here is not None and isinstance(here.measured, Measurement):
+            continue
+        revision = revision or _revision(path)
+        if _is_newer_here(request, cell, measurements, revision):
+            continue
+        results[place_of(request)] = _as_result(request, cell, cell.recorded or revision)
+    order = [place_of(request) for request in asked]
+    return averaged([results[place] for place in order if place in results])
+
+
+def _revision(path: Path) -> str:
+    """Name the commit that a file of results is from; `UNCOMMITTED` where it is in none as it is."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments, "--", path.name],
+            cwd=path.parent,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        ).stdout.strip()
+
+    try:
+        changed, commit = git("status", "--porcelain"), git("log", "-1", "--format=%h", "--abbrev=10")
+    except (OSError, subprocess.SubprocessError):
+        return UNCOMMITTED
+    return UNCOMMITTED if changed or not commit else commit
+
+
+def recorded_cells(path: Path, asked: list[Request]) -> list[tuple[Request, RecordedCell]]:
+    """Read results/<table>.json and find the request that each cell answers; cells nobody asks for are left out.
+
+    Raises
+    ------
+    HarnessError
+        The file is damaged.
+    """
+    try:
+        cells = msgspec.json.decode(path.read_bytes(), type=list[RecordedCell])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise HarnessError(f"{path}: not a table's results ({error}); render it again: harness render") from None
+    waiting: dict[tuple[object, ...], list[RecordedCell]] = defaultdict(list)
+    for cell in reversed(cells):
+        waiting[cell.row, cell.dataset, cell.level or 0, cell.metric, cell.method, cell.printed].append(cell)
+    found = []
+    for request in asked:
+        printed = request.printed.text if request.printed else ""
+        same = waiting[request.row, request.dataset, request.level, request.metric, request.method, printed]
+        if same:
+            cell = same.pop()
+            if cell.measured is None or _is_what_is_asked(cell, request):
+                found.append((request, cell))
+    return found
+
+
+def _is_what_is_asked(cell: RecordedCell, request: Request) -> bool:
+    """Whether a recorded number was made as the cell is made now; the table may have changed since."""
+    group = request.group
+    if cell.protocol != request.protocol:
+        return False
+    if request.protocol and cell.protocol_version != protocol(request.protocol).version:
+        return False
+    return group is None or (cell.degradation, cell.policy, cell.saving) == (
+        group.degradation,
+        group.policy,
+        group.saving,
+    )
+
+
+def _is_newer_here(request: Request, cell: RecordedCell, measurements: Measurements, revision: str) -> bool:
+    """Whether the reason why nothing was measured here is newer than what was recorded."""
+    if request.group is None:
+        # What no method makes is known without any run, and a mean is made of the cells; counts are recorded.
+        return bool(request.dataset) or bool(request.reason)
+    if cell.measured is not None and revision != UNCOMMITTED:
+        # A number in a commit stands, whatever is missing here.
+        return False
+    return measurements.record(request.group) is not None
+
+
+def _as_result(request: Request, cell: RecordedCell, recorded: str) -> CellResult:
+    if cell.measured is None:
+        reason = NotRun(cell.reason)
+        return CellResult(request, reason, Judgement("not run", None, cell.reason), None, cell.weights, cell.origin)
+    # The noise term is recorded, the number of draws it was estimated from is not.
+    sd = cell.noise / (NOISE_DEVIATIONS * math.sqrt(2.0))
+    under = cell.measured_under_column_protocol
+    result = CellResult(
+        request=request,
+        measured=Measurement(cell.measured, cell.images, Spread(sd, 0, 0) if cell.noise else None),
+        judgement=Judgement("not run", None, ""),
+        under_column=None if under is None else Measurement(under, cell.images, None),
+        weights=cell.weights,
+        origin=cell.origin,
+        recorded=recorded,
+    )
+    return judged(result, cell.origin if cell.verdict == "trained" else "")

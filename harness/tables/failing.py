@@ -1,0 +1,55 @@
+"""Which verdicts make `harness diff` and `harness repro` end with exit status 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from harness.errors import CheckFailedError
+
+if TYPE_CHECKING:
+    from harness.tables.diff import CellResult
+
+FAILING = {"close": "close", "off": "off", "not-run": "not run"}
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def failing_options(*default: str) -> Callable[[_Command], _Command]:
+    """Add the options --fail-on and --strict to a command."""
+    fail_on = click.option(
+        "--fail-on",
+        multiple=True,
+        type=click.Choice(list(FAILING)),
+        default=default,
+        show_default=bool(default),
+        help="Exit with status 1 if a printed number has this verdict (repeat for more).",
+    )
+    strict = click.option("--strict", is_flag=True, help="Fail if a printed number is off or was not run.")
+    return lambda command: fail_on(strict(command))
+
+
+def check_results(name: str, results: Sequence[CellResult], fail_on: Sequence[str], strict: bool) -> None:
+    """Raise `CheckFailedError` where a printed number has a verdict that fails, or nothing at all could be compared.
+
+    Parameters
+    ----------
+    name : str
+        The table.
+    results : sequence of CellResult
+        Its cells.
+    fail_on : sequence of str
+        Keys of `FAILING`.
+    strict : bool
+        Whether numbers that are off or were not run fail, too.
+    """
+    printed = [result for result in results if result.request.printed is not None]
+    if printed and all(result.verdict == "not run" for result in printed):
+        raise CheckFailedError(f"nothing of {name} could be compared: {len(printed)} printed numbers, none measured")
+    for verdict in dict.fromkeys(FAILING[key] for key in (*fail_on, *(["off", "not-run"] if strict else []))):
+        failing = sum(result.verdict == verdict for result in printed)
+        if failing:
+            which = "were not run" if verdict == "not run" else f"are {verdict}"
+            raise CheckFailedError(f"{failing} of {len(printed)} printed numbers of {name} {which}")
