@@ -32,6 +32,7 @@ lint: $(BIN)/.installed-lint ## Check style, types, formatting, and that the pip
 	@ruff format --check .
 	@mypy
 	@harness pipeline --check
+	@harness tables --write-counts README.md --check
 
 report: $(BIN)/.installed ## Make the site results/site/index.html from what was measured
 	@harness report

@@ -268,7 +268,7 @@ def remarks(results: list[CellResult]) -> list[Reason]:
     for result in results:
         if result.verdict == "not run" or (result.request.printed is None and result.verdict != "trained"):
             continue
-        if result.verdict in ("off", "incomparable", "trained"):
+        if result.verdict in ("match (3 digits)", "fits", "off", "incomparable", "trained"):
             said.setdefault(result.judgement.reason, []).append(result)
         elif result.own_protocol:
             own, others = result.request.protocol, result.request.column_protocol

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.report.grid import Grid, Place, grids, legend, reasons_not_run, recorded_text, remarks, summary
 from harness.tables.collected import TableResults
-from harness.tables.counting import count, count_tables
+from harness.tables.counting import count, count_tables, of_papers
 from harness.tables.diff import CellResult
 from harness.tables.ordering import orderings
 from harness.tables.published import Table
@@ -60,7 +60,7 @@ def print_coverage(collected: Sequence[TableResults]) -> None:
         counts = count(item.results)
         if counts.numbers:
             piece.add_row(item.table.name, *_coverage(counts.places))
-    papers = count_tables(item for item in collected if item.table.paper)
+    papers = count_tables(of_papers(collected))
     if papers.numbers:
         piece.add_row(Text("the papers' numbers", style="bold"), *_coverage(papers.distinct))
         piece.add_row("with their copies", *_coverage(papers.places))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,37 +23,61 @@ DIFF_FIELDS = ("row", "dataset", "level", "metric", "published", "measured", "de
 @click.command()
 @click.option("--format", "form", type=click.Choice(["text", "json", "md"]), default="text", help="Form of the output.")
 @click.option("--own", is_flag=True, help="List the tables that are no paper's, too: the project's and yours.")
-def tables(form: str, own: bool) -> None:
-    """List the published tables with their numbers of cells (all printed places) and of numbers."""
+@click.option(
+    "--write-counts",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Write the counts over all papers into this Markdown file, between its marks.",
+)
+@click.option("--check", is_flag=True, help="With --write-counts: only compare; exit status 1 if they differ.")
+def tables(form: str, own: bool, file: Path | None, check: bool) -> None:
+    """List the published tables: how many numbers they print, how many were measured, what the others take."""
+    from harness.report.coverage import counts_block, coverage_text, papers_coverage, write_counts
+    from harness.tables.collected import collect
+    from harness.tables.counting import coverage
     from harness.tables.published import published_tables
+    from harness.tables.reach import MEANINGS, REACHES
 
-    known = Workspace.find().tables()
-    papers = published_tables()
+    workspace = Workspace.find()
+    if file is not None:
+        changed = write_counts(file, counts_block(papers_coverage(workspace)), check=check)
+        click.echo(f"{'written' if changed else 'up to date'}: {file}")
+        return
+    if check:
+        raise HarnessError("--check goes with --write-counts")
+    known, papers, methods = workspace.tables(), published_tables(), workspace.methods()
     others = [name for name in known if name not in papers]
-    records = [
-        {
-            "table": table.name,
-            "paper": table.paper,
-            "title": table.title,
-            "kind": table.kind,
-            "published": name in papers,
-            "rows": sum(len(part.rows) for part in table.parts),
-            "cells": table.cell_count(),
-            "numbers": table.number_count(),
-        }
-        for name, table in known.items()
-        if own or name in papers
-    ]
+    records: list[dict[str, Any]] = []
+    for item in collect(workspace, known if own else papers):
+        found, table = coverage([item], methods), item.table
+        places = found.all.places
+        records.append(
+            {
+                "table": table.name,
+                "paper": table.paper,
+                "title": table.title,
+                "kind": table.kind,
+                "published": table.name in papers,
+                "rows": sum(len(part.rows) for part in table.parts),
+                "cells": table.cell_count(),
+                "numbers": found.all.all_places,
+                "match": places["match"],
+                "measured": found.all.all_places - places["not run"],
+            }
+            | {reach: counts.places["not run"] for reach, counts in found.by_reach.items()}
+        )
     if form == "json":
         click.echo(json.dumps(records, indent=1, ensure_ascii=False))
         return
     from tabulate import tabulate
 
-    shown = ("table", "title", "kind", "rows", "cells", "numbers")
+    shown = ("table", "title", "numbers", "match", "measured", *REACHES)
     style = "github" if form == "md" else "simple"
     click.echo(tabulate([[record[key] for key in shown] for record in records], shown, tablefmt=style))
+    click.echo("\nNot run, by what it takes: " + "; ".join(f"{name}: {MEANINGS[name]}" for name in REACHES) + ".")
+    click.echo(coverage_text(papers_coverage(workspace)))
     if not own:
-        click.echo(f"\nand {len(others)} that no paper printed (--own lists them): {', '.join(others)}")
+        click.echo(f"And {len(others)} tables that no paper printed (--own lists them): {', '.join(others)}")
 
 
 @click.command()

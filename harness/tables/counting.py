@@ -7,13 +7,17 @@ numbers are told, and a copy is never counted as another reproduction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import msgspec
 
-from harness.tables.collected import TableResults
+from harness.methods import Method
+from harness.pipeline.requests import IMAGE_METRICS, requests
+from harness.tables.collected import TableResults, place_of
 from harness.tables.diff import CellResult
+from harness.tables.published import published_tables
+from harness.tables.reach import REACHES, Reach, reaches
 from harness.tables.verdicts import VERDICTS, Verdict
 
 Number = tuple[str, str, str, int, str, Decimal]
@@ -42,11 +46,6 @@ class Counts(msgspec.Struct, frozen=True):
     def all_places(self) -> int:
         """All printed places that hold a number."""
         return sum(self.places.values())
-
-    @property
-    def measured(self) -> int:
-        """Distinct numbers beside which something was measured."""
-        return self.numbers - self.distinct["not run"]
 
     def text(self) -> str:
         """Say it in one line, distinct numbers first, copies second."""
@@ -93,3 +92,53 @@ def count(results: Iterable[CellResult]) -> Counts:
 def count_tables(tables: Iterable[TableResults]) -> Counts:
     """Count the printed numbers of several tables."""
     return count(result for table in tables for result in table.results)
+
+
+def of_papers(tables: Iterable[TableResults]) -> list[TableResults]:
+    """Keep the published tables that come with this project; where there are none, those of any paper."""
+    tables = list(tables)
+    known = published_tables()
+    return [item for item in tables if item.table.name in known] or [item for item in tables if item.table.paper]
+
+
+# Methods of the four papers' own networks, with their ablations, begin so.
+_OWN = ("panet", "pa-edsr", "rnan", "csnln", "kit")
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """How far the papers' numbers were measured, and what the others take.
+
+    Attributes
+    ----------
+    all : Counts
+        Every printed number.
+    by_reach : dict
+        The same, by what it takes to measure a number (`harness.tables.reach`). Where copies of a number take different
+        things, the least of them counts.
+    own : Counts
+        Image numbers of the papers' own networks: PANet, PA-EDSR, RNAN, CSNLN, KiT, with their ablations.
+    """
+
+    all: Counts
+    by_reach: dict[Reach, Counts]
+    own: Counts
+
+
+def coverage(tables: Iterable[TableResults], methods: Mapping[str, Method]) -> Coverage:
+    """Count the printed numbers of tables by what was measured and by what the others take."""
+    tables = list(tables)
+    found: dict[Number, Reach] = {}
+    results = [result for item in tables for result in item.results]
+    for item in tables:
+        asked = requests(item.table, methods)
+        of_place = dict(zip(map(place_of, asked), reaches(asked, methods), strict=True))
+        for result in item.results:
+            if (number := number_of(result)) is not None:
+                reach = of_place[place_of(result.request)]
+                found[number] = min(found.get(number, reach), reach, key=REACHES.index)
+    own = [r for r in results if r.request.method.startswith(_OWN) and r.request.metric in IMAGE_METRICS]
+    return Coverage(
+        all=count(results),
+        by_reach={reach: count(r for r in results if found.get(number_of(r)) == reach) for reach in REACHES},  # type: ignore[arg-type]
+        own=count(own),
+    )

@@ -10,7 +10,7 @@ close                   within five units of the last printed digit, plus the no
 off                     farther away
 incomparable            the printed number was made by something else than what was measured (other weights, another
                         protocol): the numbers stand side by side and are not compared
-trained                 the network was trained here, for the share of the stated iterations that the reason names;
+trained                 the network was trained here, for the share of the full schedule that the reason names;
                         whatever the number is, it reproduces nothing that was printed
 not run                 nothing was measured, for the reason given
 ======================  ==============================================================================================
@@ -81,7 +81,7 @@ def judge(
     incomparable : str
         Why the two must not be compared, if so.
     trained : str
-        How the network was trained here, if it was (``trained: 0.4 % of the paper's iterations``).
+        How the network was trained here, if it was (``trained: 0.4 % of the released program's iterations``).
     fitted : str
         Which choice was made for the cell after its number had been seen, if one was.
     """

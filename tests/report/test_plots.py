@@ -80,10 +80,10 @@ def test_differences_are_counted_in_units_of_the_last_digit(report_workspace: Wo
     assert made is not None
     compared = [r for item in collected for r in item.results if r.request.printed and r.judgement.delta is not None]
     assert sum(bar.count for bar in made.bars) == len(compared)
-    table = {row[0]: row[1:] for row in made.rows}
+    table = {row[0]: dict(zip(made.heads[1:], row[1:], strict=True)) for row in made.rows}
     # Printed: Noisy as measured, Blur 0.03 dB above (on Kodak24 0.5 dB below), Smear 1 dB and the others 0.5 dB above.
-    assert table["0"][0] == "2" and table["−3"][1] == "2"
-    assert table["<−10"][2:4] == ("2", "2") and table[">10"][2] == "1"
+    assert table["0"]["match"] == "2" and table["−3"]["close"] == "2"
+    assert (table["<−10"]["off"], table["<−10"]["incomparable"], table[">10"]["off"]) == ("2", "2", "1")
 
 
 def test_curves_by_level_are_distances_to_the_lowest_row(report_workspace: Workspace) -> None:

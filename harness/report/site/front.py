@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from harness.report import plots
+from harness.report.coverage import coverage_rows, coverage_text
 from harness.report.facts import seconds_of
 from harness.report.grid import recorded_text
 from harness.report.scenes import UNCHANGED, Scene
@@ -15,7 +16,7 @@ from harness.report.site.pages import Pages, SceneId
 from harness.report.site.scenes import ShownScenes, scene_of
 from harness.report.training_curves import TrainingRun
 from harness.tables.collected import TableResults
-from harness.tables.counting import count, count_tables
+from harness.tables.counting import count, count_tables, coverage, of_papers
 
 # Scenes that the index leads to; the rest is on their own list.
 _SCENES_ON_INDEX = 6
@@ -37,12 +38,15 @@ def write_index(pages: Pages, contents: Contents, scenes: ShownScenes, notes: Se
         }
         for paper, items in papers.items()
     ]
+    whole = coverage(of_papers(contents.tables), contents.methods)
     pages.write(
         "index.html",
         "index.html.j2",
         groups=[group for group in groups if group["paper"]],
         own=[group for group in groups if not group["paper"]],
-        counts=count_tables(item for item in contents.tables if item.table.paper),
+        coverage=coverage_rows(whole),
+        coverage_text=coverage_text(whole),
+        counts=whole.all,
         histogram=plots.delta_histogram(item for item in contents.tables if item.table.paper),
         off=[
             cell_record(item, result)

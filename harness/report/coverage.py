@@ -1,0 +1,74 @@
+"""How much of the papers was measured, as one table and one sentence that every page shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.errors import CheckFailedError, HarnessError
+from harness.files import write_text
+from harness.report.grid import MEANINGS
+from harness.tables import reach
+from harness.tables.collected import collect
+from harness.tables.counting import Coverage, coverage
+from harness.tables.published import published_tables
+from harness.workspace import Workspace
+
+BEGIN, END = "<!-- counts: written by `harness tables --write-counts README.md` -->", "<!-- end of counts -->"
+
+
+def papers_coverage(workspace: Workspace) -> Coverage:
+    """Count the numbers of every published table; a user's own tables are no part of it."""
+    return coverage(collect(workspace, published_tables()), workspace.methods())
+
+
+def coverage_rows(found: Coverage) -> list[tuple[str, int, int]]:
+    """List what became of the printed numbers: in words, distinct numbers, printed places."""
+    verdicts = [v for v in found.all.places if v != "not run" and found.all.places[v]]
+    rows = [(f"{v}: {MEANINGS[v]}", found.all.distinct[v], found.all.places[v]) for v in verdicts]
+    for name, counts in found.by_reach.items():
+        rows.append((f"not run: {reach.MEANINGS[name]}", counts.distinct["not run"], counts.places["not run"]))
+    return [*rows, ("all", found.all.numbers, found.all.all_places)]
+
+
+def coverage_text(found: Coverage) -> str:
+    """Say the same in a few sentences."""
+    everything, own = found.all, found.own
+    measured = everything.numbers - everything.distinct["not run"]
+    by_hand = found.by_reach["supplied"].numbers - found.by_reach["supplied"].distinct["not run"]
+    return (
+        f"{everything.distinct['match']} of {everything.numbers:,} different published numbers are reproduced to the "
+        f"printed digit; {measured} were measured, {by_hand} of them with files that have no public source "
+        f"with a checksum. Of the {own.numbers} image numbers of the papers' own networks "
+        f"(PANet, PA-EDSR, RNAN, CSNLN, KiT, with their ablations) {own.numbers - own.distinct['not run'] or 'none'} "
+        "was measured: their weights must be supplied or trained."
+    )
+
+
+def counts_block(found: Coverage) -> str:
+    """Write sentences and table as Markdown, between the two marks of a file that shows them."""
+    lines = [BEGIN, "", f"**{coverage_text(found)}**", "", "| | different numbers | printed places |", "|:--|--:|--:|"]
+    lines += [f"| {words} | {numbers:,} | {places:,} |" for words, numbers, places in coverage_rows(found)]
+    return "\n".join([*lines, "", END])
+
+
+def write_counts(path: Path, block: str, *, check: bool) -> bool:
+    """Put a block of counts between its marks in a file; with `check`, only compare. Return whether it changed.
+
+    Raises
+    ------
+    HarnessError
+        The file has no marks.
+    CheckFailedError
+        With `check`: the file says something else.
+    """
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    old, end, after = rest.partition(END)
+    if not begin or not end:
+        raise HarnessError(f"{path}: no lines '{BEGIN}' and '{END}'; put them where the counts shall stand")
+    if BEGIN + old + END == block:
+        return False
+    if check:
+        raise CheckFailedError(f"{path}: the counts are not those of the results; run `harness tables --write-counts`")
+    write_text(path, before + block + after)
+    return True

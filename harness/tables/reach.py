@@ -1,0 +1,87 @@
+"""What it takes to measure a printed number: public files, a user's files, training, or more than is known here.
+
+This is read off the registries, so it is the same on every machine, whatever was fetched or computed there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from harness.datasets.registry import dataset
+from harness.errors import NotAvailableError
+from harness.methods import Method
+from harness.pipeline.requests import AVERAGE, COUNTED, Request
+from harness.weights.registry import weight_set
+
+Reach = Literal["public", "supplied", "training", "none"]
+REACHES: tuple[Reach, ...] = ("public", "supplied", "training", "none")
+
+MEANINGS: dict[Reach, str] = {
+    "public": "public files with checksums",
+    "supplied": "images or weights that you supply",
+    "training": "training: no weights were released",
+    "none": "a system or a source that this version does not have",
+}
+
+
+def reaches(asked: Iterable[Request], methods: Mapping[str, Method]) -> list[Reach]:
+    """Say for each cell of a table what it takes to measure it.
+
+    Parameters
+    ----------
+    asked : iterable of Request
+        Every cell of the table: a mean takes what the cells of its row take.
+    methods : mapping
+        Methods known here.
+    """
+    asked = list(asked)
+    found = [_reach(request, methods) for request in asked]
+    rows: dict[tuple[int, int], list[Reach]] = {}
+    for request, reach in zip(asked, found, strict=True):
+        if request.dataset:
+            rows.setdefault((request.part, request.line), []).append(reach)
+    return [
+        _worst(rows.get((request.part, request.line), ["none"])) if request.reason == AVERAGE else reach
+        for request, reach in zip(asked, found, strict=True)
+    ]
+
+
+def _reach(request: Request, methods: Mapping[str, Method]) -> Reach:
+    method = methods.get(request.method)
+    if request.metric == COUNTED and not request.reason:
+        return "public"
+    if method is None or request.metric == COUNTED or not request.dataset:
+        return "none"
+    if request.group is None:
+        # The only thing in the way of a method that is known: its training, or a benchmark's own server.
+        return "training" if method.origin == "trained" else "none"
+    if method.origin == "trained":
+        return "training"
+    return _worst([_dataset(request.dataset), _weights(request, method)])
+
+
+def _dataset(name: str) -> Reach:
+    record = dataset(name)
+    if record.supply == "derived":
+        return _dataset(record.base)
+    return "supplied" if record.supply == "user" else "public"
+
+
+def _weights(request: Request, method: Method) -> Reach:
+    try:
+        needed = method.files(request.task, request.level, request.dataset)
+    except NotAvailableError:
+        return "none"
+    return _worst([_file(name) for name in needed])
+
+
+def _file(name: str) -> Reach:
+    where, _, file = name.partition("/")
+    if not file:
+        return _dataset(where)
+    return "public" if weight_set(where).file(file).at else "supplied"
+
+
+def _worst(found: list[Reach]) -> Reach:
+    return max(found, key=REACHES.index, default="public")
