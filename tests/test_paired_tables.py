@@ -163,7 +163,10 @@ def test_kit_is_trained_and_stands_in_its_tables(checkout: Checkout, tmp_path: P
     for table in ("kit-table1", "kit-table5"):
         psnr_cell, ssim_cell = checkout.cells(table, "--row", "KiT", "--dataset", "sidd-validation")
         assert psnr_cell["verdict"] == ssim_cell["verdict"] == "trained", psnr_cell
-        assert psnr_cell["origin"] == "trained: 0.00017 % of the paper's iterations" and psnr_cell["images"] == 6
+        assert (
+            psnr_cell["origin"] == "trained: 0.00017 % of the paper's epochs as counted here"
+            and psnr_cell["images"] == 6
+        )
         assert psnr_cell["delta"] == pytest.approx(float(str(psnr_cell["measured"])) - 39.80)
     # Five cells of a row differ in the hash rounds alone: the method tells them apart.
     assert "k = 16 (kit-k16-h8)" in checkout.harness("diff", "kit-table4", "--all")

@@ -47,7 +47,8 @@ def load_released(network: Network, state_dict: Mapping[str, Tensor], source: st
     Parameters
     ----------
     network : Module
-        Any network of this package; changed in place.
+        Any network of this package; changed in place. Its ``when_missing``, if it has one, says what it means that a
+        tensor of some last name is not there.
     state_dict : mapping
         Key to tensor, as ``torch.save`` stored it. The ``module.`` prefix of DataParallel is understood.
     source : str
@@ -72,7 +73,9 @@ def load_released(network: Network, state_dict: Mapping[str, Tensor], source: st
     own = network.state_dict()
     for key, value in own.items():
         if key not in given:
-            raise HarnessError(f"{source}: no weights for '{key}' of {name}; this is not a checkpoint of this network")
+            known: Mapping[str, str] = getattr(network, "when_missing", {})
+            reason = known.get(key.rpartition(".")[2], "this is not a checkpoint of this network")
+            raise HarnessError(f"{source}: no weights for '{key}' of {name}; {reason}")
         if tuple(given[key].shape) != tuple(value.shape):
             raise HarnessError(
                 f"{source}: '{key}' is {_shape(given[key])}, {name} needs {_shape(value)}; "

@@ -1,4 +1,4 @@
-"""CSNLN: cross-scale non-local network (CSNLN sections 3.1 to 3.4)."""
+"""CSNLN: cross-scale non-local network, as its released code (src/model) builds it; the paper's text is not at hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OVERLAP = 6.0
 
 
 class InScaleAttention(nn.Module):
-    """Non-local attention between pixels of the same map (section 3.2); products are not scaled."""
+    """Non-local attention between pixels of the same map (released: NonLocalAttention); products are not scaled."""
 
     def __init__(self, channel: int = 128, reduction: int = 2) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class InScaleAttention(nn.Module):
 
 
 class CrossScaleAttention(nn.Module):
-    """Cross-scale non-local attention (section 3.1): match at the shrunk scale, paste the full-size patches.
+    """Cross-scale non-local attention: match at the shrunk scale, paste the full-size patches.
 
     Queries are 3x3 patches of the map, keys 3x3 patches of the map shrunk by s, values the 3s x 3s patches
     that the keys stand for, pasted with stride s. In s x s pixel blocks a value patch is 3x3 blocks and the
@@ -88,7 +88,7 @@ class CrossScaleAttention(nn.Module):
 
 
 class MultiSourceProjection(nn.Module):
-    """Fuse the in-scale and the cross-scale branch at the larger size (section 3.3)."""
+    """Fuse the in-scale and the cross-scale branch at the larger size (released: MultisourceProjection)."""
 
     def __init__(self, n_feats: int, scale: int) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ _PROJECTION = {2: (6, 2, 2), 3: (9, 3, 3), 4: (6, 2, 2)}
 
 
 class SelfExemplarMiningCell(nn.Module):
-    """The recurrent cell (section 3.3, Figure 3): projections, then back-projection of the local branch."""
+    """The recurrent cell (released: RecurrentProjection): projections, then back-projection of the local branch."""
 
     def __init__(self, n_feats: int, scale: int) -> None:
         super().__init__()

@@ -6,6 +6,9 @@ No code is known. What the paper states is fixed here and in ``knn_attention``; 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -79,6 +82,11 @@ class KiT(nn.Module):
     assumptions : KiTAssumptions
         What the paper leaves open.
     """
+
+    when_missing: ClassVar[Mapping[str, str]] = {
+        "rotations": "a KiT without its hash rotations was trained on rotations that changed with the image's size; "
+        "train it again"
+    }
 
     def __init__(
         self,

@@ -6,7 +6,6 @@ field of ``KiTAssumptions`` with a default. docs/networks.md says why each defau
 
 from __future__ import annotations
 
-import functools
 import math
 
 import msgspec
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from harness.networks.patch_attention import MEMORY_BUDGET
+from harness.networks.patch_attention import MEMORY_BUDGET, without_autocast
 
 
 class KiTAssumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,7 +32,7 @@ class KiTAssumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_buckets : int
         Upper bound of m, the number of hash buckets; m is the even number nearest to patches / k below it.
     hash_seed : int
-        Seed of the random rotations (eq. 5); kept in the checkpoint, because weights fit their rotations.
+        Seed of the random rotations (eq. 5), drawn once for ``max_buckets`` and kept with the weights.
     pair_weight : str
         Combination of the pair-wise outputs: ``softmax`` of phi . theta / sqrt(r^2 C) over the partners, or
         ``ratio``, eq. 10 as printed, whose denominator can vanish: its magnitude is kept above ``ratio_floor``.
@@ -76,6 +75,11 @@ class KNNLocalAttention(nn.Module):
         What the paper leaves open.
     index : int
         Number of the block: every block has its own rotations.
+
+    Attributes
+    ----------
+    rotations : Tensor
+        ``(h, r^2 C, max_buckets / 2) float32``: R of eq. 5 for every hash round, a part of the state.
     """
 
     def __init__(
@@ -88,8 +92,27 @@ class KNNLocalAttention(nn.Module):
         self.phi = nn.Linear(channels, channels)
         self.theta = self.phi if shared else nn.Linear(channels, channels)
         self.psi = nn.Linear(channels, channels)
-        self.hash_seed: Tensor
-        self.register_buffer("hash_seed", torch.tensor(assumptions.hash_seed + index))
+        shape = (h, r * r * channels, max(1, assumptions.max_buckets // 2))
+        rotations = torch.empty(shape, dtype=torch.float32)
+        if not rotations.is_meta:  # a network that is only counted has no values
+            generator = torch.Generator().manual_seed(assumptions.hash_seed + index)
+            # Drawn on the CPU: the same on every machine and device.
+            rotations.copy_(torch.randn(shape, dtype=torch.float32, generator=generator, device="cpu"))
+        self.rotations: Tensor
+        self.register_buffer("rotations", rotations)
+
+    def hash(self, patches: Tensor, buckets: int) -> Tensor:
+        """Hash patches ``(B, N, r^2 C)`` into an even number of buckets: ``(B, h, N) int64`` (eq. 5).
+
+        Maps of all sizes share the rotations: fewer buckets use their first columns. Between two numbers of buckets a
+        patch either keeps its direction (column and sign), or the larger number has a nearer one among its further
+        columns.
+        """
+        # A choice between near equals, so float32 whatever the network computes in.
+        with without_autocast(patches.device):
+            unit = functional.normalize(patches.detach().float(), dim=2)
+            projected = torch.einsum("bnl,hlm->bhnm", unit, self.rotations[:, :, : buckets // 2].float())
+            return torch.cat([projected, -projected], dim=3).argmax(dim=3)
 
     def group(self, patches: Tensor) -> Tensor:
         """Find the partners of each patch by hashing.
@@ -105,15 +128,10 @@ class KNNLocalAttention(nn.Module):
             ``(B, h, N, 2k) int64``. Where k does not divide N, the last chunk is filled up from the front of
             the sorted order, so that every patch has the same number of partners.
         """
-        _, n, length = patches.shape
+        n = patches.shape[1]
         k = min(self.k, n)
         half = max(1, min(round(n / k / 2), self.assumptions.max_buckets // 2))
-        seed = 0 if self.hash_seed.is_meta else int(self.hash_seed)  # counting on the meta device has no values
-        rotation = _rotations(seed, self.h, length, half).to(patches.device)
-        unit = functional.normalize(patches.detach().float(), dim=2)
-        projected = torch.einsum("bnl,hlm->bhnm", unit, rotation)
-        buckets = torch.cat([projected, -projected], dim=3).argmax(dim=3)  # eq. 5
-        order = buckets.argsort(dim=2, stable=True)  # eq. 6
+        order = self.hash(patches, 2 * half).argsort(dim=2, stable=True)  # eq. 6
         chunks = math.ceil(n / k)
         filled = torch.arange(chunks * k, device=order.device) % n
         members = order[:, :, filled].unflatten(2, (chunks, k))  # eq. 7
@@ -152,7 +170,10 @@ class KNNLocalAttention(nn.Module):
             values = value.gather(1, index).unflatten(1, (n, -1))
             scores = torch.einsum("bnic,bnpjc->bnpij", query, keys)
             pairs = torch.einsum("bnpij,bnpjc->bnpic", (scores / math.sqrt(channels)).softmax(dim=4), values)
-            similarity = torch.einsum("bnic,bnpic->bnp", query, keys)
+            # The denominator of eq. 10 decides by its sign: in float32 as well.
+            with without_autocast(query.device):
+                digits = torch.promote_types(query.dtype, torch.float32)
+                similarity = torch.einsum("bnic,bnpic->bnp", query.to(digits), keys.to(digits))
             if self.assumptions.pair_weight == "softmax":
                 similarity = similarity / math.sqrt(pixels * channels)
                 weights = similarity.softmax(dim=2)
@@ -160,18 +181,13 @@ class KNNLocalAttention(nn.Module):
                 total = similarity.sum(dim=2, keepdim=True)
                 floor = self.assumptions.ratio_floor
                 weights = similarity / torch.where(total < 0, total.clamp_max(-floor), total.clamp_min(floor))
-            out.append(torch.einsum("bnp,bnpic->bnic", weights, pairs))
+            out.append(torch.einsum("bnp,bnpic->bnic", weights.to(pairs.dtype), pairs))
             totals.append(similarity.logsumexp(dim=2))
         rounds = torch.stack(out)
         if self.assumptions.round_merge == "mean":
             return rounds.mean(dim=0)
-        return torch.einsum("hbn,hbnic->bnic", torch.stack(totals).softmax(dim=0), rounds)
-
-
-@functools.lru_cache(maxsize=64)
-def _rotations(seed: int, rounds: int, length: int, half: int) -> Tensor:
-    """Draw the rotations R of all rounds, ``(h, r^2 C, m / 2)`` float32; the same on every machine and device."""
-    return torch.randn(rounds, length, half, generator=torch.Generator().manual_seed(seed))
+        merge = torch.stack(totals).softmax(dim=0)
+        return torch.einsum("hbn,hbnic->bnic", merge.to(rounds.dtype), rounds)
 
 
 def to_patches(x: Tensor, r: int) -> Tensor:

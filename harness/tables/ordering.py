@@ -1,6 +1,6 @@
 """Whether an ablation's rows come out in the printed order: Kendall's rank correlation.
 
-Networks trained for a fraction of the paper's iterations reach other numbers than the paper's, but the order of their
+Networks trained for a fraction of their recipe's length reach other numbers than the paper's, but the order of their
 rows (attention over none, blocks over pixels, more levels) can already be compared, if all had the same budget.
 """
 

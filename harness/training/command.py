@@ -194,6 +194,7 @@ def train_run(name: str) -> None:
                 budget=wish.label,
                 iterations=0,
                 recipe_iterations=found.iterations,
+                length_of=found.length_of,
                 data=found.data,
                 recipe_data=recipe_of(workspace.method(run.method), run.task).data,
                 options=wish.options,

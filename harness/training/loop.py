@@ -43,7 +43,7 @@ from harness.training.validation import Split
 from harness.training.world import World
 
 # Rises whenever a change of the loop changes what a checkpoint's next step would be.
-FORMAT = 1
+FORMAT = 2
 
 # Minutes between two checkpoints: what a kill costs at most.
 CHECKPOINT_MINUTES = 5.0
@@ -178,7 +178,7 @@ class Training:
         shapes = [(key, list(value.shape)) for key, value in network.state_dict().items()]
         images = hashlib.sha256("".join(map(fetched.pixels_sha256, fetched.image_ids)).encode()).hexdigest()
         plain = msgspec.to_builtins(self.recipe)
-        for words in ("title", "source", "assumptions", "budgets", "validation"):
+        for words in ("title", "source", "length_of", "assumptions", "budgets", "validation"):
             del plain[words]
         options = msgspec.to_builtins(self.options)
         # One process in two parts computes what two processes compute; the split itself changes digits.
@@ -466,6 +466,7 @@ class Training:
             budget=self.wish.label,
             iterations=progress.iteration,
             recipe_iterations=self.recipe.iterations,
+            length_of=self.recipe.length_of,
             data=self.recipe.data,
             recipe_data=recipe_of(self.method, self.run.task).data,
             options=self.options,

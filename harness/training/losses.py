@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# KiT section 4: the Charbonnier penalty's epsilon, "empirically set to 1e-3" there and in MPRNet, its source.
+# KiT section 3.4: the Charbonnier penalty's epsilon, "empirically set" there.
 CHARBONNIER_EPSILON = 1e-3
 
 
@@ -23,13 +23,13 @@ def mse(output: Tensor, target: Tensor) -> Tensor:
 
 
 def charbonnier(output: Tensor, target: Tensor) -> Tensor:
-    """Mean of sqrt(d² + eps²) (KiT eq. 11)."""
+    """Mean over all samples of sqrt(d² + eps²); KiT's eq. 11 takes one root, of the norm over the image."""
     difference = output - target
     return torch.sqrt(difference * difference + CHARBONNIER_EPSILON**2).mean()
 
 
 def edge(output: Tensor, target: Tensor) -> Tensor:
-    """Charbonnier of the difference of the Laplacians (KiT eq. 11).
+    """Charbonnier of the difference of the Laplacians (KiT eq. 11, as `charbonnier`).
 
     The paper does not print its discrete Laplacian: the five-point one is taken, with repeated borders.
     """

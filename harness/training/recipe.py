@@ -15,6 +15,14 @@ from harness.records import load_yaml
 BUDGETS = ("smoke", "short", "paper")
 """Named lengths: minutes to see that everything works, hours, and the recipe's own iterations."""
 
+LENGTHS = {
+    "paper": "the paper's iterations",
+    "released": "the released program's iterations",
+    "epochs": "the paper's epochs as counted here",
+    "project": "this project's own recipe's iterations",
+}
+"""What the full length of a recipe is, in the words that a share of it is told in."""
+
 LOSSES = ("l1", "mse", "charbonnier", "edge")
 
 
@@ -51,6 +59,8 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ``halve``: by one half every `every` iterations; ``cosine``: from the full rate to `last` at the recipe's end.
     every : int
         See `kind`.
+    times : int
+        How often it is halved at most; 0 is no limit.
     warmup : int
         Iterations over which the rate rises linearly from 0.
     last : float
@@ -59,6 +69,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     kind: Literal["constant", "halve", "cosine"]
     every: int = 0
+    times: int = 0
     warmup: int = 0
     last: float = 0.0
 
@@ -111,6 +122,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         See there.
     iterations : int
         Steps of the full recipe.
+    length_of : {"paper", "released", "epochs", "project"}
+        Where that number is from: printed, a default of the released program, printed epochs of a size that is assumed,
+        or chosen for this recipe.
     budgets : dict
         Iterations of ``smoke`` and ``short``.
     precision : str
@@ -140,6 +154,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     iterations: int
     budgets: dict[str, int]
     validation: Validation
+    length_of: Literal["paper", "released", "epochs", "project"] = "project"
     precision: Literal["float32"] = "float32"
     augmentation: Literal["dihedral", "none"] = "dihedral"
     seed: int = 1
@@ -230,7 +245,8 @@ def learning_rate(recipe: Recipe, iteration: int) -> float:
     if iteration < schedule.warmup:
         return optimizer.rate * (iteration + 1) / schedule.warmup
     if schedule.kind == "halve":
-        return optimizer.rate * 0.5 ** (iteration // schedule.every)
+        halvings = iteration // schedule.every
+        return optimizer.rate * 0.5 ** (min(halvings, schedule.times) if schedule.times else halvings)
     if schedule.kind == "cosine":
         import math
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import msgspec
 
@@ -205,6 +206,8 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         The length as it was wished.
     iterations, recipe_iterations : int
         Steps made, and those of the full recipe.
+    length_of : str
+        What the latter are, see `Recipe`.
     data, recipe_data : str
         Dataset trained on, and the recipe's.
     options : Options
@@ -242,6 +245,7 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: str
     recipe_data: str
     options: Options
+    length_of: Literal["paper", "released", "epochs", "project"] = "project"
     reason: str = ""
     weights: str = ""
     seed: int = 0
@@ -260,10 +264,10 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def origin(self) -> str:
-        """The origin in words: ``trained: 0.4 % of the paper's iterations``."""
-        share = percent(self.iterations, self.recipe_iterations)
-        whose = "the paper's" if self.paper else "this project's own recipe's"
-        text = f"trained: {share} of {whose} iterations"
+        """The origin in words: ``trained: 0.4 % of the released program's iterations``."""
+        from harness.training.recipe import LENGTHS
+
+        text = f"trained: {percent(self.iterations, self.recipe_iterations)} of {LENGTHS[self.length_of]}"
         if self.data != self.recipe_data:
             text += f", on {self.data} instead of {self.recipe_data}"
         return text

@@ -6,6 +6,7 @@ So a run that resumes, a run with other numbers of loader processes, and several
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,14 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from harness.degradations.kinds import Degradation
+from harness.degradations.kinds import Degradation, Mosaic
 from harness.degradations.noise import noise_generator
 from harness.errors import HarnessError
 from harness.training.recipe import Recipe
 from harness.training.stores import Store
 
+Sample = TypeVar("Sample", bound=np.generic)
 
-def dihedral(image: NDArray[np.uint8], which: int) -> NDArray[np.uint8]:
+
+def dihedral(image: NDArray[Sample], which: int) -> NDArray[Sample]:
     """Apply one of the eight flips and transposes, 0..7, to ``(H, W, C)``; 0 leaves it as it is."""
     if which & 1:
         image = image[::-1]
@@ -52,6 +55,7 @@ class Samples:
         self.store, self.recipe, self.degradation = store, recipe, degradation
         self.level, self.seed = level, seed
         self.scale = degradation.scale(level)
+        self.period = 2 if isinstance(degradation, Mosaic) else 1
         side = recipe.patch
         sides = [item.input_shape[:2] if store.has_inputs else item.shape[:2] for item in store.index.images]
         # SR291 has images smaller than 48 pixels at scale 4; those are passed over, as no patch fits.
@@ -85,13 +89,17 @@ class Samples:
         top = _below(raw[1], source.shape[0] - side + 1)
         left = _below(raw[2], source.shape[1] - side + 1)
         target = self.store.target(index)[scale * top : scale * (top + side), scale * left : scale * (left + side)]
-        target = dihedral(target, turn)
         if self.store.has_inputs:
-            return target, dihedral(source[top : top + side, left : left + side], turn)
-        # Turned first: the mosaic of a turned image begins with the same filter as every input of the evaluation.
-        reference = target[:, :, 0] if target.shape[2] == 1 else target
-        degraded = self.degradation.degrade(reference, self.level, rng if self.degradation.random else None)
-        return target, degraded[:, :, None] if degraded.ndim == 2 else degraded
+            degraded: NDArray[np.generic] = source[top : top + side, left : left + side]
+        else:
+            # Begun on the grid of filters: a patch of the mosaic of the whole image, in whichever phase it lies.
+            above, before = top % self.period, left % self.period
+            reference = source[top - above : top + side, left - before : left + side]
+            reference = reference[:, :, 0] if reference.shape[2] == 1 else reference
+            degraded = self.degradation.degrade(reference, self.level, rng if self.degradation.random else None)
+            degraded = (degraded[:, :, None] if degraded.ndim == 2 else degraded)[above:, before:]
+        # Turned together, as the authors turn a stored pair.
+        return dihedral(target, turn), dihedral(degraded, turn)
 
     def batch(self, iteration: int, places: range) -> tuple[Tensor, Tensor]:
         """Draw the samples of some places of a batch: inputs and targets ``(B, C, H, W) float32`` in [0, 1]."""

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 import torch
 
 from harness.errors import HarnessError
+from harness.networks.checkpoints import load_released
 from harness.networks.kit import TABLE_4, KiT
 from harness.networks.knn_attention import KiTAssumptions, KNNLocalAttention, from_patches, to_patches
 from harness.networks.measure import parameter_count
@@ -44,7 +48,6 @@ def test_k_and_h_change_no_parameter_and_sharing_does() -> None:
         counts = {parameter_count(KiT(k=k, h=h)) for k, h in TABLE_4}
         assert len(counts) == 1
         assert parameter_count(KiT(shared=True)) < counts.pop()
-        assert {int(b.numel()) for name, b in KiT().named_buffers() if name.endswith("hash_seed")} == {1}
 
 
 @pytest.mark.parametrize("k", [1, 2, 4, 8, 16])
@@ -113,16 +116,64 @@ def test_the_ratio_of_equation_10_adds_up_to_one_where_it_is_stable() -> None:
     torch.testing.assert_close(out, torch.ones_like(out))
 
 
-def test_the_hash_seed_is_fixed_recorded_and_used() -> None:
+def test_the_rotations_are_fixed_saved_and_used() -> None:
     patches = torch.randn(1, 64, 24)
     first, again, other = attention(), attention(), attention(hash_seed=1)
     assert torch.equal(first.group(patches), again.group(patches))
     assert not torch.equal(first.group(patches), other.group(patches))
-    # A checkpoint brings its seed along.
+    # A checkpoint brings its rotations along.
     first.load_state_dict(other.state_dict())
     assert torch.equal(first.group(patches), other.group(patches))
-    seeds = [int(b) for name, b in KiT(assumptions=KiTAssumptions(width=2)).named_buffers() if "hash_seed" in name]
-    assert len(set(seeds)) == len(seeds) == 14
+    assert torch.equal(attention(h=2).rotations, again.rotations[:2])
+    blocks = [b for name, b in KiT(assumptions=KiTAssumptions(width=2)).named_buffers() if name.endswith("rotations")]
+    assert len({b.flatten()[:64].numpy().tobytes() for b in blocks}) == len(blocks) == 14
+
+
+def test_all_sizes_share_the_rotations() -> None:
+    module = attention(h=3)
+    patches = torch.randn(1, 400, 24)
+    few, many = module.hash(patches, 8), module.hash(patches, 128)
+    assert int(few.max()) == 7 and int(many.max()) > 120
+    kept = many % 64 < 4  # the nearest of 64 directions is one of the first four
+    assert 0 < int(kept.sum()) < kept.numel()
+    assert torch.equal(few[kept] % 4, many[kept] % 64)
+    assert torch.equal(few[kept] >= 4, many[kept] >= 64)  # its sign
+
+
+def test_weights_without_rotations_are_refused_with_the_reason() -> None:
+    network = KiT(assumptions=KiTAssumptions(width=2))
+    state = {key: value for key, value in network.state_dict().items() if not key.endswith("rotations")}
+    state |= {f"{key}.hash_seed": torch.tensor(0) for key, m in network.named_modules() if hasattr(m, "rotations")}
+    with pytest.raises(
+        HarnessError, match=r"'encoder\.0\.0\.attention\.rotations'.*changed with .* size; train it again"
+    ):
+        load_released(network, state, "an old file")
+
+
+def test_mixed_precision_changes_no_group(synthetic: Callable[[int, int], np.ndarray]) -> None:
+    network = KiT(assumptions=KiTAssumptions(width=8)).eval()
+    image = torch.from_numpy(synthetic(256, 256)).permute(2, 0, 1)[None] / 255
+    seen = []
+    for block in network.modules():
+        if isinstance(block, KNNLocalAttention):
+            block.register_forward_pre_hook(lambda m, a: seen.append((m, to_patches(a[0], m.r).flatten(2))))
+    with torch.no_grad():
+        network(image)
+    for block, patches in seen:
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = block.group(patches)
+        assert torch.equal(mixed, block.group(patches))
+
+
+def test_mixed_precision_keeps_the_denominator_of_equation_10() -> None:
+    module = attention(k=1, h=1, channels=2, r=1, pair_weight="ratio")
+    query, value = torch.ones(1, 1, 1, 2), torch.tensor([[1.0, 1.0], [0.0, 0.0]]).reshape(1, 2, 1, 2)
+    # The products are 257 and -256.5; bfloat16 knows neither, and the sum of what it makes of them is 0.
+    key = torch.tensor([[256.0, 1.0], [-256.0, -0.5]]).reshape(1, 2, 1, 2)
+    partners = torch.tensor([0, 1]).reshape(1, 1, 1, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = module._attend(query, key, value, partners)
+    assert out.flatten().tolist() == pytest.approx([257 / 0.5] * 2, rel=0.01)
 
 
 def test_refusals() -> None:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from golden_recipe import check_case, relative_norm, use_direct_kernels
 
 from harness.errors import HarnessError
+from harness.methods import methods
 from harness.networks.measure import parameter_count
-from harness.networks.rnan import RNAN, RNANSR, TABLE_1_CASES, NonLocalBlock, rnan_ablation
+from harness.networks.rnan import RNAN, RNANSR, TABLE_1_CASES, AttentionBlock, NonLocalBlock, rnan_ablation
+from harness.tables.published import published_tables
 
 
 @pytest.mark.parametrize(
@@ -44,6 +48,25 @@ def test_cases_of_table_1(case: int) -> None:
     assert (groups - non_local, non_local) == (row["rab"], row["rnab"])
     assert any("RA_MB" in key for key in network.state_dict()) == row["mask_branch"]
     assert network(torch.empty(1, 3, 8, 10, device="meta")).shape == (1, 3, 8, 10)
+
+
+def test_a_printed_row_and_its_method_have_the_same_blocks() -> None:
+    # RNAN Table 1: "RAB Number", "RNAB Number"; Table 7 and PANet Table 4: "1LB+1NLB", "8LBs+2NLBs", "1LB1NL".
+    printed: dict[str, set[tuple[int, int]]] = {}
+    for name in ("rnan-table1", "rnan-table7", "panet-table4"):
+        for row in (row for part in published_tables()[name].parts for row in part.rows):
+            numbers = re.search(r"(\d)LBs?\+?(\d)NL", row.name)
+            counts = numbers.groups() if numbers else [row.attributes.get(f"{k} number") for k in ("RAB", "RNAB")]
+            if None not in counts:
+                printed.setdefault(row.method, set()).add((int(counts[0]), int(counts[1])))
+    assert printed["rnan-2blocks"] == printed["rnan-case5"] == {(1, 1)} and len(printed) == 10
+    for name, blocks in printed.items():
+        with torch.device("meta"):
+            network = methods()[name].network("denoise-rgb", 50)
+        non_local = sum(isinstance(m, NonLocalBlock) for m in network.modules())
+        assert {(sum(isinstance(m, AttentionBlock) for m in network.modules()) - non_local, non_local)} == blocks, name
+        if name == "rnan-2blocks":
+            assert parameter_count(network) == 1_829_283
 
 
 def test_case_8_is_rnan() -> None:

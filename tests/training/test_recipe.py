@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -26,30 +29,145 @@ def test_every_recipe_is_used_and_fits_its_task() -> None:
         assert recipe(name).task == task
 
 
-@pytest.mark.parametrize("name", ["panet-denoise-rgb", "panet-demosaic", "panet-jpeg", "panet-sr", "csnln-sr"])
-def test_panet_and_csnln_as_printed(name: str) -> None:
+class Fact(NamedTuple):
+    """What a paper or its released program says of a kind of recipe, and where."""
+
+    recipes: tuple[str, ...]
+    data: str
+    patch: int
+    batch: int
+    loss: dict[str, float]
+    iterations: int
+    length_of: str
+    halved: tuple[int, ...]
+    sections: tuple[str, ...]
+    where: str
+
+
+EPOCHS = 1000  # iterations of an epoch: the default of --test_every in all three released programs
+EVERY_200 = tuple(range(200 * EPOCHS, 3000 * EPOCHS, 200 * EPOCHS))
+L1, MSE, KIT = {"l1": 1.0}, {"mse": 1.0}, {"charbonnier": 1.0, "edge": 0.05}
+FACTS = (
+    Fact(
+        ("panet-denoise-rgb", "panet-demosaic", "panet-jpeg"),
+        *("div2k-train", 48, 16, L1, 1000 * EPOCHS, "released", EVERY_200[:4], ("3.5", "4.1", "4.2")),
+        "PANet eq. 6, 4.1, 4.2: 48x48, 16, halved every 200 epochs; option.py: --epochs 1000, --decay 200-400-600-800",
+    ),
+    Fact(
+        ("panet-sr",),
+        *("div2k-train", 48, 16, L1, 1000 * EPOCHS, "released", EVERY_200[:4], ("4.7", "3.5", "4.1", "4.2")),
+        "PANet 4.7: similar to the previous settings; SR/README: --patch_size 96 --scale 2 --decay 200-400-600-800",
+    ),
+    Fact(
+        ("rnan-denoise-rgb", "rnan-denoise-gray", "rnan-demosaic", "rnan-jpeg"),
+        *("div2k-train", 48, 16, MSE, 1300 * EPOCHS, "released", EVERY_200[:6], ("3.1", "3.4", "4")),
+        "RNAN eq. 2, 3.4: 48x48, 16, halved every 2e5 iterations; option.py: --epochs 1300; commands: --loss 1*MSE",
+    ),
+    Fact(
+        ("rnan-bsd400-denoise-rgb", "rnan-bsd400-denoise-gray", "rnan-bsd400-demosaic"),
+        *("bsd400", 48, 16, MSE, 1300 * EPOCHS, "released", EVERY_200[:6], ("3.1", "3.4", "4")),
+        "the same; RNAN A.1: BSD400 for denoising and demosaicing",
+    ),
+    Fact(
+        ("rnan-sr291-jpeg",),
+        *("t91-bsd200", 48, 16, MSE, 1300 * EPOCHS, "released", EVERY_200[:6], ("3.1", "3.4", "4")),
+        "the same; RNAN A.1: SR291 for JPEG and super-resolution",
+    ),
+    Fact(
+        ("rnan-sr",),
+        *("div2k-train", 48, 16, L1, 3000 * EPOCHS, "released", EVERY_200[:14], ("3.4", "4")),
+        "RNAN 3.4; SR/option.py: --epochs 3000, --loss 1*L1; commands: --patch_size 96, 144, 192 for x2, x3, x4",
+    ),
+    Fact(
+        ("rnan-sr291-sr",),
+        *("t91-bsd200", 48, 16, L1, 3000 * EPOCHS, "released", EVERY_200[:14], ("3.4", "4")),
+        "the same; RNAN A.1: SR291 for JPEG and super-resolution",
+    ),
+    Fact(
+        ("csnln-sr",),
+        *("div2k-train", 48, 16, L1, 1000 * EPOCHS, "released", (200 * EPOCHS,), ()),
+        "CSNLN option.py: --epochs 1000, --decay 200 (one milestone), --loss 1*L1; README: --patch_size 96 --scale 2",
+    ),
+    Fact(
+        ("kit-denoise-real",),
+        *("sidd-train", 128, 16, KIT, 300 * 320 * 96 // 16, "epochs", (), ("3.4", "4.1", "4.2")),
+        "KiT eq. 11, 4.1: 128x128, 16, 300 epochs; 4.2: 320 photographs of SIDD",
+    ),
+    Fact(
+        ("kit-deblur",),
+        *("gopro-train", 128, 16, KIT, 300 * -(-2103 // 16), "epochs", (), ("3.4", "4.1", "4.3")),
+        "the same; KiT 4.3: 2,103 images of GoPro",
+    ),
+    Fact(
+        ("kit-derain",),
+        *("rain13k", 128, 16, KIT, 300 * 13712 // 16, "epochs", (), ("3.4", "4.1", "4.4")),
+        "the same; KiT 4.4: 13,712 pairs",
+    ),
+)
+
+
+def test_every_paper_recipe_has_its_facts() -> None:
+    names = sorted(name for fact in FACTS for name in fact.recipes)
+    assert names == [name for name in recipe_names() if recipe(name).paper]
+    assert all(recipe(name).length_of == "project" for name in recipe_names() if not recipe(name).paper)
+
+
+@pytest.mark.parametrize(("name", "fact"), [(name, fact) for fact in FACTS for name in fact.recipes])
+def test_a_recipe_states_what_is_so(name: str, fact: Fact) -> None:
     found = recipe(name)
-    assert (found.data, found.patch, found.batch, found.loss, found.augmentation) == (
-        "div2k-train",
-        48,
-        16,
-        {"l1": 1.0},
-        "dihedral",
-    )
+    assert (found.data, found.patch, found.batch, found.loss) == (fact.data, fact.patch, fact.batch, fact.loss)
+    assert found.augmentation == "dihedral"  # PANet 4.2; the released data loaders of RNAN and CSNLN; assumed for KiT
+    assert (found.length("paper"), found.length_of) == (fact.iterations, fact.length_of), fact.where
     optimizer = found.optimizer
-    assert (optimizer.name, optimizer.rate, optimizer.betas, optimizer.epsilon) == ("adam", 1e-4, (0.9, 0.999), 1e-8)
-    # 200 epochs of 1000 iterations, 1000 epochs.
-    assert [learning_rate(found, i) for i in (0, 199_999, 200_000, 999_999)] == [1e-4, 1e-4, 5e-5, 1e-4 / 16]
-    assert found.iterations == found.length("paper") == 1_000_000
+    assert (optimizer.rate, optimizer.betas, optimizer.epsilon) == (1e-4, (0.9, 0.999), 1e-8)
+    assert optimizer.name == ("adamw" if found.paper == "kit" else "adam")
+    if found.paper != "kit":
+        changes = range(EPOCHS, found.iterations, EPOCHS)
+        halved = [i for i in changes if learning_rate(found, i) == learning_rate(found, i - 1) / 2]
+        assert tuple(halved) == fact.halved, fact.where
+        assert learning_rate(found, found.iterations - 1) == 1e-4 * 0.5 ** len(fact.halved)
+    # "sections 3.1 (loss), 3.4 (patches, batch) and 4 (training set)": numbers before a name in brackets, or in a list.
+    cited = re.findall(r"(?:sections? |, | and |: sections )(\d(?:\.\d)?)(?= |,|\))", found.source)
+    assert tuple(cited) == fact.sections, found.source
 
 
-def test_rnan_as_printed() -> None:
-    for name in [name for name in recipe_names() if name.startswith("rnan-")]:
-        found = recipe(name)
-        assert (found.patch, found.batch, found.optimizer.rate, found.schedule.every) == (48, 16, 1e-4, 200_000)
-        assert found.loss == ({"l1": 1.0} if found.task == "sr" else {"mse": 1.0})
-        small = {"jpeg": "t91-bsd200", "sr": "t91-bsd200"}.get(found.task, "bsd400")
-        assert found.data == (small if "bsd400" in name or "sr291" in name else "div2k-train")
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (r"(panet|rnan).*denoise", "stored noisy files, one fixed noise for each image"),
+        (r"rnan|kit", "mentions no flips or transposes"),
+        (r"kit", "takes one root, of the squared norm over the image"),
+        (r"kit", "Which discrete Laplacian is meant is not printed"),
+        (r"kit", "layer normalisation acts on the features of each pixel"),
+        (r"kit", "no patch is masked as its own partner, in KiT_S either"),
+        (r"csnln", "one milestone"),
+        (r"rnan", "The paper gives no length"),
+        (r"panet", "released program's defaults"),
+    ],
+)
+def test_what_a_paper_leaves_open_is_among_the_assumptions(names: str, said: str) -> None:
+    for name in recipe_names():
+        assert any(said in text for text in recipe(name).assumptions) == bool(re.match(names, name)), name
+
+
+def test_the_docs_print_the_recipes() -> None:
+    text = (Path(__file__).parents[2] / "docs/training.md").read_text()
+    printed: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        names, *row = line.strip("| ").split(" | ")
+        if len(row) == 6:
+            for pattern in re.findall("`(.*?)`", names):
+                printed |= dict.fromkeys(fnmatch.filter(recipe_names(), pattern), row)
+    for name in recipe_names():
+        found, (_, sizes, loss, optimizer, schedule, iterations) = recipe(name), printed[name]
+        rate = f"{found.optimizer.rate:.0e}".replace("e-0", "e-")
+        assert (sizes, iterations) == (f"{found.patch}, {found.batch}", f"{found.iterations:,}"), name
+        assert optimizer.lower() == f"{found.optimizer.name} {rate}" and loss.lower().startswith(min(found.loss)), name
+        if found.schedule.kind == "halve":
+            how = "once, at" if found.schedule.times else "every"
+            assert schedule == f"halved {how} {found.schedule.every:,}", name
+        else:
+            assert schedule == ("warm-up, " if found.schedule.warmup else "") + found.schedule.kind, name
 
 
 def test_kit_as_printed() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from harness.cells import InputId
 from harness.datasets import fetch, open_dataset
+from harness.degradations.mosaic import PATTERNS, bayer_mosaic
 from harness.degradations.noise import noise_generator
 from harness.degradations.registry import degradation
 from harness.errors import HarnessError
@@ -69,18 +70,41 @@ def test_inputs_equal_the_evaluations_bit_for_bit(data: Path, name: str, level: 
             # A patch of the very image that the evaluation restores.
             whole = make_input(fetched, made, InputId(level, 0, image), fetched.read(image))[1]
             expected = whole[top : top + side, left : left + side]
-        else:
+        elif made.random:
             # The evaluation's own function, on the patch.
-            patch = target[:, :, 0] if target.shape[2] == 1 else target
-            expected = made.degrade(patch, level, rng if made.random else None)
+            expected = made.degrade(target[:, :, 0] if target.shape[2] == 1 else target, level, rng)
+        else:
+            expected = made.degrade(reference, level)[top : top + side, left : left + side]
         np.testing.assert_array_equal(degraded, expected[:, :, None] if expected.ndim == 2 else expected)
 
 
-def test_the_mosaic_of_a_turned_patch_begins_as_every_mosaic(data: Path) -> None:
-    drawn = samples(data, "panet-demosaic", 0)
-    for place in range(16):
+def phase(target: np.ndarray, degraded: np.ndarray) -> str:
+    """Name the one Bayer pattern whose mosaic of the target is the input."""
+    (found,) = (p for p in PATTERNS if np.array_equal(bayer_mosaic(target, p), degraded))
+    return found
+
+
+def test_a_mosaic_is_drawn_in_the_phase_of_its_place_and_turned_with_its_target(data: Path) -> None:
+    drawn, still = samples(data, "panet-demosaic", 0), samples(data, "panet-demosaic", 0, augmentation="none")
+    phases, kept = set(), set()
+    for place in range(64):
         target, degraded = drawn.sample(0, place)
-        np.testing.assert_array_equal(degraded, drawn.degradation.degrade(target, 0))
+        phases.add(phase(target, degraded))
+        before = still.sample(0, place)
+        kept.add(phase(*before))
+        turns = [which for which in range(8) if np.array_equal(dihedral(before[0], which), target)]
+        assert any(np.array_equal(dihedral(before[1], which), degraded) for which in turns)
+    # Four without turning already, as the authors' random crops of mosaiced images are.
+    assert phases == kept == set(PATTERNS)
+
+
+@pytest.mark.parametrize("name", ["panet-denoise-rgb", "panet-jpeg"])
+def test_every_input_is_turned_with_its_target(data: Path, name: str) -> None:
+    drawn, still = samples(data, name, 30), samples(data, name, 30, augmentation="none")
+    for place in range(8):
+        (target, degraded), before = drawn.sample(0, place), still.sample(0, place)
+        (turn,) = (which for which in range(8) if np.array_equal(dihedral(before[0], which), target))
+        np.testing.assert_array_equal(dihedral(before[1], turn), degraded)
 
 
 def test_noise_of_samples_is_independent_of_the_evaluations(data: Path) -> None:

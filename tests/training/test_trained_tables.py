@@ -35,6 +35,7 @@ def record(**changes: object) -> TrainedRecord:
         budget="smoke",
         iterations=4000,
         recipe_iterations=1_000_000,
+        length_of="released",
         data="div2k-train",
         recipe_data="div2k-train",
         options=Options(),
@@ -43,11 +44,14 @@ def record(**changes: object) -> TrainedRecord:
 
 
 def test_the_origin_says_how_long() -> None:
-    assert record().origin == "trained: 0.4 % of the paper's iterations"
-    assert record(iterations=10**6).origin == "trained: 100 % of the paper's iterations"
-    assert record(iterations=999_999).origin == "trained: 99 % of the paper's iterations"
+    assert record().origin == "trained: 0.4 % of the released program's iterations"
+    assert record(iterations=10**6).origin == "trained: 100 % of the released program's iterations"
+    assert record(iterations=999_999).origin == "trained: 99 % of the released program's iterations"
     assert record(data="bsd400").origin.endswith("iterations, on bsd400 instead of div2k-train")
-    assert "this project's own recipe's" in record(paper="").origin
+    # A record that does not say whose length it was: nobody's but this project's.
+    assert record(length_of="project").origin == "trained: 0.4 % of this project's own recipe's iterations"
+    assert record(length_of="paper").origin == "trained: 0.4 % of the paper's iterations"
+    assert record(length_of="epochs").origin == "trained: 0.4 % of the paper's epochs as counted here"
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ loss: {l1: 1.0}
 optimizer: {name: adam, rate: 1.0e-3}
 schedule: {kind: halve, every: 30}
 iterations: 400
+length_of: paper
 budgets: {smoke: 20, short: 40}
 validation: {datasets: [embedded], images: 2, side: 32, every: 10}
 """
