@@ -10,7 +10,7 @@ import msgspec
 
 from harness.datasets import dataset
 from harness.errors import HarnessError
-from harness.tables.diff import CellResult, count_verdicts, measured_text
+from harness.tables.diff import CellResult, comparability, count_verdicts, measured_text
 from harness.tables.published import Column, Part, Table, published_number
 from harness.tables.verdicts import Verdict
 from harness.tasks import TASKS
@@ -242,7 +242,8 @@ def remarks(results: list[CellResult]) -> list[Reason]:
             said.setdefault(result.judgement.reason, []).append(result)
         elif result.own_protocol:
             own, others = result.request.protocol, result.request.column_protocol
-            text = f"printed under {own}, the column's other rows under {others}: not comparable with them"
+            beside = comparability(result.measured, result.under_column, result.request)
+            text = f"printed under {own}, the column's other rows under {others}: {beside}"
             said.setdefault(text, []).append(result)
     return [
         Reason(text, tuple(dict.fromkeys(r.request.row for r in cells)), len(cells)) for text, cells in said.items()

@@ -460,7 +460,7 @@ def test_marks_of_rnan_stand_on_their_pictures() -> None:
 
 
 def test_a_column_has_the_marks_that_its_caption_promises() -> None:
-    """Each column of RNAN's tables has one best and, in Table 6, one second: where two share a rank one goes without."""
+    """Each column of RNAN's tables has one best and, in Table 6, one second; of equal values one."""
     for name in ("rnan-table2", "rnan-table3", "rnan-table4", "rnan-table5", "rnan-table6"):
         marks: dict[tuple[str, int | None], Counter[str]] = defaultdict(Counter)
         for part, row, column, value in cells(table(name)):
@@ -541,9 +541,7 @@ def merges(first: list[str], second: list[str]) -> Iterator[list[str]]:
 def falls(values: list[str], drop: Decimal = Decimal("0.5")) -> bool:
     """Whether three sets of four sigmas all fall by more than a number of dB from each sigma to the next."""
     return all(
-        Decimal(a) - Decimal(b) > drop
-        for start in (0, 4, 8)
-        for a, b in itertools.pairwise(values[start : start + 4])
+        Decimal(a) - Decimal(b) > drop for start in (0, 4, 8) for a, b in itertools.pairwise(values[start : start + 4])
     )
 
 
