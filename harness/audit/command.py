@@ -49,7 +49,7 @@ def audit(
     """Find the protocol that makes the published numbers of table NAME, row by row.
 
     Evaluates the variants of protocol, input and saving for every row whose restored images can be had, and ranks them
-    by the printed digits that they explain.
+    by the printed digits that they explain; what counts is the cells that match whole.
     """
     from harness.audit.tables import audit_table
     from harness.tables.published import select
@@ -76,7 +76,7 @@ def audit(
 
 
 @click.command()
-@click.option("--render", "only_render", is_flag=True, help="Render docs/findings.md from docs/findings.json again.")
+@click.option("--render", "only_render", is_flag=True, help="Render docs/findings.md again, from committed files.")
 @click.option("--check", is_flag=True, help="Change nothing; exit status 1 if the page is not what the data say.")
 @click.option(
     "--inputs",
@@ -90,8 +90,7 @@ def audit(
 @click.option("--row", default="", help="With --table: only the row with this printed name.")
 def findings(only_render: bool, check: bool, inputs: str, budget: float, table: str, row: str) -> None:
     """Audit every table of the papers and write docs/findings.json and docs/findings.md."""
-    from harness.audit.findings import DATA, PAGE, Findings, check_page, collect, refresh, render_page, write_findings
-    from harness.files import write_text
+    from harness.audit.findings import DATA, PAGE, Findings, check_page, collect, refresh, write_findings, write_page
     from harness.records import load_json
 
     if row and not table:
@@ -101,8 +100,7 @@ def findings(only_render: bool, check: bool, inputs: str, budget: float, table: 
         check_page(workspace)
         click.echo(f"{PAGE} is up to date")
     elif only_render:
-        write_text(workspace.root / PAGE, render_page(load_json(workspace.root / DATA, Findings)))
-        click.echo(f"written: {workspace.root / PAGE}")
+        click.echo(f"written: {write_page(workspace)}")
     else:
         progress, settings = _progress(False), Settings(inputs=inputs, budget=budget, seeds=2)
         if table:
@@ -119,7 +117,7 @@ def _plain(found: object) -> object:
     import msgspec
 
     from harness.audit.outcomes import RowAudit
-    from harness.audit.wording import chance_sentence, headline, strength
+    from harness.audit.wording import accident, chance_sentence, headline, strength
 
     assert isinstance(found, RowAudit)
     plain = msgspec.to_builtins(found)
@@ -127,9 +125,11 @@ def _plain(found: object) -> object:
     plain["headline"] = headline(found)
     if found.chance is not None:
         plain["chance"] |= {
-            "accident": found.chance.accident,
-            "strength": strength(found.chance, found.explained),
-            "sentence": chance_sentence(found.chance, found.explained),
+            "accident": accident(found),
+            "bound": found.chance.bound,
+            "independent": found.independent,
+            "strength": strength(found),
+            "sentence": chance_sentence(found),
         }
     return plain
 

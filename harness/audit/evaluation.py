@@ -145,7 +145,7 @@ class Evaluation:
         # Where PSNR and SSIM are both printed, what is known without SSIM would rule nothing out.
         known = self._known_digits_with_ssim()
         if self._inputs == "stored" and known == grid.total:
-            self.not_tried.append("other ways of saving: the stored images explain every digit (--inputs stored)")
+            self.not_tried.append("other ways of saving: the stored images match every cell (--inputs stored)")
             return
         try:
             source = grid.source(stated, grid.places[0], here=True)

@@ -1,7 +1,9 @@
 """Findings: what the audits of all papers say together, as data and as a page for researchers.
 
-``docs/findings.json`` holds what was measured, ``docs/findings.md`` is its rendering and nothing else. What is not here
-(a dataset, weights, restored images) is left out and named.
+``docs/findings.json`` holds the evidence that needs images: audits, overlaps of sets, tiled against whole. Everything
+else on ``docs/findings.md`` is computed when the page is rendered, from files of the repository: the published tables,
+results/*.json, the registry's image sizes and the rules of tiled inference (`read_committed`). Rendering restores and
+measures nothing.
 """
 
 from __future__ import annotations
@@ -12,27 +14,33 @@ from typing import Any
 
 import msgspec
 
+from harness.audit.counts import Results, counted_cells, record_key, recounted
 from harness.audit.outcomes import RowAudit
-from harness.audit.overlap import Overlap, SetImages, find_overlap, read_set
+from harness.audit.overlap import CORRELATION, Overlap, SetImages, find_overlap, read_set
 from harness.audit.settings import Settings
-from harness.audit.summary import summary
+from harness.audit.summary import comparison_sentence, summary
 from harness.audit.tables import audit_table
+from harness.audit.tiles import TileFinding, tile_findings
 from harness.audit.wording import (
+    STRONG,
+    SUGGESTIVE,
+    accident,
     chance_sentence,
-    digits_by_value,
+    decoy_sentence,
     headline,
     mixture_sentence,
     percent,
     screened_sentences,
     strength,
+    values_by_score,
 )
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError
 from harness.files import write_json, write_text
-from harness.pipeline.requests import COUNTED, IMAGE_METRICS, requests
+from harness.pipeline.requests import COUNTED, IMAGE_METRICS, Request, requests
 from harness.records import load_json
 from harness.report.one_protocol import rank_changes
 from harness.tables.measurements import Measurement
-from harness.tables.one_protocol import COLUMN, one_protocol
+from harness.tables.one_protocol import OneProtocolCell, ranked
 from harness.tables.published import Table, published_tables, select
 from harness.workspace import Workspace
 
@@ -96,12 +104,13 @@ class TableFindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ParameterFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A printed number of parameters and the one of the released architecture."""
+    """A printed number of parameters and the one of the released architecture; the note is the table's."""
 
     table: str
     row: str
     printed: str
     counted: int
+    note: str = ""
 
 
 class TilingFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,7 +152,7 @@ class OverlapFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Findings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything the page is made of.
+    """What needs images or weights: the stored evidence.
 
     Attributes
     ----------
@@ -153,9 +162,7 @@ class Findings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Rows of other tables that print the same numbers, by ``table/row`` of the audited one.
     not_audited : dict
         Rows by the reason why they could not be.
-    tables : tuple of TableFindings
-        What one protocol changes.
-    parameters, tiling, overlaps
+    tiling, overlaps
         See the structs.
     sets : dict
         Images of every set that was compared; 0 where it is not here.
@@ -164,11 +171,28 @@ class Findings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audits: tuple[RowAudit, ...]
     same: dict[str, list[str]]
     not_audited: dict[str, list[str]]
-    tables: tuple[TableFindings, ...]
-    parameters: tuple[ParameterFinding, ...]
     tiling: tuple[TilingFinding, ...]
     overlaps: tuple[OverlapFinding, ...]
     sets: dict[str, int]
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """What is computed from files of the repository whenever the page is rendered.
+
+    Attributes
+    ----------
+    results : mapping
+        Records of results/*.json, by table.
+    tables : tuple of TableFindings
+        What one protocol changes.
+    parameters, tiles
+        See the structs.
+    """
+
+    results: Results = {}
+    tables: tuple[TableFindings, ...] = ()
+    parameters: tuple[ParameterFinding, ...] = ()
+    tiles: tuple[TileFinding, ...] = ()
 
 
 def collect(workspace: Workspace, settings: Settings, progress: Callable[[str], None] = lambda text: None) -> Findings:
@@ -190,11 +214,25 @@ def collect(workspace: Workspace, settings: Settings, progress: Callable[[str], 
         audits=tuple(audits),
         same=same,
         not_audited=not_audited,
-        tables=tuple(found for t in tables.values() if (found := _table(workspace, t, progress)) is not None),
-        parameters=tuple(_parameters(workspace)),
         tiling=tuple(_tiling(workspace)),
         overlaps=tuple(overlaps),
         sets=sets,
+    )
+
+
+def read_committed(workspace: Workspace) -> Committed:
+    """Read the published tables and the committed results, and compute what follows from them."""
+    results: dict[str, list[dict[str, Any]]] = {}
+    for name in published_tables():
+        path = workspace.root / "results" / f"{name}.json"
+        if path.is_file():
+            results[name] = load_json(path, list[dict[str, Any]])
+    benchmarks = [table for table in published_tables().values() if table.kind == "benchmark"]
+    return Committed(
+        results=results,
+        tables=tuple(found for t in benchmarks if (found := _table(workspace, t, results.get(t.name, []))) is not None),
+        parameters=tuple(_parameters(workspace, results)),
+        tiles=tuple(tile_findings(published_tables(), workspace.methods())),
     )
 
 
@@ -249,20 +287,28 @@ def _audits(
     for table in sorted(tables.values(), key=lambda t: -t.number_count()):
         for name in dict.fromkeys(row.name for part in table.parts for row in part.rows):
             chosen = select(table, row=name)
-            of_row = [r for r in requests(chosen, methods) if r.metric in IMAGE_METRICS and r.printed is not None]
-            if not of_row:
-                continue
             label = f"{table.name}/{name}"
-            cells = frozenset((r.task, r.method, r.key, str(r.printed.value)) for r in of_row if r.printed)
-            holder = next((other for known, other in first.items() if cells <= known), None)
-            if holder is not None:
-                same.setdefault(holder, []).append(label)
+            by_part: dict[int, list[Request]] = {}
+            for request in requests(chosen, methods):
+                if request.metric in IMAGE_METRICS and request.printed is not None:
+                    by_part.setdefault(request.part, []).append(request)
+            kept = {}
+            for part, of_part in by_part.items():
+                cells = frozenset((r.task, r.method, r.key, r.printed.text) for r in of_part if r.printed)
+                holder = next((other for known, other in first.items() if cells <= known), None)
+                if holder is not None:
+                    same.setdefault(holder, []).append(label)
+                else:
+                    first[cells] = label
+                    kept[part] = of_part
+            if not kept:
                 continue
-            first[cells] = label
-            if all(r.group is None for r in of_row):
-                not_audited.setdefault(of_row[0].reason, []).append(label)
+            if all(r.group is None for of_part in kept.values() for r in of_part):
+                not_audited.setdefault(next(iter(kept.values()))[0].reason, []).append(label)
                 continue
             for audit in audit_table(workspace, chosen, settings, progress):
+                if audit.part not in kept:
+                    continue
                 if audit.best is None:
                     not_audited.setdefault(audit.reason, []).append(label)
                 else:
@@ -272,8 +318,8 @@ def _audits(
     return audits, same, not_audited
 
 
-def _table(workspace: Workspace, table: Table, progress: Callable[[str], None]) -> TableFindings | None:
-    progress(f"{table.name} under one protocol")
+def _table(workspace: Workspace, table: Table, records: list[dict[str, Any]]) -> TableFindings | None:
+    """Say what one protocol changes in a table, from its committed results."""
     asked = [r for r in requests(table, workspace.methods()) if r.metric in IMAGE_METRICS and r.printed is not None]
     if not asked:
         return None
@@ -286,55 +332,44 @@ def _table(workspace: Workspace, table: Table, progress: Callable[[str], None]) 
     for part in table.parts:
         for row in part.rows:
             inputs.setdefault(row.degradation or part.degradation, {})[row.name] = None
-    cells = one_protocol(workspace, table, COLUMN)
-    own = {
-        (c.request.part, c.request.line, c.request.key): c
-        for c in cells
-        if c.request.protocol != c.request.column_protocol and c.value is not None
-    }
-    shifts = []
-    from harness.tables.collected import results_of
-
-    for result in results_of(workspace, table):
-        request = result.request
-        cell = own.get((request.part, request.line, request.key))
-        if cell is not None and cell.value is not None and isinstance(result.measured, Measurement):
-            shifts.append(
-                Shift(
-                    request.row,
-                    request.key,
-                    request.protocol,
-                    request.column_protocol,
-                    request.printed.text if request.printed else "",
-                    round(result.measured.value, 5),
-                    round(cell.value, 5),
-                )
-            )
+    by_cell = {(r["row"], record_key(r), r["degradation"], r["method"]): r for r in records}
+    cells, shifts = [], []
+    for request in asked:
+        made = request.group.degradation if request.group is not None else ""
+        record = by_cell.get((request.row, request.key, made, request.method))
+        if record is None or record["measured"] is None or request.special.incomparable or request.printed is None:
+            continue  # what other weights make is no value of this row under any protocol
+        mixed = request.protocol != request.column_protocol
+        value = record["measured_under_column_protocol"] if mixed else record["measured"]
+        if value is None:
+            continue
+        if mixed:
+            own, column = request.protocol, request.column_protocol
+            measured, under = round(record["measured"], 5), round(value, 5)
+            shifts.append(Shift(request.row, request.key, own, column, request.printed.text, measured, under))
+        cells.append(OneProtocolCell(request, request.column_protocol, Measurement(value, record["images"], None)))
     return TableFindings(
         table.name,
         table.title,
         {metric: {name: list(rows) for name, rows in of.items()} for metric, of in protocols.items()},
         {name: list(rows) for name, rows in inputs.items() if name},
-        tuple(rank_changes(cells)),
+        tuple(rank_changes(ranked(cells))),
         tuple(shifts),
     )
 
 
-def _parameters(workspace: Workspace) -> list[ParameterFinding]:
-    from harness.stages.cost import count_cost
-
+def _parameters(workspace: Workspace, results: Results) -> list[ParameterFinding]:
+    """Pair printed numbers of parameters with the counted ones of the committed results."""
     found: dict[tuple[str, str], ParameterFinding] = {}
-    methods = workspace.methods()
-    counted: dict[str, Any] = {}
     for table in published_tables().values():
-        for request in requests(table, methods):
-            if request.metric != COUNTED or request.reason or request.printed is None:
-                continue
-            if request.method not in counted:
-                counted[request.method] = count_cost(methods[request.method])
-            number = counted[request.method].of(request.task).parameters
-            key = (request.row, request.printed.text)
-            found.setdefault(key, ParameterFinding(table.name, request.row, request.printed.text, number))
+        counted = {r["row"]: r["measured"] for r in results.get(table.name, ()) if r["metric"] == COUNTED}
+        for request in requests(table, workspace.methods()):
+            if request.metric == COUNTED and request.printed is not None and counted.get(request.row) is not None:
+                text = request.printed.text
+                finding = ParameterFinding(
+                    table.name, request.row, text, int(counted[request.row]), request.special.note
+                )
+                found.setdefault((request.row, text), finding)
     return list(found.values())
 
 
@@ -402,13 +437,25 @@ def _overlaps(workspace: Workspace, progress: Callable[[str], None]) -> tuple[li
     return found, sizes
 
 
-def render_page(found: Findings) -> str:
-    """Render the page."""
+def render_page(found: Findings, committed: Committed) -> str:
+    """Render the page.
+
+    Parameters
+    ----------
+    found : Findings
+        The stored evidence.
+    committed : Committed
+        What the files of the repository say.
+    """
     import jinja2
 
     from harness.datasets.registry import dataset
     from harness.degradations import degradation
     from harness.report.render import few_empty_lines
+
+    results = committed.results
+    audits = tuple(recounted(audit, results) for audit in found.audits)
+    found = msgspec.structs.replace(found, audits=audits)
 
     def title(name: str) -> str:
         try:
@@ -428,12 +475,16 @@ def render_page(found: Findings) -> str:
         "title": title,
         "percent": percent,
         "headline": headline,
-        "digits_by_value": digits_by_value,
+        "values_by_score": values_by_score,
         "screened_sentences": screened_sentences,
         "summary": lambda name: degradation(name).summary,
-        "strength": lambda audit: strength(audit.chance, audit.explained),
+        "strength": strength,
+        "accident": accident,
         "mixture": lambda audit: mixture_sentence(audit.mixture, len(audit.cells)),
-        "sentence": lambda audit: chance_sentence(audit.chance, audit.explained),
+        "sentence": chance_sentence,
+        "counted": lambda audit: counted_cells(audit, results),
+        "comparison": comparison_sentence,
+        "decoys": decoy_sentence,
     }
     papers = {
         paper: [a for a in found.audits if a.table.startswith(f"{paper}-")]
@@ -442,14 +493,15 @@ def render_page(found: Findings) -> str:
     trained = [o for o in found.overlaps if o.one in TRAINED_ON]
     text = environment.get_template("findings.md.j2").render(
         found=found,
-        summary=summary(found, trained),
+        committed=committed,
+        summary=summary(found, committed, trained),
         papers=papers,
-        misses=[(a, c) for a in found.audits for c in a.cells if c.explained < c.digits],
-        tables={t.table: t for t in found.tables},
+        misses=[(a, c) for a in found.audits for c in counted_cells(a, results) if not c.matches],
         trained=trained,
         tested=[o for o in found.overlaps if o.one not in TRAINED_ON],
         here={name: size for name, size in found.sets.items() if size},
         missing=[name for name, size in found.sets.items() if not size],
+        limits={"strong": STRONG, "suggestive": SUGGESTIVE, "correlation": CORRELATION},
     )
     return few_empty_lines(text)
 
@@ -461,15 +513,21 @@ def _plain(text: object) -> str:
 
 def write_findings(workspace: Workspace, found: Findings) -> list[Path]:
     """Write the data and the page; return the paths."""
-    data, page = workspace.root / DATA, workspace.root / PAGE
+    data = workspace.root / DATA
     write_json(data, found)
-    # From what a reader will get: JSON keeps its keys sorted.
-    write_text(page, render_page(load_json(data, Findings)))
-    return [data, page]
+    return [data, write_page(workspace)]
+
+
+def write_page(workspace: Workspace) -> Path:
+    """Render the page from the stored evidence and the committed files; return its path."""
+    page = workspace.root / PAGE
+    # The evidence as a reader will get it: JSON keeps its keys sorted.
+    write_text(page, render_page(load_json(workspace.root / DATA, Findings), read_committed(workspace)))
+    return page
 
 
 def check_page(workspace: Workspace) -> None:
-    """Check that the page is the rendering of the data.
+    """Check that the page is the rendering of the stored evidence and the committed files.
 
     Raises
     ------
@@ -478,5 +536,7 @@ def check_page(workspace: Workspace) -> None:
     """
     page = workspace.root / PAGE
     found = load_json(workspace.root / DATA, Findings)
-    if not page.is_file() or page.read_text(encoding="utf-8") != render_page(found):
-        raise CheckFailedError(f"{page} is not what {DATA} says; run harness findings --render")
+    if not page.is_file() or page.read_text(encoding="utf-8") != render_page(found, read_committed(workspace)):
+        raise CheckFailedError(
+            f"{page} is not what {DATA}, results/*.json and the published tables say; run harness findings --render"
+        )

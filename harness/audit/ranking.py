@@ -161,18 +161,40 @@ class Chance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fooled: int
 
     @property
-    def accident(self) -> float:
-        """Probability, estimated from the decoys, that a match as good as this one is an accident."""
-        return (self.fooled + 1) / (self.decoys + 1)
+    def share(self) -> float:
+        """Share of the decoys that were fooled; 1 where there is none."""
+        return self.fooled / self.decoys if self.decoys else 1.0
 
     @property
-    def drawn(self) -> float:
-        """Probability that a variant drawn from the distinct ones explains as many digits."""
-        return self.as_good / self.distinct if self.distinct else 1.0
+    def bound(self) -> float:
+        """Most that this share can be in truth, with 95 % confidence (Clopper and Pearson, one-sided).
+
+        None of n fooled says about 3 / n: six decoys exclude nothing below 39 %.
+        """
+        from scipy.special import betaincinv
+
+        if self.fooled >= self.decoys:
+            return 1.0
+        return float(betaincinv(self.fooled + 1, self.decoys - self.fooled, CONFIDENCE))
+
+    def coincidence(self, independent: int) -> float:
+        """Bound the chance that some variant matches independent cells by accident.
+
+        A number that has nothing to do with the printed one has its last digit in one of ten cases. Each variant that
+        gives other numbers is another try, so the chance grows with the list.
+
+        Parameters
+        ----------
+        independent : int
+            Matched cells that are independent of each other.
+        """
+        return min(1.0, self.distinct / 10.0**independent)
 
 
 DECOYS = 400
-"""Decoys are drawn up to this number: the estimate cannot fall below 1 / 401 and needs to say no more."""
+"""Decoys are drawn up to this number: the bound cannot fall below 0.75 % and needs to say no more."""
+
+CONFIDENCE = 0.95
 
 
 def chance(

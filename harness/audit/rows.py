@@ -38,7 +38,7 @@ from harness.cells import Group
 from harness.degradations import degradation
 from harness.errors import HarnessError
 from harness.pipeline.requests import IMAGE_METRICS, Request, requests
-from harness.tables.published import Table
+from harness.tables.published import Table, published_number
 
 __all__ = [
     "INPUTS",
@@ -142,10 +142,17 @@ def _stated_making(group: Group, found: Sequence[Request]) -> Making:
 def _cells(
     bench: Bench, task: str, found: Sequence[Request], stated: Making, settings: Settings
 ) -> tuple[list[Cell], dict[str, str]]:
-    """Keep the cells whose stated making can be had; give the reasons of the others by key."""
+    """Keep the cells whose stated making can be had; give the reasons of the others by key.
+
+    What was printed of other weights than those here has no protocol to be found: nothing would be of the same images.
+    A trailing zero that is printed is a digit.
+    """
     reasons: dict[tuple[str, int], str] = {}
     cells, left_out = [], {}
     for request in found:
+        if request.special.incomparable:
+            left_out[request.key] = request.special.incomparable
+            continue
         place = request.dataset, request.level
         if place not in reasons:
             reasons[place] = _obstacle(bench, task, place, stated, settings)
@@ -153,7 +160,9 @@ def _cells(
             left_out[request.key] = reasons[place]
         else:
             assert request.printed is not None
-            cells.append(Cell(request, target(request.printed)))
+            printed = published_number(request.printed.text)
+            assert printed is not None
+            cells.append(Cell(request, target(printed)))
     return cells, left_out
 
 

@@ -119,7 +119,7 @@ def most_digits(grid: Grid, making: Making, finish: Finish | None, known: int, b
         bound = left + max(sum(int(of.max()) for of in of_metric.values()) for of_metric in digits.values())
         if bound < known:
             break
-    words = f"on {grid.settings.probe} images a level it can explain at most {bound} of {grid.total} digits: "
+    words = f"judged by {grid.settings.probe} images a level: "
     return Bound(bound, words + "; ".join(seen[:2]))
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 INPUTS = ("stored", "screened", "all")
 """Which restored images are used: ``stored``, those in work/restored and what needs no network, and the stated input
-restored again to be saved otherwise where stored images leave digits unexplained; ``screened``, others on a few images
+restored again to be saved otherwise where stored images leave cells unmatched; ``screened``, others on a few images
 first, then on all while the budget lasts; ``all``, every one on every image."""
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from harness.audit.counts import Results, counted_cells, distinct_cells
 from harness.audit.outcomes import RowAudit
 from harness.audit.wording import listed, mixture_sentence, strength
 
 if TYPE_CHECKING:
-    from harness.audit.findings import Findings, OverlapFinding, ParameterFinding, Shift, TableFindings
+    from harness.audit.findings import Committed, Findings, OverlapFinding, ParameterFinding, Shift, TableFindings
 
 EQUAL_PARAMETERS = 0.001
 """Relative difference up to which a printed number of parameters (three or four digits) is the counted one."""
@@ -21,65 +22,71 @@ FEW_SHARED = 0.25
 """Part of a test set from which on its overlap with a training set is named in the opening."""
 
 
-def summary(found: Findings, trained: Iterable[OverlapFinding]) -> list[str]:
+def summary(found: Findings, committed: Committed, trained: Iterable[OverlapFinding]) -> list[str]:
     """Say the strongest findings in Markdown, one paragraph each.
 
     Parameters
     ----------
     found : Findings
-        The data.
+        The stored evidence, its cells counted as `harness.audit.counts.recounted` does.
+    committed : Committed
+        What the files of the repository say.
     trained : iterable of OverlapFinding
         The overlaps of test sets with training sets.
     """
     return [
-        *_explained(found),
-        *_mixed_metrics(found.tables),
-        *_mixed_noise(found.tables),
+        *_matches(found.audits, committed.results),
+        *_mixed_metrics(committed.tables),
+        *_mixed_noise(committed.tables),
         *_mixed_rows(found.audits),
-        *_unsaid_makings(found),
-        *_wrong_parameters(found.parameters),
+        *_particular_makings(found.audits),
+        *_other_parameters(committed.parameters),
         *_seen_in_training(list(trained)),
     ]
 
 
-def _explained(found: Findings) -> list[str]:
-    audits = found.audits
+def _matches(audits: tuple[RowAudit, ...], results: Results) -> list[str]:
     if not audits:
         return []
-    digits, printed = sum(a.best.digits for a in audits if a.best), sum(a.digits for a in audits)
+    matched, measured = distinct_cells(audits, results)
     whole = [a for a in audits if a.explained]
-    strong = [a for a in whole if a.chance is not None and strength(a.chance, True) == "strong"]
+    strengths = [strength(audit) for audit in whole]
+    words = [f"{strengths.count(word)} {word}" for word in ("strong", "suggestive", "weak") if word in strengths]
+    evidence = f"; as evidence for the protocol that is {listed(words)}" if words else ""
     text = (
-        f"**Most numbers are reproducible, once the protocol is known.** {digits} of {printed} printed digits of the "
-        f"{len(audits)} rows that could be audited are explained, {len(whole)} rows to the last digit; for "
-        f"{len(strong)} of these the match is strong evidence, for the others too few cells or variants were tried to "
-        "exclude an accident."
+        f"**Numbers that match.** Of the {measured} different printed numbers of the {len(audits)} rows that could be "
+        f"audited, {matched} match in every printed digit under the best variant found for the row. {len(whole)} of "
+        f"the rows match whole{evidence}."
     )
-    rest = [f"{a.row} ({a.table}, {a.best.digits} of {a.digits})" for a in audits if a.best and not a.explained]
-    return [text + (f" Digits stay unexplained in {listed(rest)}." if rest else "")]
+    rest = []
+    for audit in audits:
+        if not audit.explained:
+            cells = counted_cells(audit, results)
+            rest.append(f"{audit.row} ({audit.table}, {sum(c.matches for c in cells)} of {len(cells)})")
+    return [text + (f" Some cells do not match in {listed(rest)}." if rest else "")]
 
 
 def _mixed_rows(audits: Iterable[RowAudit]) -> list[str]:
-    """One paragraph on rows whose columns two protocols explain better than one."""
+    """One paragraph on rows whose columns two variants match better than one."""
     cases = [
         f"{audit.row} of {audit.table}: {mixture_sentence(audit.mixture, len(audit.cells))}"
         for audit in audits
         if audit.mixture is not None
     ]
-    return [f"**Rows that look put together from two sources.** {' '.join(cases)}"] if cases else []
+    return [f"**Rows of which another variant matches some columns better.** {' '.join(cases)}"] if cases else []
 
 
 def _mixed_metrics(tables: Iterable[TableFindings]) -> list[str]:
     """One paragraph on all columns that mix protocols; tables that print the same rows share a sentence."""
     groups: dict[tuple[object, ...], list[TableFindings]] = {}
     for table in tables:
-        visible = _visible(table.shifts)
+        visible = visible_shifts(table.shifts)
         if visible:
             key = tuple(sorted((s.row, s.cell, s.printed, s.own, s.column) for s in visible))
             groups.setdefault(key, []).append(table)
     cases = []
-    for members in sorted(groups.values(), key=lambda group: -len(_visible(group[0].shifts))):
-        visible = _visible(members[0].shifts)
+    for members in sorted(groups.values(), key=lambda group: -len(visible_shifts(group[0].shifts))):
+        visible = visible_shifts(members[0].shifts)
         for metric in dict.fromkeys(_metric(shift) for shift in visible):
             of_metric = [shift for shift in visible if _metric(shift) == metric]
             cases.append(_mixed_case(members, metric, of_metric))
@@ -102,9 +109,25 @@ def _mixed_case(tables: list[TableFindings], metric: str, shifts: list[Shift]) -
     return text + "."
 
 
-def _visible(shifts: Iterable[Shift]) -> list[Shift]:
-    """Shifts that change a printed digit."""
-    return [s for s in shifts if abs(s.under_column - s.measured) > 10.0 ** -len(s.printed.partition(".")[2])]
+def visible_shifts(shifts: Iterable[Shift]) -> list[Shift]:
+    """Keep the shifts that change a printed digit."""
+
+    def at_print(value: float, shift: Shift) -> str:
+        return f"{value:.{len(shift.printed.partition('.')[2])}f}"
+
+    return [s for s in shifts if at_print(s.measured, s) != at_print(s.under_column, s)]
+
+
+def comparison_sentence(table: TableFindings, metric: str) -> str:
+    """Say whether the protocols that share a column give different printed digits on the same images."""
+    shifts = [shift for shift in table.shifts if _metric(shift) == metric]
+    changed = len(visible_shifts(shifts))
+    if not shifts:
+        return "By how much they differ is not measured."
+    both = f"the {len(shifts)} cells that were measured under their own protocol and the column's"
+    if not changed:
+        return f"In none of {both} does a printed digit change."
+    return f"In {changed} of {both} a printed digit changes: these values are not comparable."
 
 
 def _metric(shift: Shift) -> str:
@@ -137,10 +160,7 @@ def _mixed_noise(tables: Iterable[TableFindings]) -> list[str]:
     if not mixed:
         return []
     cases = "; ".join(f"{listed(tables)}: {said}" for said, tables in mixed.items())
-    return [
-        f"**Two noises in one denoising table.** {cases}. At high noise levels these are different problems, and "
-        "differences in dB between the two groups are not differences of the networks alone."
-    ]
+    return [f"**Two noises in one denoising table.** {cases}."]
 
 
 def _few(rows: list[str]) -> str:
@@ -148,22 +168,17 @@ def _few(rows: list[str]) -> str:
     return listed(rows) if len(rows) < 3 else f"{len(rows)} rows from {rows[0]} to {rows[-1]}"
 
 
-def _unsaid_makings(found: Findings) -> list[str]:
-    """Rows whose match is strong and needs what hardly any paper says: the clipping, the rounding, the window."""
-    cases = []
-    for audit in found.audits:
-        if audit.best is None or audit.chance is None or strength(audit.chance, audit.explained) != "strong":
-            continue
-        needs = _needs(audit)
-        if needs:
-            cases.append(f"{audit.row} ({audit.table}) needs {listed(needs)}")
+def _particular_makings(audits: Iterable[RowAudit]) -> list[str]:
+    """Rows whose match is strong and needs another clipping, rounding, window or input than the usual one."""
+    cases = [
+        f"{audit.row} ({audit.table}) needs {listed(needs)}"
+        for audit in audits
+        if audit.best is not None and strength(audit) == "strong" and (needs := _needs(audit))
+    ]
     if not cases:
         return []
-    return [
-        "**Last digits hang on what papers do not tell.** "
-        + "; ".join(cases)
-        + ". Every other value that was tried explains fewer digits."
-    ]
+    said = "; ".join(cases)
+    return [f"**Matches that need a particular making.** {said}. With every other value that was tried cells are lost."]
 
 
 def _needs(audit: RowAudit) -> list[str]:
@@ -181,7 +196,7 @@ def _needs(audit: RowAudit) -> list[str]:
     return needs
 
 
-def _wrong_parameters(parameters: Iterable[ParameterFinding]) -> list[str]:
+def _other_parameters(parameters: Iterable[ParameterFinding]) -> list[str]:
     wrong: dict[tuple[float, int], list[ParameterFinding]] = {}
     for item in parameters:
         printed = printed_parameters(item.printed)

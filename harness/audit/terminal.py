@@ -55,7 +55,7 @@ def _print_audit(console: Any, audit: RowAudit, ranking: int) -> None:
     for reason, keys in left.items():
         console.print(Text(f"  {len(keys)} cells left out: {reason}", style="dim"))
     if audit.chance is not None:
-        console.print(Text(chance_sentence(audit.chance, audit.explained), style="cyan"))
+        console.print(Text(chance_sentence(audit), style="cyan"))
 
 
 def _evidence(audit: RowAudit) -> Any:
@@ -64,7 +64,7 @@ def _evidence(audit: RowAudit) -> Any:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for title in ("cell", "published", "measured", "difference", "digits"):
+    for title in ("cell", "published", "measured", "difference", "match"):
         table.add_column(title, justify="left" if title == "cell" else "right")
     for cell in audit.cells:
         decimals = len(cell.printed.partition(".")[2]) + 1
@@ -75,7 +75,7 @@ def _evidence(audit: RowAudit) -> Any:
             cell.printed,
             f"{cell.measured:.{decimals}f}",
             f"{cell.measured - float(cell.printed):+.{decimals}f}{noise}",
-            Text(f"{cell.explained} of {cell.digits}", style="green" if whole else "yellow"),
+            Text("yes" if whole else "no", style="green" if whole else "yellow"),
         )
     return table
 
@@ -91,7 +91,7 @@ def _dimensions(audit: RowAudit) -> Any:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("dimension")
     table.add_column("the numbers admit")
-    table.add_column(f"others explain at most (of {audit.digits} digits)")
+    table.add_column("others, by falling score")
     for dimension in shown:
         admitted, others = _sides(dimension)
         decided = len(dimension.admitted) == 1
@@ -102,7 +102,7 @@ def _dimensions(audit: RowAudit) -> Any:
 def _sides(dimension: DimensionAudit) -> tuple[str, str]:
     if len(dimension.admitted) == len(dimension.values):
         return same_for_readers(dimension), ""
-    others = [f"{c.value} {'≤ ' if c.bound else ''}{c.digits}" for c in dimension.values if not c.agrees]
+    others = [c.value for c in dimension.values if not c.agrees]
     return ", ".join(dimension.admitted), ", ".join(others)
 
 
@@ -112,16 +112,16 @@ def _ranking(audit: RowAudit, count: int) -> Any:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("rank", justify="right")
-    table.add_column("digits", justify="right")
     table.add_column("cells", justify="right")
+    table.add_column("score", justify="right")
     table.add_column("misfit", justify="right")
     table.add_column("variant (as far as it differs from the first)")
     first = audit.ranking[0]
     for index, variant in enumerate(audit.ranking[:count], 1):
         table.add_row(
             str(index),
-            f"{'~' if variant.estimated else ''}{variant.digits}",
             str(variant.whole),
+            f"{'~' if variant.estimated else ''}{variant.digits}",
             f"{variant.misfit:.1f}",
             _what(variant, first if index > 1 else None),
         )

@@ -7,67 +7,79 @@ from collections.abc import Iterable
 from harness.audit.outcomes import DimensionAudit, MixtureAudit, RowAudit, ScreenedAudit
 from harness.audit.ranking import Chance
 
-FEW_CELLS = 4
-SURPRISING = 0.02
-"""Below this estimated probability of an accident, and from `FEW_CELLS` cells on, a match is called strong."""
+STRONG = 0.02
+"""Up to this probability of an accident a match is called strong."""
 SUGGESTIVE = 0.2
-"""Up to this one it is called suggestive with any number of cells; above it, weak."""
+"""Up to this one it is called suggestive; above it, weak."""
 
 
-def strength(chance: Chance, explained: bool) -> str:
-    """Name the strength of a match: ``strong``, ``suggestive``, ``weak``, or ``partial`` where digits are missing."""
-    if not explained:
+def accident(audit: RowAudit) -> float:
+    """Estimate how easily a match is an accident: what decides the words `strong`, `suggestive` and `weak`.
+
+    The larger of two numbers. One is the chance that some variant matches the row's independent cells by accident
+    (`harness.audit.ranking.Chance.coincidence`): it falls with every independent cell and *grows* with every variant
+    that gives other numbers. The other is the share of decoys that were fooled. Neither gets smaller because more
+    variants were tried, so a longer list alone never makes a stronger word.
+    """
+    assert audit.chance is not None
+    return max(audit.chance.coincidence(audit.independent), audit.chance.share)
+
+
+def strength(audit: RowAudit) -> str:
+    """Name the strength of a match: ``strong``, ``suggestive``, ``weak``, or ``partial`` where cells do not match.
+
+    Where the decoys are too few to say that less than `SUGGESTIVE` of them would be fooled (below 14 if none is), the
+    match is not tested, and called weak.
+    """
+    if not audit.explained:
         return "partial"
-    if chance.accident <= SURPRISING and chance.whole >= FEW_CELLS:
-        return "strong"
-    return "suggestive" if chance.accident <= SUGGESTIVE else "weak"
+    if audit.chance is None or audit.chance.bound > SUGGESTIVE:
+        return "weak"
+    found = accident(audit)
+    return "strong" if found <= STRONG else "suggestive" if found <= SUGGESTIVE else "weak"
 
 
 def percent(share: float) -> str:
     """Write a probability."""
-    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
+    return f"{100 * share:.2g} %" if share < 0.01 else f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
-def chance_sentence(chance: Chance, explained: bool) -> str:
-    """Say how surprising a match is.
+def decoy_sentence(chance: Chance) -> str:
+    """Say how many decoys were fooled, and the most that this can mean."""
+    were = "was" if chance.fooled == 1 else "were"
+    bound = f"(with 95 % confidence at most {percent(chance.bound)})"
+    return f"{chance.fooled} of {chance.decoys} decoys {were} fooled {bound}"
 
-    The number of decoys bounds what can be said: none of 36 fooled means below 2.7 %.
-    """
-    first = (
-        f"{chance.tried} variants were tried; {chance.distinct} of them give different numbers, "
-        f"{chance.as_good} of these {'explains' if chance.as_good == 1 else 'explain'} as many digits as the best. "
-    )
+
+def chance_sentence(audit: RowAudit) -> str:
+    """Say how surprising a match is; of a row that does not match whole, only what was tried."""
+    chance = audit.chance
+    assert chance is not None
+    said = f"{chance.tried} variants were tried; {chance.distinct} of them give different numbers"
+    if not audit.explained:
+        return said + "; not every cell matches."
     if not chance.decoys:
-        return first + "Too few to say how surprising that is."
-    below = "below " if not chance.fooled else "about "
-    second = (
-        f"If the true protocol were another one of this kind and not on the list, one of the list would explain a row "
-        f"of {chance.cells} cells as well in {below}{percent(chance.accident)} of the cases "
-        f"({chance.fooled} of {chance.decoys} decoys)"
-    )
+        return said + ": too few to say how surprising the match is."
+    cells = f"{audit.independent} independent cell{'s' * (audit.independent != 1)}"
     words = {
-        "strong": ": the match is strong evidence",
-        "suggestive": ": the match is suggestive, not proof",
-        "weak": ": the match is weak evidence; other protocols fit as well",
-        "partial": "; not every digit is explained",
+        "strong": "the match is strong evidence",
+        "suggestive": "the match is suggestive, not proof",
+        "weak": "the match is weak evidence",
     }
-    return first + second + words[strength(chance, explained)] + "."
+    return (
+        f"{said}. That one of them matches {cells} by accident has a chance of at most "
+        f"{percent(chance.coincidence(audit.independent))}; {decoy_sentence(chance)}: {words[strength(audit)]}."
+    )
 
 
 def mixture_sentence(mixture: MixtureAudit, cells: int) -> str:
-    """Say which columns a second variant explains, and how surprising that is."""
+    """Say which columns a second variant matches better, and how surprising that is."""
     how = ", ".join(f"{name} {value}" for name, value in mixture.choices.items())
     said = (
-        f"{listed(mixture.places)}: explained better by another variant ({how}): {mixture.whole} of "
-        f"{mixture.chance.cells} cells; with it {mixture.row_whole} of the row's {cells} cells are explained"
+        f"{listed(mixture.places)}: another variant ({how}) matches {mixture.whole} of {mixture.chance.cells} cells; "
+        f"with it {mixture.row_whole} of the row's {cells} cells match"
     )
-    if not mixture.chance.decoys:
-        return said + "."
-    below = "below " if not mixture.chance.fooled else "about "
-    return said + (
-        f". If these columns were of a protocol that is not on the list, one of the list would explain them as well in "
-        f"{below}{percent(mixture.chance.accident)} of the cases."
-    )
+    return said + (f"; {decoy_sentence(mixture.chance)}." if mixture.chance.decoys else ".")
 
 
 def headline(audit: RowAudit) -> str:
@@ -87,9 +99,8 @@ def headline(audit: RowAudit) -> str:
         how.append(best.choices["saved"])
     if best.choices.get("range", "") == "16..235":
         how.append("clipped to 16..235")
-    count = f"{best.digits} of {audit.digits} digits, {best.whole} of {len(audit.cells)} cells"
-    verb = "explained by" if audit.explained else "nearest:"
-    return f"{verb} {protocols}; {', '.join(how)}: {count}"
+    verb = "matched by" if audit.explained else "nearest:"
+    return f"{verb} {protocols}; {', '.join(how)}: {best.whole} of {len(audit.cells)} cells"
 
 
 def same_for_readers(dimension: DimensionAudit) -> str:
@@ -106,18 +117,16 @@ def listed(names: Iterable[str]) -> str:
     return " and ".join(", ".join(found).rsplit(", ", 1)) if all(", " not in n for n in found) else "; ".join(found)
 
 
-def digits_by_value(audit: RowAudit) -> list[str]:
-    """Say for each dimension that changes something the most digits that each of its values explains."""
+def values_by_score(audit: RowAudit) -> list[str]:
+    """Order the values of each dimension that changes something, the nearest to the printed numbers first."""
     said = []
     for dimension in audit.dimensions:
-        if len({(choice.digits, choice.bound) for choice in dimension.values}) < 2:
+        if len({choice.digits for choice in dimension.values}) < 2:
             continue
-        values: dict[str, list[str]] = {}
+        values: dict[int, list[str]] = {}
         for choice in dimension.values:
-            values.setdefault(f"{'≤ ' if choice.bound else ''}{choice.digits}", []).append(
-                _value(dimension.name, choice.value)
-            )
-        said.append(f"{dimension.name}: " + "; ".join(f"{', '.join(of)} {digits}" for digits, of in values.items()))
+            values.setdefault(choice.digits, []).append(_value(dimension.name, choice.value))
+        said.append(f"{dimension.name}: " + "; then ".join(", ".join(values[score]) for score in sorted(values)[::-1]))
     return said
 
 

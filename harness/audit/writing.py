@@ -13,7 +13,7 @@ import msgspec
 
 from harness.audit.evidence import evidence
 from harness.audit.outcomes import RowAudit
-from harness.audit.wording import SUGGESTIVE, headline, percent
+from harness.audit.wording import SUGGESTIVE, accident, headline, percent
 from harness.cells import SAVINGS
 from harness.errors import HarnessError
 from harness.files import write_text
@@ -27,9 +27,9 @@ WRITTEN = ("degradation", "protocol", "saving", "audit")
 def write_audits(workspace: Workspace, name: str, audits: list[RowAudit]) -> list[str]:
     """Write audits into the file of a table.
 
-    A row's protocol, degradation and saving are changed only where another variant explains more digits than the
-    stated one, and where that is no likely accident; otherwise the row stays as it is. Evidence for what is stated is
-    written in any case, with how strong it is.
+    A row's protocol, degradation and saving are changed only where another variant matches more cells than the stated
+    one (or comes nearer with as many), and where that is no likely accident; otherwise the row stays as it is. Evidence
+    for what is stated is written in any case, with how strong it is.
 
     Parameters
     ----------
@@ -53,10 +53,9 @@ def write_audits(workspace: Workspace, name: str, audits: list[RowAudit]) -> lis
         if audit.best is None:
             continue
         if doubtful(audit):
-            assert audit.chance is not None
             said.append(
-                f"{audit.row}: left as it is; what explains more digits ({headline(audit)}) may be an accident "
-                f"({percent(audit.chance.accident)})"
+                f"{audit.row}: left as it is; what comes nearer ({headline(audit)}) may be an accident "
+                f"({percent(accident(audit))})"
             )
             continue
         part = table.parts[audit.part]
@@ -98,15 +97,15 @@ def row_keys(part: Part, row: Row, audit: RowAudit) -> dict[str, Any] | None:
 
 
 def better(audit: RowAudit) -> bool:
-    """Whether the best variant explains more digits than the stated one."""
+    """Whether the best variant matches more cells than the stated one, or as many and comes nearer in the rest."""
     return audit.best is not None and (
-        audit.stated is None or (audit.best.digits, audit.best.whole) > (audit.stated.digits, audit.stated.whole)
+        audit.stated is None or (audit.best.whole, audit.best.digits) > (audit.stated.whole, audit.stated.digits)
     )
 
 
 def doubtful(audit: RowAudit) -> bool:
     """Whether the best variant would replace the stated one on evidence that is as likely an accident."""
-    return better(audit) and (audit.chance is None or audit.chance.accident > SUGGESTIVE)
+    return better(audit) and (audit.chance is None or accident(audit) > SUGGESTIVE)
 
 
 def _changes(part: Part, audit: RowAudit) -> list[str]:

@@ -13,7 +13,7 @@ from harness.datasets import dataset
 from harness.errors import HarnessError
 from harness.tables.collected import UNCOMMITTED
 from harness.tables.counting import count
-from harness.tables.diff import CellResult, measured_text
+from harness.tables.diff import CellResult, comparability, measured_text
 from harness.tables.measurements import Measurement
 from harness.tables.published import Column, Part, Table, published_number
 from harness.tables.verdicts import Verdict
@@ -272,7 +272,8 @@ def remarks(results: list[CellResult]) -> list[Reason]:
             said.setdefault(result.judgement.reason, []).append(result)
         elif result.own_protocol:
             own, others = result.request.protocol, result.request.column_protocol
-            text = f"printed under {own}, the column's other rows under {others}: not comparable with them"
+            beside = comparability(result.measured, result.under_column, result.request)
+            text = f"printed under {own}, the column's other rows under {others}: {beside}"
             said.setdefault(text, []).append(result)
     return [
         Reason(text, tuple(dict.fromkeys(r.request.row for r in cells)), len(cells)) for text, cells in said.items()

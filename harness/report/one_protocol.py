@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -132,18 +133,36 @@ def not_run_reasons(cells: list[OneProtocolCell]) -> list[Reason]:
 
 
 def rank_changes(cells: list[OneProtocolCell]) -> list[str]:
-    """Say where the order of the rows that were run differs from the printed order, column by column."""
+    """Say where the order of the rows that were run differs from the printed order, column by column.
+
+    Values are compared at the printed digits; equal ones have no order, so a tie in print is not contradicted.
+    """
     columns: dict[tuple[int, str], list[OneProtocolCell]] = {}
     for cell in cells:
         if cell.rank and cell.printed_rank:
             columns.setdefault((cell.request.part, cell.request.key), []).append(cell)
     said = []
     for (_, key), members in columns.items():
-        printed = [c.request.row for c in sorted(members, key=lambda c: c.printed_rank)]
-        measured = [c.request.row for c in sorted(members, key=lambda c: c.rank)]
-        if any(c.rank != c.printed_rank for c in members) and printed != measured:
-            said.append(f"{key}: printed {' > '.join(printed)}; under one protocol {' > '.join(measured)}")
+        printed = {c.request.row: c.request.printed.value for c in members if c.request.printed is not None}
+        measured = {
+            c.request.row: round(Decimal(c.value), _decimals(c))
+            for c in members
+            if c.value is not None and c.request.printed is not None
+        }
+        if any(printed[a] > printed[b] and measured[a] < measured[b] for a in printed for b in printed):
+            said.append(f"{key}: printed {_order(printed)}; under one protocol {_order(measured)}")
     return said
+
+
+def _decimals(cell: OneProtocolCell) -> int:
+    assert cell.request.printed is not None
+    return len(cell.request.printed.text.partition(".")[2])
+
+
+def _order(values: dict[str, Decimal]) -> str:
+    """Write rows from the best to the worst, equal values with an equals sign between them."""
+    levels = sorted(set(values.values()), reverse=True)
+    return " > ".join(" = ".join(row for row in values if values[row] == level) for level in levels)
 
 
 def print_one_protocol(table: Table, cells: list[OneProtocolCell]) -> None:

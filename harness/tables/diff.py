@@ -132,7 +132,7 @@ def judged(result: CellResult, trained: str = "") -> CellResult:
     if isinstance(under_column, Measurement):
         reasons.append(
             f"printed under {request.protocol}, not the column's {request.column_protocol}, "
-            f"which gives {_digits(under_column.value, request)}: not comparable with the other rows"
+            f"which gives {_digits(under_column.value, request)}: {comparability(measured, under_column, request)}"
         )
     if isinstance(measured, Measurement) and request.special.note:
         reasons.append(request.special.note)
@@ -233,3 +233,20 @@ def as_record(result: CellResult) -> dict[str, Any]:
         "evidence": request.evidence,
         "note": request.special.note,
     }
+
+
+def comparability(own: Measurement | NotRun, column: Measurement | NotRun | None, request: Request) -> str:
+    """Say whether a cell that is printed under another protocol than its column's can stand beside the others.
+
+    Parameters
+    ----------
+    own, column : Measurement or NotRun or None
+        The cell under its own protocol, and under the column's.
+    request : Request
+        The cell.
+    """
+    if request.printed is not None and isinstance(own, Measurement) and isinstance(column, Measurement):
+        decimals = len(request.printed.text.partition(".")[2])
+        if f"{own.value:.{decimals}f}" == f"{column.value:.{decimals}f}":
+            return "the same at the printed digits"
+    return "not comparable with the other rows"

@@ -121,7 +121,7 @@ def one_protocol(workspace: Workspace, table: Table, wanted: str) -> list[OnePro
             continue
         needed = tuple(sorted(by_place[request.group, request.level]))
         cells.append(OneProtocolCell(request, name, measurer.value(request.group, request.level, name, needed)))
-    return _ranked(_averaged(cells))
+    return ranked(_averaged(cells))
 
 
 def _averaged(cells: list[OneProtocolCell]) -> list[OneProtocolCell]:
@@ -144,7 +144,7 @@ def _averaged(cells: list[OneProtocolCell]) -> list[OneProtocolCell]:
     return filled
 
 
-def _ranked(cells: list[OneProtocolCell]) -> list[OneProtocolCell]:
+def ranked(cells: list[OneProtocolCell]) -> list[OneProtocolCell]:
     """Rank the rows of each column (at each scale), by what is measured and by what is printed."""
     columns: dict[tuple[int, str], list[OneProtocolCell]] = {}
     for cell in cells:

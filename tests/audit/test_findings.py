@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -12,13 +15,26 @@ from skimage.data import camera, coffee
 
 pytest.importorskip("imagehash")
 
-from harness.audit.findings import DATA, PAGE, Findings, check_page, refresh, render_page, write_findings
+from harness.audit.counts import CountedCell, counted_cells, recounted
+from harness.audit.findings import (
+    DATA,
+    PAGE,
+    Committed,
+    Findings,
+    check_page,
+    read_committed,
+    refresh,
+    render_page,
+    write_findings,
+)
 from harness.audit.overlap import SetImages, find_overlap, read_set
 from harness.audit.rows import Settings, audit_row
 from harness.datasets import fetch
 from harness.errors import CheckFailedError, HarnessError
 from harness.metrics.luminance import luma
-from harness.tables.published import read_table
+from harness.pipeline.requests import requests
+from harness.records import load_json
+from harness.tables.published import published_tables, read_table
 from harness.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -98,8 +114,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Findings:
         audits=audits,
         same={"panet-table3/JPEG": ["rnan-table5/JPEG"]},
         not_audited={"no weights": ["panet-table3/PANet"]},
-        tables=(),
-        parameters=(),
         tiling=(),
         overlaps=(),
         sets={"set5": 5, "urban100": 0},
@@ -107,8 +121,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Findings:
 
 
 def test_page_says_what_is_explained_and_what_is_not(data: Findings) -> None:
-    page = render_page(data)
-    assert "| panet-table3, JPEG | 8 of 8 digits, 2 of 2 cells |" in page
+    page = render_page(data, Committed())
+    assert "| panet-table3, JPEG | 2 of 2 |" in page
     assert "rnan-table5/JPEG" in page
     assert "| panet-table3, Wrong | embedded-gray/10/psnr | 28.13 |" in page
     assert "panet-table3/PANet: no weights" in page
@@ -144,7 +158,117 @@ def test_one_row_is_audited_again_and_the_rest_kept(data: Findings, tmp_path: Pa
         refresh(Workspace(tmp_path), known, "mine", "Nobody", Settings())
 
 
-def test_the_projects_page_is_up_to_date() -> None:
-    if not (ROOT / DATA).is_file():
-        pytest.skip(f"{DATA} was not made yet; run harness findings")
+def test_the_projects_page_is_what_its_command_renders() -> None:
+    """Rendering restores nothing: evidence, results and published tables are in the repository."""
     check_page(Workspace(ROOT))
+
+
+def test_the_page_follows_the_committed_results(tmp_path: Path) -> None:
+    """What one protocol changes is no stored sentence: with another result the page is another."""
+    shutil.copytree(ROOT / "results", tmp_path / "results", ignore=shutil.ignore_patterns("site", "*.tex", "*.md"))
+    shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("images"))
+    (tmp_path / "params.yaml").write_text("tables: []\n")
+    check_page(Workspace(tmp_path))
+    path = tmp_path / "results/panet-table3.json"
+    records = json.loads(path.read_text())
+    for record in records:
+        if (record["row"], record["dataset"], record["level"], record["metric"]) == ("ARCNN", "live1", 10, "ssim"):
+            record["measured_under_column_protocol"] = 0.9
+    path.write_text(json.dumps(records))
+    with pytest.raises(CheckFailedError, match="harness findings --render"):
+        check_page(Workspace(tmp_path))
+
+
+def test_no_order_of_equal_prints() -> None:
+    """DnCNN and FFDNet print the same 31.39 on Kodak24 at sigma 30."""
+    tables = {t.table: t for t in read_committed(Workspace(ROOT)).tables}
+    for name in ("panet-table1", "rnan-table2"):
+        assert not any(change.startswith("kodak24/30") for change in tables[name].changes)
+    assert len(tables["panet-table3"].changes) == 8
+    assert "DnCNN > FFDNet" not in (ROOT / PAGE).read_text(encoding="utf-8")
+
+
+def test_rows_of_other_weights_have_no_protocol() -> None:
+    """KiT's PreNet row was retrained by others."""
+    methods = Workspace(ROOT).methods()
+    found = load_json(ROOT / DATA, Findings)
+    for audit in found.audits:
+        asked = [r for r in requests(published_tables()[audit.table], methods) if r.row == audit.row]
+        assert not any(r.special.incomparable for r in asked), audit.row
+    assert any("kit-table3/PreNet" in rows for rows in found.not_audited.values())
+
+
+def test_a_row_of_other_weights_is_not_audited(tmp_path: Path) -> None:
+    from harness.audit.images import Bench
+
+    (tmp_path / "params.yaml").write_text("tables: []\n")
+    fetch("embedded-gray", tmp_path / "data")
+    path = tmp_path / "panet-table3.yaml"
+    path.write_text(TABLE.replace("{name: JPEG,", "{name: JPEG, incomparable: retrained by others,"))
+    audit = audit_row(Bench(Workspace(tmp_path)), read_table(path), 0, "JPEG", Settings())
+    assert (audit.best, audit.reason) == (None, "retrained by others")
+
+
+def test_stored_audits_are_of_what_is_printed_and_beside_it() -> None:
+    """The page's evidence and the tables' files: the same prints, the same measured numbers."""
+    found = load_json(ROOT / DATA, Findings)
+    for audit in found.audits:
+        rows = [row for part in published_tables()[audit.table].parts for row in part.rows if row.name == audit.row]
+        printed = {
+            part.column_key(column, row): value.strip("*_")
+            for part in published_tables()[audit.table].parts
+            for row in part.rows
+            for column, value in zip(part.columns, row.values, strict=True)
+            if row.name == audit.row
+        }
+        # Of variants that come equally near the two may name different ones.
+        same = [row.audit for row in rows if row.audit is not None and row.audit.saving == audit.saving]
+        beside = {key: cell for stored in same for key, cell in stored.cells.items()}
+        assert set(beside) <= {cell.key for cell in audit.cells}
+        for cell in audit.cells:
+            assert printed[cell.key] == cell.printed
+            if cell.key in beside:
+                assert beside[cell.key].measured == pytest.approx(cell.measured, abs=2e-6), (audit.row, cell.key)
+
+
+def test_evidence_beside_a_row_counts_cells_that_match_in_every_digit() -> None:
+    checked = 0
+    for name, table in published_tables().items():
+        for part in table.parts:
+            by_name: dict[str, list[CountedCell]] = {}
+            for row in part.rows:
+                values = {part.column_key(c, row): v.strip("*_") for c, v in zip(part.columns, row.values, strict=True)}
+                of_row = row.audit.cells if row.audit is not None else {}
+                by_name.setdefault(row.name, []).extend(
+                    CountedCell(key, values[key], cell.measured, 0.0, True) for key, cell in of_row.items()
+                )
+            for row in part.rows:
+                cells = by_name[row.name]
+                if row.audit is not None and len(cells) == row.audit.cell_count:
+                    assert row.audit.whole_cells == sum(cell.matches for cell in cells), (name, row.name)
+                    checked += 1
+    assert checked > 20
+
+
+def test_cells_that_the_audit_left_out_are_counted() -> None:
+    """LapSRN's x3 cells have another input; they were measured, and two of the four do not match."""
+    found, results = load_json(ROOT / DATA, Findings), read_committed(Workspace(ROOT)).results
+    (audit,) = [a for a in found.audits if a.row == "LapSRN"]
+    counted = {cell.key: cell.matches for cell in counted_cells(audit, results)}
+    assert len(counted) == 12
+    assert {key for key, matches in counted.items() if not matches} == {
+        "set5/4/ssim", "set14/4/ssim", "set14/3/psnr", "set14/3/ssim",
+    }  # fmt: skip
+    again = recounted(audit, results)
+    assert not again.explained and again.best is not None and again.best.whole == 6
+    assert "| csnln-table1, LapSRN | 8 of 12, 4 of them from results/ |" in (ROOT / PAGE).read_text(encoding="utf-8")
+
+
+def test_a_printed_zero_is_a_digit() -> None:
+    assert CountedCell("a", "0.8850", 0.88504, 0.0, True).matches
+    assert not CountedCell("a", "0.8850", 0.88525, 0.0, True).matches
+
+
+def test_the_page_and_the_docs_claim_no_digits() -> None:
+    for path in (ROOT / PAGE, ROOT / "docs/protocols.md"):
+        assert not re.search(r"\d+ of \d+ (printed )?digits|≤? \d+ digits", path.read_text(encoding="utf-8")), path

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.audit.ranking import Target, chance, distinct, explained_digits, score, target
+from harness.audit.ranking import Chance, Target, chance, distinct, explained_digits, score, target
 from harness.tables.published import published_number
 
 
@@ -81,7 +81,8 @@ def test_a_match_among_variants_far_apart_is_no_accident() -> None:
     targets = [Target(round(v, 2), 0.01, 4) for v in vectors[17]]
     found = chance(vectors, targets, best_digits=24, best_whole=6)
     assert (found.tried, found.distinct, found.as_good, found.fooled) == (200, 200, 1, 0)
-    assert found.accident == pytest.approx(1 / 201)
+    assert found.share == 0
+    assert found.bound == pytest.approx(3 / 200, rel=0.01)
 
 
 def test_a_match_among_near_relations_is() -> None:
@@ -90,15 +91,31 @@ def test_a_match_among_near_relations_is() -> None:
     found = chance(vectors, targets, best_digits=8, best_whole=2)
     assert found.decoys > 50
     assert found.fooled > 0.75 * found.decoys
-    assert found.accident > 0.7
+    assert found.share > 0.7
 
 
 def test_a_single_cell_is_easily_explained_by_accident() -> None:
     vectors = grid(300, 1, 0.3)
     found = chance(vectors, [Target(30.0, 0.01, 4)], best_digits=4, best_whole=1)
-    assert found.accident > 0.2
+    assert found.coincidence(1) == 1.0
+
+
+@pytest.mark.parametrize(("decoys", "fooled", "bound"), [(6, 0, 0.393), (30, 0, 0.095), (30, 7, 0.394), (6, 6, 1.0)])
+def test_the_bound_of_the_share_is_a_binomial_one(decoys: int, fooled: int, bound: float) -> None:
+    from scipy.stats import binom
+
+    found = Chance(100, 50, 1, 4, 4, decoys, fooled)
+    assert found.bound == pytest.approx(bound, abs=0.0005)
+    if fooled < decoys:
+        assert binom.cdf(fooled, decoys, found.bound) == pytest.approx(0.05)
+
+
+def test_a_longer_list_makes_a_coincidence_likelier_and_more_cells_make_it_less_likely() -> None:
+    short, long = (Chance(400, count, 1, 8, 8, count, 0) for count in (30, 300))
+    assert short.coincidence(4) == pytest.approx(30 / 10_000)
+    assert short.coincidence(5) < short.coincidence(4) < long.coincidence(4)
 
 
 def test_one_variant_says_nothing() -> None:
     found = chance(np.array([[30.0]]), [Target(30.0, 0.01, 4)], 4, 1)
-    assert (found.decoys, found.accident) == (0, 1.0)
+    assert (found.decoys, found.share, found.bound) == (0, 1.0, 1.0)

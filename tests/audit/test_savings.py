@@ -115,7 +115,7 @@ def test_numbers_of_stored_images_need_no_other_saving(workspace: Workspace) -> 
     assert audit.explained
     assert audit.saving == "round"
     assert savings(audit) == []
-    assert any("explain every digit" in text for text in audit.not_tried)
+    assert any("match every cell" in text for text in audit.not_tried)
 
 
 def test_a_spent_budget_is_said(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -23,6 +24,7 @@ from harness.report.one_protocol import csv_text, json_text, latex, markdown, ra
 from harness.stages.restored import LevelRecord, RestoredRecord
 from harness.tables.measurements import NotRun
 from harness.tables.one_protocol import OneProtocolCell, choose_protocols, input_groups, one_protocol
+from harness.tables.published import published_number
 from harness.workspace import Workspace
 
 TABLE = """
@@ -107,6 +109,27 @@ def test_ranks_of_what_was_run_only(workspace: Workspace) -> None:
         "embedded-gray/10/ssim: printed JPEG > Other; under one protocol Other > JPEG",
     ]
     assert input_groups(cells) == {"jpeg-y8": ["JPEG", "Other"]}
+
+
+def test_equal_prints_have_no_order(workspace: Workspace) -> None:
+    def with_prints(*printed: str) -> list[str]:
+        cells = [c for c in one_protocol(workspace, workspace.table("mixed"), "column") if c.request.metric == "ssim"]
+        rows = iter(printed)
+        return rank_changes(
+            [
+                msgspec.structs.replace(
+                    c, request=msgspec.structs.replace(c.request, printed=published_number(next(rows)))
+                )
+                for c in cells
+                if c.value is not None
+            ]
+        )
+
+    assert with_prints("0.9000", "0.9000") == []
+    assert with_prints("0.9000", "0.9001") == []
+    assert with_prints("0.9001", "0.9000") == [
+        "embedded-gray/10/ssim: printed JPEG > Other; under one protocol Other > JPEG"
+    ]
 
 
 def test_forms(workspace: Workspace) -> None:
