@@ -60,11 +60,14 @@ class TableResults(msgspec.Struct, frozen=True):
         In the printed order.
     recorded : frozenset
         Part, line and key of the measured cells that were taken from results/ because their rows are not here.
+    damaged : tuple of str
+        What is wrong with files of rows or results that could not be read; the cells are as if they were not there.
     """
 
     table: Table
     results: list[CellResult]
     recorded: frozenset[Place]
+    damaged: tuple[str, ...] = ()
 
 
 def place_of(request: Request) -> Place:
@@ -91,12 +94,18 @@ def collect(workspace: Workspace, names: Iterable[str] = ()) -> list[TableResult
 
 def _collect(table: Table, methods: Mapping[str, Method], measurements: Measurements, folder: Path) -> TableResults:
     results = {place_of(result.request): result for result in diff_table(table, methods, measurements)}
+    damaged = tuple(dict.fromkeys(measurements.damaged))
+    measurements.damaged.clear()
     path = folder / f"{table.name}.json"
-    if not path.is_file():
-        return TableResults(table, list(results.values()), frozenset())
     asked = requests(table, methods)
     recorded = set()
-    for request, cell in recorded_cells(path, asked):
+    cells = []
+    if path.is_file():
+        try:
+            cells = recorded_cells(path, asked)
+        except HarnessError as error:
+            damaged += (str(error),)
+    for request, cell in cells:
         here = results.get(place_of(request))
         if _is_measured_here(request, here, measurements):
             continue
@@ -104,7 +113,7 @@ def _collect(table: Table, methods: Mapping[str, Method], measurements: Measurem
         if cell.measured is not None:
             recorded.add(place_of(request))
     order = [place_of(request) for request in asked]
-    return TableResults(table, [results[place] for place in order if place in results], frozenset(recorded))
+    return TableResults(table, [results[place] for place in order if place in results], frozenset(recorded), damaged)
 
 
 def recorded_cells(path: Path, asked: list[Request]) -> list[tuple[Request, RecordedCell]]:
@@ -116,8 +125,9 @@ def recorded_cells(path: Path, asked: list[Request]) -> list[tuple[Request, Reco
         The file is damaged.
     """
     try:
-        cells = msgspec.json.decode(path.read_bytes(), type=list[RecordedCell])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # Not strict: an infinite number is a word.
+        cells = msgspec.json.decode(path.read_bytes(), type=list[RecordedCell], strict=False)
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
         raise HarnessError(f"{path}: not a table's results ({error}); render it again: harness render") from None
     waiting: dict[tuple[object, ...], list[RecordedCell]] = defaultdict(list)
     for cell in reversed(cells):

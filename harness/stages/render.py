@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.errors import HarnessError
 from harness.files import write_text
 from harness.report.render import csv_text, json_text, latex, markdown
 from harness.tables.diff import CellResult, diff_table
@@ -16,8 +17,17 @@ def results_of(workspace: Workspace, table: Table) -> list[CellResult]:
 
 
 def render(workspace: Workspace, table: Table) -> list[CellResult]:
-    """Write results/<table>.md, .csv, .json and .tex; return the results."""
-    results = results_of(workspace, table)
+    """Write results/<table>.md, .csv, .json and .tex; return the results.
+
+    Raises
+    ------
+    HarnessError
+        Rows are damaged: what is rendered without them would stand until somebody notices.
+    """
+    measurements = Measurements(workspace.work)
+    results = diff_table(table, workspace.methods(), measurements)
+    if measurements.damaged:
+        raise HarnessError(measurements.damaged[0])
     base = workspace.results / table.name
     write_text(base.with_suffix(".md"), markdown(table, results))
     write_text(base.with_suffix(".tex"), latex(table, results))

@@ -114,6 +114,10 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
             f"printed under {request.protocol}, not the column's {request.column_protocol}, "
             f"which gives {_digits(under_column.value, request)}: not comparable with the other rows"
         )
+    if isinstance(measured, Measurement) and math.isinf(measured.value) and request.group is not None:
+        values = measurements.images(request.group, request.level, request.protocol)
+        equal = [image for image, value in values.items() if math.isinf(value)]
+        reasons.append(f"infinite, because the restored {', '.join(equal)} equals the ground truth")
     if isinstance(measured, Measurement) and request.special.note:
         reasons.append(request.special.note)
     if request.special.suspect:
@@ -175,8 +179,8 @@ def count_verdicts(results: Iterable[CellResult]) -> dict[Verdict, int]:
 def as_record(result: CellResult) -> dict[str, Any]:
     """Give a cell as plain values: the form of ``harness diff --format json`` and of results/<table>.json.
 
-    `published` and `measured` are numbers or None, `printed` holds the digits as printed; `level` is None where the
-    task has only one.
+    `published` and `measured` are numbers or None (in JSON an infinite one is the word ``inf``), `printed` holds the
+    digits as printed; `level` is None where the task has only one.
     """
     request = result.request
     measured = result.measured if isinstance(result.measured, Measurement) else None
