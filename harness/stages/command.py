@@ -13,6 +13,7 @@ import click
 
 from harness.cells import SAVINGS
 from harness.errors import HarnessError
+from harness.names import check_name
 from harness.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def inputs(task: str, dataset: str, degradation: str, levels: tuple[int, ...]) -
     """Make the degraded inputs of a dataset and record their hashes in work/inputs."""
     from harness.stages.inputs import record_inputs, write_inputs
 
+    for kind, name in (("task", task), ("dataset", dataset), ("degradation", degradation)):
+        check_name(name, kind)
     workspace = Workspace.find()
     record = record_inputs(workspace.data, dataset, degradation, levels, workspace.params.noise)
     write_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json", record)
