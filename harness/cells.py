@@ -9,6 +9,9 @@ from pathlib import PurePosixPath
 
 import msgspec
 
+from harness.errors import unknown_name
+from harness.names import check_name
+
 FIRST_DRAW = 0
 
 
@@ -33,6 +36,15 @@ class Group(msgspec.Struct, frozen=True, order=True):
     method: str
     policy: str
     saving: str = "round"
+
+    def __post_init__(self) -> None:
+        """Refuse what could not stand in a path and a command line as it is, wherever it was read."""
+        for kind in ("task", "dataset", "degradation", "method"):
+            check_name(getattr(self, kind), kind)
+        for word in self.policy.split("+"):
+            check_name(word, "policy")
+        if self.saving not in SAVINGS:
+            raise unknown_name("saving rule", self.saving, SAVINGS)
 
     @property
     def name(self) -> str:

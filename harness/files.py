@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,18 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a UTF-8 text file whole."""
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def json_numbers(plain: Any) -> Any:
+    """Give plain values in which infinity and NaN are the words ``inf``, ``-inf``, ``nan``: JSON has no such numbers.
+
+    A PSNR is infinite where the restored image equals its ground truth.
+    """
+    if isinstance(plain, float):
+        return plain if math.isfinite(plain) else str(plain)
+    if isinstance(plain, dict):
+        return {key: json_numbers(value) for key, value in plain.items()}
+    return [json_numbers(value) for value in plain] if isinstance(plain, list | tuple) else plain
 
 
 def write_json(path: str | os.PathLike[str], record: Any) -> None:

@@ -1,15 +1,18 @@
-"""Reading and writing 8-bit images, and the hash of their pixels."""
+"""Reading and writing images of 8 bits a sample, and of 16 where that is said; the hash of their pixels."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from harness.errors import HarnessError
@@ -36,18 +39,39 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     Raises
     ------
     HarnessError
-        The file is missing, damaged, or of a kind (16 bit, transparent, CMYK) that has no meaning here.
+        The file is missing, damaged, or of a kind that has no one meaning here (16 bit, transparent, CMYK, several
+        images, turned by an EXIF note).
     """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise HarnessError(f"{path}: no such image; check the folder or make it again") from None
-    except IsADirectoryError:
-        raise HarnessError(f"{path}: is a folder, an image file is needed") from None
-    except OSError as error:
-        raise HarnessError(f"{path}: cannot be read ({error.strerror or error})") from None
-    return decode_image(data, str(path))
+    return decode_image(_contents(Path(path)), str(path))
+
+
+def read_result(path: str | os.PathLike[str], saving: str = "round") -> NDArray[np.uint8] | NDArray[np.float64]:
+    """Read an image that was restored elsewhere; beyond `read_image` its file must have kept what was restored.
+
+    Parameters
+    ----------
+    path : path
+        A PNG, BMP, TIFF or PPM file, or a lossless WebP file.
+    saving : str
+        ``unrounded`` takes 16 bits a sample at their precision, 0..65535 for 0..255; every other rule is one of
+        8-bit images (`harness.cells.SAVINGS`).
+
+    Returns
+    -------
+    ndarray
+        ``(H, W)`` or ``(H, W, 3)``, uint8, or float64 in units of 0..255 for a file of 16 bits.
+
+    Raises
+    ------
+    HarnessError
+        As `read_image`; or the file's format changes samples (JPEG, GIF, a palette).
+    """
+    pixels = _decode(_contents(Path(path)), str(path), _not_kept)
+    if pixels.dtype == np.uint8:
+        return pixels
+    if saving != "unrounded" or _is_8_bit(pixels):
+        raise HarnessError(f"{path}: {_too_deep(pixels)}, or measure it at its precision with saving 'unrounded'")
+    return pixels / DEEP_STEPS
 
 
 def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
@@ -60,21 +84,153 @@ def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
     where : str
         Begins the error message.
     """
+    pixels = _decode(data, where)
+    if pixels.dtype != np.uint8:
+        raise HarnessError(f"{where}: {_too_deep(pixels)}")
+    return pixels
+
+
+def header_problem(image: ImageFile.ImageFile) -> str:
+    """Say what keeps an opened file from being one plain image, as far as its header tells; empty where nothing does.
+
+    What it cannot tell: whether 16 bits a sample hold more than 8 would.
+    """
+    turned = _orientation(image)
+    if turned != 1:
+        return (
+            f"an EXIF note says that it is stored turned (orientation {turned}), which some programs heed and others "
+            "do not; store it upright without the note"
+        )
+    # A camera's JPEG (MPO) holds a preview beside the image.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        return "holds several images; store the one that is meant"
+    if image.mode not in _PLAIN_MODES and not _is_deep_gray(image):
+        return f"image mode '{image.mode}' is not supported; store it as 8-bit grayscale or 8-bit RGB"
+    if "transparency" in image.info:
+        return "has transparent pixels; store it without them"
+    return ""
+
+
+def is_deep(image: ImageFile.ImageFile) -> bool:
+    """Whether an opened file has 16 bits a sample."""
+    if image.format == "PPM":
+        return image.mode == "I" or (isinstance(image.tile[0][3], tuple) and int(image.tile[0][3][-1]) > 255)
+    return _is_deep_gray(image) or max(getattr(image, "tag_v2", {}).get(_BITS, (8,))) > 8 or _other_bytes(image) != ""
+
+
+# 16-bit samples are whole multiples of 1/257 of a gray level: 65535 is 255.
+DEEP_STEPS = 257
+
+_PLAIN_MODES = ("1", "P", "L", "RGB")
+_ORIENTATION, _BITS, _PHOTOMETRIC, _PLANES = 274, 258, 262, 284  # tags of TIFF 6.0, the first also of EXIF
+# Pillow's names for the halves of a 16-bit colour sample, the one that it keeps and the other.
+_HALVES = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B"}
+_HALVES["RGB;16N"] = "RGB;16B" if sys.byteorder == "little" else "RGB;16L"
+
+
+def _contents(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise HarnessError(f"{path}: no such image; check the folder or make it again") from None
+    except IsADirectoryError:
+        raise HarnessError(f"{path}: is a folder, an image file is needed") from None
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _decode(data: bytes, where: str, also: Callable[[ImageFile.ImageFile], str] = lambda image: "") -> NDArray[Any]:
+    """Decode a file to uint8 or uint16 samples; `also` looks at the header for problems of its own."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            problem = header_problem(image) or also(image)
+            deep, other = not problem and is_deep(image), _other_bytes(image)
+            if deep and not other and not _is_deep_gray(image):
+                problem = f"has more than 8 bits a sample in a form that is not read ({image.format})"
+            if problem:
+                raise HarnessError(f"{where}: {problem}")
             image.load()
-            plain = image.convert("RGB" if image.mode == "P" else "L") if image.mode in ("1", "P") else image
-            if plain.mode not in ("L", "RGB"):
-                raise HarnessError(
-                    f"{where}: image mode '{plain.mode}' is not supported; store it as 8-bit grayscale or 8-bit RGB"
-                )
-            return np.array(plain, dtype=np.uint8)
+            if not deep:
+                plain = image.convert("RGB" if image.mode == "P" else "L") if image.mode in ("1", "P") else image
+                return np.array(plain, dtype=np.uint8)
+            pixels = np.array(image).astype(np.uint16)
+        if other:
+            # Pillow keeps 8 bits of a colour sample, and which ones is a matter of the byte order it is told.
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                image.tile = [tile._replace(args=_with_mode(tile.args, other)) for tile in image.tile]
+                pixels = pixels << 8 | np.array(image)
+        return pixels
     except HarnessError:
         raise
     # A damaged file can fail anywhere inside Pillow, with whatever exception is at hand there.
     except Exception as error:
         detail = "no known image format" if isinstance(error, UnidentifiedImageError) else str(error)
         raise HarnessError(f"{where}: not a readable image ({detail}); replace the file") from None
+
+
+def _orientation(image: ImageFile.ImageFile) -> int:
+    # Pillow looks for a PNG's note behind the pixels, too, and would decode them for that.
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # a damaged note says nothing
+        return 1
+
+
+def _is_deep_gray(image: ImageFile.ImageFile) -> bool:
+    if image.format == "TIFF":
+        tags = getattr(image, "tag_v2", {})
+        # Pillow does not turn a white 0 of 16 bits around.
+        return image.mode.startswith("I;16") and tags.get(_BITS) == (16,) and tags.get(_PHOTOMETRIC) == 1
+    return image.format in ("PNG", "PPM") and image.mode.startswith("I")
+
+
+def _raw_mode(image: ImageFile.ImageFile) -> str:
+    """Name Pillow's form of the stored samples, where it says it."""
+    arguments = image.tile[0][3] if image.tile else ""
+    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
+
+
+def _with_mode(arguments: Any, mode: str) -> Any:
+    return (mode, *arguments[1:]) if isinstance(arguments, tuple) else mode
+
+
+def _other_bytes(image: ImageFile.ImageFile) -> str:
+    """Name the mode that gives the bytes which Pillow drops of every sample; empty where there is none."""
+    if getattr(image, "tag_v2", {}).get(_PLANES, 1) != 1:
+        return ""
+    return _HALVES.get(_raw_mode(image), "")
+
+
+def _not_kept(image: ImageFile.ImageFile) -> str:
+    """Say what a restored image lost when it was stored; empty where it lost nothing."""
+    lossless = "store results as PNG, BMP or TIFF"
+    kind = str(image.format)
+    compression = str(image.info.get("compression", ""))
+    if kind in ("JPEG", "MPO") or "jpeg" in compression or "webp" in compression:
+        return f"JPEG compression has changed the samples that were restored; {lossless}"
+    if kind == "WEBP" and not _is_lossless_webp(image):
+        return f"WebP compression has changed the samples that were restored; {lossless}"
+    if image.mode in ("1", "P") or kind == "GIF" or _raw_mode(image) in ("L;2", "L;4"):
+        return f"a palette or few gray levels hold less than was restored; {lossless} of 8 bits a sample"
+    return ""
+
+
+def _is_lossless_webp(image: ImageFile.ImageFile) -> bool:
+    assert image.fp is not None
+    image.fp.seek(0)
+    return bool(image.fp.read(16)[12:] == b"VP8L")
+
+
+def _is_8_bit(pixels: NDArray[Any]) -> bool:
+    return 0 < int(pixels.max()) <= 255
+
+
+def _too_deep(pixels: NDArray[Any]) -> str:
+    if _is_8_bit(pixels):
+        return "has 16 bits a sample and in them values of 8 (none is above 255 of 65535); store it with 8"
+    return "has 16 bits a sample; store it with 8"
 
 
 def write_png(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> None:

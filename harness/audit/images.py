@@ -18,7 +18,7 @@ from harness.cells import Group
 from harness.datasets import fetch
 from harness.datasets.reading import FetchedDataset, open_dataset
 from harness.errors import HarnessError, NotAvailableError
-from harness.images import read_image
+from harness.images import read_result
 from harness.methods import Method, build_method
 from harness.stages.apply import array_restorer, tensor_restorer
 from harness.stages.restored import RECORD, RestoredRecord, read_restored
@@ -156,6 +156,7 @@ class Bench:
 def _released(function: Callable[..., Any]) -> Restorer:
     def read(dataset: str, image: str, degraded: NDArray[Any]) -> NDArray[np.float64]:
         found = function(dataset, image)
-        return np.asarray(read_image(found) if isinstance(found, str | os.PathLike) else found, dtype=np.float64)
+        stored = read_result(found, "unrounded") if isinstance(found, str | os.PathLike) else found
+        return np.asarray(stored, dtype=np.float64)
 
     return read

@@ -12,6 +12,7 @@ import msgspec
 from harness.datasets import folders, layouts, places
 from harness.datasets.registry import Dataset, Layout, dataset_names, read_record
 from harness.errors import HarnessError
+from harness.names import check_name
 
 _BRACES = re.compile(r"\{([^}]*)\}")
 
@@ -70,8 +71,7 @@ def add_dataset(
     """
     from harness.workspace import Workspace
 
-    if not places.is_dataset_name(name):
-        raise HarnessError(f"'{name}' is no name for a dataset; use lower-case letters, digits and hyphens: 'my-pairs'")
+    check_name(name, "dataset")
     target = Workspace.find().root / places.OWN_RECORDS / f"{name}.json"
     if name in dataset_names():
         where = f"{target} describes it: delete the file to add it anew, or" if target.is_file() else "please"

@@ -113,7 +113,7 @@ def read_manifest(path: Path) -> Manifest:
         There is none, or it is damaged, or it names files outside the dataset's folder.
     """
     manifest = load_json(path, Manifest)
-    for file in manifest.files:
-        if not places.is_safe(file.name):
-            raise HarnessError(f"{path}: the file name '{file.name}' leaves the dataset's folder; delete this manifest")
+    for name in {name for file in manifest.files for name in (file.name, file.image)}:
+        if not places.is_safe(name):
+            raise HarnessError(f"{path}: the file name '{name}' leaves the dataset's folder; delete this manifest")
     return manifest

@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.names import is_name
 
 # A user's own records: folders with one JSON file a dataset, separated like PATH.
 RECORDS_VARIABLE = "HARNESS_DATASETS"
@@ -30,7 +31,6 @@ RECORDS_VARIABLE = "HARNESS_DATASETS"
 OWN_RECORDS = "datasets"
 _WORKSPACE_FILE = "params.yaml"
 _REGISTRY = Path(__file__).with_name("registry")
-_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 # Surrogates stand for bytes that are no UTF-8: names out of archives that were packed under another encoding.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|\ud800-\udfff]')
 
@@ -50,17 +50,12 @@ def record_folders() -> list[Path]:
 
 def record_path(name: str) -> Path | None:
     """Find the record of a dataset by its canonical name; None where there is none."""
-    if _NAME.fullmatch(name):
+    if is_name(name):
         for folder in record_folders():
             path = folder / f"{name}.json"
             if path.is_file():
                 return path
     return None
-
-
-def is_dataset_name(name: str) -> bool:
-    """Tell whether a name may name a dataset: lower-case letters and digits, joined by single hyphens."""
-    return _NAME.fullmatch(name) is not None
 
 
 def is_safe(name: str) -> bool:

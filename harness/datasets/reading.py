@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,29 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort key under which ``2`` comes before ``10``."""
     parts = enumerate(_DIGITS.split(name))  # digits at odd places
     return [(0, int(part), part) if index % 2 else (1, 0, part) for index, part in parts if part]
+
+
+def gray_among_colour(dimensions: Mapping[str, int]) -> str:
+    """Say which images of a set are gray and which are not; empty where all are of one kind.
+
+    Parameters
+    ----------
+    dimensions : mapping
+        Dimensions of each image's array, by its name: 2 for gray, 3 for colour.
+    """
+    gray, colour = (
+        [name for name, count in dimensions.items() if (count == 2) == of_gray] for of_gray in (True, False)
+    )
+    if not gray or not colour:
+        return ""
+    few, kinds = (
+        (gray, "gray among colour images") if len(gray) <= len(colour) else (colour, "colour among gray images")
+    )
+    more = f" and {len(few) - 3} more" if len(few) > 3 else ""
+    return (
+        f"{', '.join(few[:3])}{more} {'is' if len(few) == 1 else 'are'} {kinds}; one mean over both would be neither "
+        "kind's number: store all in colour, or make two sets"
+    )
 
 
 def open_dataset(name: str, data: str | os.PathLike[str]) -> FetchedDataset:

@@ -10,6 +10,7 @@ import msgspec
 
 from harness.datasets import places
 from harness.errors import HarnessError, unknown_name
+from harness.names import check_name, is_name
 from harness.records import load_json
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -178,8 +179,10 @@ def read_record(path: Path) -> Dataset:
         Not a record: unknown keys, names that leave the folder, checksums that are none.
     """
     record = load_json(path, Dataset)
-    if record.name != path.stem or not places.is_dataset_name(record.name):
+    if record.name != path.stem or not is_name(record.name):
         raise HarnessError(f"{path}: the dataset is named '{record.name}'; name it and its file alike, as in 'my-set'")
+    for name in (*record.aliases, *([record.base] if record.base else [])):
+        check_name(name, "dataset", str(path))
     for file in record.files:
         if not places.is_safe(file.name):
             raise HarnessError(f"{path}: the file name '{file.name}' leaves the dataset's folder; take it out")

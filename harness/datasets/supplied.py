@@ -10,6 +10,7 @@ from harness.datasets import folders, layouts, places
 from harness.datasets.collection import HASHING_THREADS, Collection, wait_for
 from harness.datasets.manifest import Manifest, ManifestFile, Role, complete_manifest, missing_manifest
 from harness.datasets.progress import progress
+from harness.datasets.reading import gray_among_colour
 from harness.datasets.registry import Dataset
 from harness.errors import HarnessError
 
@@ -138,6 +139,9 @@ class Supplied(Collection):
             more = f" and {len(problems) - 1} more are no better" if len(problems) > 1 else ""
             self.tried.append(f"in {label} {problems[0][0]} {problems[0][1]}{more}")
             return None
+        mixed = gray_among_colour({found[which]: len(shape) for which, shape in shapes.items()})
+        if mixed:
+            self.say(f"{self.record.name}: {mixed}")
         return described
 
     def _drop_links(self, keep: set[str]) -> None:
@@ -152,7 +156,7 @@ class Supplied(Collection):
 def look_at_image(path: Path) -> tuple[str, tuple[int, ...]]:
     """Read an image's header: what is wrong with it (empty where nothing is), and its shape.
 
-    Colour images of 16 bits a sample are refused here: decoding them would drop bits without a word.
+    The rules are those of `harness.images.decode_image`.
 
     Raises
     ------
@@ -161,23 +165,25 @@ def look_at_image(path: Path) -> tuple[str, tuple[int, ...]]:
     """
     from PIL import Image, UnidentifiedImageError
 
-    from harness.images import FORMATS
+    from harness.images import FORMATS, header_problem, is_deep, read_image
 
     try:
         with Image.open(path, formats=FORMATS) as image:
             size, mode = (image.height, image.width), image.mode
-            deep = any(";16" in str(tile[3]) for tile in image.tile)
+            problem = header_problem(image)
+            deep = not problem and is_deep(image)
     except UnidentifiedImageError:
         return "not a readable image (no known image format)", ()
     except OSError:
         raise
     except Exception as error:  # a damaged header can fail anywhere inside Pillow
         return f"not a readable image ({error})", ()
-    if mode not in ("1", "P", "L", "RGB"):  # those that `harness.images.decode_image` takes
-        return f"image mode '{mode}' is not supported; store it as 8-bit grayscale or 8-bit RGB", ()
     if deep:
-        return "has 16 bits a sample; store it with 8", ()
-    return "", size if mode in ("1", "L") else (*size, 3)
+        try:
+            read_image(path)  # its samples tell which sentence is right
+        except HarnessError as error:
+            return str(error).removeprefix(f"{path}: "), ()
+    return problem, size if mode in ("1", "L") else (*size, 3)
 
 
 def wrong_sizes(record: Dataset, shapes: dict[tuple[str, Role], tuple[int, ...]]) -> list[tuple[tuple[str, Role], str]]:

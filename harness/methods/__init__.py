@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from typing import Any, Literal
 
 from harness.errors import HarnessError, NotAvailableError, unknown_name
 from harness.methods.plugins import IMPORT_SECONDS, Plugin, importing, installed_plugins, plugins_in, refused
+from harness.names import check_name
 from harness.tasks import TASKS
 
 Build = Callable[[str, int], Callable[..., Any]]
@@ -149,7 +149,10 @@ def method(
     HarnessError
         The name is taken or has other characters than lower-case letters, digits and ``-``; a task is unknown.
     """
-    check_name(name)
+    check_name(name, "method")
+    for kind, others in (("weights", () if origin == "trained" else weights), ("dataset", released)):
+        for other in others:
+            check_name(other, kind, f"method '{name}'")
     for task in tasks:
         if task not in TASKS:
             raise unknown_name("task", task, TASKS)
@@ -188,12 +191,6 @@ def method(
         return build
 
     return register
-
-
-def check_name(name: str) -> None:
-    """Refuse a name that could not stand in a path, a stage name and a command line as it is."""
-    if not re.fullmatch("[a-z0-9]([a-z0-9-]*[a-z0-9])?", name):
-        raise HarnessError(f"name '{name}': use lower-case letters, digits and '-', such as 'my-net'")
 
 
 def methods(folders: Iterable[Path] = (), import_seconds: float = IMPORT_SECONDS) -> dict[str, Method]:

@@ -139,7 +139,7 @@ def json_text(text: str) -> str:
 
 def _new_path(workspace: Workspace, name: str) -> Path:
     """Choose the file of a new method; a name that is taken or not plain raises HarnessError."""
-    from harness.methods import check_name
+    from harness.names import check_name
 
     check_name(name)
     if name in workspace.methods():
@@ -189,7 +189,7 @@ def write_table(
     import yaml
 
     from harness.datasets.registry import dataset
-    from harness.methods import check_name
+    from harness.names import check_name
 
     chosen = task(task_name)
     check_name(name)

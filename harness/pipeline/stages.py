@@ -7,12 +7,14 @@ and are committed: what runs can be read, and ``dvc repro`` needs nothing but DV
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.cells import Group
+from harness.datasets.registry import dataset as dataset_of
 from harness.degradations import degradation
 from harness.errors import HarnessError
 from harness.files import write_text
@@ -205,8 +207,8 @@ class _Writer:
         manifest = f"data/manifests/datasets/{group.dataset}.json"
         inputs = f"work/inputs/{group.task}/{group.dataset}/{group.degradation}.json"
         levels = _numbers(self._levels[_inputs_of(group)])
-        where = f"--task {group.task} --dataset {group.dataset} --degradation {group.degradation}"
-        what = f"{where} --method {group.method} --policy {group.policy} --saving {group.saving}"
+        where = ["--task", group.task, "--dataset", group.dataset, "--degradation", group.degradation]
+        what = [*where, "--method", group.method, "--policy", group.policy, "--saving", group.saving]
         noise: dict[str, Any] = {"params": ["noise"]} if random else {}
         depends = [self._relative(path) for path in method.depends]
         fetched = [f"data/manifests/weights/{name}.json" for name in _fetched_weights(method)]
@@ -214,21 +216,21 @@ class _Writer:
         return {
             f"inputs-{group.degradation}": {
                 "wdir": "../../..",
-                "cmd": f"harness inputs {where} --levels {levels}",
+                "cmd": _command("inputs", *where, "--levels", levels),
                 "deps": [manifest, "work/code/inputs.json"],
                 **noise,
                 "outs": [inputs],
             },
             f"restore-{name}": {
                 "wdir": "../../..",
-                "cmd": f"harness restore {what} --levels {_numbers(plan.levels)}",
+                "cmd": _command("restore", *what, "--levels", _numbers(plan.levels)),
                 "deps": [inputs, *fetched, f"work/code/method-{method.name}.json", *depends, *self._trained(plan)],
                 **noise,
                 "outs": [f"work/restored/{group.place}", f"work/timing/{group.place}.json"],
             },
             f"measure-{name}": {
                 "wdir": "../../..",
-                "cmd": f"harness measure {what} --protocols {','.join(plan.protocols)}",
+                "cmd": _command("measure", *what, "--protocols", ",".join(plan.protocols)),
                 "deps": [manifest, f"work/restored/{group.place}", "work/code/measure.json"],
                 "outs": [
                     f"work/rows/{group.place}.csv",
@@ -274,7 +276,7 @@ class _Writer:
             stage["foreach"][f"{run.method}-{run.level}"] = {
                 "run": run.name,
                 "recipe": self._relative(recipe_file(name)),
-                "data": wish.data or recipe(name).data,
+                "data": dataset_of(wish.data or recipe(name).data).name,
                 "place": str(run.place),
             }
         return stages
@@ -292,13 +294,14 @@ class _Writer:
     def _relative(self, path: Path) -> str:
         """Write a path relative to the workspace, or absolute where it lies outside (an installed plugin)."""
         root, path = self._workspace.root.resolve(), path.resolve()
-        return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+        text = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+        return text.replace("${", r"\${")  # DVC would put a parameter there
 
     def dataset_stage(self, name: str) -> dict[str, Any]:
         # Always run: whether a mirror or a network is there now cannot be seen in a file. It takes a tenth of a second.
         return {
             "wdir": "../..",
-            "cmd": f"harness datasets fetch {name}",
+            "cmd": _command("datasets", "fetch", name),
             "always_changed": True,
             "outs": [f"data/manifests/datasets/{name}.json"],
         }
@@ -306,7 +309,7 @@ class _Writer:
     def weights_stage(self, name: str) -> dict[str, Any]:
         return {
             "wdir": "../..",
-            "cmd": f"harness weights fetch {name}",
+            "cmd": _command("weights", "fetch", name),
             "always_changed": True,
             "outs": [f"data/manifests/weights/{name}.json"],
         }
@@ -314,7 +317,7 @@ class _Writer:
     def cost_stage(self, name: str) -> dict[str, Any]:
         return {
             "wdir": "../..",
-            "cmd": f"harness cost {name}",
+            "cmd": _command("cost", name),
             "deps": [f"work/code/cost-{name}.json"],
             "outs": [f"work/cost/{name}.json"],
         }
@@ -326,12 +329,12 @@ class _Writer:
         rows += [folder for plan in plans([table], self._methods) for folder in self._trained(plan)]
         own = self._workspace.table_files.get(table.name)
         if own is not None:
-            source = own.relative_to(self._workspace.root).as_posix()
+            source = self._relative(own)
         else:
             source = f"harness/{table_file(table.name).relative_to(PACKAGE).as_posix()}"
         stage: dict[str, Any] = {} if root == "." else {"wdir": root}
         return stage | {
-            "cmd": f"harness render {table.name}",
+            "cmd": _command("render", table.name),
             "deps": [source, *rows, "work/code/render.json"],
             "outs": [
                 {f"results/{table.name}{suffix}": {"cache": False, "persist": True}} for suffix in RESULT_SUFFIXES
@@ -342,6 +345,11 @@ class _Writer:
 def _fetched_weights(method: Method) -> tuple[str, ...]:
     """Names in the weights registry that a method loads."""
     return () if method.origin == "trained" else method.weights
+
+
+def _command(*words: str) -> str:
+    """Write a stage's command; a shell reads it, so every word is quoted that needs it."""
+    return shlex.join(["harness", *words])
 
 
 def _numbers(levels: set[int] | tuple[int, ...]) -> str:

@@ -86,9 +86,11 @@ def _planes(of: Protocol, reference: NDArray[Any], restored: NDArray[Any]) -> tu
         return of.plane(reference), of.plane(restored)
     if not of.luma:
         kinds = {2: "one channel", 3: "three channels"}
+        # No luma protocol is named: one of 16..235 gives 1.32 dB more, or compares two ranges.
         raise HarnessError(
-            f"the restored image has {kinds[restored.ndim]} and the reference {kinds[reference.ndim]}; "
-            f"'{of.name}' compares all channels, take a luma protocol such as '{of.metric}-y' or restore the other kind"
+            f"the restored image has {kinds[restored.ndim]} and the reference {kinds[reference.ndim]}; '{of.name}' "
+            f"compares all channels: store the result as the {'gray' if reference.ndim == 2 else 'colour'} image that "
+            "the reference is"
         )
     if reference.ndim == 2:
         # A gray ground truth that a colour network restored: both are RGB, or their lumas would differ in range.

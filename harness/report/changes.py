@@ -21,7 +21,7 @@ import numpy as np
 
 from harness.cells import FIRST_DRAW
 from harness.errors import HarnessError
-from harness.files import write_text
+from harness.files import json_numbers, write_text
 from harness.stages.rows import FIELDS
 from harness.workspace import Workspace
 
@@ -279,7 +279,8 @@ def _change(key: Key, first: Sample, second: Sample) -> Change | None:
             remark = f"only {len(finite)} images: the interval is too narrow" if len(finite) < FEW_IMAGES else ""
         if unpaired:
             remark = "; ".join(filter(None, [remark, f"{unpaired} images are in one run only"]))
-    return Change(key, first.mean, second.mean, second.mean - first.mean, differing, interval, remark)
+    delta = second.mean - first.mean if first.mean != second.mean else 0.0  # infinite in both runs
+    return Change(key, first.mean, second.mean, delta, differing, interval, remark)
 
 
 # Reading runs --------------------------------------------------------------------------------------------------------
@@ -414,6 +415,11 @@ def _samples(where: str, record: bytes, values: bytes) -> dict[Key, Sample]:
     return {key: Sample(math.fsum(of.values()) / len(of), of) for key, of in found.items()}
 
 
+def _number(written: Any) -> float | None:
+    """Read a number of results/<table>.json, where infinity is a word (`harness.files.json_numbers`)."""
+    return None if written is None else float(written)
+
+
 def _read_results(where: str, text: bytes, verdicts: dict[Place, Verdict], printed: dict[Key, Sample]) -> None:
     try:
         cells = json.loads(text)
@@ -422,7 +428,7 @@ def _read_results(where: str, text: bytes, verdicts: dict[Place, Verdict], print
         seen: dict[tuple[Any, ...], int] = defaultdict(int)
         for cell in cells:
             same = (cell["table"], cell["row"], cell["dataset"], cell["level"] or 0, cell["metric"])
-            verdicts[Place(*same, seen[same])] = Verdict(cell["verdict"], cell["measured"], cell["reason"])
+            verdicts[Place(*same, seen[same])] = Verdict(cell["verdict"], _number(cell["measured"]), cell["reason"])
             seen[same] += 1
             if cell["measured"] is None or not cell["protocol"]:
                 continue
@@ -550,7 +556,8 @@ def changes_text(changes: Changes, style: str = "simple") -> str:
 
 def changes_json(changes: Changes) -> str:
     """Write changes as JSON with every digit."""
-    return msgspec.json.format(msgspec.json.encode(changes), indent=1).decode() + "\n"
+    plain = json_numbers(msgspec.to_builtins(changes))
+    return msgspec.json.format(msgspec.json.encode(plain), indent=1).decode() + "\n"
 
 
 def write_page(changes: Changes, path: Path) -> None:

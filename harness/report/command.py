@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.errors import HarnessError
 from harness.workspace import Workspace
+
+if TYPE_CHECKING:
+    from harness.tables.collected import TableResults
 
 
 @click.command()
@@ -64,7 +69,9 @@ def report(
         from harness.report.terminal import print_coverage
         from harness.tables.collected import collect
 
-        print_coverage(collect(workspace, names))
+        found = collect(workspace, names)
+        print_coverage(found)
+        _tell_damaged(found)
         return
     from harness.report.site import build_site
 
@@ -104,6 +111,12 @@ def badge(name: str, svg: Path | None) -> None:
     if svg is not None:
         write_text(svg, badge_svg(name or "published tables", found))
     click.echo(text)
+    _tell_damaged(found)
+
+
+def _tell_damaged(found: Sequence[TableResults]) -> None:
+    for text in dict.fromkeys(text for item in found for text in item.damaged):
+        click.echo(f"note: {text}", err=True)
 
 
 class Numbers(click.ParamType[tuple[int, ...]]):

@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 
 from harness.cells import FIRST_DRAW, Group
-from harness.errors import HarnessError
 from harness.provenance.chain import confirmation_words, revision_words
 from harness.provenance.runs import Confirmation
 from harness.workspace import Workspace
@@ -182,5 +181,6 @@ def _read(path: Path) -> dict[str, Any] | None:
     try:
         plain = msgspec.json.decode(path.read_bytes())
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise HarnessError(f"{path}: not valid JSON ({error}); delete it and run harness repro") from None
+        # A fact like others: one damaged file must not keep every page from being written.
+        return {"damaged": f"{path}: not valid JSON ({error}); delete it and run harness repro"}
     return plain if isinstance(plain, dict) else None

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from harness.files import json_numbers
 from harness.report.grid import Grid, Place, Reason, grids, reasons_not_run
 from harness.report.render import few_empty_lines, markdown_environment, tex_environment
 from harness.tables.diff import CellResult
@@ -92,7 +93,7 @@ def records(cells: list[OneProtocolCell]) -> list[dict[str, Any]]:
 
 def json_text(cells: list[OneProtocolCell]) -> str:
     """Render a list of objects, one a cell."""
-    return json.dumps(records(cells), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(json_numbers(records(cells)), indent=1, ensure_ascii=False) + "\n"
 
 
 def csv_text(cells: list[OneProtocolCell]) -> str:

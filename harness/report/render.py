@@ -9,6 +9,7 @@ import json
 import unicodedata
 from typing import Any
 
+from harness.files import json_numbers
 from harness.report.grid import (
     Grid,
     Place,
@@ -161,7 +162,7 @@ def csv_text(results: list[CellResult]) -> str:
 
 def json_text(results: list[CellResult]) -> str:
     """Render a list of objects, one a cell (`harness.tables.diff.as_record`)."""
-    return json.dumps([as_record(result) for result in results], indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(json_numbers([as_record(result) for result in results]), indent=1, ensure_ascii=False) + "\n"
 
 
 @functools.cache

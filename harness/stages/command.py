@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 
 from harness.cells import SAVINGS
 from harness.errors import HarnessError
+from harness.names import check_name
 from harness.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -87,6 +89,8 @@ def inputs(task: str, dataset: str, degradation: str, levels: tuple[int, ...]) -
     """Make the degraded inputs of a dataset and record their hashes in work/inputs."""
     from harness.stages.inputs import record_inputs, write_inputs
 
+    for kind, name in (("task", task), ("dataset", dataset), ("degradation", degradation)):
+        check_name(name, kind)
     workspace = Workspace.find()
     record = record_inputs(workspace.data, dataset, degradation, levels, workspace.params.noise)
     write_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json", record)
@@ -150,7 +154,7 @@ def restore(
 @click.option("--degradation", default="", help="Degradation; the task's own where --restored is given.")
 @click.option("--method", default="", help="Method, in the pipeline.")
 @click.option("--policy", default="whole", help="Inference policy, in the pipeline.")
-@click.option("--saving", type=click.Choice(SAVINGS), default="round", help="How pixels were kept, in the pipeline.")
+@click.option("--saving", type=click.Choice(SAVINGS), default="round", help="How pixels were kept; unrounded: 16 bits.")
 @click.option("--protocols", default="", help="Protocols, such as psnr,ssim-gauss; default: the task's.")
 def measure(
     task: str,
@@ -173,7 +177,7 @@ def measure(
     if restored is not None:
         if method:
             raise HarnessError("--restored measures your folder, --method the pipeline's; give one of them")
-        _measure_folder(restored, task, dataset, level, degradation or task_of(task).degradation, chosen)
+        _measure_folder(restored, task, dataset, level, degradation or task_of(task).degradation, chosen, saving)
         return
     if not method:
         raise HarnessError("give --restored FOLDER to measure images of yours, or --method NAME in the pipeline")
@@ -197,7 +201,7 @@ def measure(
 
 
 def _measure_folder(
-    restored: Path, task: str, dataset: str, level: int, degradation: str, protocols: tuple[str, ...]
+    restored: Path, task: str, dataset: str, level: int, degradation: str, protocols: tuple[str, ...], saving: str
 ) -> None:
     """Fetch the dataset if need be, measure a folder of images, and print every image and the means."""
     from tabulate import tabulate
@@ -212,7 +216,7 @@ def _measure_folder(
         raise HarnessError(f"{task} has the levels {levels}; give one with --level")
     workspace = Workspace.find()
     fetch(dataset, workspace.data)
-    values = measure_folder(restored, workspace.data, task, dataset, level, degradation, protocols)
+    values = measure_folder(restored, workspace.data, task, dataset, level, degradation, protocols, saving)
     lines = [[image, *(f"{of_image[name]:.5f}" for name in protocols)] for image, of_image in values.items()]
     means = [f"{sum(of_image[name] for of_image in values.values()) / len(values):.5f}" for name in protocols]
     click.echo(tabulate([*lines, ["mean", *means]], ("image", *protocols), disable_numparse=True, stralign="right"))
@@ -256,6 +260,7 @@ def render(name: str) -> None:
 @click.option("--format", "form", type=click.Choice(["csv", "json", "md"]), default="csv", help="Form of the output.")
 def rows(task: str, dataset: str, method: str, mean: bool, form: str) -> None:
     """Print the measured values, one row per image and protocol (`harness.frames` gives them as a data frame)."""
+    from harness.files import json_numbers
     from harness.frames import COLUMNS, measured_rows
 
     frame = measured_rows(Workspace.find())
@@ -269,7 +274,7 @@ def rows(task: str, dataset: str, method: str, mean: bool, form: str) -> None:
     if form == "csv":
         click.echo(frame.to_csv(index=False, lineterminator="\n"), nl=False)
     elif form == "json":
-        click.echo(frame.to_json(orient="records", indent=1, double_precision=15))
+        click.echo(json.dumps(json_numbers(frame.to_dict(orient="records")), indent=1))
     else:
         click.echo(frame.to_markdown(index=False))
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.cells import InputId, Noise, input_ids
-from harness.datasets.reading import FetchedDataset, open_dataset
+from harness.datasets.reading import FetchedDataset, gray_among_colour, open_dataset
 from harness.degradations import Degradation, degradation, noise_generator
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import write_json
@@ -126,7 +126,7 @@ def record_inputs(
     Returns
     -------
     InputRecord
-        With a reason and no inputs where the dataset is not here.
+        With a reason and no inputs where the dataset is not here, or no one number can be made of its images.
     """
     made = degradation(name)
     try:
@@ -134,7 +134,14 @@ def record_inputs(
     except NotAvailableError as missing:
         return InputRecord(dataset, name, made.version, str(missing), {})
     ids = input_ids(fetched.image_ids, levels, made.random, noise)
-    hashes = {which.file: pixels_sha256(degraded) for which, _, degraded in iterate_inputs(fetched, made, ids, workers)}
+    hashes: dict[str, str] = {}
+    dimensions: dict[str, int] = {}
+    for which, reference, degraded in iterate_inputs(fetched, made, ids, workers):
+        hashes[which.file] = pixels_sha256(degraded)
+        dimensions[which.image] = reference.ndim
+    mixed = gray_among_colour(dimensions)
+    if mixed:
+        return InputRecord(dataset, name, made.version, f"dataset '{dataset}': {mixed}", {})
     return InputRecord(dataset, name, made.version, "", hashes)
 
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from harness.cells import InputId
 from harness.cores import core_count
-from harness.datasets.reading import open_dataset
+from harness.datasets.reading import gray_among_colour, open_dataset
 from harness.degradations import degradation
 from harness.errors import HarnessError, NotAvailableError
-from harness.images import pixels_sha256, read_image
+from harness.images import pixels_sha256, read_result
 from harness.protocols import measure_many, protocol
 from harness.stages.restored import read_pixels, read_restored
 from harness.stages.rows import ImageRow, MeasuredRecord
@@ -26,8 +26,19 @@ from harness.stages.rows import ImageRow, MeasuredRecord
 def measure_pair(
     reference: NDArray[np.uint8], restored: NDArray[Any], task: str, level: int, protocols: tuple[str, ...]
 ) -> dict[str, float]:
-    """Measure one restored image under several protocols; the scale is the level in super-resolution, else 1."""
+    """Measure one restored image under several protocols; the scale is the level in super-resolution, else 1.
+
+    A gray image that is stored as RGB of three equal channels is measured as what the reference is.
+    """
+    if reference.ndim == 2 and restored.ndim == 3 and _is_gray(restored):
+        restored = np.ascontiguousarray(restored[:, :, 0])
+    elif reference.ndim == 3 and restored.ndim == 2 and _is_gray(reference):
+        restored = restored[:, :, None].repeat(3, axis=2)
     return measure_many(protocols, reference, restored, scale=level if task == "sr" else 1)
+
+
+def _is_gray(image: NDArray[Any]) -> bool:
+    return all(np.array_equal(image[:, :, 0], image[:, :, channel]) for channel in (1, 2))
 
 
 def _measure_each(
@@ -94,12 +105,15 @@ def measure(
         fetched = open_dataset(group.dataset, data)
         ids = sorted(_parse(file) for file in made_by.images)
 
+        dimensions: dict[str, int] = {}
+
         def one(which: InputId) -> tuple[list[ImageRow], dict[str, HarnessError]]:
             file = restored / which.file
             pixels = read_pixels(file, group.saving)
             if pixels_sha256(pixels) != made_by.images[which.file]:
                 raise HarnessError(f"{file}: the pixels are not those that were restored; delete the folder, run again")
             reference = made.reference(fetched.read(which.image), which.level)
+            dimensions[which.image] = reference.ndim
             try:
                 values, problems = _measure_each(reference, pixels, group.task, which.level, protocols)
             except HarnessError as error:
@@ -116,6 +130,8 @@ def measure(
                     # A missing package is no image's fault.
                     where = "" if isinstance(problem, NotAvailableError) else f"image '{which.image}': "
                     failed.setdefault(which.level, {}).setdefault(name, {})[f"{where}{problem}"] = None
+        if mixed := gray_among_colour(dimensions):
+            raise HarnessError(f"dataset '{group.dataset}': {mixed}; then restore it again")
         rows = [row for row in rows if not any(row.protocol == versions[name] for name in failed.get(row.level, ()))]
     record = MeasuredRecord(
         group=group,
@@ -145,14 +161,21 @@ def _parse(file: str) -> InputId:
 
 
 def measure_folder(
-    restored: Path, data: Path, task: str, dataset: str, level: int, degradation_name: str, protocols: tuple[str, ...]
+    restored: Path,
+    data: Path,
+    task: str,
+    dataset: str,
+    level: int,
+    degradation_name: str,
+    protocols: tuple[str, ...],
+    saving: str = "round",
 ) -> dict[str, dict[str, float]]:
     """Measure a folder of images that were restored elsewhere.
 
     Parameters
     ----------
     restored : path
-        Holds one image for each of the dataset, named like it (any suffix of `harness.images`; Set5's ``_GT`` may be
+        Holds one image for each of the dataset, named like it (see `harness.images.read_result`; Set5's ``_GT`` may be
         missing).
     data : path
         Folder of fetched files.
@@ -162,6 +185,8 @@ def measure_folder(
         Sigma, quality, scale, or 0.
     protocols : tuple of str
         Names of protocols.
+    saving : str
+        ``unrounded`` measures files of 16 bits a sample at their precision.
 
     Returns
     -------
@@ -171,20 +196,26 @@ def measure_folder(
     Raises
     ------
     HarnessError
-        An image is missing, damaged, there twice, or of another size than the ground truth.
+        An image is missing, damaged, there twice, stored with losses, or of another size than the ground truth; or the
+        set holds gray and colour images.
     """
     if not restored.is_dir():
         raise HarnessError(f"{restored}: no such folder of restored images")
     fetched = open_dataset(dataset, data)
     made = degradation(degradation_name)
     values: dict[str, dict[str, float]] = {}
+    dimensions: dict[str, int] = {}
     for image in fetched.image_ids:
         file = _restored_file(restored, image, fetched.name)
         try:
             reference = made.reference(fetched.read(image), level)
-            values[image] = measure_pair(reference, read_image(file), task, level, protocols)
+            dimensions[image] = reference.ndim
+            values[image] = measure_pair(reference, read_result(file, saving), task, level, protocols)
         except HarnessError as error:
             raise HarnessError(str(error) if str(file) in str(error) else f"{file}: {error}") from None
+    mixed = gray_among_colour(dimensions)
+    if mixed:
+        raise HarnessError(f"dataset '{dataset}': {mixed}")
     return values
 
 

@@ -29,7 +29,7 @@ from harness.datasets.reading import FetchedDataset, open_dataset
 from harness.degradations import Degradation, degradation
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import write_json
-from harness.images import pixels_sha256, read_image, write_fine_png, write_png
+from harness.images import pixels_sha256, read_result, write_fine_png, write_png
 from harness.methods import Method, build_method
 from harness.metrics.quantization import to_uint8
 from harness.provenance.runs import Clock, Run
@@ -174,7 +174,8 @@ def _restorer(method: Method, group: Group, level: int) -> Restoring:
 
         def released(which: InputId, degraded: NDArray[Any], shrink: int) -> NDArray[np.float64]:
             found = function(group.dataset, which.image)
-            return np.asarray(read_image(found) if isinstance(found, str | os.PathLike) else found, dtype=np.float64)
+            stored = read_result(found, group.saving) if isinstance(found, str | os.PathLike) else found
+            return np.asarray(stored, dtype=np.float64)
 
         return released
     if method.on == "tensor":

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.cells import Group
+from harness.datasets.places import is_safe
+from harness.errors import HarnessError
 from harness.images import read_fine_png, read_image
 from harness.records import load_json
 
@@ -61,8 +63,12 @@ class RestoredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_restored(folder: Path) -> RestoredRecord:
-    """Read the record of a folder of restored images."""
-    return load_json(folder / RECORD, RestoredRecord)
+    """Read the record of a folder of restored images; HarnessError where it names files outside."""
+    record = load_json(folder / RECORD, RestoredRecord)
+    for name in record.images:
+        if not is_safe(name):
+            raise HarnessError(f"{folder / RECORD}: the file name '{name}' leaves the folder; delete it, run again")
+    return record
 
 
 def read_pixels(file: Path, saving: str) -> NDArray[np.uint8] | NDArray[np.float64]:

@@ -58,10 +58,27 @@ class RecordedCell(msgspec.Struct, frozen=True):
 
 
 class TableResults(msgspec.Struct, frozen=True):
-    """A table with its results, in the printed order."""
+    """A table with its results, in the printed order.
+
+    Attributes
+    ----------
+    table : Table
+        The table.
+    results : list of CellResult
+        Measured here, or recorded.
+    damaged_rows, damaged_results : tuple of str
+        What is wrong with files of rows or results that could not be read; the cells are as if they were not there.
+    """
 
     table: Table
     results: list[CellResult]
+    damaged_rows: tuple[str, ...] = ()
+    damaged_results: tuple[str, ...] = ()
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """Everything that could not be read."""
+        return (*self.damaged_rows, *self.damaged_results)
 
     @property
     def recorded(self) -> dict[Place, str]:
@@ -88,22 +105,33 @@ def collect(workspace: Workspace, names: Iterable[str] = ()) -> list[TableResult
     chosen = [workspace.table(name) for name in names] or list(known.values())
     methods = workspace.methods()
     measurements = Measurements(workspace.work)
-    return [TableResults(table, _collect(table, methods, measurements, workspace.results)) for table in chosen]
+    return [_collect(table, methods, measurements, workspace.results) for table in chosen]
 
 
 def results_of(workspace: Workspace, table: Table) -> list[CellResult]:
     """Gather the results of one table, or of what `harness.tables.published.select` left of it."""
+    return table_results(workspace, table).results
+
+
+def table_results(workspace: Workspace, table: Table) -> TableResults:
+    """Gather the results of one table, with what could not be read."""
     return _collect(table, workspace.methods(), Measurements(workspace.work), workspace.results)
 
 
-def _collect(table: Table, methods: Mapping[str, Method], measurements: Measurements, folder: Path) -> list[CellResult]:
+def _collect(table: Table, methods: Mapping[str, Method], measurements: Measurements, folder: Path) -> TableResults:
     results = {place_of(result.request): result for result in diff_table(table, methods, measurements)}
+    damaged_rows = tuple(dict.fromkeys(measurements.damaged))
+    measurements.damaged.clear()
     path = folder / f"{table.name}.json"
-    if not path.is_file():
-        return list(results.values())
     asked = requests(table, methods)
+    cells, damaged_results = [], ()
+    if path.is_file():
+        try:
+            cells = recorded_cells(path, asked)
+        except HarnessError as error:
+            damaged_results = (str(error),)
     revision = ""
-    for request, cell in recorded_cells(path, asked):
+    for request, cell in cells:
         here = results.get(place_of(request))
         if here is not None and isinstance(here.measured, Measurement):
             continue
@@ -112,7 +140,9 @@ def _collect(table: Table, methods: Mapping[str, Method], measurements: Measurem
             continue
         results[place_of(request)] = _as_result(request, cell, cell.recorded or revision)
     order = [place_of(request) for request in asked]
-    return averaged([results[place] for place in order if place in results])
+    return TableResults(
+        table, averaged([results[place] for place in order if place in results]), damaged_rows, damaged_results
+    )
 
 
 def _revision(path: Path) -> str:
@@ -145,8 +175,9 @@ def recorded_cells(path: Path, asked: list[Request]) -> list[tuple[Request, Reco
         The file is damaged.
     """
     try:
-        cells = msgspec.json.decode(path.read_bytes(), type=list[RecordedCell])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # Not strict: an infinite number is a word.
+        cells = msgspec.json.decode(path.read_bytes(), type=list[RecordedCell], strict=False)
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
         raise HarnessError(f"{path}: not a table's results ({error}); render it again: harness render") from None
     waiting: dict[tuple[object, ...], list[RecordedCell]] = defaultdict(list)
     for cell in reversed(cells):

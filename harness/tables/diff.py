@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -110,13 +110,17 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
     elif request.metric == COUNTED and not request.reason:
         measured = measurements.parameters(request.method, request.task)
     result = CellResult(request, measured, _NOT_JUDGED, under_column, weights, origin, trained)
-    return judged(result, trained.origin if trained is not None else "")
+    equal = []
+    if isinstance(measured, Measurement) and math.isinf(measured.value) and request.group is not None:
+        values = measurements.images(request.group, request.level, request.protocol)
+        equal = [image for image, value in values.items() if math.isinf(value)]
+    return judged(result, trained.origin if trained is not None else "", equal)
 
 
 _NOT_JUDGED = Judgement("not run", None, "")
 
 
-def judged(result: CellResult, trained: str = "") -> CellResult:
+def judged(result: CellResult, trained: str = "", equal: Sequence[str] = ()) -> CellResult:
     """Give a cell its verdict, with all that must be said beside it.
 
     Parameters
@@ -125,6 +129,8 @@ def judged(result: CellResult, trained: str = "") -> CellResult:
         The cell; its judgement is replaced.
     trained : str
         How the network was trained here, if it was.
+    equal : sequence of str
+        Images that were restored without any error, which make a PSNR infinite.
     """
     request, measured, under_column = result.request, result.measured, result.under_column
     judgement = judge(request.printed, measured, request.special.incomparable, trained, request.fitted)
@@ -134,6 +140,9 @@ def judged(result: CellResult, trained: str = "") -> CellResult:
             f"printed under {request.protocol}, not the column's {request.column_protocol}, "
             f"which gives {_digits(under_column.value, request)}: {comparability(measured, under_column, request)}"
         )
+    if isinstance(measured, Measurement) and math.isinf(measured.value):
+        which = ", ".join(equal) or "image"
+        reasons.append(f"infinite, because the restored {which} equals the ground truth")
     if isinstance(measured, Measurement) and request.special.note:
         reasons.append(request.special.note)
     if request.special.suspect:
@@ -197,8 +206,8 @@ def measured_text(result: CellResult) -> str:
 def as_record(result: CellResult) -> dict[str, Any]:
     """Give a cell as plain values: the form of ``harness diff --format json`` and of results/<table>.json.
 
-    `published` and `measured` are numbers or None, `printed` holds the digits as printed; `level` is None where the
-    task has only one.
+    `published` and `measured` are numbers or None (in JSON an infinite one is the word ``inf``), `printed` holds the
+    digits as printed; `level` is None where the task has only one.
     """
     request = result.request
     measured = result.measured if isinstance(result.measured, Measurement) else None

@@ -56,12 +56,17 @@ class NotRun(msgspec.Struct, frozen=True):
 
 
 class Measurements:
-    """Measured rows of a workspace, read once a group.
+    """Measured rows of a workspace, read once a group; damaged ones count as not run, and are listed.
 
     Parameters
     ----------
     work : path
         Folder of computed files.
+
+    Attributes
+    ----------
+    damaged : list of str
+        What is wrong with the files that could not be read so far.
     """
 
     def __init__(self, work: Path) -> None:
@@ -69,6 +74,7 @@ class Measurements:
         self._folder = work / "rows"
         self._groups: dict[Group, _Rows | NotRun] = {}
         self._wished: set[Run] | None = None
+        self.damaged: list[str] = []
 
     def record(self, group: Group) -> MeasuredRecord | None:
         """What made the rows of a group, or None if they are not there."""
@@ -119,7 +125,11 @@ class Measurements:
         if group not in self._groups:
             path = self._folder / group.place.with_name(group.place.name + ".csv")
             if path.with_suffix(".json").is_file():
-                self._groups[group] = _Rows(*read_rows(path))
+                try:
+                    self._groups[group] = _Rows(*read_rows(path))
+                except HarnessError as error:
+                    self.damaged.append(str(error))
+                    self._groups[group] = NotRun(str(error))
             else:
                 self._groups[group] = NotRun("not computed here yet; run harness repro")
         return self._groups[group]
@@ -148,6 +158,6 @@ def _spread(draws: list[dict[int, float]]) -> Spread | None:
         mean = math.fsum(values) / len(values)
         variances.append(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
     variance = math.fsum(variances) / len(variances)
-    if not math.isfinite(variance):
-        raise HarnessError("the spread between noise draws is not a number: a restored image equals its ground truth")
+    if not math.isfinite(variance):  # a restored image equals its ground truth
+        return None
     return Spread(math.sqrt(variance / len(draws)), len(several[0]), len(several))

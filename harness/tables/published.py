@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 
 from harness.errors import HarnessError, unknown_name
+from harness.names import check_name
 from harness.records import convert, read_yaml
 from harness.tasks import TASKS
 
@@ -386,7 +387,7 @@ def check_table(table: Table, where: str) -> Table:
     Names end up in paths and command lines of the pipelines, so a table from elsewhere must not hold others than known
     or plain ones.
     """
-    _check_plain(table.name, "table name", where)
+    check_name(table.name, "table name", where)
     for part in table.parts:
         _check_names(part, where)
         if part.task and part.task not in TASKS:
@@ -420,7 +421,8 @@ def _check_names(part: Part, where: str) -> None:
         for kind, name, known in (("metric", column.metric, METRICS), ("dataset", column.dataset, ("", *datasets))):
             if name not in known:
                 raise HarnessError(f"{where}: {unknown_name(kind, name, known)}")
-        _check_plain(column.variant, "variant", where)
+        if column.variant:
+            check_name(column.variant, "variant", where)
     degradations = {part.degradation, *(row.degradation for row in part.rows)} - {""}
     protocols = {*part.protocol.values(), *(name for row in part.rows for name in row.protocol.values())}
     protocols |= {cell.protocol for row in part.rows for cell in row.cells.values()} - {""}
@@ -432,16 +434,12 @@ def _check_names(part: Part, where: str) -> None:
     except HarnessError as error:
         raise HarnessError(f"{where}: {error}") from None
     for row in part.rows:
-        _check_plain(row.method, "method name", where)
+        if row.method:
+            check_name(row.method, "method name", where)
         savings = [row.saving, *(cell.saving for cell in row.cells.values())]
         for kind, name, names in (("policy", row.policy, POLICIES), *(("saving rule", s, SAVINGS) for s in savings)):
             if name and name not in names:
                 raise HarnessError(f"{where}: row '{row.name}': {unknown_name(kind, name, names)}")
-
-
-def _check_plain(name: str, kind: str, where: str) -> None:
-    if name and not re.fullmatch("[a-z0-9]([a-z0-9-]*[a-z0-9])?", name):
-        raise HarnessError(f"{where}: {kind} '{name}': use lower-case letters, digits and '-', such as 'my-table'")
 
 
 @functools.cache

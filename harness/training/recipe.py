@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from harness.errors import HarnessError, unknown_name
+from harness.names import check_name
 from harness.records import load_yaml
 
 BUDGETS = ("smoke", "short", "paper")
@@ -221,6 +222,8 @@ def read_recipe(path: Path) -> Recipe:
         degradation(found.degradation)
     except HarnessError as error:
         raise HarnessError(f"{path}: {error}") from None
+    for name in (found.data, *found.validation.datasets):
+        check_name(name, "dataset", str(path))
     for term in found.loss:
         if term not in LOSSES:
             raise HarnessError(f"{path}: {unknown_name('loss', term, LOSSES)}")

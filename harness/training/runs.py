@@ -16,6 +16,7 @@ import msgspec
 
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import write_text
+from harness.names import check_name, is_name
 from harness.records import load_json, load_yaml
 
 WISHES = "training.yaml"
@@ -23,7 +24,7 @@ RECORD = "training.json"
 WEIGHTS = "weights.safetensors"
 HEADING = "# Which networks are trained here and for how long; written by `harness train`, and may be edited.\n"
 
-_NAME = re.compile(r"(?P<method>[a-z0-9-]+?)--(?P<task>[a-z-]+)-(?P<level>\d+)")
+_NAME = re.compile(r"(?P<method>[a-z0-9-]+?)--(?P<task>[a-z-]+)-(?P<level>[0-9]{1,6})")
 
 
 class Run(msgspec.Struct, frozen=True, order=True):
@@ -32,6 +33,11 @@ class Run(msgspec.Struct, frozen=True, order=True):
     task: str
     method: str
     level: int
+
+    def __post_init__(self) -> None:
+        """Refuse what could not stand in a path and a command line as it is, wherever it was read."""
+        check_name(self.task, "task")
+        check_name(self.method, "method")
 
     @property
     def name(self) -> str:
@@ -120,6 +126,8 @@ def check_wish(wish: Wish, where: str) -> Wish:
     """Return a wish that can be; HarnessError says what is wrong with another."""
     from harness.training.recipe import BUDGETS
 
+    if wish.data:
+        check_name(wish.data, "dataset", where)
     if [bool(wish.budget), bool(wish.iterations), bool(wish.minutes)].count(True) != 1:
         raise HarnessError(f"{where}: give one of budget ({', '.join(BUDGETS)}), iterations or minutes")
     if wish.budget and wish.budget not in BUDGETS:
@@ -172,7 +180,7 @@ def shipped_runs(root: Path) -> set[Run]:
     found = set()
     for file in (root / "weights").glob(f"*/*/*/{RECORD}"):
         level, method, task = file.parent.name, file.parent.parent.name, file.parent.parent.parent.name
-        if level.isdigit():
+        if level.isdecimal() and is_name(task) and is_name(method):
             found.add(Run(task, method, int(level)))
     return found
 

@@ -9,10 +9,10 @@ import msgspec
 
 from harness.datasets.registry import SHA256, Source
 from harness.errors import HarnessError, unknown_name
+from harness.names import is_name
 from harness.records import load_json
 from harness.weights import places
 
-_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -92,7 +92,7 @@ class WeightSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def record_path(name: str) -> Path | None:
     """Find the record of a weight set; None where there is none."""
     path = places.REGISTRY / f"{name}.json"
-    return path if _NAME.fullmatch(name) and path.is_file() else None
+    return path if is_name(name) and path.is_file() else None
 
 
 def read_record(path: Path) -> WeightSet:
@@ -106,7 +106,7 @@ def read_record(path: Path) -> WeightSet:
     from harness.weights.importers import FORMATS
 
     record = load_json(path, WeightSet)
-    if record.name != path.stem or not _NAME.fullmatch(record.name):
+    if record.name != path.stem or not is_name(record.name):
         raise HarnessError(f"{path}: the weights are named '{record.name}'; name them and their file alike")
     names = [file.name for file in record.files]
     for file in record.files:

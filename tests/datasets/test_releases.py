@@ -286,7 +286,7 @@ def damage(kind: str, path: Path) -> None:
     ("kind", "told"),
     [
         ("16 bits", "has 16 bits a sample; store it with 8"),
-        ("16 bits gray", "image mode 'I;16' is not supported; store it as 8-bit"),
+        ("16 bits gray", "has 16 bits a sample; store it with 8"),
         ("gray", "is 60x40 colour, its partner 60x40 gray"),
         ("small", "is 60x40 colour, its partner 30x20 colour"),
         ("text", "not a readable image"),

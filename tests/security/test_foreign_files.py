@@ -27,7 +27,7 @@ from harness.datasets.manifest import read_manifest
 from harness.datasets.registry import read_record
 from harness.errors import HarnessError
 from harness.images import decode_image
-from harness.methods import check_name
+from harness.names import check_name
 from harness.provenance.crate import unpack_zip
 from harness.records import read_yaml
 from harness.report.render import latex, markdown
@@ -278,7 +278,9 @@ def test_a_public_address_must_not_lead_inside(tmp_path: Path, monkeypatch: pyte
         server.server_close()
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "a b", "A", "-x", "x;rm", "$(x)", "x\n", "<svg>", "", "é"])
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "a b", "A", "-x", "x;rm", "$(x)", "x\n", "<svg>", "", "é", "a--b", "a-", "a" * 200]
+)
 def test_names_that_would_stand_in_commands(name: str) -> None:
     """A method's name stands in a path, a stage and a command line that a shell reads."""
     with pytest.raises(HarnessError):

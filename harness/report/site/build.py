@@ -140,6 +140,7 @@ def _write(
 ) -> SiteSummary:
     progress("scenes")
     scenes, notes = scenes_to_show(contents)
+    notes += [text for item in contents.tables for text in item.damaged]
     wishes = in_turn(scenes, whole_sets=all_images)
     # Pages name each other, so the choice is made first; the pictures of a budget fit into memory, all do not.
     most = PICTURE_BUDGET if budget is None else budget

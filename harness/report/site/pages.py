@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 
 from harness import __version__
 from harness.cells import Group
-from harness.files import write_text
+from harness.files import json_numbers, write_text
 from harness.report.grid import MEANINGS, SIGNS
 from harness.tables.verdicts import VERDICTS
 
@@ -70,6 +71,7 @@ def environment() -> Any:
         undefined=jinja2.StrictUndefined,
         auto_reload=False,
     )
+    made.policies["json.dumps_function"] = lambda plain, **options: json.dumps(json_numbers(plain), **options)
     made.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     # Jinja's own `capitalize` would write Jpeg.
     made.filters["sentence"] = lambda text: text[:1].upper() + text[1:]

@@ -1,0 +1,46 @@
+"""The one rule for names that come to stand in paths, names of stages and command lines.
+
+Nothing here imports more than the standard library's small modules: it runs before every table.
+"""
+
+from __future__ import annotations
+
+import re
+
+from harness.errors import HarnessError
+
+# No two hyphens in a row: those stand between a method and its policy, and between a run and its task.
+_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+# File names may have 255 bytes, and several names are joined in one.
+LONGEST = 80
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a text may name a dataset, a method, a table and the like."""
+    return len(text) <= LONGEST and _NAME.fullmatch(text) is not None
+
+
+def check_name(text: str, kind: str = "name", where: str = "") -> str:
+    """Return a name that may stand in a path and a command line as it is.
+
+    Parameters
+    ----------
+    text : str
+        The name.
+    kind : str
+        What it stands for, such as ``"dataset"``.
+    where : str
+        The file that it comes from; begins the error message.
+
+    Raises
+    ------
+    HarnessError
+        It has other characters than lower-case letters, digits and single hyphens between them, or is too long.
+    """
+    if not is_name(text):
+        shown = text if text.isprintable() and len(text) <= LONGEST else f"{ascii(text[:LONGEST])[1:-1]} …"
+        place = f"{where}: " if where else ""
+        raise HarnessError(
+            f"{place}{kind} '{shown}': use lower-case letters, digits and single '-' between them, such as 'my-net'"
+        )
+    return text
