@@ -124,7 +124,8 @@ def _collect(table: Table, methods: Mapping[str, Method], measurements: Measurem
     measurements.damaged.clear()
     path = folder / f"{table.name}.json"
     asked = requests(table, methods)
-    cells, damaged_results = [], ()
+    cells: list[tuple[Request, RecordedCell]] = []
+    damaged_results: tuple[str, ...] = ()
     if path.is_file():
         try:
             cells = recorded_cells(path, asked)
