@@ -80,6 +80,8 @@ class KiT(nn.Module):
         What the paper leaves open.
     """
 
+    rgb_range = 1.0
+
     def __init__(
         self,
         k: int = 4,
