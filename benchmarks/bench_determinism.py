@@ -124,7 +124,7 @@ def _restored(
         found = get_method(method)
         made = degradation(TASKS[task].degradation)
         fetched = open_dataset(dataset, data)
-        function = build_method(found, task, level)
+        function = build_method(found, task, level, dataset)
     except (NotAvailableError, HarnessError) as missing:
         print(f"left out: {name}: {missing}", file=sys.stderr)
         return

@@ -44,7 +44,7 @@ class Bench:
         self._sources: dict[tuple[str, str, int, Making, bool], Source] = {}
         self._opened: dict[str, FetchedDataset] = {}
         self._records: dict[Group, RestoredRecord | None] = {}
-        self._restorers: dict[tuple[str, int, str, str], tuple[Restorer, str]] = {}
+        self._restorers: dict[tuple[str, str, int, str, str], tuple[Restorer, str]] = {}
 
     def method(self, name: str) -> Method:
         """Look a method up among those known here."""
@@ -107,14 +107,21 @@ class Bench:
             return False
         return True
 
-    def restorer(self, task: str, level: int, making: Making) -> tuple[Restorer, str]:
-        """Build a method once; with the identity of its code and weights."""
-        key = (task, level, making.method, making.policy)
+    def restorer(self, task: str, dataset: str, level: int, making: Making) -> tuple[Restorer, str]:
+        """Build a method once, or once a dataset if it has a model for each; with the identity of its code and weights.
+
+        Raises
+        ------
+        NotAvailableError
+            The method cannot do this, or its weights are not here.
+        """
+        chosen = dataset if self.methods[making.method].weights_for else ""
+        key = (task, chosen, level, making.method, making.policy)
         if key not in self._restorers:
-            self._restorers[key] = self._build(task, level, making)
+            self._restorers[key] = self._build(task, chosen, level, making)
         return self._restorers[key]
 
-    def _build(self, task: str, level: int, making: Making) -> tuple[Restorer, str]:
+    def _build(self, task: str, dataset: str, level: int, making: Making) -> tuple[Restorer, str]:
         # Methods load weights and released images from the workspace's own folder.
         os.environ["HARNESS_DATA"] = str(self.workspace.data.resolve())
         found = self.methods[making.method]
@@ -123,10 +130,10 @@ class Bench:
             from harness.weights.recording import recording
 
             with recording() as loaded:
-                function = build_method(found, task, level)
+                function = build_method(found, task, level, dataset)
             used = sorted(item.sha256 for item in loaded)
         else:
-            function = build_method(found, task, level)
+            function = build_method(found, task, level, dataset)
         if found.on == "images":
             return _released(function), ""
         if found.on == "tensor":

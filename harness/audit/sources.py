@@ -124,7 +124,7 @@ class Source:
         if not todo:
             return
         if self.stored is None and self._restorer is None:
-            self._restorer, self._identity = self._bench.restorer(self._task, self._level, self._making)
+            self._restorer, self._identity = self._bench.restorer(self._task, self.dataset, self._level, self._making)
         parallel = self._bench.parallel(self._making.method) or self.stored is not None
         with ThreadPoolExecutor(max_workers=self._bench.workers if parallel else 1) as pool:
             results = pool.map(lambda image: self._measure(image, chosen, only, mask), todo)

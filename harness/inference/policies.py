@@ -13,6 +13,7 @@ from harness.errors import HarnessError, unknown_name
 from harness.inference.chop import ChopRule, chop
 from harness.inference.ensemble import self_ensemble
 from harness.networks.checkpoints import require_ready
+from harness.networks.ranges import from_network, to_network
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,7 +119,7 @@ def restore(
     if how.tiled and rule is None:
         raise HarnessError(f"the policy '{how.name}' needs the paper's chop rule, such as 'panet-denoise'")
     require_ready(network)
-    scale, rgb_range = getattr(network, "scale", 1), getattr(network, "rgb_range", 1.0)
+    scale = getattr(network, "scale", 1)
     reentrant = getattr(network, "reentrant", False)
 
     def apply(tiles: Tensor) -> Tensor:
@@ -131,6 +132,5 @@ def restore(
     step: Callable[[Tensor], Tensor] = tiled if how.tiled else apply
     network.eval()
     with torch.inference_mode():
-        x = x if rgb_range == 1 else x * rgb_range
-        y = self_ensemble(step, x) if how.ensemble else step(x)
-        return y if rgb_range == 1 else y / rgb_range
+        own = to_network(network, x)
+        return from_network(network, self_ensemble(step, own) if how.ensemble else step(own))

@@ -1,6 +1,7 @@
 """Methods: anything that restores an image, found by name.
 
-A method is a function `build(task, level)` under the decorator `method`. It returns the callable that restores:
+A method is a function `build(task, level)` under the decorator `method` (`build(task, level, dataset)` where the
+authors trained a model for each set: `Method.weights_for`). It returns the callable that restores:
 
 >>> from harness.methods import method
 >>> @method("my-net", tasks=["denoise-rgb"], title="MyNet", paper="Doe et al., 2026")
@@ -32,7 +33,7 @@ from harness.methods.plugins import IMPORT_SECONDS, Plugin, importing, installed
 from harness.names import check_name
 from harness.tasks import TASKS
 
-Build = Callable[[str, int], Callable[..., Any]]
+Build = Callable[..., Callable[..., Any]]
 Origin = Literal["none", "released", "trained"]
 
 
@@ -48,7 +49,8 @@ class Method:
         Tasks it can do.
     build : callable
         ``build(task, level)`` returns the restoring callable; it may raise `NotAvailableError` when weights cannot be
-        had, and the cells of that level are then `not run` with its reason.
+        had, and the cells of that level are then `not run` with its reason. With `weights_for` it is
+        ``build(task, level, dataset)``.
     network : callable or None
         ``network(task, level)`` makes the network without weights, for counting parameters and multiply-adds.
     title, paper, url, licence : str
@@ -58,6 +60,12 @@ class Method:
     weights : tuple of str
         Names in the weights registry that `build` may load; they are fetched before the method runs. A trained
         method has no such names, its weights come from its own runs (`harness.training.runs`).
+    weights_for : dict
+        Model by dataset, where the authors trained one for each set: a file of `weights`, or any name that says which.
+        On a dataset without one the method is not run: no model of another set stands in for it.
+    rgb_range : float or None
+        Largest sample value that the released program feeds the network. Where `network` is named it says so itself
+        (`harness.networks.ranges`), and this is None.
     released : tuple of str
         Names in the dataset registry: images the authors restored and released, likewise.
     on : {"tensor", "array", "images"}
@@ -93,6 +101,8 @@ class Method:
     licence: str = ""
     origin: Origin = "none"
     weights: tuple[str, ...] = ()
+    weights_for: Mapping[str, str] = field(default_factory=dict)
+    rgb_range: float | None = None
     released: tuple[str, ...] = ()
     on: Literal["tensor", "array", "images"] = "tensor"
     saving: Literal["round", "truncate", "unrounded"] = "round"
@@ -132,6 +142,8 @@ def method(
     licence: str = "",
     origin: Origin = "none",
     weights: Sequence[str] = (),
+    weights_for: Mapping[str, str] | None = None,
+    rgb_range: float | None = None,
     released: Sequence[str] = (),
     on: Literal["tensor", "array", "images"] = "tensor",
     saving: Literal["round", "truncate", "unrounded"] = "round",
@@ -177,6 +189,8 @@ def method(
             licence=licence,
             origin=origin,
             weights=tuple(weights),
+            weights_for=dict(weights_for or {}),
+            rgb_range=rgb_range,
             released=tuple(released),
             on=on,
             saving=saving,
@@ -242,20 +256,35 @@ def broken_plugins() -> dict[str, str]:
     return dict(_broken)
 
 
-def build_method(chosen: Method, task: str, level: int) -> Callable[..., Any]:
+def build_method(chosen: Method, task: str, level: int, dataset: str = "") -> Callable[..., Any]:
     """Make the restoring callable of a method, turning a plugin's own errors into one sentence.
+
+    Parameters
+    ----------
+    chosen : Method
+        The method.
+    task, level : str, int
+        What it is to do.
+    dataset : str
+        What it is to do it on; it matters to a method with a model for each set alone.
 
     Raises
     ------
     NotAvailableError
-        The weights or the extra package of this (task, level) are not here.
+        The weights or the extra package of this (task, level) are not here, or no model was released for the dataset.
     HarnessError
         The method does not do this task, or its `build` failed.
     """
     if task not in chosen.tasks:
         raise HarnessError(f"method '{chosen.name}' does not do '{task}'; it does {', '.join(chosen.tasks)}")
+    if chosen.weights_for and dataset not in chosen.weights_for:
+        models = ", ".join(f"{name} ({file})" for name, file in chosen.weights_for.items())
+        raise NotAvailableError(
+            f"{chosen.title} has a model for each of {models}, and none for {dataset or 'a set without a name'}; "
+            "the model of another set would make another number"
+        )
     try:
-        restore = chosen.build(task, level)
+        restore = chosen.build(task, level, *([dataset] if chosen.weights_for else []))
     except HarnessError:
         raise
     except ImportError as error:

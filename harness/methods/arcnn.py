@@ -19,6 +19,7 @@ QUALITIES = (10, 20, 30, 40)
     url="http://mmlab.ie.cuhk.edu.hk/projects/ARCNN.html",
     origin="released",
     weights=["arcnn"],
+    rgb_range=1,
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:
     """Build the network of a JPEG quality."""

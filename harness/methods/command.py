@@ -29,6 +29,7 @@ def methods_command(task: str, form: str) -> None:
             "origin": m.origin,
             "policy": m.policy,
             "weights": list(m.weights),
+            "weights_for": dict(m.weights_for),
             "extra": m.extra,
             "paper": m.paper,
         }

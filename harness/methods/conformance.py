@@ -32,7 +32,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 def check_method(method: Method) -> Iterator[Check]:
-    """Try a method on every task it declares, at the first and last level.
+    """Try a method on every task it declares, at the first and last level, with every model it chooses by the set.
 
     Yields
     ------
@@ -45,17 +45,18 @@ def check_method(method: Method) -> Iterator[Check]:
     for task_name in method.tasks:
         task = task_of(task_name)
         for level in sorted({task.levels[0], task.levels[-1]}):
-            where = f"{task_name} {task.level_label(level)}".strip()
-            try:
-                function = build_method(method, task_name, level)
-            except NotAvailableError as missing:
-                yield Check(where, None, str(missing))
-                continue
-            except HarnessError as error:
-                yield Check(where, False, str(error))
-                continue
-            for check in _check_level(method, task, level, function):
-                yield msgspec.structs.replace(check, what=f"{where}: {check.what}")
+            for dataset in method.weights_for or ("",):
+                where = " ".join(filter(None, (task_name, task.level_label(level), dataset)))
+                try:
+                    function = build_method(method, task_name, level, dataset)
+                except NotAvailableError as missing:
+                    yield Check(where, None, str(missing))
+                    continue
+                except HarnessError as error:
+                    yield Check(where, False, str(error))
+                    continue
+                for check in _check_level(method, task, level, function):
+                    yield msgspec.structs.replace(check, what=f"{where}: {check.what}")
 
 
 def _check_level(method: Method, task: Task, level: int, function: Callable[[Any], Any]) -> Iterator[Check]:

@@ -38,7 +38,11 @@ def describe_method(
         yield "paper", f"{method.paper}{f', {method.url}' if method.url else ''}"
     yield "tasks", ", ".join(method.tasks)
     yield "weights", ", ".join(method.weights) or {"none": "none", "released": "released images"}.get(method.origin, "")
+    for dataset, model in method.weights_for.items():
+        yield f"on {dataset}", model
     yield "policy", method.policy
+    if method.network is None and method.rgb_range is not None:
+        yield "range", _range(method.rgb_range)
     if method.source_file is not None:
         yield "file", str(method.source_file)
     if method.network is None:
@@ -46,9 +50,11 @@ def describe_method(
     import torch
 
     from harness.networks.measure import measure_inference, multiply_adds, parameter_count
+    from harness.networks.ranges import rgb_range
 
     with torch.device("meta"):
         network = method.network(task_name, level)
+    yield "range", _range(rgb_range(network))
     shape = (1, task.channels, height, width)
     yield "parameters", f"{parameter_count(network):,}"
     yield (
@@ -63,6 +69,10 @@ def describe_method(
         yield "tiles", f"{count} of {tile_height}x{tile_width} under the rule {rule}"
     if measure:
         yield from _measured(method, task_name, level, shape, measure_inference)
+
+
+def _range(largest: float) -> str:
+    return f"0..{largest:g}" + ("" if largest == 1 else ", converted from and to [0, 1] around the network")
 
 
 def _measured(

@@ -13,7 +13,7 @@ from harness.methods.trained import trained_method
 def _edsr(task: str, level: int) -> Any:
     from harness.networks.edsr import EDSR
 
-    return EDSR(level)
+    return EDSR(level, rgb_range=255)
 
 
 def _pa_edsr(task: str, level: int) -> Any:

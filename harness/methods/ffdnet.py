@@ -12,7 +12,16 @@ URL = "https://github.com/cszn/FFDNet"
 _SHAPES = {"denoise-rgb": ("color", 3, 12, 96), "denoise-gray": ("gray", 1, 15, 64)}
 
 
-@method("ffdnet", tasks=list(_SHAPES), title="FFDNet", paper=PAPER, url=URL, origin="released", weights=["ffdnet"])
+@method(
+    "ffdnet",
+    tasks=list(_SHAPES),
+    title="FFDNet",
+    paper=PAPER,
+    url=URL,
+    origin="released",
+    weights=["ffdnet"],
+    rgb_range=1,
+)
 def ffdnet(task: str, level: int) -> Callable[[Any], Any]:
     """Build the network told the noise level; for unclipped noise."""
     return _build(task, level, "")
@@ -26,6 +35,7 @@ def ffdnet(task: str, level: int) -> Callable[[Any], Any]:
     url=URL,
     origin="released",
     weights=["ffdnet"],
+    rgb_range=1,
 )
 def ffdnet_clip(task: str, level: int) -> Callable[[Any], Any]:
     """Build the network told the noise level, trained on noise that was rounded and clipped."""

@@ -19,6 +19,7 @@ SINGLE = (10, 30, 50)  # levels that the weight set `ircnn` has as files of thei
     url="https://github.com/cszn/IRCNN",
     origin="released",
     weights=["ircnn", "ircnn-release"],
+    rgb_range=1,
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:
     """Build the denoiser of a noise level up to 50: from its single file, or from the release of all 25."""

@@ -17,6 +17,7 @@ from harness.methods import method
     url="https://github.com/phoenix104104/LapSRN",
     origin="released",
     weights=["lapsrn"],
+    rgb_range=1,
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:
     """Build the network of x2 or x4; x3 is x4 shrunk by bicubic, as the authors made it."""

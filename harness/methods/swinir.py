@@ -26,6 +26,7 @@ FILES = {
     url="https://github.com/JingyunLiang/SwinIR",
     origin="released",
     weights=["swinir"],
+    rgb_range=1,
     extra="spandrel",
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:

@@ -18,6 +18,7 @@ FILES = {"denoise-real": "sidd-b.pth", "deblur": "gopro-b.pth"}
     url="https://github.com/ZhendongWang6/Uformer",
     origin="released",
     weights=["uformer"],
+    rgb_range=1,
     extra="spandrel",
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:

@@ -16,6 +16,8 @@ RELEASED_LAYERS = {"conv1": "extraction", "conv2": "enhancement", "conv22": "map
 class ARCNN(nn.Module):
     """Convolutions 9-7-1-5 with 64, 32, 16, 1 features and ReLU between; borders are replicated at every layer."""
 
+    rgb_range = 1.0
+
     def __init__(self) -> None:
         super().__init__()
         self.extraction = nn.Conv2d(1, 64, 9)

@@ -22,6 +22,8 @@ MARGIN = 4
 class DerainNet(nn.Module):
     """The network: 16x16 convolution, 1x1 convolution, 8x8 transposed convolution, on the detail layer."""
 
+    rgb_range = 1.0
+
     def __init__(self, features: int = FEATURES) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, features, 16)

@@ -25,6 +25,8 @@ class DnCNN(nn.Module):
         Width of the inner layers.
     """
 
+    rgb_range = 1.0
+
     def __init__(self, channels: int, depth: int, features: int = 64) -> None:
         super().__init__()
         widths = [channels] + [features] * (depth - 1) + [channels]

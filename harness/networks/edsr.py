@@ -26,7 +26,7 @@ class EDSR(nn.Module):
     n_colors : int
         3; the mean shift is defined for RGB only.
     rgb_range : float
-        Largest sample value: 1 here; the released EDSR checkpoints were trained with 255.
+        Largest sample value: 1 in PA-EDSR, 255 in the released checkpoints of EDSR.
     """
 
     size_multiple = 1

@@ -45,6 +45,8 @@ class FFDNet(nn.Module):
         1, 15, 64 for gray and 3, 12, 96 for colour (section III-B).
     """
 
+    rgb_range = 1.0
+
     def __init__(self, channels: int, depth: int, features: int) -> None:
         super().__init__()
         widths = [4 * channels + 1] + [features] * (depth - 1) + [4 * channels]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.networks.ranges import rgb_range
+
 
 class HalfResolution(nn.Module):
     """Pixel-unshuffle by 2, the network, pixel-shuffle (Zhang et al., FFDNet, IEEE TIP 2018, section III-B).
 
-    Input and output are ``(B, C, H, W)`` in [0, 1], H and W even.
+    Input and output are ``(B, C, H, W)`` in the inner network's range, H and W even.
 
     Parameters
     ----------
@@ -23,6 +25,7 @@ class HalfResolution(nn.Module):
         super().__init__()
         self.inner = inner
         self.reentrant = getattr(inner, "reentrant", False)
+        self.rgb_range = rgb_range(inner)
 
     def forward(self, x: Tensor) -> Tensor:
         """Restore ``(B, C, H, W)``."""

@@ -22,6 +22,8 @@ class IRCNN(nn.Module):
         Width of the inner layers.
     """
 
+    rgb_range = 1.0
+
     def __init__(self, channels: int, features: int = 64) -> None:
         super().__init__()
         widths = [channels] + [features] * (len(DILATIONS) - 1) + [channels]

@@ -83,6 +83,7 @@ class KiT(nn.Module):
         What the paper leaves open.
     """
 
+    rgb_range = 1.0
     when_missing: ClassVar[Mapping[str, str]] = {
         "rotations": "a KiT without its hash rotations was trained on rotations that changed with the image's size; "
         "train it again"

@@ -72,6 +72,8 @@ class LapSRN(nn.Module):
         Width and depth of each level.
     """
 
+    rgb_range = 1.0
+
     def __init__(self, levels: int, features: int = 64, depth: int = 10) -> None:
         super().__init__()
         self.head = nn.Conv2d(1, features, 3, padding=1)

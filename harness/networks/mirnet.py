@@ -225,6 +225,8 @@ class MIRNet(nn.Module):
         Recursive residual groups.
     """
 
+    rgb_range = 1.0
+
     multiple = 4
     """Heights and widths must be multiples of this; the forward pass repeats the edge up to it."""
 

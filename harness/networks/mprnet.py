@@ -204,6 +204,8 @@ class MPRNet(nn.Module):
     shallow_feat2: nn.Sequential
     shallow_feat3: nn.Sequential
 
+    rgb_range = 1.0
+
     multiple = 8
     """Heights and widths must be multiples of this; the forward pass mirrors the image up to it."""
 

@@ -17,7 +17,7 @@ POSITIONS = ("pre", "mid", "post")
 class PANet(nn.Module):
     """PANet for denoising, demosaicing and JPEG artifact reduction.
 
-    Input and output are ``(B, n_colors, H, W)`` in [0, 1]; any size. The input is not added to the output.
+    Input and output are ``(B, n_colors, H, W)`` in ``[0, rgb_range]``; any size. The input is not added to the output.
 
     Parameters
     ----------
@@ -38,7 +38,8 @@ class PANet(nn.Module):
     res_scale : float
         Factor of each block's residual, 1.
     rgb_range : float
-        Only for the mean-shift constants, which the released checkpoints hold and the network never uses.
+        Largest sample value, 1 in the released programs; the mean shift of the checkpoints, which the network never
+        uses, fits it.
     """
 
     size_multiple = 1
@@ -67,6 +68,7 @@ class PANet(nn.Module):
             if position not in after:
                 raise unknown_name("attention position", position, POSITIONS)
 
+        self.rgb_range = rgb_range
         self.sub_mean = MeanShift(rgb_range, -1)
         self.add_mean = MeanShift(rgb_range, 1)
         self.head = nn.Sequential(conv(n_colors, n_feats))
@@ -84,7 +86,7 @@ class PANet(nn.Module):
         self.tail = nn.Sequential(conv(n_feats, n_colors))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Restore ``(B, n_colors, H, W)`` in [0, 1]."""
+        """Restore ``(B, n_colors, H, W)``."""
         features = self.head(x)
         return self.tail(self.body(features) + features)
 

@@ -36,6 +36,8 @@ class PReNet(nn.Module):
         6, 32, 5 in the paper.
     """
 
+    rgb_range = 1.0
+
     def __init__(self, stages: int = 6, features: int = 32, blocks: int = 5) -> None:
         super().__init__()
         self.stages = stages

@@ -139,7 +139,8 @@ class _Group(nn.Module):
 class RNAN(nn.Module):
     """RNAN for denoising, demosaicing and JPEG artifact reduction (Figure 1).
 
-    Input and output are ``(B, n_colors, H, W)`` in [0, 1]; height and width must be even.
+    Input and output are ``(B, n_colors, H, W)`` in 0..255, the range of all released programs; height and width must
+    be even.
 
     Parameters
     ----------
@@ -158,6 +159,7 @@ class RNAN(nn.Module):
     """
 
     size_multiple = 2
+    rgb_range = 255.0
 
     reentrant = True
 
@@ -193,7 +195,7 @@ class RNAN(nn.Module):
         return self.body_nl_high(self.body(self.body_nl_low(x)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Restore ``(B, n_colors, H, W)`` in [0, 1]; the network predicts what to add to the input."""
+        """Restore ``(B, n_colors, H, W)`` in 0..255; the network predicts what to add to the input."""
         return self.tail(self.features(self.head(x))) + x
 
 

@@ -46,6 +46,8 @@ class SRMD(nn.Module):
         3 RGB channels, 12 layers, 128 features (section 3.4).
     """
 
+    rgb_range = 1.0
+
     def __init__(self, scale: int, code: int = 15, channels: int = 3, depth: int = 12, features: int = 128) -> None:
         super().__init__()
         self.scale = scale

@@ -155,6 +155,8 @@ class TNRDDenoiser(nn.Module):
         Those of `Diffusion`.
     """
 
+    rgb_range = 255.0
+
     BORDER = 8  # of the mirrored frame, renewed after every step (the authors' test program)
 
     def __init__(self, stages: int, filters: int, side: int, samples: int, origin: float, step: float) -> None:
@@ -163,14 +165,13 @@ class TNRDDenoiser(nn.Module):
         self.attraction = nn.Parameter(torch.zeros(stages))
 
     def forward(self, noisy: Tensor) -> Tensor:
-        """Denoise (B, 1, H, W) float32 in [0, 1]; unclipped noise may leave that range."""
-        noisy = noisy * 255
+        """Denoise (B, 1, H, W) float32 in 0..255; unclipped noise may leave that range."""
         image = noisy
         for stage, attraction in zip(self.stages, self.attraction, strict=True):
             framed = symmetric_pad(image, self.BORDER)
             reaction = stage(framed)[..., self.BORDER : -self.BORDER, self.BORDER : -self.BORDER]
             image = image - attraction * (image - noisy) - reaction
-        return image / 255
+        return image
 
 
 class TNRDDeblocker(nn.Module):
@@ -185,6 +186,8 @@ class TNRDDeblocker(nn.Module):
     table : ndarray
         (8, 8) quantisation table of the JPEG files.
     """
+
+    rgb_range = 255.0
 
     BORDER = 5  # of the mirrored frame (the authors' test program)
     # The authors' program narrows the cells to 0.8 of the quantisation step.
@@ -206,10 +209,10 @@ class TNRDDeblocker(nn.Module):
         self.register_buffer("dct", torch.as_tensor(dct_matrix(BLOCK), dtype=torch.float32), persistent=False)
 
     def forward(self, decoded: Tensor) -> Tensor:
-        """Restore luma (B, 1, H, W) float32 in [0, 1], a decoded JPEG."""
+        """Restore luma (B, 1, H, W) float32 in 0..255, a decoded JPEG."""
         height, width = decoded.shape[-2:]
         table, dct = self.get_buffer("table"), self.get_buffer("dct")
-        coefficients = recover_coefficients(decoded * 255 - 128, table, dct)
+        coefficients = recover_coefficients(decoded - 128, table, dct)
         reach = 0.5 * self.NARROWING * table
         low, high = coefficients - reach, coefficients + reach
         image = inverse_dct(coefficients, dct).clamp(-128, 127)
@@ -218,7 +221,7 @@ class TNRDDeblocker(nn.Module):
             reaction = stage(framed)[..., self.BORDER : -self.BORDER, self.BORDER : -self.BORDER]
             projected = torch.minimum(torch.maximum(forward_dct(image - reaction, dct), low), high)
             image = inverse_dct(projected, dct).clamp(-128, 127)
-        return (image[..., :height, :width] + 128) / 255
+        return image[..., :height, :width] + 128
 
 
 def forward_dct(image: Tensor, dct: Tensor) -> Tensor:

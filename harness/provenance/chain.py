@@ -321,11 +321,12 @@ def _restored(folder: Path, record: RestoredRecord | None, level: int) -> Link:
             "restored images", {"folder": str(folder), "state": "not here (the rows are enough for the number)"}
         )
     images = {name: digest for name, digest in record.images.items() if name.startswith(f"{level}/draw{FIRST_DRAW}/")}
+    models = record.levels[level].weights if level in record.levels else {}
     facts = {
         "folder": f"{folder}/{level}/draw{FIRST_DRAW}",
         "images": str(len(images)),
         "method": f"{record.group.method}, policy {record.group.policy}, saved by '{record.group.saving}'",
-        "origin": record.origin,
+        "origin": ": ".join(filter(None, (record.origin, ", ".join(models)))),
     }
     if images:
         name = min(images)
@@ -364,6 +365,11 @@ def _weights(workspace: Workspace, result: CellResult, record: MeasuredRecord) -
             known = weight_set(name)
         except HarnessError:
             continue
+        facts |= {
+            f"{name}/{file.name}": f"for {file.makes}, {facts[f'{name}/{file.name}']}"
+            for file in known.files
+            if f"{name}/{file.name}" in facts
+        }
         facts[f"{name}: licence"] = known.licence
         facts[f"{name}: from"] = known.homepage
     return Link("weights", facts)

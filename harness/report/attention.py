@@ -216,6 +216,7 @@ def make_attention_maps(
     from harness.networks.attention_maps import patch_groups, pyramid_attention_maps
     from harness.networks.knn_attention import KNNLocalAttention
     from harness.networks.pyramid_attention import PyramidAttention
+    from harness.networks.ranges import to_network
 
     task_name = task_name or method.tasks[0]
     if task_name not in method.tasks:
@@ -246,7 +247,7 @@ def make_attention_maps(
             )
     inside = [(row - top, column - left) for row, column in queries]
     planes = seen[None] if seen.ndim == 2 else seen.transpose(2, 0, 1)
-    batch = torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float32))[None] / 255
+    batch = to_network(network, torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float32))[None] / 255)
     shown = np.clip(np.rint(seen), 0, 255).astype(np.uint8)
     picture = np.repeat(shown[:, :, None], 3, axis=2) if shown.ndim == 2 else shown
     if pyramid:

@@ -169,7 +169,7 @@ def _weights_used() -> Iterator[dict[str, str]]:
 def _restorer(method: Method, group: Group, level: int) -> Restoring:
     """Build the method and wrap it: an input's name and pixels in units of 0..255 in, restored pixels out."""
     with _in_this_process(f"method '{method.name}'"):
-        function = build_method(method, group.task, level)
+        function = build_method(method, group.task, level, group.dataset)
     if method.on == "images":
 
         def released(which: InputId, degraded: NDArray[Any], shrink: int) -> NDArray[np.float64]:

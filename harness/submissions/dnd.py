@@ -215,7 +215,7 @@ def _restorer(method: Method, policy: str) -> Callable[[NDArray[Any]], NDArray[n
 
     if method.on == "images":
         raise HarnessError(f"method '{method.name}' is a folder of images; DND needs a method that takes an image")
-    function = build_method(method, TASK, 0)
+    function = build_method(method, TASK, 0, "dnd")
     if method.on == "tensor":
         return tensor_restorer(function, policy, method.chop.get(TASK, ""))
     return array_restorer(function, policy)

@@ -31,6 +31,7 @@ from harness.degradations.kinds import Degradation
 from harness.degradations.registry import degradation
 from harness.errors import CheckFailedError, HarnessError
 from harness.methods import Method
+from harness.networks.ranges import rgb_range, to_network
 from harness.pipeline.code import code_files, fingerprint
 from harness.training.checkpoints import FILE, Progress, read_checkpoint, write_checkpoint, write_tensors
 from harness.training.logs import Log, LogRow
@@ -185,6 +186,9 @@ class Training:
         options["accumulate"] = self.options.accumulate * self.world.size
         identity = [FORMAT, msgspec.to_builtins(self.run), plain, options, self.seed, shapes, images]
         identity.append([self.degradation.version, self.world.device.type])
+        if rgb_range(network) != 1:
+            # Weights of another range are no beginning of these; runs in [0, 1] keep the folders that they had.
+            identity.append(rgb_range(network))
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         return self.work / "training" / "runs" / self.run.place / digest
 
@@ -297,7 +301,6 @@ class Training:
         world, found, options = self.world, self.recipe, self.options
         device = world.device
         criterion = weighted(found.loss)
-        rgb_range = getattr(network, "rgb_range", 1.0)
         network.train()
         model: nn.Module = torch.compile(network) if options.compile else network  # type: ignore[assignment]
         if world.size > 1:
@@ -332,13 +335,13 @@ class Training:
                     contextlib.nullcontext() if last or world.size == 1 else model.no_sync()  # type: ignore[operator]
                 ):
                     with torch.autocast(device.type, torch.bfloat16, enabled=bool(options.amp)):
-                        output = model(x if rgb_range == 1 else x * rgb_range)
+                        output = model(to_network(network, x))
                     if output.shape != y.shape:
                         raise HarnessError(
                             f"'{self.method.name}' returned {tuple(output.shape)} for targets of {tuple(y.shape)}; "
                             "network and recipe do not belong together"
                         )
-                    loss = criterion(output, y if rgb_range == 1 else y * rgb_range) / len(self.parts)
+                    loss = criterion(output, to_network(network, y)) / len(self.parts)
                     loss.backward()
                 total += loss.detach()
             total = world.mean(total)
@@ -497,6 +500,7 @@ class Training:
             weights=_sha256(place / WEIGHTS),
             seed=self.seed,
             parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
+            rgb_range=rgb_range(network),
             samples=progress.iteration * self.recipe.batch,
             loss=rows[-1].loss if rows else 0.0,
             seconds=round(progress.seconds, 1),

@@ -226,6 +226,8 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         SHA-256 of the weights file.
     seed, parameters, samples : int
         Seed used, trained parameters, patches seen.
+    rgb_range : float
+        Largest sample value that the network was fed (`harness.networks.ranges`).
     loss : float
         Mean over the last logged interval.
     seconds : float
@@ -259,6 +261,7 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int = 0
     parameters: int = 0
     samples: int = 0
+    rgb_range: float = 1.0
     loss: float = 0.0
     seconds: float = 0.0
     peak_memory: int = 0

@@ -64,17 +64,17 @@ class Split:
         if not self.pairs:
             return None
         from harness.inference.policies import whole
+        from harness.networks.ranges import from_network, to_network
 
         training = network.training
         network.eval()
         values = []
-        rgb_range = getattr(network, "rgb_range", 1.0)
         with torch.inference_mode():
             for reference, degraded in self.pairs:
                 array = degraded[:, :, None] if degraded.ndim == 2 else degraded
                 pixels = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1), dtype=np.float32))
-                output = whole(network, pixels[None].to(device) / 255 * rgb_range)[0].float().cpu() / rgb_range
-                result = output.double().numpy().transpose(1, 2, 0) * 255
+                output = whole(network, to_network(network, pixels[None].to(device) / 255))[0].float().cpu()
+                result = from_network(network, output).double().numpy().transpose(1, 2, 0) * 255
                 if not np.isfinite(result).all():
                     return float("nan")
                 restored = to_uint8(result[:, :, 0] if result.shape[2] == 1 else result)

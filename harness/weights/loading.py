@@ -173,19 +173,21 @@ def rename(tensors: Mapping[str, Tensor], names: Mapping[str, str], where: str) 
 
 
 def ready(network: nn.Module) -> Callable[..., Any]:
-    """Freeze a network for evaluation; the returned callable moves it to the device of its input.
+    """Freeze a network for evaluation; the returned callable moves it to the device of its input, which is in [0, 1].
 
     Filters are stored channels-last: convolutions are then up to 1.7 times as fast on a CPU, and their results agree
     to about 1e-6.
     """
     import torch
 
+    from harness.networks.ranges import from_network, to_network
+
     network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def apply(batch: Tensor, *arguments: Any) -> Tensor:
         network.to(batch.device)
         with torch.inference_mode():
-            result: Tensor = network(batch, *arguments)
+            result: Tensor = from_network(network, network(to_network(network, batch), *arguments))
         return result
 
     return apply

@@ -47,11 +47,17 @@ def trained_network(method: str, task: str, level: int, make: Callable[[], nn.Mo
     from safetensors.torch import load
 
     from harness.networks.checkpoints import load_released
+    from harness.networks.ranges import rgb_range
 
     try:
         arrays = load(data)
     except SafetensorError as error:
         raise HarnessError(f"{path}: not a safetensors file ({error}); train '{run.name}' again") from None
     network = load_released(make(), arrays, f"{about.origin} ({run.name}, {sha256[:12]})", kind="trained")
+    if about.rgb_range != rgb_range(network):
+        raise HarnessError(
+            f"{path}: was trained on samples up to {about.rgb_range:g}, the network of '{method}' works in "
+            f"0..{rgb_range(network):g}; train '{run.name}' again"
+        )
     record(UsedWeights(run.name, path.name, sha256))
     return network

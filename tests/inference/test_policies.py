@@ -43,12 +43,14 @@ def test_policies_are_their_parts() -> None:
         return whole(network, t)
 
     with torch.inference_mode():
-        want = {
-            "whole": apply(x),
-            "chop": chop(apply, x, rule),
-            "x8": self_ensemble(apply, x),
-            "chop+x8": self_ensemble(lambda t: chop(apply, t, rule), x),
+        own = 255 * x
+        parts = {
+            "whole": apply(own),
+            "chop": chop(apply, own, rule),
+            "x8": self_ensemble(apply, own),
+            "chop+x8": self_ensemble(lambda t: chop(apply, t, rule), own),
         }
+        want = {name: part / 255 for name, part in parts.items()}
     for name in POLICIES:
         got = restore(network, x, name, rule)
         assert torch.equal(got, want[name]) and got.shape == x.shape

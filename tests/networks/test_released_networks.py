@@ -409,7 +409,7 @@ def test_tnrd_denoiser(size: tuple[int, int]) -> None:
         framed = np.pad(image, 8, mode="symmetric")
         step = reaction(framed, cof, 9, 1)[8:-8, 8:-8]
         image = image - np.exp(cof[9 * 48]) * (image - noisy) - step
-    found = apply(network, noisy[None] / 255)[0] * 255
+    found = apply(network, noisy[None])[0]
     np.testing.assert_allclose(found, image, atol=0.02)
 
 
@@ -451,7 +451,7 @@ def test_tnrd_deblocker() -> None:
         spectrum = np.clip(matrix @ blocks @ matrix.T, coefficients - 0.4 * table, coefficients + 0.4 * table)
         current = (matrix.T @ spectrum @ matrix).transpose(0, 2, 1, 3).reshape(24, 40)
         current = np.clip(current, -128, 127)
-    found = apply(network, (image[None] + 128) / 255)[0] * 255 - 128
+    found = apply(network, image[None] + 128)[0] - 128
     np.testing.assert_allclose(found, current, atol=0.02)
 
 

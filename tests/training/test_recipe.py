@@ -14,6 +14,7 @@ from harness.degradations.kinds import Noise
 from harness.degradations.registry import degradation
 from harness.errors import HarnessError
 from harness.methods import methods
+from harness.networks.ranges import to_network
 from harness.tables.published import published_tables
 from harness.tasks import TASKS
 from harness.training.losses import weighted
@@ -217,10 +218,9 @@ def test_a_step_of_every_recipe(task: str, name: str) -> None:
     scale = degradation(recipe(name).degradation).scale(level)
     channels = TASKS[task].channels
     x, y = torch.rand(1, channels, side, side), torch.rand(1, channels, scale * side, scale * side)
-    rgb_range = getattr(network, "rgb_range", 1.0)
-    output = network(x * rgb_range)
+    output = network(to_network(network, x))
     assert output.shape == y.shape
-    weighted(recipe(name).loss)(output, y * rgb_range).backward()
+    weighted(recipe(name).loss)(output, to_network(network, y)).backward()
     gradients = [p.grad for p in network.parameters() if p.requires_grad and p.grad is not None]
     assert gradients and all(torch.isfinite(g).all() for g in gradients)
     assert all(p.grad is not None for p in network.parameters() if p.requires_grad)  # what DDP needs

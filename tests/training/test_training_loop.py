@@ -206,12 +206,47 @@ def test_exported_weights_are_held_to_their_record(place: Place, monkeypatch: py
     network = build_method(method, "denoise-rgb", 50)
     origin = require_ready(network)  # type: ignore[arg-type]
     assert origin.kind == "trained" and origin.source.startswith("trained: 0.5 % of the paper's iterations")
+    about = place.trained / "training.json"
+    text = about.read_text()
+    about.write_text(text.replace('"rgb_range": 1.0', '"rgb_range": 255.0'))
+    with pytest.raises(HarnessError, match=r"was trained on samples up to 255, the network of .* works in 0\.\.1"):
+        build_method(method, "denoise-rgb", 50)
+    about.write_text(text)
     file = place.trained / "weights.safetensors"
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
     with pytest.raises(HarnessError, match=r"has the SHA-256 .* instead of .* of its record"):
         build_method(method, "denoise-rgb", 50)
+
+
+def test_a_network_is_trained_in_its_own_range(place: Place) -> None:
+    from dataclasses import replace
+
+    from harness.networks.rnan import RNAN
+
+    def unchanged(task: str, level: int) -> torch.nn.Module:
+        network = RNAN(n_resgroups=2, n_feats=4)
+        torch.nn.init.zeros_(network.tail[0].weight)
+        torch.nn.init.zeros_(network.tail[0].bias)
+        return network
+
+    def in_0_1(task: str, level: int) -> torch.nn.Module:
+        network = unchanged(task, level)
+        network.rgb_range = 1.0
+        return network
+
+    losses, folders = [], []
+    for make in (unchanged, in_0_1):
+        run = training(place, Wish(iterations=1))
+        run.method = replace(run.method, network=make)
+        record, folder = run.finish()
+        losses.append(record.loss)
+        folders.append(folder)
+        assert record.rgb_range == make("denoise-rgb", 50).rgb_range
+    # The first output is the input, so the first loss is the mean of the clipped noise, about 40 gray levels less.
+    assert 25 < losses[0] < 40 and losses[0] == pytest.approx(255 * losses[1], rel=1e-4)
+    assert folders[0] != folders[1], "weights of one range would go on as those of the other"
 
 
 def test_log_fields_are_those_of_the_file(place: Place) -> None:
