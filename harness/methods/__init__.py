@@ -63,6 +63,10 @@ class Method:
     weights_for : dict
         Model by dataset, where the authors trained one for each set: a file of `weights`, or any name that says which.
         On a dataset without one the method is not run: no model of another set stands in for it.
+    file : callable or None
+        ``file(task, level)`` names what `build` loads, as ``set/file`` of the weights registry, or a set of `released`
+        images (then it is ``file(task, level, dataset)``); empty, or a name that is not there, where nothing was
+        released. Not needed where `weights_for` says it. This tells what a number takes without building anything.
     rgb_range : float or None
         Largest sample value that the released program feeds the network. Where `network` is named it says so itself
         (`harness.networks.ranges`), and this is None.
@@ -102,6 +106,7 @@ class Method:
     origin: Origin = "none"
     weights: tuple[str, ...] = ()
     weights_for: Mapping[str, str] = field(default_factory=dict)
+    file: Callable[..., str] | None = None
     rgb_range: float | None = None
     released: tuple[str, ...] = ()
     on: Literal["tensor", "array", "images"] = "tensor"
@@ -114,6 +119,15 @@ class Method:
     recipes: Mapping[str, str] = field(default_factory=dict)
     trained: frozenset[tuple[str, int]] = frozenset()
     module: str = field(default="", compare=False)
+
+    def loads(self, task: str, level: int, dataset: str) -> str | None:
+        """Name what `build` loads for a cell: see `file`; None for a method that needs no file."""
+        if self.weights_for:
+            found = self.weights_for.get(dataset, "")
+            return f"{self.weights[0]}/{found}" if found else ""
+        if self.file is None:
+            return None
+        return self.file(task, level, dataset) if self.released else self.file(task, level)
 
     @property
     def source_file(self) -> Path | None:
@@ -143,6 +157,7 @@ def method(
     origin: Origin = "none",
     weights: Sequence[str] = (),
     weights_for: Mapping[str, str] | None = None,
+    file: Callable[..., str] | None = None,
     rgb_range: float | None = None,
     released: Sequence[str] = (),
     on: Literal["tensor", "array", "images"] = "tensor",
@@ -190,6 +205,7 @@ def method(
             origin=origin,
             weights=tuple(weights),
             weights_for=dict(weights_for or {}),
+            file=file,
             rgb_range=rgb_range,
             released=tuple(released),
             on=on,

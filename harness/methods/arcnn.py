@@ -19,6 +19,7 @@ QUALITIES = (10, 20, 30, 40)
     url="http://mmlab.ie.cuhk.edu.hk/projects/ARCNN.html",
     origin="released",
     weights=["arcnn"],
+    file=lambda task, level: f"arcnn/q{level}.mat",
     rgb_range=1,
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:

@@ -27,6 +27,7 @@ def _network(task: str, level: int) -> Any:
     url=URL,
     origin="released",
     weights=["csnln"],
+    file=lambda task, level: f"csnln/{weights_file(task, level)}",
     network=_network,
     policy="chop",
     chop=CHOP,

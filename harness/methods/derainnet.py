@@ -21,6 +21,7 @@ def _network(task: str, level: int) -> Any:
     url="https://xueyangfu.github.io/projects/tip2017.html",
     origin="released",
     weights=["derainnet"],
+    file=lambda task, level: "derainnet/derainnet.pth",
     network=_network,
 )
 def build(task: str, level: int) -> Any:

@@ -37,6 +37,7 @@ def _network(task: str, level: int) -> Any:
     url="https://github.com/cszn/DnCNN",
     origin="released",
     weights=["dncnn"],
+    file=lambda task, level: f"dncnn/{FILES[task][level][0]}" if level in FILES[task] else "",
     network=_network,
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:

@@ -22,7 +22,14 @@ def _pa_edsr(task: str, level: int) -> Any:
     return PAEDSR(level)
 
 
-@method("edsr", tasks=["sr"], title="EDSR", paper="Lim et al., CVPR Workshops 2017", network=_edsr)
+@method(
+    "edsr",
+    tasks=["sr"],
+    title="EDSR",
+    paper="Lim et al., CVPR Workshops 2017",
+    network=_edsr,
+    file=lambda task, level: "",
+)
 def edsr(task: str, level: int) -> Any:
     """EDSR (32 blocks of 256 features): the harness knows no checked source of its weights."""
     raise NotAvailableError("no checked source of EDSR's released weights is known to the harness")
@@ -36,6 +43,7 @@ def edsr(task: str, level: int) -> Any:
     url=URL,
     origin="released",
     weights=["pa-edsr"],
+    file=lambda task, level: f"pa-edsr/{weights_file(task, level)}",
     network=_pa_edsr,
     policy="chop",
     chop={"sr": "paedsr"},

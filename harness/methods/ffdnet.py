@@ -20,6 +20,7 @@ _SHAPES = {"denoise-rgb": ("color", 3, 12, 96), "denoise-gray": ("gray", 1, 15, 
     url=URL,
     origin="released",
     weights=["ffdnet"],
+    file=lambda task, level: f"ffdnet/{_SHAPES[task][0]}.mat",
     rgb_range=1,
 )
 def ffdnet(task: str, level: int) -> Callable[[Any], Any]:
@@ -35,6 +36,7 @@ def ffdnet(task: str, level: int) -> Callable[[Any], Any]:
     url=URL,
     origin="released",
     weights=["ffdnet"],
+    file=lambda task, level: f"ffdnet/{_SHAPES[task][0]}-clip.mat",
     rgb_range=1,
 )
 def ffdnet_clip(task: str, level: int) -> Callable[[Any], Any]:

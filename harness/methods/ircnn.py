@@ -11,6 +11,13 @@ from harness.methods import method
 SINGLE = (10, 30, 50)  # levels that the weight set `ircnn` has as files of their own
 
 
+def _file(task: str, level: int) -> str:
+    colour = "color" if task == "denoise-rgb" else "gray"
+    if level in SINGLE:
+        return f"ircnn/{colour}-sigma{level}to{level + 2}.npz"
+    return f"ircnn-release/{colour}.mat" if 2 <= level <= 50 else ""
+
+
 @method(
     "ircnn",
     tasks=["denoise-rgb", "denoise-gray"],
@@ -19,6 +26,7 @@ SINGLE = (10, 30, 50)  # levels that the weight set `ircnn` has as files of thei
     url="https://github.com/cszn/IRCNN",
     origin="released",
     weights=["ircnn", "ircnn-release"],
+    file=_file,
     rgb_range=1,
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:

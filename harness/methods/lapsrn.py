@@ -17,6 +17,7 @@ from harness.methods import method
     url="https://github.com/phoenix104104/LapSRN",
     origin="released",
     weights=["lapsrn"],
+    file=lambda task, level: f"lapsrn/x{4 if level == 3 else level}.mat",
     rgb_range=1,
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:

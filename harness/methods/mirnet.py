@@ -21,6 +21,7 @@ def _network(task: str, level: int) -> Any:
     url="https://github.com/swz30/MIRNet",
     origin="released",
     weights=["mirnet"],
+    file=lambda task, level: "mirnet/denoising.pth",
     network=_network,
 )
 def build(task: str, level: int) -> Any:

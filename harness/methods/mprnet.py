@@ -25,6 +25,7 @@ def _network(task: str, level: int) -> Any:
     url="https://github.com/swz30/MPRNet",
     origin="released",
     weights=["mprnet"],
+    file=lambda task, level: f"mprnet/{FILES[task]}",
     network=_network,
 )
 def build(task: str, level: int) -> Any:

@@ -18,6 +18,7 @@ FILES = {"denoise-real": "sidd-width64.pth", "deblur": "gopro-width64.pth"}
     url="https://github.com/megvii-research/NAFNet",
     origin="released",
     weights=["nafnet"],
+    file=lambda task, level: f"nafnet/{FILES[task]}",
     rgb_range=1,
     extra="spandrel",
 )

@@ -43,6 +43,7 @@ def _small(task: str, level: int) -> Any:
     url=URL,
     origin="released",
     weights=["panet"],
+    file=lambda task, level: f"panet/{weights_file(task, level)}",
     network=_network,
     policy="chop",
     chop=CHOP,

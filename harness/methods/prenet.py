@@ -39,6 +39,7 @@ def by_set(task: str, level: int, dataset: str) -> Callable[[Any], Any]:
     url=URL,
     origin="released",
     weights=["prenet"],
+    file=lambda task, level: "prenet/rain100h.pth",
     rgb_range=1,
     saving="truncate",
 )

@@ -22,6 +22,7 @@ SCALES = (2, 3, 4)
     url="https://github.com/yulunzhang/RCAN",
     origin="released",
     released=[f"rcan-{name}-x{scale}" for name in SETS for scale in SCALES],
+    file=lambda task, level, dataset: f"rcan-{dataset}-x{level}",
     on="images",
 )
 def build(task: str, level: int) -> Callable[[str, str], Any]:

@@ -20,6 +20,7 @@ SIGMAS = (50,)  # of the authors' 15, 25 and 50 the one that the tables print
     url="https://github.com/swz30/Restormer",
     origin="released",
     weights=["restormer"],
+    file=lambda task, level: f"restormer/{FILES.get(task, f'gaussian-colour-sigma{level}.pth')}",
     rgb_range=1,
     extra="spandrel",
 )

@@ -34,6 +34,7 @@ def _network(task: str, level: int) -> Any:
     url=URL,
     origin="released",
     weights=["rnan"],
+    file=lambda task, level: f"rnan/{weights_file(task, level)}",
     network=_network,
     policy="chop",
     chop=CHOP,

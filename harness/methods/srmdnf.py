@@ -17,6 +17,7 @@ from harness.methods import method
     url="https://github.com/cszn/SRMD",
     origin="released",
     weights=["srmdnf"],
+    file=lambda task, level: f"srmdnf/x{level}.mat",
     rgb_range=1,
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:

@@ -26,6 +26,7 @@ FILES = {
     url="https://github.com/JingyunLiang/SwinIR",
     origin="released",
     weights=["swinir"],
+    file=lambda task, level: f"swinir/{FILES[task].format(level=level)}",
     rgb_range=1,
     extra="spandrel",
 )

@@ -22,6 +22,7 @@ QUALITIES = (10, 20, 30)
     url="https://arxiv.org/abs/1508.02848",
     origin="released",
     weights=["tnrd"],
+    file=lambda task, level: f"tnrd/deblock-q{level}.mat" if task == "jpeg" else f"tnrd/gray-sigma{level}.mat",
     rgb_range=255,
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:

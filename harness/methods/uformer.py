@@ -18,6 +18,7 @@ FILES = {"denoise-real": "sidd-b.pth", "deblur": "gopro-b.pth"}
     url="https://github.com/ZhendongWang6/Uformer",
     origin="released",
     weights=["uformer"],
+    file=lambda task, level: f"uformer/{FILES[task]}",
     rgb_range=1,
     extra="spandrel",
 )

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from harness.datasets.registry import dataset
-from harness.errors import NotAvailableError
 from harness.methods import Method
 from harness.pipeline.requests import AVERAGE, COUNTED, Request
-from harness.weights.registry import weight_set
+from harness.weights.registry import weight_names, weight_set
 
 Reach = Literal["public", "supplied", "training", "none"]
 REACHES: tuple[Reach, ...] = ("public", "supplied", "training", "none")
@@ -69,19 +68,16 @@ def _dataset(name: str) -> Reach:
 
 
 def _weights(request: Request, method: Method) -> Reach:
-    try:
-        needed = method.files(request.task, request.level, request.dataset)
-    except NotAvailableError:
-        return "none"
-    return _worst([_file(name) for name in needed])
-
-
-def _file(name: str) -> Reach:
+    name = method.loads(request.task, request.level, request.dataset)
+    if name is None:
+        return "public"
     where, _, file = name.partition("/")
-    if not file:
-        return _dataset(where)
+    if method.released:
+        return _dataset(where) if where in method.released else "none"
+    if where not in weight_names() or file not in {entry.name for entry in weight_set(where).files}:
+        return "none"
     return "public" if weight_set(where).file(file).at else "supplied"
 
 
 def _worst(found: list[Reach]) -> Reach:
-    return max(found, key=REACHES.index, default="public")
+    return max(found, key=REACHES.index)
