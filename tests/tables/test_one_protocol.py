@@ -20,9 +20,11 @@ from harness.errors import HarnessError
 from harness.files import write_json
 from harness.images import pixels_sha256, write_png
 from harness.metrics import psnr, ssim, to_uint8
+from harness.pipeline.requests import requests
 from harness.report.one_protocol import csv_text, json_text, latex, markdown, rank_changes
 from harness.stages.restored import LevelRecord, RestoredRecord
-from harness.tables.measurements import NotRun
+from harness.tables.diff import comparability
+from harness.tables.measurements import Measurement, NotRun
 from harness.tables.one_protocol import OneProtocolCell, choose_protocols, input_groups, one_protocol
 from harness.tables.published import published_number
 from harness.workspace import Workspace
@@ -176,3 +178,14 @@ def test_mistakes_are_named(wanted: str, message: str) -> None:
 
 def test_column_chooses_nothing() -> None:
     assert choose_protocols("column") == {}
+
+
+@pytest.mark.parametrize(
+    ("own", "column", "said"),
+    [(0.70273, 0.70273, "the same"), (0.70273, 0.70266, "the same"), (0.70273, 0.7019, "not comparable")],
+)
+def test_not_comparable_needs_a_difference(workspace: Workspace, own: float, column: float, said: str) -> None:
+    (request, *_) = [r for r in requests(workspace.table("mixed"), workspace.methods()) if r.metric == "ssim"]
+    measured, under = Measurement(own, 1, None), Measurement(column, 1, None)
+    assert comparability(measured, under, request).startswith(said)
+    assert comparability(measured, None, request) == "not comparable with the other rows"

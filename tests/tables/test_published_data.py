@@ -8,6 +8,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -566,6 +567,20 @@ def test_rnan_table_8_can_be_merged_in_one_way(part: int, in_order: int, only_fa
     assert fitting == [list(row.values)]
     loose = [m for m in merges(list(raw[:in_order]), list(raw[in_order:])) if falls(m, Decimal(0))]
     assert len(loose) == only_falling
+
+
+def test_the_rule_is_said_where_one_way_is_claimed() -> None:
+    page = (Path(__file__).parents[2] / "docs/published-numbers.md").read_text(encoding="utf-8")
+    (said,) = [paragraph for paragraph in page.split("\n- ") if "one way to merge" in " ".join(paragraph.split())]
+    claims = [
+        cell.reconstructed
+        for part in table("rnan-table8").parts
+        for row in part.rows
+        for cell in row.cells.values()
+        if "one way to merge" in cell.reconstructed
+    ]
+    assert len(claims) == 12
+    assert all("more than 0.5 dB" in " ".join(text.split()) for text in (said, *claims))
 
 
 def test_rnan_table_8_ffdnet_gray_is_that_of_table_3() -> None:
