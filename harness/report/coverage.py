@@ -46,7 +46,8 @@ def coverage_text(found: Coverage) -> str:
 
 def counts_block(found: Coverage) -> str:
     """Write sentences and table as Markdown, between the two marks of a file that shows them."""
-    lines = [BEGIN, "", f"**{coverage_text(found)}**", "", "| | different numbers | printed places |", "|:--|--:|--:|"]
+    first, _, rest = coverage_text(found).partition("; ")
+    lines = [BEGIN, "", f"**{first}**; {rest}", "", "| | different numbers | printed places |", "|:--|--:|--:|"]
     lines += [f"| {words} | {numbers:,} | {places:,} |" for words, numbers, places in coverage_rows(found)]
     return "\n".join([*lines, "", END])
 

@@ -284,7 +284,8 @@ def summary(table: Table, results: list[CellResult]) -> str:
     """Say in one line how much of a table is reproduced."""
     counts = count(results)
     unprinted = sum(bool(measured_text(result)) and result.request.printed is None for result in results)
-    parts = [counts.text()] if counts.numbers else []
+    said = "numbers reproduced" if table.paper else "reference values match"
+    parts = [counts.text(said)] if counts.numbers else []
     if unprinted:
         parts.append(f"{unprinted} measured without a published number")
     return f"{table.name}: " + (", ".join(parts) or "nothing measured, nothing published")

@@ -47,9 +47,9 @@ class Counts(msgspec.Struct, frozen=True):
         """All printed places that hold a number."""
         return sum(self.places.values())
 
-    def text(self) -> str:
+    def text(self, said: str = "numbers reproduced") -> str:
         """Say it in one line, distinct numbers first, copies second."""
-        parts = [f"{self.distinct['match']} of {self.numbers:,} numbers reproduced"]
+        parts = [f"{self.distinct['match']} of {self.numbers:,} {said}"]
         parts += [f"{count} {verdict}" for verdict, count in self.distinct.items() if count and verdict != "match"]
         told = ", ".join(parts)
         if self.all_places != self.numbers:

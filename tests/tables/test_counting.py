@@ -83,7 +83,7 @@ def test_every_surface_prints_the_same_figures(
         assert record["measured"] + not_run == record["numbers"], record["table"]
     lines = run.invoke(harness, ["report", "--summary"]).output.splitlines()
     line = next(line for line in lines if line.startswith("the papers' numbers"))
-    assert [line.split()[3], line.split()[-1]] == [str(match), str(numbers)]
+    assert [line.split()[4], line.split()[-1]] == [str(match), str(numbers)]
     index = (build_site(project, tmp_path / "site", budget=0).folder / "index.html").read_text(encoding="utf-8")
     assert f"{match} of {numbers:,} published numbers reproduced" in index
     assert coverage_text(found).replace("'", "&#39;") in index
