@@ -268,9 +268,11 @@ def remarks(results: list[CellResult]) -> list[Reason]:
     for result in results:
         if result.verdict == "not run" or (result.request.printed is None and result.verdict != "trained"):
             continue
-        if result.verdict in ("match (3 digits)", "fits", "off", "incomparable", "trained"):
+        if result.verdict == "fits":
+            said.setdefault(f"equal, but not counted: {result.request.fitted}", []).append(result)
+        elif result.verdict in ("off", "incomparable", "trained"):
             said.setdefault(result.judgement.reason, []).append(result)
-        elif result.own_protocol:
+        if result.own_protocol and result.verdict in ("match", "match (3 digits)", "fits", "close"):
             own, others = result.request.protocol, result.request.column_protocol
             beside = comparability(result.measured, result.under_column, result.request)
             text = f"printed under {own}, the column's other rows under {others}: {beside}"

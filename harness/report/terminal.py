@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.report.grid import Grid, Place, grids, legend, reasons_not_run, recorded_text, remarks, summary
+from harness.report.grid import Grid, Place, choices, grids, legend, reasons_not_run, recorded_text, remarks, summary
 from harness.tables.collected import TableResults
 from harness.tables.counting import count, count_tables, of_papers
 from harness.tables.diff import CellResult
@@ -139,6 +139,8 @@ def _print(console: Any, table: Table, results: list[CellResult]) -> None:
         console.print(Text(f"  ordering: {ordering.text}"))
     for remark in remarks(results):
         console.print(Text(f"  {', '.join(remark.rows)} ({remark.cells} cells): {remark.reason}"))
+    for row, text in choices(table, results):
+        console.print(Text(f"  choices for {row}: {text}", style="dim"))
     for reason in reasons_not_run(results):
         console.print(Text(f"  not run: {', '.join(reason.rows)} ({reason.cells} cells): {reason.reason}", style="dim"))
     console.print(Text(summary(table, results), style="bold"))
