@@ -144,6 +144,10 @@ class FetchedDataset:
         """SHA-256 of the samples of an image's ground truth (its input where the ground truth is not given out)."""
         return self._file(image_id, self._leading).pixels_sha256
 
+    def path(self, image_id: str) -> Path:
+        """File of an image's ground truth (of its input where the ground truth is not given out)."""
+        return self._folder / self._file(image_id, self._leading).name
+
     def shape(self, image_id: str) -> tuple[int, ...]:
         """Shape of an image, without reading it."""
         return self._file(image_id, self._leading).shape

@@ -111,12 +111,13 @@ def train(
     from harness.training.world import world
 
     with world(device) as here:
-        if here.first:
-            write_wishes(workspace.root, {**read_wishes(workspace.root), **{run: wishes[run] for run in runs}})
         for number, run in enumerate(runs, 1):
             if here.first and len(runs) > 1:
                 click.echo(f"{number} of {len(runs)}: {run.name}", err=True)
             make_run(workspace, run, wishes[run], here, workers=workers, checkpoint_minutes=checkpoint_minutes)
+            if here.first:
+                # Not before: the pipeline makes what is wished, and would put a refusal in place of good weights.
+                write_wishes(workspace.root, {**read_wishes(workspace.root), run: wishes[run]})
         if here.first:
             click.echo("evaluate it with `harness repro TABLE`, plot it with `harness curves`", err=True)
 
@@ -242,12 +243,24 @@ def _list(workspace: Workspace) -> None:
         for task, found in method.recipes.items():
             known = recipe(found)
             made = [
-                f"{run.level}: {wish.label}" for run, wish in wishes.items() if (run.method, run.task) == (name, task)
+                f"{run.level}: {_made(workspace, run, wish)}"
+                for run, wish in wishes.items()
+                if (run.method, run.task) == (name, task)
             ]
             made += [f"{run.level}: shipped" for run in shipped if (run.method, run.task) == (name, task)]
             lines.append([name, task, found, known.data, f"{known.iterations:,}", "; ".join(made)])
     heads = ("method", "task", "recipe", "data", "iterations", "here")
     click.echo(tabulate(lines, heads, disable_numparse=True))
+
+
+def _made(workspace: Workspace, run: Run, wish: Wish) -> str:
+    """Say what was trained of what is wished."""
+    from harness.training.runs import read_trained, trained_folder
+
+    record = read_trained(trained_folder(workspace.root, run, wished=True))
+    if record is None or record.reason:
+        return f"not trained yet ({wish.label} wished)"
+    return record.budget if record.budget == wish.label else f"{record.budget} ({wish.label} wished)"
 
 
 def _workers(processes: int) -> int:

@@ -33,13 +33,14 @@ from harness.errors import CheckFailedError, HarnessError
 from harness.methods import Method
 from harness.networks.ranges import rgb_range, to_network
 from harness.pipeline.code import code_files, fingerprint
+from harness.tasks import task as task_of
 from harness.training.checkpoints import FILE, Progress, read_checkpoint, write_checkpoint, write_tensors
 from harness.training.logs import Log, LogRow
 from harness.training.losses import weighted
 from harness.training.recipe import Recipe, learning_rate, recipe
 from harness.training.runs import RECORD, WEIGHTS, Options, Run, TrainedRecord, Validated, Wish
 from harness.training.samples import Samples, batches
-from harness.training.stores import Store, make_store
+from harness.training.stores import Store, check_channels, make_store
 from harness.training.validation import Split
 from harness.training.world import World
 
@@ -126,8 +127,6 @@ class Training:
         checkpoint_minutes: float = CHECKPOINT_MINUTES,
         report: Report = lambda row, length: None,
     ) -> None:
-        from harness.tasks import task as task_of
-
         self.run, self.wish, self.method = run, wish, method
         self.recipe = recipe_of(method, run.task, wish)
         if run.level not in task_of(run.task).levels:
@@ -215,7 +214,10 @@ class Training:
         self.world.first_does(failure)
         if folder is None:
             folder = make_store(fetched, self.degradation, self.run.level, self.work / "training" / "stores")
-        return Store(folder)
+        store = Store(folder)
+        channels = {item.image: item.shape[2] for item in store.index.images}
+        check_channels("training", fetched, channels, task_of(self.run.task), self.degradation)
+        return store
 
     @contextlib.contextmanager
     def _torch_settings(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ from harness.degradations.kinds import Bicubic, Degradation, Jpeg, Mosaic, Noise
 from harness.errors import HarnessError
 from harness.files import write_json
 from harness.records import load_json
+from harness.tasks import Task
 
 INDEX = "index.json"
 FORMAT = 1
@@ -158,6 +160,39 @@ def make_store(fetched: FetchedDataset, made: Degradation, level: int, stores: P
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder
+
+
+def check_channels(kind: str, fetched: FetchedDataset, found: Mapping[str, int], task: Task, made: Degradation) -> None:
+    """Refuse gray images where a network of colour images is trained or validated.
+
+    Parameters
+    ----------
+    kind : str
+        ``training`` or ``validation``.
+    fetched : FetchedDataset
+        The set.
+    found : mapping
+        Channels of its images' references, by image.
+    task, made : Task, Degradation
+        What is trained.
+
+    Raises
+    ------
+    HarnessError
+        There are some; the first three files are named.
+    """
+    level = task.levels[0] if made.level_name else 0
+    side = 4 * made.scale(level)
+    of_colour = _channels(made.reference(np.zeros((side, side, 3), np.uint8), level)).shape[2]
+    gray = [image for image, channels in found.items() if channels == 1]
+    if gray and (len(gray) < len(found) or 1 not in (of_colour, task.channels)):
+        names = ", ".join(fetched.path(image).name for image in gray[:3])
+        more = f" and {len(gray) - 3} more" if len(gray) > 3 else ""
+        are = "is" if len(gray) == 1 else "are"
+        raise HarnessError(
+            f"{kind} set '{fetched.name}': {names}{more} of {len(found)} images {are} gray, and the others or the "
+            "task are of colour; store all in colour, or leave the gray ones out"
+        )
 
 
 def _degraded(

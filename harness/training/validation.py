@@ -18,6 +18,7 @@ from harness.protocols.measurement import measure_many
 from harness.stages.inputs import make_input
 from harness.tasks import task as task_of
 from harness.training.recipe import Recipe
+from harness.training.stores import check_channels
 
 
 class Split:
@@ -41,11 +42,14 @@ class Split:
             except NotAvailableError:
                 continue
             count = min(recipe.validation.images, len(fetched.image_ids))
+            channels: dict[str, int] = {}
             chosen = np.linspace(0, len(fetched.image_ids) - 1, count).round().astype(int)
             for index in chosen:
                 image = fetched.image_ids[index]
                 reference, degraded = make_input(fetched, degradation, InputId(level, 0, image), fetched.read(image))
+                channels[image] = 1 if reference.ndim == 2 else 3
                 self.pairs.append(self._centre(reference, degraded, recipe.validation.side))
+            check_channels("validation", fetched, channels, task_of(recipe.task), degradation)
             self.dataset = fetched.name
             return
 

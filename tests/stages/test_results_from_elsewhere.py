@@ -246,3 +246,15 @@ def test_no_mean_over_gray_and_colour_images(mixed: Path) -> None:
     with pytest.raises(HarnessError, match="dataset 'blend': b is gray among colour images"):
         of = ("denoise-rgb", "blend", 30, "awgn-8bit", ("psnr",))
         measure_folder(mixed / "images", mixed / "data", *of)
+
+
+def test_no_mean_over_what_was_restored_before_either(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images that an earlier version restored of such a set."""
+    monkeypatch.setattr("harness.stages.inputs.gray_among_colour", lambda dimensions: "")
+    made = record_inputs(mixed / "data", "blend", "awgn-8bit", (30,), NOISE)
+    chosen = Method("test", ("denoise-rgb",), lambda task, level: lambda image: image, on="array")
+    group = Group("denoise-rgb", "blend", "awgn-8bit", "test", "whole")
+    places = {"data": mixed / "data", "partial": mixed / "partial", "target": mixed / "restored"}
+    restore(group, chosen, (30,), made, noise=NOISE, code="c", **places)
+    with pytest.raises(HarnessError, match="dataset 'blend': b is gray among colour images"):
+        measure(mixed / "restored", data=mixed / "data", protocols=("psnr",))
