@@ -568,7 +568,7 @@ def test_an_own_set_that_cannot_be_read_leaves_no_record(project):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["My Set"], "is no name for a dataset"),
+        (["My Set"], "dataset 'My Set': use lower-case letters, digits and single '-'"),
         (["set5"], "a dataset 'set5' is there already"),
         (["mine", "--target", "../{id}.*"], "write a path below the folder"),
         (["mine", "--target", "/{id}.*"], "write a path below the folder"),

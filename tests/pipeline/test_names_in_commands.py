@@ -167,6 +167,8 @@ def test_a_name_that_is_none_is_refused_where_it_enters(
     inner = tmp_path / "a" / "b" / "c" / "d"
     inner.mkdir(parents=True)
     monkeypatch.chdir(inner)
+    for variable in ("HARNESS_DATA", "HARNESS_ROOT"):  # a stage sets them for its own process
+        monkeypatch.setenv(variable, str(inner))
     with pytest.raises((HarnessError, SystemExit)) as refused:
         ENTRIES[entry](inner, name)
     if isinstance(refused.value, HarnessError):
