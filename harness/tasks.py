@@ -36,6 +36,11 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics: tuple[str, ...]
     channels: int
 
+    @property
+    def luma_suffices(self) -> bool:
+        """Whether all its metrics are of luma: a method may then return the luma of a colour image alone."""
+        return all("-y" in metric for metric in self.metrics)
+
     def level_label(self, level: int) -> str:
         """Write a level the way the papers do, such as ``sigma 30`` or ``x2``."""
         if not self.level_name:

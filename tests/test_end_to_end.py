@@ -140,7 +140,9 @@ def test_results_stand_when_a_sample_of_them_does(checkout: Checkout) -> None:
     said = checkout.harness("revalidate", "embedded", "--images", "1")
     assert "kept: jpeg/embedded-gray/jpeg-y8/jpeg--whole: 4 of" in said
 
-    path.write_text(text.replace("array.astype(np.float64) / 255), dtype=np.float64) * 255", "array / 255)) * 250"))
+    edited = text.replace("array.astype(np.float64) / 255)) * 255", "array / 255)) * 250")
+    assert edited != text
+    path.write_text(edited)
     said = checkout.harness("revalidate", "embedded", code=1)
     assert "differs: jpeg/embedded-gray/jpeg-y8/jpeg--whole: 4 of 4 images, such as" in said
     path.write_text(text)

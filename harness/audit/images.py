@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from harness.audit.kept import Shelf
 from harness.audit.sources import Restorer, Source
@@ -18,9 +14,10 @@ from harness.cells import Group
 from harness.datasets import fetch
 from harness.datasets.reading import FetchedDataset, open_dataset
 from harness.errors import HarnessError, NotAvailableError
-from harness.images import read_result
 from harness.methods import Method, build_method
-from harness.stages.apply import array_restorer, tensor_restorer
+from harness.provenance.runs import library_versions
+from harness.stages.apply import array_restorer, image_restorer, tensor_restorer
+from harness.stages.restore import depends_sha256
 from harness.stages.restored import RECORD, RestoredRecord, read_restored
 from harness.workspace import Workspace
 
@@ -135,7 +132,8 @@ class Bench:
         else:
             function = build_method(found, task, level, dataset)
         if found.on == "images":
-            return _released(function), ""
+            find = image_restorer(function, "unrounded")
+            return (lambda dataset, image, degraded: find(dataset, image)), ""
         if found.on == "tensor":
             scale = level if task == "sr" else 1
             plain = tensor_restorer(function, making.policy, found.chop.get(task, ""), scale)
@@ -143,10 +141,12 @@ class Bench:
             plain = array_restorer(function, making.policy)
         identity = ""
         if not self.light(making.method):
-            from harness.pipeline.code import fingerprint, method_code
+            from harness.pipeline.code import fingerprint, method_code, method_packages
 
-            identity = fingerprint(method_code(found)) + "".join(used)
-        return (lambda dataset, image, degraded: np.asarray(plain(degraded), dtype=np.float64)), identity
+            versions = library_versions(method_packages(found))
+            parts = [used, sorted(depends_sha256(found).items()), sorted(versions.items())]
+            identity = fingerprint(method_code(found)) + msgspec.json.encode(parts).decode()
+        return (lambda dataset, image, degraded: plain(degraded)), identity
 
     def restored_folder(self, group: Group) -> Path:
         """Folder of a group's restored images in the workspace."""
@@ -158,12 +158,3 @@ class Bench:
             folder = self.restored_folder(group)
             self._records[group] = read_restored(folder) if (folder / RECORD).is_file() else None
         return self._records[group]
-
-
-def _released(function: Callable[..., Any]) -> Restorer:
-    def read(dataset: str, image: str, degraded: NDArray[Any]) -> NDArray[np.float64]:
-        found = function(dataset, image)
-        stored = read_result(found, "unrounded") if isinstance(found, str | os.PathLike) else found
-        return np.asarray(stored, dtype=np.float64)
-
-    return read

@@ -22,6 +22,7 @@ from harness.degradations import degradation
 from harness.errors import HarnessError
 from harness.metrics.luminance import STUDIO_RANGE
 from harness.metrics.quantization import to_uint8
+from harness.stages.apply import WrongResultError
 from harness.stages.inputs import make_input
 from harness.stages.restored import read_pixels
 
@@ -179,7 +180,10 @@ class Source:
         reference_pixels, degraded = self._input(image)
         start = time.perf_counter()
         assert self._restorer is not None
-        restored = self._restorer(self._fetched.name, image, degraded)
+        try:
+            restored = self._restorer(self._fetched.name, image, degraded)
+        except WrongResultError as error:
+            raise HarnessError(f"method '{self._making.method}' on {self.dataset}/{image} {error}") from None
         took = time.perf_counter() - start
         if restored.shape[:2] != reference_pixels.shape[:2]:
             raise HarnessError(
@@ -269,7 +273,7 @@ class Source:
             self._task,
             self.dataset,
             image,
-            self._fetched.pixels_sha256(image),
+            *self._fetched.all_sha256(image),
             self._level,
             self._made.name,
             self._made.version,

@@ -148,6 +148,11 @@ class FetchedDataset:
         """File of an image's ground truth (of its input where the ground truth is not given out)."""
         return self._folder / self._file(image_id, self._leading).name
 
+    def all_sha256(self, image_id: str) -> list[str]:
+        """SHA-256 of the samples of every file of an image: its ground truth, and the input of a pair."""
+        found = [self._files.get((image_id, role)) for role in ("input", "target")]
+        return [file.pixels_sha256 for file in found if file is not None]
+
     def shape(self, image_id: str) -> tuple[int, ...]:
         """Shape of an image, without reading it."""
         return self._file(image_id, self._leading).shape

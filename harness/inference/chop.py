@@ -181,6 +181,7 @@ def chop(
 
 
 def _in_batches(function: Callable[[Tensor], Tensor], tiles: Iterator[Tensor], count: int) -> Iterator[Tensor]:
+    # The tiles of a batch are taken before the function is called again; its result may be a buffer that it uses again.
     while here := list(itertools.islice(tiles, count)):
         yield from function(torch.cat(here)).split(len(here[0]))
 

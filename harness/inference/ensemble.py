@@ -32,5 +32,6 @@ def self_ensemble(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         turned = turned.transpose(-2, -1).contiguous() if transpose else turned
         y = function(turned)
         y = y.transpose(-2, -1) if transpose else y
-        results.append(y.flip(sides) if sides else y)
+        # Flipping copies. Otherwise a copy is made here: the function may return the same buffer each time.
+        results.append(y.flip(sides) if sides else y.clone())
     return torch.stack(results).mean(dim=0)

@@ -35,7 +35,8 @@ def side_by_side(function: Callable[[Tensor], Tensor], tiles: Iterable[Tensor], 
     def one(tile: Tensor) -> Tensor:
         # Both modes belong to a thread; a new one starts without them.
         with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
-            return function(tile)
+            # A copy: the result waits while the function is called again, and may be a buffer that it uses again.
+            return function(tile).clone()
 
     running: deque[Future[Tensor]] = deque()
     try:

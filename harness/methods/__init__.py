@@ -8,11 +8,14 @@ authors trained a model for each set: `Method.weights_for`). It returns the call
 ... def build(task, level):
 ...     return lambda batch: batch
 
-The callable takes a float32 tensor (B, C, H, W) in [0, 1] and returns one of the same shape (super-resolution: times
-the scale). With ``on="array"`` it takes and returns a float64 array (H, W) or (H, W, 3) in [0, 1] instead. The input
-of unclipped noise tasks leaves [0, 1]; whatever is returned is rounded to 8 bits, as the papers' programs do. With
+The callable takes a float32 tensor (B, C, H, W) in [0, 1] and returns a floating-point one of the same shape
+(super-resolution: times the scale). With ``on="array"`` it takes a float64 array (H, W) or (H, W, 3) in [0, 1] and
+returns a numpy array of floats; it is called in several threads. The input of unclipped noise tasks leaves [0, 1]; what
+is returned is clipped and rounded to 8 bits, as the papers' programs do, and refused where it lies far outside
+(`harness.stages.apply`). With
 ``on="images"`` the callable takes the names of a dataset and of an image and returns the path of the restored image,
-or its pixels.
+or its pixels, uint8 or floats in 0..255. A method leaves what all code of its process shares as it found it
+(`harness.process_state`).
 
 Methods are found in this package, in installed packages through the entry-point group ``harness.methods`` (each entry
 point names a module or function), and in the folders that ``params.yaml`` lists under ``methods``.
@@ -29,8 +32,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import HarnessError, NotAvailableError, unknown_name
-from harness.methods.plugins import IMPORT_SECONDS, Plugin, importing, installed_plugins, plugins_in, refused
+from harness.methods.plugins import (
+    IMPORT_SECONDS,
+    Plugin,
+    importing,
+    installed_plugins,
+    names_of,
+    plugins_in,
+    refused,
+)
 from harness.names import check_name
+from harness.process_state import environment_kept, left_alone
 from harness.tasks import TASKS
 
 Build = Callable[..., Callable[..., Any]]
@@ -143,6 +155,8 @@ _NOT_METHODS = ("command", "authoring", "checkpoint", "conformance", "describing
 _registry: dict[str, Method] = {}
 _broken: dict[str, str] = {}
 _loaded: set[str] = set()
+# Environment variables that a method's plugin set while it was imported, by method.
+_environments: dict[str, dict[str, str | None]] = {}
 
 
 def method(
@@ -237,15 +251,7 @@ def methods(folders: Iterable[Path] = (), import_seconds: float = IMPORT_SECONDS
         Seconds that the import of a plugin may take.
     """
     _load_builtin()
-    plugins = [*installed_plugins(), *(plugin for folder in folders for plugin in _plugins_of(Path(folder)))]
-    plugins = [plugin for plugin in plugins if plugin.key not in _loaded]
-    left_out = refused(plugins, import_seconds)
-    for plugin in plugins:
-        _loaded.add(plugin.key)
-        if plugin in left_out:
-            _broken[plugin.what] = f"{plugin.what}: {left_out[plugin]}"
-        else:
-            _import_plugin(plugin, import_seconds)
+    _import_plugins(folders, import_seconds)
     return dict(sorted(_registry.items()))
 
 
@@ -257,14 +263,26 @@ def try_plugins(folders: Iterable[Path] = (), import_seconds: float = IMPORT_SEC
 
 
 def get_method(name: str, folders: Iterable[Path] = (), import_seconds: float = IMPORT_SECONDS) -> Method:
-    """Look a method up by name; an unknown name raises HarnessError with the nearest known ones."""
+    """Look a method up by name; an unknown name raises HarnessError with the nearest known ones.
+
+    Only the plugin that defines it is imported, so that no other one can reach what the method computes.
+    """
+    _load_builtin()
+    if name not in _registry:
+        folders = list(folders)
+        _import_plugins(folders, import_seconds, name)
+    if name in _registry:
+        return _registry[name]
     known = methods(folders, import_seconds)
-    if name in known:
-        return known[name]
     error = unknown_name("method", name, known)
     if _broken:
         error = HarnessError(f"{error} (plugins that could not be loaded: {'; '.join(_broken.values())})")
     raise error
+
+
+def registered() -> set[str]:
+    """Names of the methods that were defined so far in this process."""
+    return set(_registry)
 
 
 def broken_plugins() -> dict[str, str]:
@@ -289,7 +307,7 @@ def build_method(chosen: Method, task: str, level: int, dataset: str = "") -> Ca
     NotAvailableError
         The weights or the extra package of this (task, level) are not here, or no model was released for the dataset.
     HarnessError
-        The method does not do this task, or its `build` failed.
+        The method does not do this task, its `build` failed, or it changes what all methods of a process share.
     """
     if task not in chosen.tasks:
         raise HarnessError(f"method '{chosen.name}' does not do '{task}'; it does {', '.join(chosen.tasks)}")
@@ -300,7 +318,9 @@ def build_method(chosen: Method, task: str, level: int, dataset: str = "") -> Ca
             "the model of another set would make another number"
         )
     try:
-        restore = chosen.build(task, level, *([dataset] if chosen.weights_for else []))
+        # What a plugin sets in the environment holds while it is imported and built, and for no other method.
+        with left_alone(f"method '{chosen.name}'"), environment_kept(_environments.get(chosen.name)):
+            restore = chosen.build(task, level, *([dataset] if chosen.weights_for else []))
     except HarnessError:
         raise
     except ImportError as error:
@@ -335,9 +355,33 @@ def _plugins_of(folder: Path) -> list[Plugin]:
     return list(plugins_in(folder))
 
 
+def _import_plugins(folders: Iterable[Path], limit: float, only: str = "") -> None:
+    """Import the plugins that were not imported yet; with `only`, those that may define the method of that name."""
+    plugins = [*installed_plugins(), *(plugin for folder in folders for plugin in _plugins_of(Path(folder)))]
+    plugins = [plugin for plugin in plugins if plugin.key not in _loaded]
+    left_out = refused(plugins, limit)
+    for plugin in plugins:
+        names = names_of(plugin) if only else None
+        if names is not None and only not in names:
+            continue
+        _loaded.add(plugin.key)
+        if plugin in left_out:
+            _broken[plugin.what] = f"{plugin.what}: {left_out[plugin]}"
+        else:
+            _import_plugin(plugin, limit)
+
+
 def _import_plugin(plugin: Plugin, limit: float) -> None:
+    known = registered()
     try:
-        with importing(plugin, limit):
+        with environment_kept() as changed, importing(plugin, limit):
             plugin.load()
+    except HarnessError as error:
+        _broken[plugin.what] = f"{plugin.what}: {error}"
     except (Exception, SystemExit) as error:
         _broken[plugin.what] = f"{plugin.what}: {type(error).__name__}: {error}"
+    for name in registered() - known:
+        if plugin.what in _broken:
+            del _registry[name]
+        else:
+            _environments[name] = changed

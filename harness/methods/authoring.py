@@ -98,6 +98,9 @@ def write_checkpoint_method(
     sha256 = file_sha256(file)
     arrays = import_weights(file, "checkpoint")
     about = recognise({key: torch.from_numpy(array) for key, array in arrays.items()}, str(file)).about
+    if task_name == "sr" and about.scale not in chosen.levels:
+        known = ", ".join(f"x{value}" for value in chosen.levels)
+        raise HarnessError(f"{file}: this {about.architecture} enlarges by {about.scale}; {chosen.title} has {known}")
     if task_name == "sr" and not levels:
         levels = (about.scale,)
     for level in levels or chosen.levels[:1]:

@@ -3,7 +3,8 @@
 A module runs when it is imported, and may then hang, end the process, crash, print without end or start a thread that
 never ends. Every command imports the plugins, so one of them could stop all. So they are first imported in a process
 of their own, which is given a time limit and then ended; a plugin that does not come through is left out with a
-sentence that says why. What passed is told to the stages that a command starts, through the environment: a table's
+sentence that says why, and so is one that changes what every method of a process shares
+(`harness.process_state`). What passed is told to the stages that a command starts, through the environment: a table's
 hundreds of stages try nothing again.
 """
 
@@ -26,9 +27,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
+
+from harness.process_state import left_alone
+
 ENTRY_POINTS = "harness.methods"
 
-# What was tried, for processes started from here: reason by `Plugin.state`, empty for one that may be imported.
+# What was tried, for processes started from here: `Outcome` by `Plugin.state`.
 TRIED = "HARNESS_PLUGINS_TRIED"
 
 # A network library on a cold network disk takes half a minute; what takes four times as long will not come.
@@ -92,6 +97,13 @@ class Plugin:
         return EntryPoint(name, value, ENTRY_POINTS).load()
 
 
+class Outcome(msgspec.Struct, frozen=True):
+    """What came of trying a plugin's import: why it must not be imported (or nothing), and the methods it defines."""
+
+    reason: str
+    methods: tuple[str, ...] = ()
+
+
 def installed_plugins() -> Iterator[Plugin]:
     """List what installed packages announce under the entry-point group ``harness.methods``."""
     from importlib.metadata import entry_points
@@ -127,36 +139,44 @@ def refused(plugins: Iterable[Plugin], limit: float = IMPORT_SECONDS) -> dict[Pl
     # Where processes cannot be ended with what they started, nothing is tried.
     if not hasattr(os, "killpg"):
         return {}
-    known: dict[str, str] = _tried()
+    known = _tried()
     untried = [plugin for plugin in plugins if plugin.state not in known]
     if untried:
-        known |= {plugin.state: reason for plugin, reason in _try(untried, limit).items()}
-        os.environ[TRIED] = json.dumps(known)
-    return {plugin: known[plugin.state] for plugin in plugins if known[plugin.state]}
+        known |= {plugin.state: outcome for plugin, outcome in _try(untried, limit).items()}
+        os.environ[TRIED] = msgspec.json.encode(known).decode()
+    return {plugin: known[plugin.state].reason for plugin in plugins if known[plugin.state].reason}
 
 
-def _tried() -> dict[str, str]:
+def names_of(plugin: Plugin) -> tuple[str, ...] | None:
+    """Names of the methods that a plugin defines; None where it was not tried."""
+    outcome = _tried().get(plugin.state)
+    return None if outcome is None else outcome.methods
+
+
+def _tried() -> dict[str, Outcome]:
     try:
-        known = json.loads(os.environ.get(TRIED, "{}"))
-    except ValueError:
+        return msgspec.json.decode(os.environ.get(TRIED, "{}"), type=dict[str, Outcome])
+    except msgspec.DecodeError:
         return {}
-    return {str(k): str(v) for k, v in known.items()} if isinstance(known, dict) else {}
 
 
-def _try(plugins: list[Plugin], limit: float) -> dict[Plugin, str]:
-    """Import plugins in a process of their own until all that are left come through; empty text for those."""
+def _try(plugins: list[Plugin], limit: float) -> dict[Plugin, Outcome]:
+    """Import plugins in a process of their own until all that are left come through; no reason for those."""
     reasons: dict[Plugin, str] = {}
+    names: dict[Plugin, tuple[str, ...]] = {}
     left = plugins
     while left:
-        found = _Trial(left, limit).run()
-        if len(found) > 1:
+        trial = _Trial(left, limit)
+        found = trial.run()
+        names |= trial.names
+        if len(found) > 1 and found != trial.changes:
             # The process went wrong when all were imported, and nobody knows whose doing it is.
             found = dict(pair for plugin in found for pair in _Trial([plugin], limit).run().items())
         if not found:
             break
         reasons |= found
         left = [plugin for plugin in left if plugin not in found]
-    return {plugin: reasons.get(plugin, "") for plugin in plugins}
+    return {plugin: Outcome(reasons.get(plugin, ""), names.get(plugin, ())) for plugin in plugins}
 
 
 class _Trial:
@@ -175,6 +195,8 @@ class _Trial:
         self._limit = limit
         self._now = -1  # the plugin that is being imported; len(plugins) when all are
         self._threads: dict[int, str] = {}
+        self.changes: dict[Plugin, str] = {}
+        self.names: dict[Plugin, tuple[str, ...]] = {}
         self._said = b""
         self._said_bytes = 0
         self._told = b""
@@ -266,6 +288,12 @@ class _Trial:
             elif kind == "thread":
                 number, _, name = rest.partition(" ")
                 self._threads.setdefault(int(number), name)
+            elif kind == "changes":
+                number, _, what = rest.partition(" ")
+                self.changes[self._plugins[int(number)]] = f"its import {what}"
+            elif kind == "methods":
+                number, *names = rest.split()
+                self.names[self._plugins[int(number)]] = tuple(names)
 
     def _keep(self, data: bytes) -> None:
         self._said_bytes += len(data)
@@ -305,7 +333,7 @@ class _Trial:
             return dict.fromkeys(self._plugins, "a program that has imported it does not end")
         if status < 0:
             return dict.fromkeys(self._plugins, f"a program that has imported it {_ending(status).removeprefix('it ')}")
-        return {}
+        return dict(self.changes)
 
 
 def _ending(status: int) -> str:
@@ -316,6 +344,8 @@ def _ending(status: int) -> str:
 
 def import_and_tell(parent: int, plugins: list[list[str]]) -> None:
     """Import plugins one after another and tell on standard output how far it got; this process tries, no other."""
+    from harness.methods import registered
+    from harness.process_state import Snapshot, environment_kept, told
     from harness.stages.supervision import die_with
 
     die_with(parent)
@@ -329,15 +359,20 @@ def import_and_tell(parent: int, plugins: list[list[str]]) -> None:
     threads: dict[threading.Thread, int] = {}
     for number, (kind, name) in enumerate(plugins):
         tell(f"import {number}")
-        try:
-            Plugin(kind, name).load()
-        except (Exception, SystemExit):
-            # The import that counts tells the reason.
-            pass
-        except BaseException:
-            os._exit(1)
+        known, before = registered(), Snapshot()
+        with environment_kept():
+            try:
+                Plugin(kind, name).load()
+            except (Exception, SystemExit):
+                # The import that counts tells the reason.
+                pass
+            except BaseException:
+                os._exit(1)
         if os.getpid() != own:
             os._exit(0)
+        if changed := before.put_back():
+            tell(f"changes {number} {told(changed)}")
+        tell(f"methods {number} {' '.join(sorted(registered() - known))}")
         for thread in _lasting_threads():
             threads.setdefault(thread, number)
     tell(f"import {len(plugins)}")
@@ -356,9 +391,14 @@ def importing(plugin: Plugin, limit: float = IMPORT_SECONDS) -> Iterator[None]:
     """Import a plugin that passed inside this block: what it prints was shown, and it is still not waited for forever.
 
     Its output, to Python's or the system's streams, must not get into the tables and JSON that commands write.
+
+    Raises
+    ------
+    HarnessError
+        It changes what every method of a process shares.
     """
     if not hasattr(os, "killpg"):
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), left_alone("its import"):
             yield
         return
     own = os.getpid()
@@ -379,7 +419,7 @@ def importing(plugin: Plugin, limit: float = IMPORT_SECONDS) -> Iterator[None]:
     try:
         for number in range(3):
             os.dup2(nothing, number)
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), left_alone("its import"):
             yield
     finally:
         if os.getpid() != own:

@@ -16,6 +16,7 @@ import ast
 import functools
 import hashlib
 import io
+import sys
 import tokenize
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ from harness.methods import Method
 PACKAGE = Path(harness.__file__).parent
 
 # Imported by results but without influence on them: they find methods, report mistakes, run the command line, describe
-# how a run went, count cores.
+# how a run went, count cores, refuse methods that change their process.
 WITHOUT_INFLUENCE = frozenset(
     {
         "harness",
@@ -36,6 +37,7 @@ WITHOUT_INFLUENCE = frozenset(
         "harness.cli",
         "harness.tasks",
         "harness.cores",
+        "harness.process_state",
         "harness.provenance.runs",
     }
 )
@@ -53,16 +55,51 @@ def _module_file(name: str) -> Path | None:
 
 @functools.cache
 def _imports(file: Path) -> frozenset[str]:
-    """Names of the modules of this package that a file imports anywhere."""
+    """Names that a file imports anywhere; those relative to its package with a dot in front."""
     found: set[str] = set()
     for node in _running(ast.parse(file.read_text(encoding="utf-8"), str(file))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found.add(node.module)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
             # `from harness.networks import panet` imports a module, `from ... import psnr` a function.
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return frozenset(name for name in found if name.split(".")[0] == "harness" and _module_file(name) is not None)
+            found |= {module} | {f"{module}{'.' * bool(node.module)}{alias.name}" for alias in node.names}
+    return frozenset(found)
+
+
+@functools.cache
+def _imported_files(file: Path) -> frozenset[Path]:
+    """Files of this package that a file imports; of a plugin also those beside it and in its own package."""
+    names = _imports(file)
+    own = {name for name in names if name.split(".")[0] == "harness"}
+    found = {_module_file(name) for name in own - WITHOUT_INFLUENCE}
+    if not file.is_relative_to(PACKAGE):
+        for name in names:
+            up = len(name) - len(name.lstrip("."))
+            bases = [file.parents[up - 1]] if up else [file.parent, _import_folder(file)]
+            for base in bases:
+                inside = base.joinpath(*name.lstrip(".").split("."))
+                found |= {f for f in (inside / "__init__.py", inside.with_suffix(".py")) if f.is_file()}
+    return frozenset(imported for imported in found if imported is not None)
+
+
+def _import_folder(file: Path) -> Path:
+    """Folder that a plugin's package lies in: the first upwards that is no package itself."""
+    folder = file.parent
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
+
+
+def method_packages(method: Method) -> list[str]:
+    """Name the installed packages (distributions) that a method's own code imports, that of a plugin included."""
+    from importlib.metadata import packages_distributions
+
+    own = [file for file in method_code(method) if not file.is_relative_to(PACKAGE) or file == method.source_file]
+    names = {method.module, *(name for file in own for name in _imports(file))}
+    modules = {name.split(".")[0] for name in names} - {"harness"} - sys.stdlib_module_names
+    known = packages_distributions()
+    return sorted({package for name in modules for package in known.get(name, ())})
 
 
 def _running(node: ast.AST) -> Iterator[ast.AST]:
@@ -99,9 +136,7 @@ def code_files(*roots: str | Path) -> list[Path]:
         if file in seen:
             continue
         seen.add(file)
-        for name in _imports(file):
-            if name not in WITHOUT_INFLUENCE:
-                todo.append(_module_file(name))  # type: ignore[arg-type]
+        todo += _imported_files(file)
     return sorted(seen)
 
 
@@ -111,13 +146,15 @@ def code_hashes(files: Iterable[Path]) -> dict[str, str]:
     Returns
     -------
     dict
-        SHA-256 by name: the path below this package, or the bare name of a plugin's file.
+        SHA-256 by name: the path below this package, or that of a plugin's file below the folder of its package.
     """
-    hashes = {}
+    hashes: dict[str, str] = {}
     for file in files:
         inside = file.is_relative_to(PACKAGE)
-        name = file.relative_to(PACKAGE).as_posix() if inside else f"plugin {file.name}"
-        hashes[name] = _code_hash(file)
+        name = file.relative_to(PACKAGE if inside else _import_folder(file)).as_posix()
+        name = name if inside else f"plugin {name}"
+        # Folders without a package's file may hold files of one name: all of them count.
+        hashes[name] = hashes.get(name, "") + _code_hash(file)
     return dict(sorted(hashes.items()))
 
 

@@ -88,16 +88,26 @@ def revalidate(
         raise HarnessError("the fingerprints of the code could not be made; see above")
     methods = workspace.methods()
     found = {restore_target(plan.group): plan for plan in plans([workspace.table(n) for n in tables], methods)}
-    outcomes, kept = [], []
+    outcomes: list[Outcome] = []
+    kept: dict[str, Outcome] = {}
     for target, changed in _outdated(workspace, list(found)).items():
         plan = found[target]
         if not (workspace.work / "restored" / plan.group.place / RECORD).is_file():
             continue  # never restored here: there is nothing to keep
         outcome = _try(workspace, plan, methods[plan.group.method], changed, images)
+        if outcome.verdict == "kept":
+            kept[target] = outcome
+        else:
+            say(outcome)
+            outcomes.append(outcome)
+    # DVC records the files as they are now: none may have changed since its group was tried.
+    since = _outdated(workspace, list(kept)) if kept else {}
+    for target, outcome in list(kept.items()):
+        if _others(outcome.group, since.get(target, ())):
+            del kept[target]
+            outcome = _left(outcome.group, since[target])
         say(outcome)
         outcomes.append(outcome)
-        if outcome.verdict == "kept":
-            kept.append(target)
     if kept and run_dvc(workspace, ["commit", "--force", *kept]):
         raise HarnessError("DVC could not record that the results stand; see above")
     return outcomes
@@ -127,11 +137,8 @@ def _names(entry: Any) -> set[str]:
 
 def _try(workspace: Workspace, plan: Plan, method: Method, changed: Collection[str], images: int) -> Outcome:
     group = plan.group
-    # The record of a run differs where an earlier revalidation was ended before DVC was told.
-    own = {f"work/code/method-{method.name}.json", f"work/timing/{group.place.as_posix()}.json"}
-    others = sorted(set(changed) - own)
-    if others:
-        return Outcome(group, "left", f"not only code has changed: {', '.join(others)}")
+    if _others(group, changed):
+        return _left(group, changed)
     folder = workspace.work / "restored" / group.place
     timing = workspace.work / "timing" / group.place.with_name(group.place.name + ".json")
     if not timing.is_file():
@@ -164,6 +171,17 @@ def _try(workspace: Workspace, plan: Plan, method: Method, changed: Collection[s
     confirmation = Confirmation(code, len(again.images), len(before.images), revision, dirty)
     write_json(timing, msgspec.structs.replace(run, confirmed=(*run.confirmed, confirmation)))
     return Outcome(group, "kept", f"{len(again.images)} of {len(before.images)} images restored again, all equal")
+
+
+def _others(group: Group, changed: Collection[str]) -> list[str]:
+    """List what has changed beside the code of a group's method."""
+    # The record of a run differs where an earlier revalidation was ended before DVC was told.
+    own = {f"work/code/method-{group.method}.json", f"work/timing/{group.place.as_posix()}.json"}
+    return sorted(set(changed) - own)
+
+
+def _left(group: Group, changed: Collection[str]) -> Outcome:
+    return Outcome(group, "left", f"not only code has changed: {', '.join(_others(group, changed))}")
 
 
 def _sample(record: RestoredRecord, images: int, code: str) -> list[InputId]:

@@ -19,7 +19,7 @@ from harness.degradations import degradation
 from harness.errors import HarnessError
 from harness.files import write_text
 from harness.methods import Method
-from harness.pipeline.code import PACKAGE, stage_code
+from harness.pipeline.code import PACKAGE, method_code, stage_code
 from harness.pipeline.requests import Plan, counted, plans
 from harness.tables.published import Table, table_file
 from harness.tasks import TASKS
@@ -283,7 +283,8 @@ class _Writer:
 
     def code_stage(self) -> dict[str, Any]:
         # One stage looks at the sources; every other depends on a small file, so DVC has little to parse and to check.
-        plugins = {self._relative(m.source_file) for m in self._methods.values() if m.source_file is not None}
+        files = {file for method in self._methods.values() for file in method_code(method)}
+        plugins = {self._relative(file) for file in files}
         return {
             "wdir": "../..",
             "cmd": "harness code",

@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -140,13 +140,13 @@ class Clock:
             See `Run`.
         """
         wall_seconds = round(time.perf_counter() - self._start, 6)
-        device, gpu_memory = _device()
+        device, torch = device_name(), _torch()
         revision, dirty = git_state(Path(__file__).parent)
         return Run(
             seconds=dict(seconds or {}),
             wall_seconds=wall_seconds,
             peak_memory=peak_memory(),
-            gpu_memory=gpu_memory,
+            gpu_memory=0 if device == "cpu" else int(torch.cuda.max_memory_allocated()),
             device=device,
             processor=processor(),
             machine=f"{platform.system()} {platform.machine()}",
@@ -203,12 +203,12 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def library_versions() -> dict[str, str]:
-    """Versions of the installed packages among `LIBRARIES`."""
+def library_versions(packages: Iterable[str] = ()) -> dict[str, str]:
+    """Versions of the installed packages among `LIBRARIES` and some others."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *packages):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
@@ -219,11 +219,10 @@ def _torch() -> Any:
     return sys.modules.get("torch")
 
 
-def _device() -> tuple[str, int]:
+def device_name() -> str:
+    """Name of the GPU that torch uses, or ``cpu``."""
     torch = _torch()
-    if torch is not None and torch.cuda.is_available():
-        return str(torch.cuda.get_device_name()), int(torch.cuda.max_memory_allocated())
-    return "cpu", 0
+    return str(torch.cuda.get_device_name()) if torch is not None and torch.cuda.is_available() else "cpu"
 
 
 def precision_flags() -> dict[str, str]:
@@ -238,7 +237,7 @@ def precision_flags() -> dict[str, str]:
         "cudnn.benchmark": str(torch.backends.cudnn.benchmark),
         "deterministic_algorithms": str(torch.are_deterministic_algorithms_enabled()),
         "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
-        "mkldnn": str(torch.backends.mkldnn.is_available()),
+        "mkldnn": str(torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled),
         "threads": str(torch.get_num_threads()),
     }
 

@@ -1,7 +1,14 @@
-"""Applying a method's callable to an image array, under an inference policy."""
+"""Applying a method's callable to an image array, under an inference policy, and checking what it returns.
+
+What a method may return: a tensor or an array of real floating-point samples (float16 to float64), finite, about
+[0, 1]. A network may overshoot; `OVERSHOOT` is what is taken for that, and what lies further outside for a result in
+other units. A method may return the same buffer every time: what is kept while it is called again is copied.
+"""
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
+from harness.images import read_result
+from harness.process_state import LeftChangedError, left_alone
 
 if TYPE_CHECKING:
     import torch
@@ -17,32 +26,135 @@ if TYPE_CHECKING:
 
 Restorer = Callable[[NDArray[Any]], NDArray[np.float64]]
 
+# How far beyond [0, 1], or beyond the input where that is wider, a sample may lie. The released networks overshoot by
+# 0.16 at most on natural images; an image in 0..255 lies beyond this.
+OVERSHOOT = 1.0
+
+
+class WrongResultError(HarnessError):
+    """A method returned something else than promised, or left its process changed."""
+
+
+class SharedResultError(WrongResultError):
+    """A method gave two threads the same array: other images that it restored may be mixed, too."""
+
+
+def _calling(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a method, and refuse it where it leaves a change in what all methods of the process share."""
+    try:
+        with left_alone(""):
+            return function(*arguments)
+    except LeftChangedError as error:
+        raise WrongResultError(str(error)) from None
+
+
+def check_result(result: NDArray[Any], given: NDArray[Any]) -> None:
+    """Refuse samples that cannot be a restored image.
+
+    Parameters
+    ----------
+    result : ndarray
+        What a method returned, any shape.
+    given : ndarray
+        What it was given, in [0, 1] or, under unclipped noise, beyond.
+
+    Raises
+    ------
+    WrongResultError
+        The samples are no real floating-point numbers, not finite, or far outside the input's range.
+    """
+    expected = "real floating-point samples in [0, 1] were expected"
+    if not np.issubdtype(result.dtype, np.floating):
+        raise WrongResultError(f"returned samples of dtype {result.dtype}; {expected}")
+    if not np.isfinite(result).all():
+        raise WrongResultError("returned NaN or infinity")
+    if not result.size:
+        return
+    low, high = float(result.min()), float(result.max())
+    least, most = min(0.0, float(given.min())) - OVERSHOOT, max(1.0, float(given.max())) + OVERSHOOT
+    if low < least or high > most:
+        looks = " (as if in 0..255)" if high > 8 else ""
+        raise WrongResultError(f"returned values from {low:.4g} to {high:.4g}{looks}; {expected}")
+
+
+def image_restorer(function: Callable[[str, str], Any], saving: str) -> Callable[[str, str], NDArray[np.float64]]:
+    """Wrap a callable that finds restored images, so that it gives float64 pixels in units of 0..255.
+
+    The callable takes the names of a dataset and of an image and returns the path of an image file, or its pixels:
+    ``(H, W)`` or ``(H, W, 3)``, uint8, or floating-point in 0..255. A file of 16 bits a sample keeps them where the
+    saving rule is ``unrounded``, and is refused elsewhere.
+    """
+
+    def restore(dataset: str, image: str) -> NDArray[np.float64]:
+        found = _calling(function, dataset, image)
+        pixels = read_result(found, saving) if isinstance(found, str | os.PathLike) else found
+        expected = "the path of an image, or an array of uint8 or of floats in 0..255, was expected"
+        if not isinstance(pixels, np.ndarray):
+            raise WrongResultError(f"returned {_kind(pixels)}; {expected}")
+        if pixels.dtype != np.uint8:
+            if not np.issubdtype(pixels.dtype, np.floating):
+                raise WrongResultError(f"returned pixels of dtype {pixels.dtype}; {expected}")
+            if not np.isfinite(pixels).all():
+                raise WrongResultError("returned NaN or infinity")
+            low, high = pixels.min(initial=0), pixels.max(initial=0)
+            if low < -OVERSHOOT * 255 or high > (1 + OVERSHOOT) * 255 or 0 < high <= 1:
+                looks = " (as if in [0, 1])" if high <= 1 else ""
+                raise WrongResultError(f"returned values from {low:.4g} to {high:.4g}{looks}; {expected}")
+        return pixels.astype(np.float64)
+
+    return restore
+
+
+def _kind(value: object) -> str:
+    return f"an object of type {type(value).__module__}.{type(value).__qualname__}".replace("builtins.", "")
+
 
 def array_restorer(function: Callable[[NDArray[np.float64]], Any], policy: str) -> Restorer:
-    """Wrap a callable on arrays in [0, 1] so that it takes and returns units of 0..255.
+    """Wrap a callable on float64 arrays in [0, 1] so that it takes and returns units of 0..255.
 
     Raises
     ------
     HarnessError
         The policy needs a network.
+    WrongResultError
+        By the wrapped callable: it returned no array, or `check_result` refuses it.
     """
+    # The last result of each thread: while it is held here its memory can be no other array's.
+    held: dict[int, NDArray[Any]] = {}
+
+    def apply(array: NDArray[np.float64]) -> NDArray[np.float64]:
+        # The check needs the input as it was.
+        result = function(array.copy())
+        if not isinstance(result, np.ndarray):
+            expected = f"a numpy array (H, W) or (H, W, 3) of floats was expected for an input of {array.shape}"
+            raise WrongResultError(f"returned {_kind(result)}; {expected}")
+        here = threading.get_ident()
+        if any(np.may_share_memory(result, other) for thread, other in held.copy().items() if thread != here):
+            raise SharedResultError("returned the same array in two threads; a method on arrays is called in several")
+        held[here] = result
+        check_result(result, array)
+        # A copy: the method may write into the same array when it is called again.
+        return result.astype(np.float64)
+
     if policy == "whole":
-        return lambda array: np.asarray(function(array.astype(np.float64) / 255), dtype=np.float64) * 255
+        return lambda array: np.asarray(_calling(apply, array.astype(np.float64) / 255)) * 255
     if policy == "x8":
-        return lambda array: array_self_ensemble(function, array.astype(np.float64) / 255) * 255
+        return lambda array: np.asarray(_calling(array_self_ensemble, apply, array.astype(np.float64) / 255)) * 255
     raise HarnessError(f"policy '{policy}' is for networks; a method on arrays knows 'whole' and 'x8'")
 
 
 def array_self_ensemble(
-    function: Callable[[NDArray[np.float64]], Any], array: NDArray[np.float64]
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]], array: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Average the results over the eight flips and transposes of an image ``(H, W)`` or ``(H, W, C)``."""
+    """Average the results over the eight flips and transposes of an image ``(H, W)`` or ``(H, W, C)``.
+
+    The function must return an array of its own each time.
+    """
     results = []
     for transposed in (False, True):
         turned = np.swapaxes(array, 0, 1) if transposed else array
         for axes in ((), (0,), (1,), (0, 1)):
-            # A copy each time: a plugin may write into its input.
-            result = np.flip(np.asarray(function(np.flip(turned, axes).copy()), np.float64), axes)
+            result = np.flip(function(np.flip(turned, axes)), axes)
             results.append(np.swapaxes(result, 0, 1) if transposed else result)
     mean: NDArray[np.float64] = np.mean(results, axis=0)
     return mean
@@ -81,6 +193,8 @@ def tensor_restorer(
     ------
     HarnessError
         The policy is unknown or needs a tiling rule that the method does not name.
+    WrongResultError
+        By the wrapped callable: it returned no tensor of 4 dimensions, or `check_result` refuses it.
     """
     import torch
 
@@ -113,14 +227,26 @@ def tensor_restorer(
         channels_last = array[:, :, None] if array.ndim == 2 else array
         # Rounded once, after the division: a sample of the authors' noise is a single-precision number of 0..1.
         pixels = np.ascontiguousarray(channels_last.transpose(2, 0, 1) / 255, dtype=np.float32)
-        output = apply(torch.from_numpy(pixels)[None].to(device))
-        if not isinstance(output, torch.Tensor) or output.ndim != 4 or output.shape[0] != 1:
-            shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-            raise HarnessError(f"a tensor (1, C, H, W) is needed, the callable returned {shape}")
-        result = output[0].double().cpu().numpy() * 255
+        # A copy: on a CPU the tensor would share its samples, and the check needs them as they were.
+        output = _check_tensor(_calling(apply, torch.from_numpy(pixels.copy())[None].to(device)), 1)
+        samples = output[0].detach().double().cpu().numpy()
+        check_result(samples, pixels)
+        result = samples * 255
         return result[0] if result.shape[0] == 1 else result.transpose(1, 2, 0)
 
     return restore
+
+
+def _check_tensor(output: Any, count: int) -> torch.Tensor:
+    """Refuse what is no batch of images: of `count`, floating-point."""
+    import torch
+
+    expected = f"a floating-point tensor ({count}, C, H, W) was expected"
+    if not isinstance(output, torch.Tensor):
+        raise WrongResultError(f"returned {_kind(output)}; {expected}")
+    if output.ndim != 4 or len(output) != count or not output.is_floating_point():
+        raise WrongResultError(f"returned a tensor {tuple(output.shape)} of {output.dtype}; {expected}")
+    return output
 
 
 def _limit_buffers(network: torch.nn.Module, shrink: int) -> None:
@@ -140,6 +266,19 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(
         said in str(error) for said in ("not enough memory", "can't allocate memory", "out of memory")
     )
+
+
+def seed_random(name: str) -> None:
+    """Seed the global random numbers with a name, as is done for each image of a method declared random."""
+    import random
+    import sys
+    import zlib
+
+    seed = zlib.crc32(name.encode())
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - a plugin may use the global state
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
 
 
 def free_memory() -> None:
@@ -167,10 +306,13 @@ def _callable_under(
     from harness.inference.ensemble import self_ensemble
     from harness.inference.policies import policy as policy_of
 
+    def apply(images: Any) -> Any:
+        return _check_tensor(function(images), len(images))
+
     def step(image: Any) -> Any:
         if tiling is None or not how.tiled:
-            return function(image)
-        return chop(function, image, tiling, scale, tiles, reentrant)
+            return apply(image)
+        return chop(apply, image, tiling, scale, tiles, reentrant)
 
     how = policy_of(policy)
     return self_ensemble(step, batch) if how.ensemble else step(batch)

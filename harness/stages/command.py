@@ -107,7 +107,7 @@ def restore(
     """Run METHOD on a dataset's inputs; keep PNGs in work/restored."""
     from harness.cells import Group
     from harness.files import write_json
-    from harness.pipeline.code import fingerprint, method_code
+    from harness.pipeline.code import fingerprint, method_code, method_packages
     from harness.stages.inputs import read_inputs
     from harness.stages.restore import restore as restore_group
 
@@ -138,6 +138,7 @@ def restore(
             target=workspace.work / "restored" / group.place,
             noise=workspace.params.noise,
             code=code,
+            packages=method_packages(found),
             shrink=_shrink(),
             progress=progress,
         )

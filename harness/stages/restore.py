@@ -1,18 +1,19 @@
 """Restore: run a method on a dataset's inputs and keep 8-bit PNGs, as the papers did.
 
-Finished images go to a folder of their own, ``work/partial``, named by everything that determines them. An interrupted
-run therefore continues where it stopped, and nothing computed under other weights or code is ever taken up.
+Finished images go to a folder of their own, ``work/partial``, named by everything that determines them: code, weights,
+the files that the method depends on, versions of libraries, inputs. An interrupted run therefore continues where it
+stopped, and nothing computed under other circumstances is ever taken up.
 """
 
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import shutil
-import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,11 +30,21 @@ from harness.datasets.reading import FetchedDataset, open_dataset
 from harness.degradations import Degradation, degradation
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import write_json
-from harness.images import pixels_sha256, read_result, write_fine_png, write_png
+from harness.images import pixels_sha256, write_fine_png, write_png
 from harness.methods import Method, build_method
 from harness.metrics.quantization import to_uint8
-from harness.provenance.runs import Clock, Run
-from harness.stages.apply import SHRINKING, array_restorer, free_memory, out_of_memory, tensor_restorer
+from harness.provenance.runs import Clock, Run, device_name, library_versions
+from harness.stages.apply import (
+    SHRINKING,
+    SharedResultError,
+    WrongResultError,
+    array_restorer,
+    free_memory,
+    image_restorer,
+    out_of_memory,
+    seed_random,
+    tensor_restorer,
+)
 from harness.stages.inputs import InputRecord, iterate_inputs
 from harness.stages.restored import RECORD, LevelRecord, RestoredRecord, read_pixels
 from harness.tasks import TASKS
@@ -56,6 +67,7 @@ def restore(
     target: Path,
     noise: Noise,
     code: str,
+    packages: Collection[str] = (),
     shrink: int = 0,
     only: Collection[InputId] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -78,6 +90,8 @@ def restore(
         Noise draws.
     code : str
         Fingerprint of the restoring code.
+    packages : collection of str
+        Installed packages that the method's own code imports: unfinished work of other versions is not taken up.
     shrink : int
         How many times what is computed at once is to be reduced from the start (`harness.stages.apply`).
     only : collection of InputId
@@ -104,6 +118,8 @@ def restore(
     seconds: dict[str, float] = {}
     retries: dict[str, str] = {}
     reason = inputs.reason
+    depends = depends_sha256(method)
+    keys: dict[int, str] = {}
     if not reason:
         fetched = open_dataset(group.dataset, data)
         ids = [which for which in input_ids(fetched.image_ids, levels, made.random, noise) if not only or which in only]
@@ -118,8 +134,22 @@ def restore(
                     record_levels[level] = LevelRecord(str(missing), {})
                     done += len(of_level)
                     continue
+            _check_unchanged(method, depends)
             record_levels[level] = LevelRecord("", dict(sorted(used.items())))
-            folder = partial / _key(group, level, method, used, code, made)
+            circumstances = (
+                msgspec.to_builtins(group),
+                level,
+                sorted(used.items()),
+                code,
+                made.version,
+                sorted(depends.items()),
+                sorted(library_versions(packages).items()),
+                device_name() if method.on == "tensor" else "cpu",
+                [(which.file, inputs.inputs[which.file]) for which in of_level],
+            )
+            digest = hashlib.sha256(msgspec.json.encode(circumstances)).hexdigest()[:24]
+            keys[level] = f"{group.method}-{group.dataset}-{level}-{digest}"
+            folder = partial / keys[level]
             try:
                 for which, digest, took in _restore_level(
                     fetched, made, method, restorer, of_level, inputs, folder, group, shrink, retries
@@ -128,10 +158,16 @@ def restore(
                     seconds[which.file] = took
                     done += 1
                     progress(done, len(ids))
+            except SharedResultError:
+                # What was finished may be mixed as well.
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
             except NotAvailableError as missing:
                 # Released images exist for some datasets only.
                 record_levels[level] = LevelRecord(str(missing), {})
                 images = {file: digest for file, digest in images.items() if not file.startswith(f"{level}/")}
+    # DVC hashes them when the stage has ended: it would record new files as those that made these images.
+    _check_unchanged(method, depends)
     record = RestoredRecord(
         group=group,
         origin=method.origin,
@@ -141,7 +177,7 @@ def restore(
         levels=record_levels,
         images=images,
     )
-    _collect(record, partial, target, method, made)
+    _collect(record, {level: partial / key for level, key in keys.items()}, partial, target)
     seed = "per image, CRC-32 of dataset/level/draw/image" if method.random else ""
     return record, clock.finish(seconds=seconds, retries=retries, seed=seed)
 
@@ -171,13 +207,8 @@ def _restorer(method: Method, group: Group, level: int) -> Restoring:
     with _in_this_process(f"method '{method.name}'"):
         function = build_method(method, group.task, level, group.dataset)
     if method.on == "images":
-
-        def released(which: InputId, degraded: NDArray[Any], shrink: int) -> NDArray[np.float64]:
-            found = function(group.dataset, which.image)
-            stored = read_result(found, group.saving) if isinstance(found, str | os.PathLike) else found
-            return np.asarray(stored, dtype=np.float64)
-
-        return released
+        find = image_restorer(function, group.saving)
+        return lambda which, degraded, shrink: find(group.dataset, which.image)
     if method.on == "tensor":
         scale = level if group.task == "sr" else 1
         rule = method.chop.get(group.task, "")
@@ -223,7 +254,8 @@ def _restore_level(
     """Restore the inputs of one level that are not in `folder` yet; yield the hash of every image's pixels."""
     todo = []
     for which in ids:
-        finished = _finished(folder / which.file, group.saving)
+        # Images that were restored elsewhere are read again: nobody knows what they were when the last run read them.
+        finished = None if method.on == "images" else _finished(folder / which.file, group.saving)
         if finished is None:
             todo.append(which)
         else:
@@ -308,6 +340,8 @@ def _run(
                     f"{what}: out of memory, also with less computed at once; use a tiled policy (chop), a larger "
                     "machine, or fewer jobs (-j)"
                 ) from None
+    except WrongResultError as error:
+        raise type(error)(f"{what} {error}; nothing is saved for this image") from None
     except HarnessError:
         raise
     except Exception as error:
@@ -320,8 +354,6 @@ def _run(
                 f"('{group.task}' is a task of {channels}): store the set in colour ({type(error).__name__}: {brief})"
             ) from error
         raise HarnessError(f"{what} failed: {type(error).__name__}: {error}") from error
-    if not np.isfinite(restored).all():
-        raise HarnessError(f"{what} returned NaN or infinity; nothing is saved for this image")
     return restored
 
 
@@ -340,27 +372,16 @@ def _attempt(
     method: Method, restorer: Restoring, degraded: NDArray[Any], which: InputId, group: Group, shrink: int
 ) -> NDArray[np.float64]:
     if method.random:
-        _seed(f"{group.dataset}/{which.file}")
+        seed_random(f"{group.dataset}/{which.file}")
     try:
         # A method may write into its input; the next attempt needs it as it was.
         with _in_this_process(_cell(method, which, group)):
-            return np.asarray(restorer(which, degraded.copy(), shrink), dtype=np.float64)
+            return restorer(which, degraded.copy(), shrink)
     except Exception as error:
         if not out_of_memory(error):
             raise
     # Outside the handler: its exception would keep the failed attempt's arrays alive.
     raise _OutOfMemoryError
-
-
-def _seed(name: str) -> None:
-    import random
-    import zlib
-
-    seed = zlib.crc32(name.encode())
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - a plugin may use the global state
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(seed)
 
 
 def _check_size(
@@ -371,30 +392,54 @@ def _check_size(
     which: InputId,
     group: Group,
 ) -> None:
-    if pixels.shape[:2] == reference.shape[:2] and (pixels.ndim == 2 or pixels.shape[2] == 3):
+    task = TASKS[group.task]
+    # Of images that were restored elsewhere some hold the luma; protocols say what that is good for.
+    luma = (method.on == "images" or task.luma_suffices) and pixels.shape == reference.shape[:2]
+    if luma or pixels.shape == reference.shape or (method.on == "images" and pixels.shape == (*reference.shape, 3)):
         return
-    raise HarnessError(
+    told = (
         f"method '{method.name}' on {group.dataset}/{which.image}: returned {pixels.shape} for an input of "
         f"{degraded.shape}; the ground truth is {reference.shape}"
     )
+    if degraded.ndim == 2 and pixels.shape[:2] == reference.shape and task.channels > 1:
+        raise NotAvailableError(f"{told}: it takes no gray image")
+    raise HarnessError(told)
 
 
-def _key(group: Group, level: int, method: Method, used: dict[str, str], code: str, made: Degradation) -> str:
-    """Name everything that determines the restored images of a level in one folder name."""
-    import hashlib
+def depends_sha256(method: Method) -> dict[str, str]:
+    """Hash the files, and those in the folders, that a method says it depends on; empty text for what is not there.
 
-    identity = (
-        msgspec.to_builtins(group),
-        level,
-        sorted(used.items()),
-        code,
-        made.version,
-    )
-    digest = hashlib.sha256(msgspec.json.encode(identity)).hexdigest()[:24]
-    return f"{group.method}-{group.dataset}-{level}-{digest}"
+    Returns
+    -------
+    dict
+        SHA-256 by path.
+    """
+    found: dict[str, str] = {}
+    for path in method.depends:
+        # As its own code finds it: DVC runs a stage in the workspace's folder.
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            # Importing a helper from the folder leaves its compiled form there.
+            if not file.is_dir() and "__pycache__" not in file.parts:
+                found[file.as_posix()] = _file_sha256(file)
+    return found
 
 
-def _collect(record: RestoredRecord, partial: Path, target: Path, method: Method, made: Degradation) -> None:
+def _check_unchanged(method: Method, depends: Mapping[str, str]) -> None:
+    now = depends_sha256(method)
+    changed = sorted(name for name in now.keys() | depends.keys() if now.get(name) != depends.get(name))
+    if changed:
+        raise HarnessError(f"{changed[0]}: was changed while '{method.name}', which depends on it, ran; run it again")
+
+
+def _file_sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _collect(record: RestoredRecord, folders: Mapping[int, Path], partial: Path, target: Path) -> None:
     """Move the finished images of every level into the target folder, then drop the emptied folders."""
     # Left behind by runs that were killed at this point; DVC's lock lets one process alone write here.
     for stale in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
@@ -402,11 +447,7 @@ def _collect(record: RestoredRecord, partial: Path, target: Path, method: Method
     building = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         building.mkdir(parents=True)
-        folders = set()
-        for level, about in record.levels.items():
-            if not about.reason:
-                folders.add((level, partial / _key(record.group, level, method, about.weights, record.code, made)))
-        for level, folder in folders:
+        for level, folder in folders.items():
             for file in record.images:
                 if file.startswith(f"{level}/"):
                     destination = building / file
@@ -422,7 +463,7 @@ def _collect(record: RestoredRecord, partial: Path, target: Path, method: Method
         ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    for _, folder in folders:
+    for folder in folders.values():
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -30,7 +30,7 @@ def dnd(method: str, folder: Path | None, out: Path | None, policy: str, zipped:
     No number is computed here: upload the zip at https://noise.visinf.tu-darmstadt.de/. Interrupt it at any time; the
     next run goes on.
     """
-    from harness.pipeline.code import fingerprint, method_code
+    from harness.pipeline.code import fingerprint, method_code, method_packages
     from harness.stages.command import ProgressBar
     from harness.submissions.dnd import check_submission, find_release, make_submission, open_release, pack
     from harness.weights import fetch
@@ -43,7 +43,15 @@ def dnd(method: str, folder: Path | None, out: Path | None, policy: str, zipped:
         fetch(name, workspace.data)
     target = out or workspace.root / "submissions" / "dnd" / method
     with ProgressBar(f"submit dnd {method}") as progress:
-        make_submission(found, release, target, policy=policy, code=fingerprint(method_code(found)), progress=progress)
+        make_submission(
+            found,
+            release,
+            target,
+            policy=policy,
+            code=fingerprint(method_code(found)),
+            packages=method_packages(found),
+            progress=progress,
+        )
     _tell(check_submission(target, release), target)
     click.echo(f"written and read back: {len(release.images)} files in {target}")
     if zipped:

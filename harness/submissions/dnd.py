@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,10 @@ from harness.datasets.unpacking import DND_FOLDER, DND_INFO, find_dnd, read_dnd_
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import whole_file, write_json
 from harness.methods import Method, build_method
+from harness.provenance.runs import library_versions
 from harness.records import load_json
+from harness.stages.apply import WrongResultError, array_restorer, tensor_restorer
+from harness.stages.restore import depends_sha256
 
 IMAGES = 50
 BOXES = 20
@@ -65,11 +68,15 @@ class SubmissionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code : str
         Fingerprint of the restoring code.
     weights : dict
-        SHA-256 of every weights file used.
+        SHA-256 of every weights file used, and of the files that the method depends on.
     info : str
         SHA-256 of info.mat.
     files : dict
         SHA-256 of every finished file.
+    images : dict
+        SHA-256 of the benchmark's file that each was made from.
+    libraries : dict
+        Versions of the libraries that may move a digit, and of the packages that the method imports.
     """
 
     method: str
@@ -78,7 +85,9 @@ class SubmissionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code: str
     weights: dict[str, str]
     info: str
-    files: dict[str, str]
+    files: dict[str, str] = {}
+    images: dict[str, str] = {}
+    libraries: dict[str, str] = {}
 
 
 def open_release(folder: Path, images: int = IMAGES) -> Release:
@@ -156,6 +165,7 @@ def make_submission(
     *,
     policy: str = "",
     code: str = "",
+    packages: Collection[str] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SubmissionRecord:
     """Restore every box and write the server's files into a folder; an interrupted run goes on where it stopped.
@@ -172,6 +182,8 @@ def make_submission(
         Inference policy; empty for the method's own.
     code : str
         Fingerprint of the restoring code.
+    packages : collection of str
+        Installed packages that the method's own code imports.
     progress : callable
         Called with the numbers of finished and of all images.
 
@@ -193,26 +205,29 @@ def make_submission(
     policy = policy or method.policy
     with recording() as loaded:
         restore = _restorer(method, policy)
-    weights = {f"{item.name}/{item.file}": item.sha256 for item in loaded}
-    record = SubmissionRecord(method.name, policy, method.origin, code, weights, release.info_sha256, {})
-    finished = _finished(target, record)
+    weights = {f"{item.name}/{item.file}": item.sha256 for item in loaded} | depends_sha256(method)
+    libraries = library_versions(packages)
+    info = release.info_sha256
+    record = SubmissionRecord(method.name, policy, method.origin, code, weights, info, libraries=libraries)
+    record = _taken_up(target, record)
     for done, path in enumerate(release.images, 1):
-        if path.name not in finished:
+        source = _sha256(path)
+        if record.images.get(path.name) != source:
             image = read_dnd_image(path)
             boxes = release.boxes[done - 1]
             crops = [
                 _restore_box(restore, cut(image, box), method, f"{path.stem}, box {n}")
                 for n, box in enumerate(boxes, 1)
             ]
-            finished[path.name] = _write_file(target / path.name, crops)
-            write_json(target / RECORD, msgspec.structs.replace(record, files=dict(sorted(finished.items()))))
+            files = {**record.files, path.name: _write_file(target / path.name, crops)}
+            images = {**record.images, path.name: source}
+            record = msgspec.structs.replace(record, files=dict(sorted(files.items())), images=images)
+            write_json(target / RECORD, record)
         progress(done, len(release.images))
-    return msgspec.structs.replace(record, files=dict(sorted(finished.items())))
+    return record
 
 
 def _restorer(method: Method, policy: str) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
-    from harness.stages.apply import array_restorer, tensor_restorer
-
     if method.on == "images":
         raise HarnessError(f"method '{method.name}' is a folder of images; DND needs a method that takes an image")
     function = build_method(method, TASK, 0, "dnd")
@@ -226,33 +241,35 @@ def _restore_box(
 ) -> NDArray[np.float32]:
     what = f"method '{method.name}' on DND {where}"
     try:
-        restored = np.asarray(restore(crop.astype(np.float64) * 255), dtype=np.float64) / 255
+        restored = restore(crop.astype(np.float64) * 255) / 255
+    except WrongResultError as error:
+        raise HarnessError(f"{what} {error}; nothing is written for this image") from None
     except HarnessError:
         raise
     except Exception as error:
         raise HarnessError(f"{what} failed: {type(error).__name__}: {error}") from error
     if restored.shape != crop.shape:
         raise HarnessError(f"{what}: returned {restored.shape} for a box of {crop.shape}")
-    if not np.isfinite(restored).all():
-        raise HarnessError(f"{what} returned NaN or infinity; nothing is written for this image")
     return np.clip(restored, 0, 1).astype(np.float32)
 
 
-def _finished(target: Path, record: SubmissionRecord) -> dict[str, str]:
+def _taken_up(target: Path, record: SubmissionRecord) -> SubmissionRecord:
     """Take up the files of an interrupted run that was made from the same; refuse a folder of another."""
     path = target / RECORD
     if not path.is_file():
         strange = sorted(file.name for file in target.glob("*.mat")) if target.is_dir() else []
         if strange:
             raise HarnessError(f"{target}: holds {strange[0]} and no {RECORD}; name an empty folder with --out")
-        return {}
+        return record
     found = load_json(path, SubmissionRecord)
-    if msgspec.structs.replace(found, files={}) != record:
+    if msgspec.structs.replace(found, files={}, images={}) != record:
         raise HarnessError(
-            f"{target}: holds a submission of '{found.method}' under '{found.policy}', made with other code, weights "
-            "or boxes; delete it or name another folder with --out"
+            f"{target}: holds a submission of '{found.method}' under '{found.policy}', made with other code, weights, "
+            "libraries or boxes; delete it or name another folder with --out"
         )
-    return {name: sha256 for name, sha256 in found.files.items() if _sha256(target / name) == sha256}
+    files = {name: sha256 for name, sha256 in found.files.items() if _sha256(target / name) == sha256}
+    images = {name: sha256 for name, sha256 in found.images.items() if name in files}
+    return msgspec.structs.replace(record, files=files, images=images)
 
 
 def _sha256(path: Path) -> str:

@@ -108,7 +108,7 @@ def store_place(fetched: FetchedDataset, made: Degradation, level: int) -> str:
     for part in (FORMAT, fetched.name, made.name, made.version, level):
         digest.update(f"{part}\0".encode())
     for image in fetched.image_ids:
-        digest.update(f"{image}\0{fetched.pixels_sha256(image)}\n".encode())
+        digest.update("\0".join([image, *fetched.all_sha256(image)]).encode() + b"\n")
     return f"{fetched.name}-{made.name}-{level}-{digest.hexdigest()[:16]}"
 
 

@@ -11,6 +11,7 @@ import pytest
 from harness.audit.images import Bench
 from harness.audit.rows import RowAudit, Settings, audit_row
 from harness.audit.terminal import print_audits
+from harness.audit.variants import Making, NoiseDraw
 from harness.cells import Group, Noise
 from harness.datasets import fetch
 from harness.datasets.reading import open_dataset
@@ -116,6 +117,31 @@ def test_numbers_of_stored_images_need_no_other_saving(workspace: Workspace) -> 
     assert audit.saving == "round"
     assert savings(audit) == []
     assert any("match every cell" in text for text in audit.not_tried)
+
+
+def test_kept_values_follow_what_made_them(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files a method depends on and the versions of libraries are part of what values are kept under."""
+    (workspace.root / "net.txt").write_text("one")
+    (workspace.root / "methods/plugin.py").write_text(
+        PLUGIN.replace("saving-blur", "kept-blur").replace("def blur", "def kept").replace(
+            'title="Blur"', f'depends=[{str(workspace.root / "net.txt")!r}]'
+        )
+    )  # fmt: skip
+    (workspace.root / "methods/plugin.py").rename(workspace.root / "methods/other.py")
+    making = Making(INPUT, "kept-blur", "whole", NoiseDraw(), ())
+
+    def identity() -> str:
+        found = Bench(Workspace(workspace.root)).restorer("jpeg", 10, making)[1]
+        assert found
+        return found
+
+    first = identity()
+    assert identity() == first
+    (workspace.root / "net.txt").write_text("two")
+    assert identity() != first
+    (workspace.root / "net.txt").write_text("one")
+    monkeypatch.setattr("harness.provenance.runs.LIBRARIES", ("numpy",))
+    assert identity() != first
 
 
 def test_a_spent_budget_is_said(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,7 @@ class Shared:
     def __call__(self, image: np.ndarray) -> np.ndarray:
         self.image = image
         time.sleep(0.01)
-        return self.image
+        return self.image * 1.0
 
 
 class SharedNetwork(torch.nn.Module):
@@ -65,12 +65,40 @@ def even_only(batch: torch.Tensor) -> torch.Tensor:
     return batch
 
 
+def normalised(batch: torch.Tensor) -> torch.Tensor:
+    """Divides by the image's spread."""
+    mean, spread = batch.mean((2, 3), keepdim=True), batch.std((2, 3), keepdim=True)
+    return (batch - mean) / spread * spread + mean
+
+
+def leaves_dtype(batch: torch.Tensor) -> torch.Tensor:
+    torch.set_default_dtype(torch.float64)
+    return batch
+
+
+class Again:
+    """Returns the same buffer each time, as CUDA graphs do."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[tuple[int, ...], Any] = {}
+
+    def __call__(self, image: Any) -> Any:
+        buffer = self.buffers.setdefault(tuple(image.shape), image * 0)
+        buffer[:] = image
+        return buffer
+
+
 @pytest.mark.parametrize(
     ("function", "on", "said"),
     [
+        (normalised, "tensor", "flat image of 128: returned NaN or infinity"),
+        (lambda batch: batch * 2 - 1, "tensor", "flat image of 0: returned -1.00 for black (as if in [-1, 1])"),
+        (lambda batch: (batch * 255).byte(), "tensor", "of torch.uint8; a floating-point tensor"),
+        (leaves_dtype, "tensor", "torch's default dtype (torch.float32 -> torch.float64)"),
+        (Again(), "array", "in threads: returned the same array in two threads"),
         (lambda batch: batch[:, :, 1:], "tensor", "64x48: returned (63, 48)"),
         (lambda batch: batch / 0, "tensor", "returned NaN or infinity"),
-        (lambda batch: batch * 255, "tensor", "[0, 1] is the range"),
+        (lambda batch: batch * 255, "tensor", "(as if in 0..255); real floating-point samples in [0, 1] were"),
         (even_only, "tensor", "47x61: ValueError: height and width must be even"),
         (lambda batch: batch - batch.mean(0, keepdim=True), "tensor", "batch of two: differs from one by one"),
         (lambda batch: batch**0.5, "tensor", "input outside [0, 1]"),
@@ -82,6 +110,42 @@ def even_only(batch: torch.Tensor) -> torch.Tensor:
 )
 def test_broken_promises_are_found(function: Callable[[Any], Any], on: str, said: str) -> None:
     assert said in failed(checks(function, on=on))
+
+
+@pytest.mark.parametrize("task", ["denoise-rgb", "deblur", "demosaic"])
+@pytest.mark.parametrize("random", [False, True])
+def test_one_channel_is_no_colour_image(task: str, random: bool) -> None:
+    found = checks(lambda batch: batch.mean(1, keepdim=True), task, random=random)
+    assert "64x48: returned (64, 48), (64, 48, 3) was expected" in failed(found)
+    # Measured on luma alone, luma will do.
+    assert not failed(checks(lambda batch: batch.mean(1, keepdim=True), "derain", random=random))
+
+
+def test_a_random_method_is_tried_with_seeds() -> None:
+    assert not failed(checks(lambda batch: batch + torch.rand_like(batch) * 0.01, random=True))
+    unseeded = torch.Generator().manual_seed(0)
+    drawn = checks(lambda batch: batch + torch.rand(batch.shape, generator=unseeded) * 0.01, random=True)
+    assert "deterministic: two runs differ" in failed(drawn) and "although seeded alike" in failed(drawn)
+    assert "deterministic: two runs differ" in failed(checks(lambda batch: batch + torch.rand_like(batch) * 0.01))
+
+
+def test_a_buffer_that_is_used_again_conforms() -> None:
+    """Every result is copied; only in threads, in which methods on arrays are called, it does harm."""
+    assert not failed(checks(Again()))
+    assert not failed(checks(Again(), random=True))
+
+
+def test_levels_without_weights_are_passed_over() -> None:
+    """The first and last that can be built are tried, not only the first and last of the task."""
+
+    def build(task: str, level: int) -> Callable[[Any], Any]:
+        if level != 3:
+            raise NotAvailableError(f"no weights for x{level}")
+        return lambda batch: batch.repeat_interleave(3, 2).repeat_interleave(3, 3)
+
+    found = list(check_method(Method("m", ("sr",), build)))
+    assert {check.what.split(":")[0] for check in found if check.held} == {"sr x3"}
+    assert {check.what for check in found if check.held is None} == {"sr x2", "sr x4"}
 
 
 def test_missing_weights_are_skipped_not_failed() -> None:

@@ -195,6 +195,7 @@ def test_the_command_line(workspace: Workspace, capsys: pytest.CaptureFixture[st
         (lambda: swinir(upscale=2), "sr", (4,), "enlarges by 2, not by 4"),
         (lambda: swinir(channels=1), "deblur", (), "takes 1 and gives 1 channels, deblurring has 3"),
         (nafnet, "jpeg", (), "takes 3 and gives 3 channels, JPEG artifact reduction has 1"),
+        (nafnet, "sr", (), "enlarges by 1; super-resolution has x2, x3, x4"),
         (nafnet, "denoise-rgb", (11,), "has the levels 10, 30, 50, 70, not 11"),
         (lambda: torch.nn.Conv2d(3, 3, 3), "deblur", (), "is of an architecture that spandrel .* does not read"),
     ],

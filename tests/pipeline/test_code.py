@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from harness.methods import methods
-from harness.pipeline.code import PACKAGE, code_files, code_hashes, fingerprint, plain_source, stage_code
+from harness.methods import Method, methods
+from harness.pipeline.code import (
+    PACKAGE,
+    code_files,
+    code_hashes,
+    fingerprint,
+    method_packages,
+    plain_source,
+    stage_code,
+)
 
 
 def names(*roots: str | Path) -> set[str]:
@@ -40,6 +50,40 @@ def test_imports_inside_functions_count(tmp_path: Path) -> None:
     plugin = tmp_path / "mine.py"
     plugin.write_text("def build(task, level):\n    from harness.images import read_image\n    return read_image\n")
     assert {PACKAGE / "images.py", plugin} <= set(code_files(plugin))
+
+
+def test_a_plugins_helpers_count(tmp_path: Path) -> None:
+    """Those beside it, and those of its own package; files of one name in two folders are told apart."""
+    for name, text in {
+        "pkg/__init__.py": "",
+        "pkg/method.py": "from .nets import a\nfrom pkg.other import b\nimport numpy\n",
+        "pkg/nets/__init__.py": "",
+        "pkg/nets/a.py": "from .. import b\n",
+        "pkg/b.py": "x = 1\n",
+        "pkg/other/b.py": "x = 2\n",
+        "mine.py": "import _helper, yaml\n",
+        "_helper.py": "x = 1\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(text)
+    found = code_files(tmp_path / "pkg/method.py")
+    wanted = {"pkg/__init__.py", "pkg/method.py", "pkg/nets/__init__.py", "pkg/nets/a.py", "pkg/b.py", "pkg/other/b.py"}
+    assert {file.relative_to(tmp_path).as_posix() for file in found} == wanted
+    hashes = code_hashes([tmp_path / "pkg/b.py", tmp_path / "pkg/other/b.py", tmp_path / "_helper.py"])
+    assert set(hashes) == {"plugin pkg/b.py", "plugin b.py", "plugin _helper.py"}
+    # Without a package's file the folder is not part of the name, and both count.
+    (tmp_path / "b.py").write_text("x = 3\n")
+    both = code_hashes([tmp_path / "b.py", tmp_path / "pkg/other/b.py"])["plugin b.py"]
+    assert both not in [code_hashes([tmp_path / name])["plugin b.py"] for name in ("b.py", "pkg/other/b.py")]
+    assert set(code_files(tmp_path / "mine.py")) == {tmp_path / "mine.py", tmp_path / "_helper.py"}
+    module = ModuleType("mine")
+    module.__file__ = str(tmp_path / "mine.py")
+    sys.modules["mine"] = module
+    try:
+        packages = method_packages(Method("mine", ("jpeg",), lambda task, level: None, module="mine"))  # type: ignore
+    finally:
+        del sys.modules["mine"]
+    assert "PyYAML" in packages and "numpy" not in packages
 
 
 def test_unknown_module() -> None:

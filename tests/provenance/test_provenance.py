@@ -25,7 +25,7 @@ from harness.pipeline.stages import pipeline_stages, written_address
 from harness.provenance.chain import Link, chain_text, explain, find_cell, quoted, train_command
 from harness.provenance.crate import check_crate, export_crate, files_of_table
 from harness.provenance.environment import examine
-from harness.provenance.runs import Clock, git_state
+from harness.provenance.runs import Clock, git_state, precision_flags
 from harness.report.render import json_text
 from harness.stages.cost import count_cost, write_cost
 from harness.stages.inputs import record_inputs, write_inputs
@@ -378,3 +378,15 @@ def test_no_crate(tmp_path: Path) -> None:
     (tmp_path / "ro-crate-metadata.json").write_text("[]")
     with pytest.raises(HarnessError, match="not the metadata of a crate"):
         check_crate(tmp_path, Workspace(tmp_path))
+
+
+def test_whether_onednn_is_on_is_recorded() -> None:
+    """The switch, not only whether this torch has it."""
+    torch = pytest.importorskip("torch")
+    before = torch.backends.mkldnn.enabled
+    try:
+        for enabled in (False, True):
+            torch.backends.mkldnn.enabled = enabled
+            assert precision_flags()["mkldnn"] == str(enabled and torch.backends.mkldnn.is_available())
+    finally:
+        torch.backends.mkldnn.enabled = before

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from harness.errors import HarnessError, NotAvailableError
 from harness.networks.checkpoints import mark_ready
-from harness.stages.apply import array_restorer, tensor_restorer
+from harness.stages.apply import WrongResultError, array_restorer, image_restorer, tensor_restorer
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (120, 90, 3)).astype(np.uint8)
@@ -95,6 +99,80 @@ def test_networks_without_weights_make_no_results() -> None:
 def test_mistakes(make, message: str) -> None:
     with pytest.raises(HarnessError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("on", "make", "said"),
+    [
+        ("array", lambda image: image + 0j, "returned samples of dtype complex128; real floating-point samples"),
+        ("array", lambda image: image > 0.5, "returned samples of dtype bool"),
+        ("array", lambda image: image.astype(str), "returned samples of dtype <U"),
+        ("array", lambda image: image.astype(object), "returned samples of dtype object"),
+        ("array", lambda image: (image * 255).astype(np.uint8), "returned samples of dtype uint8"),
+        ("array", lambda image: image * 255, r"returned values from 0 to 255 \(as if in 0..255\); real floating-point"),
+        ("array", lambda image: image - 3, "returned values from -3 to -2; real floating-point samples in"),
+        ("array", lambda image: image * np.nan, "returned NaN or infinity"),
+        ("array", lambda image: image.tolist(), r"returned an object of type list; a numpy array \(H, W\) or"),
+        ("array", torch.from_numpy, r"returned an object of type torch.Tensor; a numpy array \(H, W\) or"),
+        ("tensor", lambda batch: batch + 0j, r"of torch.complex64; a floating-point tensor \(1, C, H, W\) was"),
+        ("tensor", lambda batch: batch > 0.5, "of torch.bool; a floating-point tensor"),
+        ("tensor", lambda batch: (batch * 255).byte(), "of torch.uint8; a floating-point tensor"),
+        ("tensor", lambda batch: batch * 255, r"\(as if in 0..255\); real floating-point samples in"),
+        ("tensor", lambda batch: batch / 0, "returned NaN or infinity"),
+        ("tensor", lambda batch: batch.numpy(), "returned an object of type numpy.ndarray; a floating-point tensor"),
+        ("tensor", lambda batch: [batch], r"returned an object of type list; a floating-point tensor \(1, C, H, W\)"),
+        ("images", lambda dataset, image: np.full((4, 4), 0.5), r"from 0 to 0.5 \(as if in \[0, 1\]\); the path of"),
+        ("images", lambda dataset, image: np.full((4, 4), 9000.0), "from 0 to 9000; the path of an image, or an array"),
+        ("images", lambda dataset, image: np.ones((4, 4), bool), "returned pixels of dtype bool; the path of an"),
+        ("images", lambda dataset, image: np.ones((4, 4), complex), "returned pixels of dtype complex128"),
+        ("images", lambda dataset, image: np.full((4, 4), np.inf), "returned NaN or infinity"),
+        ("images", lambda dataset, image: [[1, 2]], "returned an object of type list; the path of an image"),
+    ],
+)
+@pytest.mark.parametrize("policy", ["whole", "x8"])
+def test_what_a_method_must_not_return(on: str, policy: str, make: Callable[..., Any], said: str) -> None:
+    with pytest.raises(WrongResultError, match=said):
+        if on == "images":
+            image_restorer(make)("set", "image")
+        else:
+            (tensor_restorer if on == "tensor" else array_restorer)(make, policy)(IMAGE)
+
+
+def test_what_a_method_may_return() -> None:
+    """Other floating-point types, and a little or, where the input is, more outside [0, 1]."""
+    for dtype in (np.float16, np.float32, np.longdouble):
+        found = array_restorer(lambda image, dtype=dtype: image.astype(dtype), "whole")(IMAGE)
+        assert found.dtype == np.float64 and np.abs(found - IMAGE).max() < 0.2
+    noisy = IMAGE + RNG.normal(0, 200, IMAGE.shape)
+    for restore in (array_restorer, tensor_restorer):
+        np.testing.assert_allclose(restore(lambda image: image, "whole")(noisy), noisy, atol=1e-3)
+        np.testing.assert_allclose(restore(lambda image: image * 1.5 - 0.25, "x8")(IMAGE).max(), 318.75, atol=1e-3)
+    for pixels in (IMAGE, IMAGE.astype(np.float32), np.zeros((4, 4))):
+        found = image_restorer(lambda dataset, image, pixels=pixels: pixels)("set", "image")
+        np.testing.assert_array_equal(found, pixels)
+
+
+@pytest.mark.parametrize("policy", ["x8", "chop", "chop+x8"])
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_buffer_that_is_used_again(policy: str, reentrant: bool) -> None:
+    """Each result is copied before the next call, also by each of the threads that compute tiles side by side."""
+
+    class Fresh:
+        def __init__(self) -> None:
+            self.reentrant = reentrant
+
+        def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+            return lopsided_tensor(batch)
+
+    class Again(Fresh):
+        buffers = threading.local()
+
+        def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+            kept: dict[Any, torch.Tensor] = self.buffers.__dict__.setdefault("kept", {})
+            return kept.setdefault(tuple(batch.shape), torch.empty_like(batch)).copy_(lopsided_tensor(batch))
+
+    wanted = tensor_restorer(Fresh(), policy, "csnln")(IMAGE)
+    np.testing.assert_array_equal(tensor_restorer(Again(), policy, "csnln")(IMAGE), wanted)
 
 
 class Attending(torch.nn.Module):

@@ -110,6 +110,35 @@ def test_an_interrupted_run_goes_on(release: Release, tmp_path: Path) -> None:
     assert check_submission(tmp_path / "out", release) == []
 
 
+def test_what_was_made_of_other_files_is_not_taken_up(
+    release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that the method depends on, the benchmark's image, the version of a library."""
+    weights = tmp_path / "net.txt"
+    weights.write_text("one")
+    calls: list[int] = []
+
+    def counted(image: np.ndarray) -> np.ndarray:
+        calls.append(1)
+        return image
+
+    chosen = method(counted, depends=(weights,))
+    make_submission(chosen, release, tmp_path / "out")
+    make_submission(chosen, release, tmp_path / "out")
+    assert len(calls) == COUNT * 20
+    release.images[0].write_bytes(release.images[1].read_bytes())
+    record = make_submission(chosen, release, tmp_path / "out")
+    assert len(calls) == (COUNT + 1) * 20
+    assert record.files["0001.mat"] == record.files["0002.mat"]
+    weights.write_text("two")
+    with pytest.raises(HarnessError, match="made with other code, weights, libraries or boxes"):
+        make_submission(chosen, release, tmp_path / "out")
+    weights.write_text("one")
+    monkeypatch.setattr("harness.provenance.runs.LIBRARIES", ("numpy",))
+    with pytest.raises(HarnessError, match="made with other code, weights, libraries or boxes"):
+        make_submission(chosen, release, tmp_path / "out")
+
+
 def test_another_submission_is_not_overwritten(release: Release, tmp_path: Path) -> None:
     make_submission(method(halved), release, tmp_path / "out", code="one")
     with pytest.raises(HarnessError, match="holds a submission of 'mine' under 'whole', made with other code"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from harness.degradations.mosaic import PATTERNS, bayer_mosaic
 from harness.degradations.noise import noise_generator
 from harness.degradations.registry import degradation
 from harness.errors import HarnessError
+from harness.images import write_png
 from harness.stages.inputs import make_input
 from harness.training.recipe import recipe
 from harness.training.samples import Samples, _below, batches, dihedral
@@ -178,6 +180,25 @@ def test_a_store_is_made_once_and_holds_the_pixels(data: Path, monkeypatch: pyte
     assert not store.has_inputs
     monkeypatch.setattr(type(fetched), "read", lambda *_: pytest.fail("decoded again"))
     assert make_store(fetched, made, 50, data.parent / "stores") == folder  # noise leaves the reference as it is
+
+
+def test_a_store_of_pairs_follows_their_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other inputs under the same names, with the same ground truth, are another store."""
+    record = {
+        "name": "own-pairs", "title": "Own", "kind": "pairs", "count": 1, "supply": "user", "description": "One.",
+        "licence": "none", "licence_note": "None.", "homepage": "https://example.org", "citation": "none",
+        "layouts": [{"target": "target/{id}.*", "input": "input/{id}.*"}],
+    }  # fmt: skip
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "params.yaml").write_text("")
+    (tmp_path / "datasets/own-pairs.json").write_text(json.dumps(record))
+    monkeypatch.chdir(tmp_path)
+    write_png(tmp_path / "own/target/a.png", np.zeros((8, 8, 3), np.uint8))
+    for value in (10, 20):
+        write_png(tmp_path / "own/input/a.png", np.full((8, 8, 3), value, np.uint8))
+        assert fetch("own-pairs", tmp_path / "data", folder=tmp_path / "own").complete
+        fetched = open_dataset("own-pairs", tmp_path / "data")
+        assert Store(make_store(fetched, degradation("pairs"), 0, tmp_path / "stores")).input(0).max() == value
 
 
 def test_a_store_that_cannot_be_written_leaves_nothing(
