@@ -364,7 +364,7 @@ _yaml_lock = threading.Lock()
 # underscores, sixties, exponents without a point, the value sign; and what no generated pipeline has: anchors, tags.
 _READ_DIFFERENTLY = re.compile(
     r"(?:^|[\s\[{,])(?:y|n|yes|no|on|off|=|[-+]?0[0-9_]+|[-+]?0[ob][0-9_]+|[-+]?[0-9][0-9_]*_[0-9_.]*"
-    r"|[-+]?[0-9][0-9_]*(?::[0-9]+)+(?:\.[0-9]*)?|[-+]?[.0-9]*e[-+]?[0-9]+)\s*(?:$|[,\]}:#])"
+    r"|[-+]?[0-9][0-9_]*(?::[0-9]+)+(?:\.[0-9]*)?|[-+]?[.0-9]*e[-+]?[0-9]+|[-+]?\.[0-9]*_[0-9_.]*)\s*(?:$|[,\]}:#])"
     r"|^%|^---|^\.\.\.|(?:^|\s)[&*!][A-Za-z0-9_!]",
     re.IGNORECASE | re.MULTILINE,
 )

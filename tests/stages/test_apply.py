@@ -133,7 +133,7 @@ def test_mistakes(make, message: str) -> None:
 def test_what_a_method_must_not_return(on: str, policy: str, make: Callable[..., Any], said: str) -> None:
     with pytest.raises(WrongResultError, match=said):
         if on == "images":
-            image_restorer(make)("set", "image")
+            image_restorer(make, "round")("set", "image")
         else:
             (tensor_restorer if on == "tensor" else array_restorer)(make, policy)(IMAGE)
 
@@ -148,7 +148,7 @@ def test_what_a_method_may_return() -> None:
         np.testing.assert_allclose(restore(lambda image: image, "whole")(noisy), noisy, atol=1e-3)
         np.testing.assert_allclose(restore(lambda image: image * 1.5 - 0.25, "x8")(IMAGE).max(), 318.75, atol=1e-3)
     for pixels in (IMAGE, IMAGE.astype(np.float32), np.zeros((4, 4))):
-        found = image_restorer(lambda dataset, image, pixels=pixels: pixels)("set", "image")
+        found = image_restorer(lambda dataset, image, pixels=pixels: pixels, "round")("set", "image")
         np.testing.assert_array_equal(found, pixels)
 
 
