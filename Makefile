@@ -31,6 +31,7 @@ lint: $(BIN)/.installed-lint ## Check style, types, formatting, and that the pip
 	@ruff check .
 	@ruff format --check .
 	@mypy
+	@lint-imports --no-cache
 	@harness pipeline --check
 	@harness tables --write-counts README.md --check
 

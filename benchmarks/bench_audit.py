@@ -11,14 +11,14 @@ import tempfile
 import time
 from pathlib import Path
 
+from harness.assets.datasets import fetch
+from harness.assets.datasets.reading import open_dataset
 from harness.audit.images import Bench
 from harness.audit.rows import Settings, audit_row
-from harness.datasets import fetch
-from harness.datasets.reading import open_dataset
 from harness.degradations import degradation
 from harness.protocols import measure_many, protocol
 from harness.tables.published import read_table
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 TABLE = """
 name: bench

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.cells import Group, InputId, Noise
-from harness.datasets import fetch
-from harness.datasets.reading import open_dataset
+from harness.assets.datasets import fetch
+from harness.assets.datasets.reading import open_dataset
 from harness.errors import HarnessError, NotAvailableError
+from harness.records.cells import Group, InputId, Noise
 
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "HARNESS_CORES")
 
@@ -95,8 +95,8 @@ def make_all(results: _Results, data: Path, chosen: set[str]) -> None:
 
 
 def _inputs(data: Path) -> Iterator[tuple[str, NDArray[Any]]]:
+    from harness.assets.inputs import make_input
     from harness.degradations.registry import DEGRADATIONS
-    from harness.stages.inputs import make_input
 
     for made in DEGRADATIONS.values():
         level = {"Noise": 50, "Jpeg": 10, "Bicubic": 3}.get(type(made).__name__, 0)
@@ -111,13 +111,13 @@ def _restored(
     results: _Results, data: Path, method: str, policy: str, task: str, level: int, dataset: str, image: str
 ) -> None:
     """Restore an image through the stage, as DVC runs it, and keep its 8-bit pixels and what it was rounded from."""
+    from harness.assets.inputs import make_input, record_inputs
     from harness.degradations import degradation
     from harness.images import read_image
     from harness.methods import build_method, get_method
-    from harness.stages.apply import array_restorer, tensor_restorer
-    from harness.stages.inputs import make_input, record_inputs
-    from harness.stages.restore import restore
-    from harness.tasks import TASKS
+    from harness.records.tasks import TASKS
+    from harness.run.apply import array_restorer, tensor_restorer
+    from harness.run.restore import restore
 
     name = f"{method} {policy} {task}"
     try:
@@ -159,7 +159,7 @@ def _generated(results: _Results, method: str, task: str, level: int, policy: st
 
     from harness.methods import get_method
     from harness.networks.checkpoints import mark_ready
-    from harness.stages.apply import tensor_restorer
+    from harness.run.apply import tensor_restorer
 
     found = get_method(method)
     assert found.network is not None
@@ -177,9 +177,9 @@ def _generated(results: _Results, method: str, task: str, level: int, policy: st
 
 
 def _measured(data: Path) -> NDArray[np.float64]:
+    from harness.assets.inputs import make_input
     from harness.degradations import degradation
     from harness.protocols import measure_many
-    from harness.stages.inputs import make_input
 
     values = []
     fetched = open_dataset("embedded", data)

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from harness.report.site import build_site
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 
 def main() -> None:

@@ -20,14 +20,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from harness.cells import Group, InputId, Noise
-from harness.datasets.reading import open_dataset
+from harness.assets.datasets.reading import open_dataset
+from harness.assets.inputs import InputRecord, record_inputs
 from harness.degradations import matlab_awgn
 from harness.images import write_png
 from harness.methods import get_method
 from harness.methods.dncnn import build
-from harness.stages.inputs import InputRecord, record_inputs
-from harness.stages.restore import restore
+from harness.records.cells import Group, InputId, Noise
+from harness.run.restore import restore
 
 DATA = Path("data")
 LEVEL = 50

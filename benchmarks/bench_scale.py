@@ -119,9 +119,9 @@ def overhead(folder: Path, cells: int) -> None:
     idle = copy.harness("repro", "bench", "-j", "2")
     code = (
         "import time\n"
-        "from harness.datasets.reading import open_dataset\n"
+        "from harness.assets.datasets.reading import open_dataset\n"
         "from harness.degradations import degradation\n"
-        "from harness.stages.measure import measure_pair\n"
+        "from harness.run.measure import measure_pair\n"
         "start = time.perf_counter()\n"
         "fetched, made = open_dataset('embedded-gray', 'data'), degradation('jpeg-y8')\n"
         f"for level in (10, 20, 30, 40) * {cells // 4}:\n"
@@ -146,13 +146,13 @@ def plan(counts: list[int]) -> None:
 
 def plan_one(cells: int) -> None:
     sys.path.insert(0, str(ROOT))
-    from harness.datasets import dataset_names
+    from harness.assets.datasets import dataset_names
     from harness.methods import Method
-    from harness.pipeline.graph import needed, stage_graph
-    from harness.pipeline.project import Project
-    from harness.pipeline.stages import _to_yaml, pipeline_stages, table_target
+    from harness.run.graph import needed, stage_graph
+    from harness.run.pipeline import _to_yaml, pipeline_stages, table_target
+    from harness.run.project import Project
     from harness.tables.published import Column, Part, Row, Table
-    from harness.workspace import Workspace
+    from harness.tables.workspace import Workspace
 
     per_row = 40  # ten datasets, four levels
     names = [name for name in dataset_names() if name not in ("embedded", "embedded-gray")][:10]

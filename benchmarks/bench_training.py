@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.datasets import fetch, open_dataset
+from harness.assets.datasets import fetch, open_dataset
+from harness.assets.inputs import InputId, make_input
 from harness.degradations.registry import degradation
 from harness.methods import get_method
-from harness.stages.inputs import InputId, make_input
 from harness.training.losses import weighted
 from harness.training.recipe import recipe
 from harness.training.samples import Samples

@@ -40,7 +40,7 @@ def _through_file(suffix: str, read: Callable[[Path], object]) -> Parse:
 
 
 def _weights(format_name: str) -> Parse:
-    from harness.weights.importers import import_weights
+    from harness.assets.weights.importers import import_weights
 
     return _through_file(".weights", lambda path: import_weights(path, format_name))
 
@@ -83,13 +83,13 @@ def _images() -> list[bytes]:
 
 
 def _manifest(path: Path) -> object:
-    from harness.datasets.manifest import read_manifest
+    from harness.assets.datasets.manifest import read_manifest
 
     return read_manifest(path)
 
 
 def _record(path: Path) -> object:
-    from harness.datasets.registry import read_record
+    from harness.assets.datasets.registry import read_record
 
     return read_record(path)
 
@@ -101,14 +101,14 @@ def _table(path: Path) -> object:
 
 
 def _params(path: Path) -> object:
-    from harness.records import load_yaml
-    from harness.workspace import Params
+    from harness.records.loading import load_yaml
+    from harness.records.workspace import Params
 
     return load_yaml(path, Params)
 
 
 def _rows(path: Path) -> object:
-    from harness.stages.rows import read_rows
+    from harness.records.rows import read_rows
 
     record = {"group": {"task": "jpeg", "dataset": "a", "degradation": "b", "method": "c", "policy": "whole"}}
     record |= {"origin": "none", "degradation_version": 1, "protocols": {}, "code": "", "reason": "", "levels": {}}
@@ -117,13 +117,13 @@ def _rows(path: Path) -> object:
 
 
 def _cluster(path: Path) -> object:
-    from harness.pipeline.clusters import read_cluster_file
+    from harness.run.clusters import read_cluster_file
 
     return read_cluster_file(path)
 
 
 def _crate(path: Path) -> object:
-    from harness.provenance.crate import unpack_zip
+    from harness.extras.crate import unpack_zip
 
     target = path.parent / "target"
     target.mkdir()
@@ -156,7 +156,7 @@ def parsers() -> dict[str, tuple[Parse, list[bytes]]]:
     file = {"name": "x.png", "image": "x", "role": "target", "bytes": 1, "sha256": "0", "pixels_sha256": "0"}
     manifest = {"dataset": "a", "status": "complete", "reason": "", "base": "", "images": 1}
     manifest_text = json.dumps({**manifest, "files": [{**file, "shape": [1, 1]}]}).encode()
-    import harness.datasets.places as places
+    import harness.assets.datasets.places as places
 
     record = places.record_path("set5")
     assert record is not None

@@ -54,7 +54,7 @@ def read_result(path: str | os.PathLike[str], saving: str = "round") -> NDArray[
         A PNG, BMP, TIFF or PPM file, or a lossless WebP file.
     saving : str
         ``unrounded`` takes 16 bits a sample at their precision, 0..65535 for 0..255; every other rule is one of
-        8-bit images (`harness.cells.SAVINGS`).
+        8-bit images (`harness.records.cells.SAVINGS`).
 
     Returns
     -------
@@ -88,6 +88,35 @@ def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
     if pixels.dtype != np.uint8:
         raise HarnessError(f"{where}: {_too_deep(pixels)}")
     return pixels
+
+
+def look_at_image(path: Path) -> tuple[str, tuple[int, ...]]:
+    """Read an image's header: what is wrong with it (empty where nothing is), and its shape.
+
+    The rules are those of `decode_image`.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            size, mode = (image.height, image.width), image.mode
+            problem = header_problem(image)
+            deep = not problem and is_deep(image)
+    except UnidentifiedImageError:
+        return "not a readable image (no known image format)", ()
+    except OSError:
+        raise
+    except Exception as error:  # a damaged header can fail anywhere inside Pillow
+        return f"not a readable image ({error})", ()
+    if deep:
+        try:
+            read_image(path)  # its samples tell which sentence is right
+        except HarnessError as error:
+            return str(error).removeprefix(f"{path}: "), ()
+    return problem, size if mode in ("1", "L") else (*size, 3)
 
 
 def header_problem(image: ImageFile.ImageFile) -> str:

@@ -13,6 +13,8 @@ from harness.errors import HarnessError
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 # File names may have 255 bytes, and several names are joined in one.
 LONGEST = 80
+# Surrogates stand for bytes that are no UTF-8: names out of archives that were packed under another encoding.
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|\ud800-\udfff]')
 
 
 def is_name(text: str) -> bool:
@@ -44,3 +46,9 @@ def check_name(text: str, kind: str = "name", where: str = "") -> str:
             f"{place}{kind} '{shown}': use lower-case letters, digits and single '-' between them, such as 'my-net'"
         )
     return text
+
+
+def is_safe(name: str) -> bool:
+    """Tell whether a relative file name stays inside the folder it is joined to, on every system."""
+    parts = name.split("/")
+    return not _UNSAFE.search(name) and all(part not in ("", ".", "..") for part in parts)

@@ -26,8 +26,8 @@ from harness.degradations.registry import DEGRADATIONS
 from harness.degradations import noise_generator
 from harness.images import pixels_sha256
 from harness.methods import get_method, build_method
-from harness.stages.apply import array_restorer
-from harness.workspace import Workspace
+from harness.run.apply import array_restorer
+from harness.tables.workspace import Workspace
 
 made = {}
 colour, gray = synthetic_image(), synthetic_image(channels=1)
@@ -69,8 +69,8 @@ for name in ("embedded", "panet-table3", "rnan-table7", "kit-table3"):
     for form in (markdown, latex):
         made[f"table {name} {form.__name__}"] = form(table, results)
 
-from harness.pipeline.code import code_hashes, stage_code
-from harness.pipeline.stages import stage_files
+from harness.methods.fingerprints import code_hashes, stage_code
+from harness.run.pipeline import stage_files
 for path, text in stage_files(workspace).items():
     made[f"pipeline {path}"] = text
 for name, files in stage_code(workspace.methods()).items():

@@ -118,7 +118,7 @@ def test_a_repaired_metric_restores_nothing_again(checkout: Checkout) -> None:
 
 def test_results_stand_when_a_sample_of_them_does(checkout: Checkout) -> None:
     """Edited code that restores the same pixels keeps the rest; code that does not is found out."""
-    path = checkout.root / "harness/stages/apply.py"
+    path = checkout.root / "harness/run/apply.py"
     text = path.read_text()
     path.write_text(text + "\nADDED = 1\n")
     folder = checkout.root / "work/restored/jpeg/embedded-gray/jpeg-y8/jpeg--whole"

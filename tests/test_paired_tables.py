@@ -49,7 +49,7 @@ class Checkout:
 
     def shrink(self, name: str, count: int, size: tuple[int, int] = (0, 0), **fields: object) -> None:
         """Register a set of the package with few and small images."""
-        path = self.root / f"harness/datasets/registry/{name}.json"
+        path = self.root / f"harness/assets/datasets/registry/{name}.json"
         record = json.loads(path.read_text()) | {"count": count} | fields
         path.write_text(json.dumps(record | ({"sizes": [size]} if "sizes" in record else {})))
 

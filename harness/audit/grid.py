@@ -20,7 +20,7 @@ from harness.audit.sources import Source, probes
 from harness.audit.variants import INDEPENDENT, Finish, Making, NoiseDraw, Reading, set_readings
 from harness.degradations import degradation
 from harness.metrics.signal_noise import PEAK
-from harness.pipeline.requests import IMAGE_METRICS, Request
+from harness.tables.requests import IMAGE_METRICS, Request
 from harness.tables.verdicts import NOISE_DEVIATIONS
 
 NOISE_SEEDS = (0, 1, 2)

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import msgspec
 
+from harness.assets.datasets import fetch
+from harness.assets.datasets.reading import FetchedDataset, open_dataset
 from harness.audit.kept import Shelf
 from harness.audit.sources import Restorer, Source
 from harness.audit.variants import Making, dataset_variants
-from harness.cells import Group
-from harness.datasets import fetch
-from harness.datasets.reading import FetchedDataset, open_dataset
 from harness.errors import HarnessError, NotAvailableError
 from harness.methods import Method, build_method
-from harness.provenance.runs import library_versions
-from harness.stages.apply import array_restorer, image_restorer, tensor_restorer
-from harness.stages.restore import depends_sha256
-from harness.stages.restored import RECORD, RestoredRecord, read_restored
-from harness.workspace import Workspace
+from harness.records.cells import Group
+from harness.records.restored import RECORD, RestoredRecord, read_restored
+from harness.records.runs import library_versions
+from harness.run.apply import array_restorer, image_restorer, tensor_restorer
+from harness.run.restore import depends_sha256
+from harness.tables.workspace import Workspace
 
 
 class Bench:
@@ -124,7 +124,7 @@ class Bench:
         found = self.methods[making.method]
         used: list[str] = []
         if found.weights:
-            from harness.weights.recording import recording
+            from harness.assets.weights.recording import recording
 
             with recording() as loaded:
                 function = build_method(found, task, level, dataset)
@@ -141,7 +141,7 @@ class Bench:
             plain = array_restorer(function, making.policy)
         identity = ""
         if not self.light(making.method):
-            from harness.pipeline.code import fingerprint, method_code, method_packages
+            from harness.methods.fingerprints import fingerprint, method_code, method_packages
 
             versions = library_versions(method_packages(found))
             parts = [used, sorted(depends_sha256(found).items()), sorted(versions.items())]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.audit.variants import Finish
 from harness.errors import HarnessError
 from harness.files import write_json
-from harness.records import load_json
+from harness.records.loading import load_json
 
 VALUES_VERSION = 1
 """Version of the kept values; rises with any change of what is measured or how."""

@@ -62,7 +62,7 @@ def read_set(name: str, data: Any) -> SetImages:
     NotAvailableError
         It is not here.
     """
-    from harness.datasets.reading import open_dataset
+    from harness.assets.datasets.reading import open_dataset
     from harness.metrics.luminance import luma
 
     fetched = open_dataset(name, data)

@@ -34,11 +34,11 @@ from harness.audit.selection import describe_variant, select_best
 from harness.audit.settings import INPUTS, Settings
 from harness.audit.ssim_reading import read_ssim
 from harness.audit.variants import INDEPENDENT, Making, NoiseDraw
-from harness.cells import Group
 from harness.degradations import degradation
 from harness.errors import HarnessError
-from harness.pipeline.requests import IMAGE_METRICS, Request, requests
+from harness.records.cells import Group
 from harness.tables.published import Table, published_number
+from harness.tables.requests import IMAGE_METRICS, Request, requests
 
 __all__ = [
     "INPUTS",

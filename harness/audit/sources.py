@@ -9,28 +9,58 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.assets.datasets.reading import FetchedDataset
+from harness.assets.inputs import make_input
+from harness.audit.kept import Shelf
 from harness.audit.measuring import Reference, pixels_left, psnr_values, ssim_values
 from harness.audit.variants import FINISHES, PSNR_READINGS, SSIM_READINGS, Finish, Making, is_luma
-from harness.cells import SAVINGS, Group, InputId
 from harness.degradations import degradation
 from harness.errors import HarnessError
 from harness.metrics.luminance import STUDIO_RANGE
 from harness.metrics.quantization import to_uint8
-from harness.stages.apply import WrongResultError
-from harness.stages.inputs import make_input
-from harness.stages.restored import read_pixels
-
-if TYPE_CHECKING:
-    from harness.audit.images import Bench
+from harness.records.cells import SAVINGS, Group, InputId
+from harness.records.restored import RestoredRecord, read_pixels
+from harness.run.apply import WrongResultError
 
 Restorer = Callable[[str, str, NDArray[Any]], NDArray[np.float64]]
 """Dataset, image, degraded samples in; restored samples out, both in units of 0..255."""
+
+
+class Images(Protocol):
+    """Where a source gets its images and restoring functions from (`harness.audit.images.Bench`)."""
+
+    workers: int
+    shelf: Shelf
+
+    def open(self, name: str) -> FetchedDataset:
+        """Open a dataset."""
+        ...
+
+    def restorer(self, task: str, dataset: str, level: int, making: Making) -> tuple[Restorer, str]:
+        """Give the function that restores, and what identifies it."""
+        ...
+
+    def light(self, name: str) -> bool:
+        """Whether a method is a plain function on arrays, or a folder of images."""
+        ...
+
+    def parallel(self, name: str) -> bool:
+        """Whether images may be restored side by side."""
+        ...
+
+    def restored_folder(self, group: Group) -> Path:
+        """Folder of a group's restored images."""
+        ...
+
+    def restored_record(self, group: Group) -> RestoredRecord | None:
+        """What was restored of a group, or None."""
+        ...
 
 
 class Source:
@@ -46,7 +76,7 @@ class Source:
         Time that restoring one image took (mean of those restored so far).
     """
 
-    def __init__(self, bench: Bench, task: str, dataset: str, level: int, making: Making, here: bool = False) -> None:
+    def __init__(self, bench: Images, task: str, dataset: str, level: int, making: Making, here: bool = False) -> None:
         self._bench, self._task, self._level, self._making = bench, task, level, making
         self._made = degradation(making.degradation)
         self._fetched = bench.open(dataset)

@@ -6,14 +6,11 @@ Every sentence is made of what was measured; a finding that the data do not hold
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from harness.audit.counts import Results, counted_cells, distinct_cells
+from harness.audit.found import Committed, Findings, OverlapFinding, ParameterFinding, Shift, TableFindings
 from harness.audit.outcomes import RowAudit
 from harness.audit.wording import listed, mixture_sentence, strength
-
-if TYPE_CHECKING:
-    from harness.audit.findings import Committed, Findings, OverlapFinding, ParameterFinding, Shift, TableFindings
 
 EQUAL_PARAMETERS = 0.001
 """Relative difference up to which a printed number of parameters (three or four digits) is the counted one."""

@@ -10,7 +10,7 @@ from harness.audit.outcomes import RowAudit
 from harness.audit.rows import audit_row, row_names
 from harness.audit.settings import Settings
 from harness.tables.published import Table
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 
 def audit_table(
@@ -32,7 +32,7 @@ def audit_table(
     progress : callable
         Called with what is being done, and with an empty text at the end.
     """
-    from harness.datasets import fetch
+    from harness.assets.datasets import fetch
 
     for name in sorted({column.dataset for part in table.parts for column in part.columns if column.dataset}):
         progress(f"dataset {name}")

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from harness.datasets.registry import dataset
+from harness.assets.datasets.registry import dataset
 from harness.errors import HarnessError
 from harness.methods import Method
-from harness.pipeline.requests import IMAGE_METRICS, requests
 from harness.tables.published import Table
+from harness.tables.requests import IMAGE_METRICS, requests
 
 Size = tuple[int, int]
 

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from harness.cells import FIRST_DRAW
 from harness.degradations import DEGRADATIONS, Bicubic, Degradation, Jpeg, Mosaic, Noise, degradation
 from harness.methods import Method
 from harness.protocols import LUMAS, METRICS, protocol
-from harness.tasks import TASKS
+from harness.records.cells import FIRST_DRAW
+from harness.records.tasks import TASKS
 
 BORDERS = ("", "crop", "crop+6")
 """Borders that are tried: none, scale, scale + 6 pixels (the protocols of harness.protocols)."""
@@ -198,7 +198,7 @@ def scale_of(name: str, level: int) -> int:
 
 def dataset_variants(name: str) -> list[str]:
     """List a dataset and those made from it or from its base (the 500x500 crop of Kodak24), itself first."""
-    from harness.datasets.registry import dataset, datasets
+    from harness.assets.datasets.registry import dataset, datasets
 
     base = dataset(name).base or name
     family = [base, *(record.name for record in datasets() if record.base == base)]

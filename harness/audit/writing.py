@@ -14,11 +14,11 @@ import msgspec
 from harness.audit.evidence import evidence
 from harness.audit.outcomes import RowAudit
 from harness.audit.wording import SUGGESTIVE, accident, headline, percent
-from harness.cells import SAVINGS
 from harness.errors import HarnessError
 from harness.files import write_text
+from harness.records.cells import SAVINGS
 from harness.tables.published import Part, Row, Table, check_table, read_table, table_file
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 WRITTEN = ("degradation", "protocol", "saving", "audit")
 """The keys of a row that an audit writes."""
@@ -121,7 +121,7 @@ def _changes(part: Part, audit: RowAudit) -> list[str]:
 
 
 def _write_checked(path: Path, text: str, before: Table) -> None:
-    from harness.records import convert
+    from harness.records.loading import convert
 
     after = check_table(convert(_load(text, path), Table, str(path)), str(path))
     if _without(after) != _without(before):

@@ -12,7 +12,7 @@ The callable takes a float32 tensor (B, C, H, W) in [0, 1] and returns a floatin
 (super-resolution: times the scale). With ``on="array"`` it takes a float64 array (H, W) or (H, W, 3) in [0, 1] and
 returns a numpy array of floats; it is called in several threads. The input of unclipped noise tasks leaves [0, 1]; what
 is returned is clipped and rounded to 8 bits, as the papers' programs do, and refused where it lies far outside
-(`harness.stages.apply`). With
+(`harness.run.apply`). With
 ``on="images"`` the callable takes the names of a dataset and of an image and returns the path of the restored image,
 or its pixels, uint8 or floats in 0..255. A method leaves what all code of its process shares as it found it
 (`harness.process_state`).
@@ -33,7 +33,6 @@ from typing import Any, Literal
 
 from harness.errors import HarnessError, NotAvailableError, unknown_name
 from harness.methods.plugins import (
-    IMPORT_SECONDS,
     Plugin,
     importing,
     installed_plugins,
@@ -43,7 +42,8 @@ from harness.methods.plugins import (
 )
 from harness.names import check_name
 from harness.process_state import environment_kept, left_alone
-from harness.tasks import TASKS
+from harness.records.tasks import TASKS
+from harness.records.workspace import IMPORT_SECONDS
 
 Build = Callable[..., Callable[..., Any]]
 Origin = Literal["none", "released", "trained"]
@@ -71,7 +71,7 @@ class Method:
         Where the weights come from; "none" for a method without weights.
     weights : tuple of str
         Names in the weights registry that `build` may load; they are fetched before the method runs. A trained
-        method has no such names, its weights come from its own runs (`harness.training.runs`).
+        method has no such names, its weights come from its own runs (`harness.records.training_runs`).
     weights_for : dict
         Model by dataset, where the authors trained one for each set: a file of `weights`, or any name that says which.
         On a dataset without one the method is not run: no model of another set stands in for it.
@@ -88,7 +88,8 @@ class Method:
         What the callable takes: a tensor, an array, or the names of a dataset and an image, for which it returns the
         path of an image restored elsewhere.
     saving : {"round", "truncate", "unrounded"}
-        How its output is kept: the authors' programs mostly round to 8 bits, some truncate (`harness.cells.Group`).
+        How its output is kept: the authors' programs mostly round to 8 bits, some truncate
+        (`harness.records.cells.Group`).
     extra : str
         The package extra it needs (``pip install restoration-harness[bm3d]``).
     policy : str
@@ -150,7 +151,7 @@ class Method:
 
 
 # Modules of this package that define no method.
-_NOT_METHODS = ("command", "authoring", "checkpoint", "conformance", "describing", "plugins", "thin", "trained")
+_NOT_METHODS = ("checkpoint", "fingerprints", "plugins", "registration", "thin", "trained")
 
 _registry: dict[str, Method] = {}
 _broken: dict[str, str] = {}

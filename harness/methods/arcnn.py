@@ -24,9 +24,9 @@ QUALITIES = (10, 20, 30, 40)
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:
     """Build the network of a JPEG quality."""
+    from harness.assets.weights.loading import load_weights, ready, rename
     from harness.networks.arcnn import ARCNN, RELEASED_LAYERS
     from harness.networks.checkpoints import load_released
-    from harness.weights.loading import load_weights, ready, rename
 
     if level not in QUALITIES:
         raise NotAvailableError(f"ARCNN was released for the JPEG qualities 10, 20, 30 and 40, not for {level}")

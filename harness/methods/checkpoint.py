@@ -34,8 +34,8 @@ def released_checkpoint(name: str, file: str, architecture: str, task: str, leve
     HarnessError
         The file is damaged, or of another architecture, task or scale.
     """
+    from harness.assets.weights.loading import load_weights
     from harness.networks.recognition import recognise
-    from harness.weights.loading import load_weights
 
     where = f"weights {name}/{file}"
     network = recognise(load_weights(name, file), where)
@@ -73,9 +73,9 @@ def own_checkpoint(
     """
     import torch
 
+    from harness.assets.weights.importers import import_weights
+    from harness.assets.weights.recording import UsedWeights, record
     from harness.networks.recognition import recognise
-    from harness.weights.importers import import_weights
-    from harness.weights.recording import UsedWeights, record
 
     if levels and level not in levels:
         known = ", ".join(str(value) for value in levels)
@@ -115,7 +115,7 @@ def misfit(inputs: int, outputs: int, scale: int, task: str, level: int) -> str:
     level : int
         Level; the scale in super-resolution.
     """
-    from harness.tasks import task as task_of
+    from harness.records.tasks import task as task_of
 
     wanted = task_of(task)
     if task == "sr" and scale != level:

@@ -34,7 +34,7 @@ def _network(task: str, level: int) -> Any:
 )
 def csnln(task: str, level: int) -> Any:
     """Build CSNLN with the authors' weights."""
-    from harness.weights.loading import released_network
+    from harness.assets.weights.loading import released_network
 
     return released_network("csnln", weights_file(task, level), lambda: _network(task, level))
 

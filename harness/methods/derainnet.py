@@ -26,6 +26,6 @@ def _network(task: str, level: int) -> Any:
 )
 def build(task: str, level: int) -> Any:
     """Build the network."""
-    from harness.weights.loading import released_network
+    from harness.assets.weights.loading import released_network
 
     return released_network("derainnet", "derainnet.pth", lambda: _network(task, level))

@@ -42,8 +42,8 @@ def _network(task: str, level: int) -> Any:
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:
     """Build the network of a noise level, or DnCNN-3 for any JPEG quality."""
+    from harness.assets.weights.loading import load_weights, ready
     from harness.networks.checkpoints import load_released
-    from harness.weights.loading import load_weights, ready
 
     if level not in FILES[task]:
         raise NotAvailableError(f"DnCNN was released for {task} at the levels {sorted(FILES[task])}, not at {level}")

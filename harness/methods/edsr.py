@@ -50,7 +50,7 @@ def edsr(task: str, level: int) -> Any:
 )
 def pa_edsr(task: str, level: int) -> Any:
     """Build PA-EDSR with the authors' weights."""
-    from harness.weights.loading import released_network
+    from harness.assets.weights.loading import released_network
 
     return released_network("pa-edsr", weights_file(task, level), lambda: _pa_edsr(task, level))
 

@@ -45,9 +45,9 @@ def ffdnet_clip(task: str, level: int) -> Callable[[Any], Any]:
 
 
 def _build(task: str, level: int, variant: str) -> Callable[[Any], Any]:
+    from harness.assets.weights.loading import load_weights, ready
     from harness.networks.checkpoints import load_released
     from harness.networks.ffdnet import FFDNet, from_matconvnet
-    from harness.weights.loading import load_weights, ready
 
     colour, channels, depth, features = _SHAPES[task]
     file = f"{colour}{variant}.mat"

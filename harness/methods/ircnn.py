@@ -31,9 +31,9 @@ def _file(task: str, level: int) -> str:
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:
     """Build the denoiser of a noise level up to 50: from its single file, or from the release of all 25."""
+    from harness.assets.weights.loading import load_weights, ready
     from harness.networks.checkpoints import load_released
     from harness.networks.ircnn import IRCNN
-    from harness.weights.loading import load_weights, ready
 
     if not 2 <= level <= 50:
         raise NotAvailableError(f"IRCNN was released for sigma 2 to 50, not for {level}")

@@ -22,9 +22,9 @@ from harness.methods import method
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:
     """Build the network of x2 or x4; x3 is x4 shrunk by bicubic, as the authors made it."""
+    from harness.assets.weights.loading import load_weights, ready
     from harness.networks.checkpoints import load_released
     from harness.networks.lapsrn import LapSRN, enlarge_colour, from_dagnn
-    from harness.weights.loading import load_weights, ready
 
     if level not in (2, 3, 4):
         raise NotAvailableError(f"LapSRN was released for x2 and x4 (which also makes x3), not for x{level}")

@@ -30,6 +30,6 @@ def _network(task: str, level: int) -> Any:
 )
 def build(task: str, level: int) -> Any:
     """Build the network of a task."""
-    from harness.weights.loading import released_network
+    from harness.assets.weights.loading import released_network
 
     return released_network("mprnet", FILES[task], lambda: _network(task, level))

@@ -50,7 +50,7 @@ def _small(task: str, level: int) -> Any:
 )
 def panet(task: str, level: int) -> Any:
     """Build PANet (80 residual blocks) with the authors' weights."""
-    from harness.weights.loading import released_network
+    from harness.assets.weights.loading import released_network
 
     return released_network("panet", weights_file(task, level), lambda: _network(task, level))
 

@@ -30,14 +30,13 @@ from typing import Any
 import msgspec
 
 from harness.process_state import left_alone
+from harness.records.workspace import IMPORT_SECONDS
 
 ENTRY_POINTS = "harness.methods"
 
 # What was tried, for processes started from here: `Outcome` by `Plugin.state`.
 TRIED = "HARNESS_PLUGINS_TRIED"
 
-# A network library on a cold network disk takes half a minute; what takes four times as long will not come.
-IMPORT_SECONDS = 120.0
 # How long a program that has imported everything may take to end.
 _END_SECONDS = 5.0
 # How long it may take to begin, on a machine with much else to do.
@@ -50,7 +49,8 @@ _SHOWN_BYTES = 600
 # The package is found where this process found it, and before the plugins' own folders can hide it.
 _CHILD = (
     "import json, sys; about = json.loads(sys.argv[1]); sys.path[:] = about['path']; "
-    "from harness.methods.plugins import import_and_tell; import_and_tell(about['parent'], about['plugins'])"
+    "from harness.methods import registered; from harness.methods.plugins import import_and_tell; "
+    "import_and_tell(about['parent'], about['plugins'], registered)"
 )
 
 
@@ -342,11 +342,10 @@ def _ending(status: int) -> str:
     return f"it crashed or killed the process ({signal.Signals(-status).name})"
 
 
-def import_and_tell(parent: int, plugins: list[list[str]]) -> None:
+def import_and_tell(parent: int, plugins: list[list[str]], registered: Callable[[], set[str]]) -> None:
     """Import plugins one after another and tell on standard output how far it got; this process tries, no other."""
-    from harness.methods import registered
     from harness.process_state import Snapshot, environment_kept, told
-    from harness.stages.supervision import die_with
+    from harness.supervision import die_with
 
     die_with(parent)
     own = os.getpid()

@@ -49,9 +49,9 @@ def rain100h(task: str, level: int) -> Callable[[Any], Any]:
 
 
 def _build(file: str) -> Callable[[Any], Any]:
+    from harness.assets.weights.loading import load_weights, ready
     from harness.networks.checkpoints import load_released
     from harness.networks.prenet import PReNet, from_state_dict
-    from harness.weights.loading import load_weights, ready
 
     where = f"weights prenet/{file}"
     network = PReNet()

@@ -41,7 +41,7 @@ def _network(task: str, level: int) -> Any:
 )
 def rnan(task: str, level: int) -> Any:
     """Build RNAN (8 local and 2 non-local blocks) with the authors' weights."""
-    from harness.weights.loading import released_network
+    from harness.assets.weights.loading import released_network
 
     return released_network("rnan", weights_file(task, level), lambda: _network(task, level))
 

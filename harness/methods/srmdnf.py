@@ -22,9 +22,9 @@ from harness.methods import method
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:
     """Build the network of a scale, told the delta kernel."""
+    from harness.assets.weights.loading import load_weights, ready
     from harness.networks.checkpoints import load_released
     from harness.networks.srmd import SRMD, from_matconvnet
-    from harness.weights.loading import load_weights, ready
 
     if level not in (2, 3, 4):
         raise NotAvailableError(f"SRMDNF was released for x2, x3 and x4, not for x{level}")

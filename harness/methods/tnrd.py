@@ -27,8 +27,8 @@ QUALITIES = (10, 20, 30)
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:
     """Build the diffusion network of a noise level or JPEG quality."""
+    from harness.assets.weights.loading import load_weights, ready
     from harness.networks.tnrd import released_tnrd
-    from harness.weights.loading import load_weights, ready
 
     jpeg = task == "jpeg"
     if level not in (QUALITIES if jpeg else SIGMAS):

@@ -40,7 +40,7 @@ def trained_method(
     """
 
     def build(task: str, level: int) -> Any:
-        from harness.weights.trained import trained_network
+        from harness.assets.weights.trained import trained_network
 
         return trained_network(name, task, level, lambda: network(task, level))
 

@@ -1,7 +1,7 @@
 """Networks recognised by the names and shapes of a checkpoint's tensors: those of this package, else of `spandrel`.
 
-The file is read by this project's own importer (`harness.weights.importers.read_checkpoint`), which unpickles nothing;
-spandrel only gets named tensors.
+The file is read by this project's own importer (`harness.assets.weights.importers.read_checkpoint`), which unpickles
+nothing; spandrel only gets named tensors.
 """
 
 from __future__ import annotations

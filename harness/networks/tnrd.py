@@ -318,8 +318,9 @@ def released_tnrd(arrays: Mapping[str, NDArray[np.float64]], where: str, quality
     Parameters
     ----------
     arrays : mapping
-        ``cof`` (parameters, stages), ``means``, ``precision`` and ``grid``, as `harness.weights.importers` reads them.
-        A stage's parameters are the DCT coefficients of its filters, for denoising log λ, and the mixture weights.
+        ``cof`` (parameters, stages), ``means``, ``precision`` and ``grid``, as `harness.assets.weights.importers` reads
+        them. A stage's parameters are the DCT coefficients of its filters, for denoising log λ, and the mixture
+        weights.
     where : str
         What the arrays are, for the error.
     quality : int, optional

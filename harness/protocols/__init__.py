@@ -6,7 +6,6 @@
 """
 
 from harness.metrics.quantization import to_uint8
-from harness.protocols.definitions import ALIGNED, LUMAS, METRICS, Part, Protocol, protocol, protocol_grid
-from harness.protocols.measurement import measure_many
+from harness.protocols.definitions import ALIGNED, LUMAS, METRICS, Part, Protocol, measure_many, protocol, protocol_grid
 
 __all__ = ["ALIGNED", "LUMAS", "METRICS", "Part", "Protocol", "measure_many", "protocol", "protocol_grid", "to_uint8"]

@@ -16,9 +16,9 @@ from harness.errors import HarnessError, NotAvailableError, unknown_name
 from harness.files import whole_file, write_json
 from harness.images import pixels_sha256, read_image, write_png
 from harness.methods import Method, build_method
-from harness.records import load_json
-from harness.tasks import task as task_of
-from harness.workspace import Workspace
+from harness.records.loading import load_json
+from harness.records.tasks import task as task_of
+from harness.tables.workspace import Workspace
 
 RECORD = "attention.json"
 ARRAYS = "maps.npz"
@@ -147,10 +147,10 @@ def attention_input(
     dataset, _, name = image.partition("/")
     if not name:
         raise HarnessError(f"'{image}' is no image file; name a file, or DATASET/IMAGE such as set5/butterfly_GT")
-    from harness.cells import InputId
-    from harness.datasets.reading import open_dataset
+    from harness.assets.datasets.reading import open_dataset
+    from harness.assets.inputs import make_input
     from harness.degradations import degradation
-    from harness.stages.inputs import make_input
+    from harness.records.cells import InputId
 
     fetched = open_dataset(dataset, workspace.data)
     if name not in fetched.image_ids:

@@ -19,11 +19,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from harness.cells import FIRST_DRAW
 from harness.errors import HarnessError
 from harness.files import json_numbers, write_text
-from harness.stages.rows import FIELDS
-from harness.workspace import Workspace
+from harness.records.cells import FIRST_DRAW
+from harness.records.rows import FIELDS
+from harness.tables.workspace import Workspace
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95

@@ -11,7 +11,7 @@ from harness.tables import reach
 from harness.tables.collected import collect
 from harness.tables.counting import Coverage, coverage
 from harness.tables.published import published_tables
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 BEGIN, END = "<!-- counts: written by `harness tables --write-counts README.md` -->", "<!-- end of counts -->"
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from harness.cells import Group
-from harness.datasets.reading import open_dataset
+from harness.assets.datasets.reading import open_dataset
 from harness.degradations import degradation
 from harness.errors import NotAvailableError
+from harness.records.cells import Group
 from harness.report.crops import Crop, gray, propose_crops
 from harness.report.pictures import crop_measure, encode_lossless
 from harness.report.scenes import restored_images
 from harness.report.views import read_shown
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 EXTREME_SIDE = 72
 

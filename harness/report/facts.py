@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
-from harness.cells import FIRST_DRAW, Group
-from harness.provenance.chain import confirmation_words, revision_words
-from harness.provenance.runs import Confirmation
-from harness.workspace import Workspace
+from harness.records.cells import FIRST_DRAW, Group
+from harness.records.runs import Confirmation
+from harness.run.chain import confirmation_words, revision_words
+from harness.tables.workspace import Workspace
 
 Fact = tuple[str, str]
 

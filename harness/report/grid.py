@@ -9,15 +9,15 @@ from collections.abc import Callable
 
 import msgspec
 
-from harness.datasets import dataset
+from harness.assets.datasets import dataset
 from harness.errors import HarnessError
+from harness.records.tasks import TASKS
 from harness.tables.collected import UNCOMMITTED
 from harness.tables.counting import count
 from harness.tables.diff import CellResult, comparability, measured_text
 from harness.tables.measurements import Measurement
 from harness.tables.published import Column, Part, Table, published_number
 from harness.tables.verdicts import Verdict
-from harness.tasks import TASKS
 
 SIGNS: dict[Verdict, str] = {
     "match": "✓",

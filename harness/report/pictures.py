@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.cells import Group
 from harness.images import pixels_sha256
 from harness.metrics.luminance import STANDARDS
 from harness.protocols.definitions import Protocol, protocol
+from harness.records.cells import Group
 from harness.report.crops import Crop
 from harness.report.scenes import UNCHANGED, Member
 

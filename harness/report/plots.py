@@ -12,13 +12,13 @@ from typing import Literal
 
 import msgspec
 
+from harness.records.tasks import TASKS
 from harness.report.grid import dataset_title
 from harness.tables.collected import TableResults
 from harness.tables.diff import CellResult
 from harness.tables.measurements import Measurement
 from harness.tables.published import Table
 from harness.tables.verdicts import CLOSE_UNITS, VERDICTS, Verdict
-from harness.tasks import TASKS
 
 WIDTH, HEIGHT = 640.0, 380.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 18.0, 16.0, 52.0

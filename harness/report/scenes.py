@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from harness.cells import FIRST_DRAW, Group
 from harness.methods import Method
-from harness.stages.restored import RECORD
+from harness.records.cells import FIRST_DRAW, Group
+from harness.records.restored import RECORD
 from harness.tables.measurements import Measurements
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 # Methods that restore nothing: their output is the input.
 UNCHANGED = frozenset({"noisy", "jpeg", "mosaiced", "blurry", "rainy"})

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from harness.report.facts import Fact, plain_facts
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 LOG = "log.csv"
 

@@ -8,18 +8,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.cells import FIRST_DRAW, Group, InputId
-from harness.datasets.reading import FetchedDataset, open_dataset
+from harness.assets.datasets.reading import FetchedDataset, open_dataset
+from harness.assets.inputs import make_input
 from harness.degradations import degradation
 from harness.errors import HarnessError
 from harness.images import pixels_sha256
 from harness.metrics.quantization import to_uint8
+from harness.records.cells import FIRST_DRAW, Group, InputId
+from harness.records.restored import RECORD, RestoredRecord, read_pixels, read_restored
 from harness.report.crops import Crop, busiest_region, differences, propose_crops
 from harness.report.pictures import ENLARGED, InputImage, Picture, RestoredImage, encode_preview, make_pictures
 from harness.report.scenes import UNCHANGED, Scene
-from harness.stages.inputs import make_input
-from harness.stages.restored import RECORD, RestoredRecord, read_pixels, read_restored
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 CROP = 64
 """Side of a proposed crop, pixels; about the size of the crops in the papers' figures."""

@@ -18,13 +18,13 @@ import msgspec
 
 from harness.errors import HarnessError
 from harness.methods import Method
-from harness.pipeline.requests import Request, requests
 from harness.protocols import protocol
 from harness.tables.diff import CellResult, averaged, diff_table, judged
 from harness.tables.measurements import Measurement, Measurements, NotRun, Spread
 from harness.tables.published import Table
+from harness.tables.requests import Request, requests
 from harness.tables.verdicts import NOISE_DEVIATIONS, Judgement, Verdict
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 Place = tuple[int, int, str]
 

@@ -13,11 +13,11 @@ from decimal import Decimal
 import msgspec
 
 from harness.methods import Method
-from harness.pipeline.requests import IMAGE_METRICS, requests
 from harness.tables.collected import TableResults, place_of
 from harness.tables.diff import CellResult
 from harness.tables.published import published_tables
 from harness.tables.reach import REACHES, Reach, reaches
+from harness.tables.requests import IMAGE_METRICS, requests
 from harness.tables.verdicts import VERDICTS, Verdict
 
 Number = tuple[str, str, str, int, str, Decimal]

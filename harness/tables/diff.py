@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from harness.methods import Method
-from harness.pipeline.requests import AVERAGE, COUNTED, IMAGE_METRICS, Request, requests
 from harness.protocols import protocol
+from harness.records.training_runs import TrainedRecord
 from harness.tables.measurements import Measurement, Measurements, NotRun
 from harness.tables.published import Table
+from harness.tables.requests import AVERAGE, COUNTED, IMAGE_METRICS, Request, requests
 from harness.tables.verdicts import Judgement, Verdict, judge, noise_term
-from harness.training.runs import TrainedRecord
 
 
 class CellResult(msgspec.Struct, frozen=True):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from harness.cells import FIRST_DRAW, Group
 from harness.errors import HarnessError
-from harness.stages.cost import read_cost
-from harness.stages.rows import ImageRow, MeasuredRecord, read_rows
-from harness.training.runs import Run, TrainedRecord, read_trained, read_wishes, trained_folder
+from harness.records.cells import FIRST_DRAW, Group
+from harness.records.cost import read_cost
+from harness.records.rows import ImageRow, MeasuredRecord, read_rows
+from harness.records.training_runs import Run, TrainedRecord, read_trained, read_wishes, trained_folder
 
 
 class Spread(msgspec.Struct, frozen=True):

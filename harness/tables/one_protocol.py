@@ -12,17 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from harness.cells import FIRST_DRAW, Group, InputId
-from harness.datasets.reading import open_dataset
+from harness.assets.datasets.reading import open_dataset
 from harness.degradations import degradation
 from harness.errors import HarnessError
 from harness.methods import Method
-from harness.pipeline.requests import IMAGE_METRICS, Request, requests
 from harness.protocols import measure_many, protocol
-from harness.stages.restored import RECORD, RestoredRecord, read_pixels, read_restored
+from harness.records.cells import FIRST_DRAW, Group, InputId
+from harness.records.restored import RECORD, RestoredRecord, read_pixels, read_restored
 from harness.tables.measurements import Measurement, Measurements, NotRun
 from harness.tables.published import Table
-from harness.workspace import Workspace
+from harness.tables.requests import IMAGE_METRICS, Request, requests
+from harness.tables.workspace import Workspace
 
 COLUMN = "column"
 """Instead of a protocol's name: the protocol that the table states for each column."""

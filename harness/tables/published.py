@@ -18,8 +18,8 @@ import msgspec
 
 from harness.errors import HarnessError, unknown_name
 from harness.names import check_name
-from harness.records import convert, read_yaml
-from harness.tasks import TASKS
+from harness.records.loading import convert, read_yaml
+from harness.records.tasks import TASKS
 
 Mark = Literal["", "best", "second"]
 
@@ -411,10 +411,10 @@ def check_table(table: Table, where: str) -> Table:
 
 def _check_names(part: Part, where: str) -> None:
     """Check that datasets, metrics, degradations, protocols, policies, saving rules and methods are known or plain."""
-    from harness.cells import SAVINGS
-    from harness.datasets.registry import dataset_names
+    from harness.assets.datasets.registry import dataset_names
     from harness.degradations.registry import degradation
     from harness.protocols.definitions import protocol
+    from harness.records.cells import SAVINGS
 
     datasets = dataset_names()
     for column in part.columns:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from harness.datasets.registry import dataset
+from harness.assets.datasets.registry import dataset
+from harness.assets.weights.registry import weight_names, weight_set
 from harness.methods import Method
-from harness.pipeline.requests import AVERAGE, COUNTED, Request
-from harness.weights.registry import weight_names, weight_set
+from harness.tables.requests import AVERAGE, COUNTED, Request
 
 Reach = Literal["public", "supplied", "training", "none"]
 REACHES: tuple[Reach, ...] = ("public", "supplied", "training", "none")

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from harness.records.training_runs import Run
 from harness.tables.published import Part, Row, Table
-from harness.training.runs import Run
 
 SUFFIX = "-trained"
 

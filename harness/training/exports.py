@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.files import write_json
-from harness.training.runs import RECORD, TrainedRecord
+from harness.records.training_runs import RECORD, TrainedRecord
 
 FILES = ("weights.safetensors", "recipe.json", "log.csv")
 

@@ -26,19 +26,19 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from harness.datasets.reading import FetchedDataset, open_dataset
+from harness.assets.datasets.reading import FetchedDataset, open_dataset
 from harness.degradations.kinds import Degradation
 from harness.degradations.registry import degradation
 from harness.errors import CheckFailedError, HarnessError
 from harness.methods import Method
+from harness.methods.fingerprints import code_files, fingerprint
 from harness.networks.ranges import rgb_range, to_network
-from harness.pipeline.code import code_files, fingerprint
-from harness.tasks import task as task_of
+from harness.records.tasks import task as task_of
+from harness.records.training_runs import RECORD, WEIGHTS, Options, Run, TrainedRecord, Validated, Wish
 from harness.training.checkpoints import FILE, Progress, read_checkpoint, write_checkpoint, write_tensors
 from harness.training.logs import Log, LogRow
 from harness.training.losses import weighted
 from harness.training.recipe import Recipe, learning_rate, recipe
-from harness.training.runs import RECORD, WEIGHTS, Options, Run, TrainedRecord, Validated, Wish
 from harness.training.samples import Samples, batches
 from harness.training.stores import Store, check_channels, make_store
 from harness.training.validation import Split
@@ -193,7 +193,7 @@ class Training:
 
     def _finished(self, folder: Path) -> TrainedRecord | None:
         """Find the result of an earlier run of the same length."""
-        from harness.records import load_json
+        from harness.records.loading import load_json
 
         for path in sorted((folder / "results").glob(f"*/{RECORD}")):
             record = load_json(path, TrainedRecord)

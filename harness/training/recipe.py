@@ -11,17 +11,9 @@ import msgspec
 
 from harness.errors import HarnessError, unknown_name
 from harness.names import check_name
-from harness.records import load_yaml
+from harness.records.loading import load_yaml
+from harness.records.training_runs import BUDGETS
 
-BUDGETS = ("smoke", "short", "paper")
-"""Named lengths: minutes to see that everything works, hours, and the recipe's own iterations."""
-
-LENGTHS = {
-    "paper": "the paper's iterations",
-    "released": "the released program's iterations",
-    "epochs": "the paper's epochs as counted here",
-    "project": "this project's own recipe's iterations",
-}
 """What the full length of a recipe is, in the words that a share of it is told in."""
 
 LOSSES = ("l1", "mse", "charbonnier", "edge")
@@ -211,7 +203,7 @@ def read_recipe(path: Path) -> Recipe:
         A key or name is unknown, or a number cannot be.
     """
     from harness.degradations.registry import degradation
-    from harness.tasks import TASKS
+    from harness.records.tasks import TASKS
 
     found = load_yaml(path, Recipe)
     if found.name != path.stem:

@@ -17,12 +17,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.reading import FetchedDataset
+from harness.assets.datasets.reading import FetchedDataset
 from harness.degradations.kinds import Bicubic, Degradation, Jpeg, Mosaic, Noise
 from harness.errors import HarnessError
 from harness.files import write_json
-from harness.records import load_json
-from harness.tasks import Task
+from harness.records.loading import load_json
+from harness.records.tasks import Task
 
 INDEX = "index.json"
 FORMAT = 1
@@ -198,7 +198,7 @@ def check_channels(kind: str, fetched: FetchedDataset, found: Mapping[str, int],
 def _degraded(
     fetched: FetchedDataset, made: Degradation, image: str, reference: NDArray[np.uint8], level: int
 ) -> NDArray[np.uint8]:
-    """Make an input exactly as the evaluation does (`harness.stages.inputs.make_input`)."""
+    """Make an input exactly as the evaluation does (`harness.assets.inputs.make_input`)."""
     degraded = fetched.read_input(image) if made.name == "pairs" else made.degrade(reference, level)
     if made.name == "pairs" and degraded.shape != reference.shape:
         raise HarnessError(

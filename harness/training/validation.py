@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from harness.cells import InputId
-from harness.datasets.reading import open_dataset
+from harness.assets.datasets.reading import open_dataset
+from harness.assets.inputs import make_input
 from harness.degradations.kinds import Degradation
 from harness.errors import NotAvailableError
 from harness.metrics.quantization import to_uint8
-from harness.protocols.measurement import measure_many
-from harness.stages.inputs import make_input
-from harness.tasks import task as task_of
+from harness.protocols.definitions import measure_many
+from harness.records.cells import InputId
+from harness.records.tasks import task as task_of
 from harness.training.recipe import Recipe
 from harness.training.stores import check_channels
 

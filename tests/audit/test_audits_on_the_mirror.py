@@ -14,16 +14,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.assets.datasets import fetch
+from harness.assets.weights import fetch as fetch_weights
 from harness.audit import evaluation
 from harness.audit.evidence import check_evidence
 from harness.audit.images import Bench
 from harness.audit.rows import RowAudit, Settings, audit_row
 from harness.audit.variants import Making, makings
-from harness.datasets import fetch
 from harness.errors import NotAvailableError
 from harness.tables.published import Part, Row, Table, published_tables, select
-from harness.weights import fetch as fetch_weights
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 RCAN = tuple(f"rcan-set5-x{scale}" for scale in (2, 3, 4))
 SETS = ("classic5", "live1", "kodak24", "set5", "set14", "mcmaster18", "cbsd68", "bsd68-gray", *RCAN)

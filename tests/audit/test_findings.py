@@ -15,27 +15,18 @@ from skimage.data import camera, coffee
 
 pytest.importorskip("imagehash")
 
+from harness.assets.datasets import fetch
 from harness.audit.counts import CountedCell, counted_cells, recounted
-from harness.audit.findings import (
-    DATA,
-    PAGE,
-    Committed,
-    Findings,
-    check_page,
-    read_committed,
-    refresh,
-    render_page,
-    write_findings,
-)
+from harness.audit.findings import DATA, PAGE, check_page, read_committed, refresh, render_page, write_findings
+from harness.audit.found import Committed, Findings
 from harness.audit.overlap import SetImages, find_overlap, read_set
 from harness.audit.rows import Settings, audit_row
-from harness.datasets import fetch
 from harness.errors import CheckFailedError, HarnessError
 from harness.metrics.luminance import luma
-from harness.pipeline.requests import requests
-from harness.records import load_json
+from harness.records.loading import load_json
 from harness.tables.published import published_tables, read_table
-from harness.workspace import Workspace
+from harness.tables.requests import requests
+from harness.tables.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.assets.datasets import fetch
+from harness.assets.datasets.reading import FetchedDataset, open_dataset
 from harness.audit.images import Bench
 from harness.audit.rows import RowAudit, Settings, audit_row
 from harness.audit.variants import SAVING_LABELS
 from harness.audit.wording import mixture_sentence
-from harness.datasets import fetch
-from harness.datasets.reading import FetchedDataset, open_dataset
 from harness.degradations import degradation, imresize, noise_generator
 from harness.metrics.quantization import to_uint8
 from harness.protocols import measure_many, protocol
 from harness.tables.published import Table, read_table
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 TABLE = """
 name: hidden-table

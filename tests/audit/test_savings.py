@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.assets.datasets import fetch
+from harness.assets.datasets.reading import open_dataset
+from harness.assets.inputs import record_inputs
 from harness.audit.images import Bench
 from harness.audit.rows import RowAudit, Settings, audit_row
 from harness.audit.terminal import print_audits
 from harness.audit.variants import Making, NoiseDraw
-from harness.cells import Group, Noise
-from harness.datasets import fetch
-from harness.datasets.reading import open_dataset
 from harness.degradations import degradation
 from harness.protocols import measure_many
-from harness.stages.inputs import record_inputs
-from harness.stages.restore import restore
+from harness.records.cells import Group, Noise
+from harness.run.restore import restore
 from harness.tables.published import read_table
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 pytest.importorskip("torch")
 
@@ -140,7 +140,7 @@ def test_kept_values_follow_what_made_them(workspace: Workspace, monkeypatch: py
     (workspace.root / "net.txt").write_text("two")
     assert identity() != first
     (workspace.root / "net.txt").write_text("one")
-    monkeypatch.setattr("harness.provenance.runs.LIBRARIES", ("numpy",))
+    monkeypatch.setattr("harness.records.runs.LIBRARIES", ("numpy",))
     assert identity() != first
 
 

@@ -6,17 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from harness.audit.findings import (
-    DATA,
-    TRAINED_ON,
-    Committed,
-    Findings,
-    OverlapFinding,
-    ParameterFinding,
-    Shift,
-    TableFindings,
-    read_committed,
-)
+from harness.audit.findings import DATA, TRAINED_ON, read_committed
+from harness.audit.found import Committed, Findings, OverlapFinding, ParameterFinding, Shift, TableFindings
 from harness.audit.outcomes import (
     CellAudit,
     ChoiceAudit,
@@ -30,8 +21,8 @@ from harness.audit.ranking import Chance
 from harness.audit.summary import comparison_sentence, printed_parameters, summary
 from harness.audit.wording import accident, chance_sentence, headline, listed, screened_sentences, strength
 from harness.audit.wording import values_by_score as by_score
-from harness.records import load_json
-from harness.workspace import Workspace
+from harness.records.loading import load_json
+from harness.tables.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 NOTHING = Findings((), {}, {}, (), (), {})

@@ -9,7 +9,7 @@ import pytest
 
 from harness.audit.findings import read_committed
 from harness.audit.tiles import TileFinding, image_sizes
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 

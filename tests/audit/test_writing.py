@@ -15,7 +15,7 @@ from harness.audit.rows import CellAudit, RowAudit, VariantAudit
 from harness.audit.writing import better, edit_row, write_audits
 from harness.errors import HarnessError
 from harness.tables.published import published_tables, read_table, table_file
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 TEXT = """\
 name: mine

@@ -19,7 +19,7 @@ from harness.degradations.jpeg import jpeg
 from harness.errors import HarnessError
 from harness.images import pixels_sha256
 from harness.metrics import luma
-from harness.tasks import TASKS
+from harness.records.tasks import TASKS
 
 LEVEL = {"sigma": 25, "quality": 20, "scale": 3, "": 0}
 

@@ -121,7 +121,7 @@ def test_stages_try_nothing_again(project: Project) -> None:
     """What a command found is told to the processes it starts: no stage waits for the hung plugin again."""
     project.method("bad", first="open('tries', 'a').write('x')\nwhile True: pass\n")
     script = (
-        "import subprocess, sys; from harness.workspace import Workspace; Workspace.find().methods(); "
+        "import subprocess, sys; from harness.tables.workspace import Workspace; Workspace.find().methods(); "
         f"subprocess.run([sys.executable, '-m', 'harness', *{LIST!r}], check=True)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=project.root, capture_output=True, text=True, timeout=100)
@@ -170,7 +170,7 @@ def test_a_bad_plugin_stops_no_table(project: Project) -> None:
 def test_a_stage_that_is_done_and_does_not_end() -> None:
     """A thread that a method left behind: the stage ends well, and says so."""
     script = (
-        "import threading, time; from harness.stages import supervision; supervision._GRACE_SECONDS = 1.0; "
+        "import threading, time; from harness import supervision; supervision._GRACE_SECONDS = 1.0; "
         "stage = supervision.supervise('restore x', 1e5); "
         "threading.Thread(target=time.sleep, args=(1e6,)).start(); stage.done()"
     )

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.cells import Noise
-from harness.datasets import fetch
-from harness.stages.inputs import record_inputs, write_inputs
+from harness.assets.datasets import fetch
+from harness.assets.inputs import record_inputs, write_inputs
+from harness.records.cells import Noise
 
 PLUGIN = """
 import os, signal, subprocess, sys

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from test_plugins import WHERE, Project
 
-from harness.datasets import fetch
-from harness.datasets.hosts import Hosts
+from harness.assets.datasets import fetch
+from harness.assets.datasets.hosts import Hosts
+from harness.assets.weights import loading
 from harness.errors import HarnessError
 from harness.files import write_json
-from harness.stages.rows import read_rows
-from harness.weights import loading
+from harness.records.rows import read_rows
 
 MEASURE = [sys.executable, "-m", "harness", "measure", *WHERE, "--policy", "whole", "--protocols", "psnr"]
 
@@ -253,7 +253,7 @@ def test_weights_replaced_while_they_are_read(weights: tuple[Path, Path], monkey
         np.savez(path, conv1_weight=np.zeros((2, 1, 3, 3), np.float32), conv1_bias=np.zeros(2, np.float32))
         return imported(source, format_name)
 
-    monkeypatch.setattr("harness.weights.loading.import_weights", replaced)
+    monkeypatch.setattr("harness.assets.weights.loading.import_weights", replaced)
     with pytest.raises(HarnessError, match="was replaced while it was read"):
         loading._cached(data, path, digest, "npz")
     assert not (data / "weights-cache").exists()

@@ -278,7 +278,7 @@ def test_a_buffer_in_two_threads_is_refused(project: Project) -> None:
     ],
 )
 def test_what_is_no_image_is_refused(project: Project, on: str, result: str, said: str) -> None:
-    """All kinds are in tests/stages/test_apply.py; here they end a stage."""
+    """All kinds are in tests/run/test_apply.py; here they end a stage."""
     if on == "images":
         project.method("", build=f"return lambda dataset, image: {result}", on=on)
     else:
@@ -338,8 +338,8 @@ def test_methods_that_change_it_when_built_or_called_are_named(project: Project,
     script = f"""if True:
         import numpy as np, torch
         from harness.methods import build_method
-        from harness.stages.apply import tensor_restorer
-        from harness.workspace import Workspace
+        from harness.run.apply import tensor_restorer
+        from harness.tables.workspace import Workspace
         found = Workspace.find().methods()
         image = np.zeros((4, 4, 3))
         for number in range({len(CHANGES)}):
@@ -389,7 +389,7 @@ def test_other_plugins_do_not_reach_a_methods_process(project: Project) -> None:
     (project.root / "imported").unlink()
     # As a stage of DVC is run: what was tried is known.
     tried = (
-        "import os, subprocess, sys; from harness.workspace import Workspace; Workspace.find().try_plugins(); "
+        "import os, subprocess, sys; from harness.tables.workspace import Workspace; Workspace.find().try_plugins(); "
         "os.path.exists('imported') and os.unlink('imported'); "
         f"subprocess.run([sys.executable, '-m', 'harness', 'restore', *{WHERE!r}, '--method', 'good', '--policy', "
         "'whole', '--levels', '0'], check=True); assert not os.path.exists('imported')"
@@ -406,7 +406,7 @@ def test_environment_variables_hold_for_their_own_method(project: Project) -> No
     )
     project.method("return image", name="zzz", build=seen.replace("{name!r}", "'zzz'"))
     script = (
-        "import os; from harness.methods import build_method; from harness.workspace import Workspace; "
+        "import os; from harness.methods import build_method; from harness.tables.workspace import Workspace; "
         "found = Workspace.find().methods(); assert 'MINE' not in os.environ; "
         "[build_method(found[name], 'deblur', 0) for name in ('aaa', 'zzz')]; assert 'MINE' not in os.environ"
     )

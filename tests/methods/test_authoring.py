@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 import harness.methods as registry
+from harness.cli.authoring import write_method, write_table
 from harness.errors import HarnessError
-from harness.methods.authoring import write_method, write_table
-from harness.methods.conformance import check_method
-from harness.tasks import TASKS
-from harness.workspace import Workspace
+from harness.records.tasks import TASKS
+from harness.run.conformance import check_method
+from harness.tables.workspace import Workspace
 
 
 @pytest.fixture

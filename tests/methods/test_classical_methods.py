@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from harness.degradations.mosaic import bayer_mosaic
 from harness.errors import NotAvailableError
 from harness.methods import build_method, get_method
-from harness.methods.conformance import check_method
 from harness.methods.demosaicing import _samples
 from harness.methods.thin import on_thin_images
 from harness.metrics import psnr, to_uint8
+from harness.run.conformance import check_method
 
 DEMOSAICING = ("bilinear", "malvar", "menon")
 EXTRAS = {"bm3d": "bm3d", "cbm3d": "bm3d"} | dict.fromkeys(DEMOSAICING, "colour_demosaicing")

@@ -12,8 +12,8 @@ import torch
 
 from harness.errors import NotAvailableError
 from harness.methods import Method, get_method
-from harness.methods.conformance import Check, check_method
 from harness.networks.checkpoints import mark_ready
+from harness.run.conformance import Check, check_method
 
 
 def checks(function: Callable[[Any], Any], task: str = "denoise-gray", **options: Any) -> list[Check]:

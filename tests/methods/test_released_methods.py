@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from harness.assets.weights.recording import recording
 from harness.degradations.jpeg import jpeg
 from harness.degradations.resize import imresize
 from harness.errors import NotAvailableError
 from harness.images import read_image
 from harness.methods import build_method, get_method
-from harness.methods.conformance import check_method
 from harness.metrics import psnr, to_uint8
-from harness.stages.apply import tensor_restorer
-from harness.weights.recording import recording
+from harness.run.apply import tensor_restorer
+from harness.run.conformance import check_method
 
 NAMES = ("arcnn", "dncnn", "ffdnet", "ffdnet-clip", "ircnn", "lapsrn", "prenet", "prenet-heavy", "tnrd")
 

@@ -12,22 +12,22 @@ import pytest
 import torch
 
 import harness.methods as registry
-from harness.cells import Group, Noise
+from harness.assets.datasets import fetch
+from harness.assets.inputs import record_inputs
+from harness.assets.weights import fetch as fetch_weights
 from harness.cli import harness
-from harness.datasets import fetch
+from harness.cli.authoring import write_checkpoint_method
 from harness.errors import HarnessError, NotAvailableError
 from harness.methods import build_method, get_method
-from harness.methods.authoring import write_checkpoint_method
-from harness.methods.conformance import check_method
+from harness.methods.fingerprints import fingerprint, method_code
 from harness.networks.mirnet import MIRNet
 from harness.networks.mprnet import MPRNet
 from harness.networks.recognition import _import_spandrel, recognise
-from harness.pipeline.code import fingerprint, method_code
-from harness.stages.inputs import record_inputs
-from harness.stages.measure import measure
-from harness.stages.restore import restore
-from harness.weights import fetch as fetch_weights
-from harness.workspace import Workspace
+from harness.records.cells import Group, Noise
+from harness.run.conformance import check_method
+from harness.run.measure import measure
+from harness.run.restore import restore
+from harness.tables.workspace import Workspace
 
 try:
     _import_spandrel()
@@ -270,7 +270,7 @@ REGISTERED = {
 
 @pytest.mark.parametrize("name", REGISTERED)
 def test_registered_checkpoints_say_what_is_missing(name: str, workspace: Workspace) -> None:
-    from harness.tasks import TASKS
+    from harness.records.tasks import TASKS
 
     method = get_method(name)
     assert list(method.tasks) == REGISTERED[name]

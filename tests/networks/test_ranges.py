@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from harness.assets.weights.loading import ready
+from harness.cli.describing import describe_method
 from harness.inference import restore
 from harness.methods import Method, methods
-from harness.methods.describing import describe_method
 from harness.networks.arcnn import ARCNN
 from harness.networks.checkpoints import mark_ready
 from harness.networks.ffdnet import FFDNet
@@ -23,8 +24,7 @@ from harness.networks.ranges import rgb_range
 from harness.networks.rnan import RNAN
 from harness.networks.srmd import SRMD
 from harness.networks.tnrd import TNRDDeblocker, TNRDDenoiser
-from harness.tasks import task as task_of
-from harness.weights.loading import ready
+from harness.records.tasks import task as task_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "networks.md"
 # Networks of the methods that name none to count: they apply them through `ready`.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.errors import HarnessError
 from harness.protocols import LUMAS, METRICS, Protocol, protocol, protocol_grid
-from harness.tasks import TASKS
+from harness.records.tasks import TASKS
 
 CROPS = st.sampled_from(["", "crop", "crop+6", "crop+1", "crop6", "crop20"])
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from small_workspace import GROUPS, MARKUP, PLUGIN, ROWS_ONLY, TABLES, compute, write_tables
 
-from harness.datasets import fetch
+from harness.assets.datasets import fetch
+from harness.records.restored import LevelRecord
+from harness.records.rows import ImageRow, MeasuredRecord, write_rows
 from harness.report.site import SiteSummary, build_site
-from harness.stages.restored import LevelRecord
-from harness.stages.rows import ImageRow, MeasuredRecord, write_rows
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 
 @pytest.fixture(scope="session")

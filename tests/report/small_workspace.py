@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from harness.cells import Group, Noise
+from harness.assets.inputs import record_inputs
 from harness.files import write_json
-from harness.stages.inputs import record_inputs
-from harness.stages.measure import measure
-from harness.stages.restore import restore
-from harness.stages.rows import write_rows
+from harness.records.cells import Group, Noise
+from harness.records.rows import write_rows
+from harness.records.tasks import TASKS
+from harness.run.measure import measure
+from harness.run.restore import restore
 from harness.tables.measurements import Measurement, Measurements
-from harness.tasks import TASKS
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 # What an attacker would put into a name that ends up on a page.
 MARKUP = "<script>window.attacked=1</script>\"'><img src=x onerror=window.attacked=2>"

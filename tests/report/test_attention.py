@@ -23,7 +23,7 @@ from harness.networks.knn_attention import KiTAssumptions
 from harness.networks.panet import PANet
 from harness.report.attention import make_attention_maps, read_attention_pages
 from harness.report.site import build_site
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 
 def small_panet(task: str, level: int) -> Any:

@@ -16,7 +16,7 @@ from harness.cli import harness
 from harness.report.badge import badge_svg, badge_text
 from harness.tables.collected import collect
 from harness.tables.counting import count_tables
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 
 def test_the_line_counts_printed_numbers(report_workspace: Workspace) -> None:

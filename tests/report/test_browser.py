@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from small_workspace import GROUPS, ROWS_ONLY
 
-from harness.datasets.reading import open_dataset
+from harness.assets.datasets.reading import open_dataset
 from harness.degradations import degradation
 from harness.images import read_image
 from harness.metrics.luminance import STANDARDS
@@ -24,7 +24,7 @@ from harness.report.pictures import luma_of
 from harness.report.site import SiteSummary, cell_page, table_page
 from harness.tables.collected import collect
 from harness.tables.diff import as_record
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 TABLE = table_page("report-mine")
 VIEW = "compare/denoise-rgb/embedded/50/coffee.html"

@@ -16,10 +16,10 @@ from small_workspace import GROUPS, TABLES
 
 from harness.cli import harness
 from harness.errors import HarnessError
+from harness.records.rows import read_rows, write_rows
 from harness.report.changes import changes_json, changes_text, compare_runs, paired_bootstrap, write_page
-from harness.stages.render import render
-from harness.stages.rows import read_rows, write_rows
-from harness.workspace import Workspace
+from harness.report.results import render
+from harness.tables.workspace import Workspace
 
 
 def test_the_interval_is_that_of_scipy() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.cells import Group
 from harness.files import write_json
+from harness.records.cells import Group
 from harness.report.facts import run_facts, telling_facts
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 GROUP = Group("denoise-rgb", "embedded", "awgn-8bit", "report-blur", "whole")
 

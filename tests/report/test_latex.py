@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.report.render import latex
 from harness.tables.collected import collect
 from harness.tables.published import Column, Part, Row, Table
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 PACKAGES = r"\usepackage{amssymb,booktabs,graphicx,xcolor}"
 

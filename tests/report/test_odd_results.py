@@ -12,15 +12,15 @@ from click.testing import CliRunner, Result
 from msgspec.structs import replace
 from small_workspace import compute
 
-from harness.cells import Group
+from harness.assets.datasets import fetch
 from harness.cli import harness
-from harness.datasets import fetch
 from harness.errors import HarnessError
+from harness.records.cells import Group
+from harness.records.rows import read_rows, write_rows
 from harness.report.changes import compare_runs
-from harness.stages.render import render
-from harness.stages.rows import read_rows, write_rows
+from harness.report.results import render
 from harness.tables.measurements import Measurement, Measurements
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 PLUGIN = """
 import numpy as np
@@ -29,7 +29,7 @@ from harness.methods import method
 
 @method("report-copies", tasks=["denoise-rgb"], title="Copies", on="images")
 def build(task, level):
-    from harness.datasets import open_dataset
+    from harness.assets.datasets import open_dataset
 
     def restored(dataset, image):
         pixels = open_dataset(dataset, "data").read(image)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.report import plots
 from harness.tables.collected import collect
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 FINITE = st.floats(-1e6, 1e6, allow_nan=False)
 

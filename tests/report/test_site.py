@@ -17,24 +17,24 @@ import pytest
 from PIL import Image
 from small_workspace import GROUPS, MARKUP, ROWS_ONLY, TABLES
 
-from harness.cells import FIRST_DRAW
-from harness.datasets.reading import open_dataset
+from harness.assets.datasets.reading import open_dataset
 from harness.degradations import degradation
 from harness.errors import HarnessError
 from harness.files import write_json
 from harness.images import pixels_sha256, read_image, write_png
 from harness.metrics import psnr
 from harness.protocols import protocol
+from harness.records.cells import FIRST_DRAW
+from harness.records.restored import LevelRecord
+from harness.records.rows import MeasuredRecord, write_rows
+from harness.report.results import render
 from harness.report.site import SiteSummary, build_site, cell_page, one_protocol_page, table_page
 from harness.report.site.tables import measured_marks
-from harness.stages.render import render
-from harness.stages.restored import LevelRecord
-from harness.stages.rows import MeasuredRecord, write_rows
 from harness.tables.collected import collect
 from harness.tables.diff import as_record, measured_text
 from harness.tables.measurements import Measurements
 from harness.tables.one_protocol import COLUMN, one_protocol
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 
 def pages(site: SiteSummary) -> list[Path]:

@@ -9,7 +9,7 @@ import pytest
 from harness.files import write_json
 from harness.report.site import build_site
 from harness.report.training_curves import read_curves, read_training_runs
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 LOG = "iteration,loss,psnr,note\n100,0.5,,a\n200,0.25,28.5,b\n300,0.2,29.0,c\n40"
 

@@ -20,22 +20,22 @@ import pytest
 import torch
 from PIL import Image
 
-from harness.datasets.download import Downloader, DownloadError
-from harness.datasets.hosts import Hosts
-from harness.datasets.inner import leads_inside
-from harness.datasets.manifest import read_manifest
-from harness.datasets.registry import read_record
+from harness.assets.datasets.download import Downloader, DownloadError
+from harness.assets.datasets.hosts import Hosts
+from harness.assets.datasets.inner import leads_inside
+from harness.assets.datasets.manifest import read_manifest
+from harness.assets.datasets.registry import read_record
+from harness.assets.weights.importers import import_weights
 from harness.errors import HarnessError
+from harness.extras.crate import unpack_zip
 from harness.images import decode_image
 from harness.names import check_name
-from harness.provenance.crate import unpack_zip
-from harness.records import read_yaml
+from harness.records.loading import read_yaml
 from harness.report.render import latex, markdown
 from harness.tables.diff import diff_table
 from harness.tables.measurements import Measurements
 from harness.tables.published import read_table
-from harness.weights.importers import import_weights
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 
 class Harm:
@@ -85,7 +85,7 @@ def test_archives_that_unpack_to_more_than_they_say(tmp_path: Path, monkeypatch:
     assert bomb.stat().st_size < 20_000
     target = tmp_path / "target"
     target.mkdir()
-    monkeypatch.setattr("harness.provenance.crate.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("harness.extras.crate.MOST_BYTES", 1_000_000)
     with pytest.raises(HarnessError, match="would unpack to more"):
         unpack_zip(bomb, target)
     # One that lies about its size: the directory says 1,000 bytes.
@@ -102,7 +102,7 @@ def test_archives_that_unpack_to_more_than_they_say(tmp_path: Path, monkeypatch:
 def test_weights_that_unpack_to_more_than_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_name: str
 ) -> None:
-    monkeypatch.setattr("harness.weights.importers.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("harness.assets.weights.importers.MOST_BYTES", 1_000_000)
     path = zipped(tmp_path / "w", lambda z: z.writestr("conv1_weight.npy", bytes(10_000_000)))
     with pytest.raises(HarnessError, match="more than weights have"):
         import_weights(path, format_name)
@@ -111,8 +111,8 @@ def test_weights_that_unpack_to_more_than_weights(
 def test_matlab_files_that_unpack_to_more_than_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import scipy.io
 
-    monkeypatch.setattr("harness.weights.mat_structure.MOST_BYTES", 1_000_000)
-    monkeypatch.setattr("harness.weights.matlab.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("harness.assets.weights.mat_structure.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("harness.assets.weights.matlab.MOST_BYTES", 1_000_000)
     scipy.io.savemat(tmp_path / "a.mat", {"net": np.zeros((2000, 2000))}, do_compression=True)
     with pytest.raises(HarnessError, match="unpacks to more than 1000000 bytes"):
         import_weights(tmp_path / "a.mat", "matconvnet")
@@ -266,7 +266,8 @@ def test_a_public_address_must_not_lead_inside(tmp_path: Path, monkeypatch: pyte
     try:
         # The first address is taken for a public one; the one it leads to is what it is.
         monkeypatch.setattr(
-            "harness.datasets.download.leads_inside", lambda where: "/public" not in where and leads_inside(where)
+            "harness.assets.datasets.download.leads_inside",
+            lambda where: "/public" not in where and leads_inside(where),
         )
         for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.delenv(variable, raising=False)
@@ -342,8 +343,8 @@ def test_an_image_that_would_fill_the_memory() -> None:
 
 
 def test_dask_listens_to_this_machine_only() -> None:
-    from harness.pipeline.clusters import local_place
-    from harness.pipeline.execution import quiet_dask
+    from harness.run.clusters import local_place
+    from harness.run.execution import quiet_dask
 
     quiet_dask()
     with local_place(1, 10**9, 0) as place:

@@ -79,7 +79,7 @@ def test_the_fast_yaml_reader_agrees_with_dvcs_own(tree: dict[str, object], plai
     """What goes through libyaml comes out as from DVC's parser; the rest goes to that parser."""
     from dvc.utils import strictyaml
 
-    from harness.pipeline.project import read_yaml_fast
+    from harness.run.project import read_yaml_fast
 
     read_yaml_fast()
     fast = strictyaml.parse_yaml
@@ -98,7 +98,7 @@ def test_the_fast_yaml_reader_agrees_with_dvcs_own(tree: dict[str, object], plai
 def test_the_pipelines_are_read_alike() -> None:
     from dvc.utils import strictyaml
 
-    from harness.pipeline.project import read_yaml_fast
+    from harness.run.project import read_yaml_fast
 
     read_yaml_fast()
     root = Path(__file__).parents[2]

@@ -10,18 +10,18 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from harness.assets.weights import loading
+from harness.assets.weights.registry import weight_set
 from harness.cli import harness
 from harness.errors import CheckFailedError, NotAvailableError
 from harness.methods import build_method, methods
-from harness.pipeline.requests import requests
 from harness.report.coverage import counts_block, coverage_rows, coverage_text, papers_coverage, write_counts
 from harness.tables.collected import collect
 from harness.tables.counting import Number, count, number_of
 from harness.tables.published import published_tables
 from harness.tables.reach import reaches
-from harness.weights import loading
-from harness.weights.registry import weight_set
-from harness.workspace import Workspace
+from harness.tables.requests import requests
+from harness.tables.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,19 +15,19 @@ import yaml
 from click.testing import CliRunner
 
 import harness.methods as registry
-from harness.cells import Group
 from harness.cli import harness
 from harness.errors import CheckFailedError
 from harness.methods import Method
+from harness.records.cells import Group
+from harness.records.cost import Cost, CostRecord, write_cost
+from harness.records.restored import LevelRecord
+from harness.records.rows import ImageRow, MeasuredRecord, write_rows
 from harness.report.render import csv_text, json_text, latex, markdown
+from harness.report.results import render
 from harness.report.site import build_site
-from harness.stages.cost import Cost, CostRecord, write_cost
-from harness.stages.render import render
-from harness.stages.restored import LevelRecord
-from harness.stages.rows import ImageRow, MeasuredRecord, write_rows
 from harness.tables.collected import place_of, results_of
 from harness.tables.counting import count
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 VERSIONS = {"psnr": "psnr.1", "ssim-gauss": "ssim-gauss.1", "ssim-8x8": "ssim-8x8.1"}
 
@@ -202,7 +202,7 @@ def test_rendering_twice_gives_the_same_bytes(workspace: Workspace) -> None:
 
 
 def test_rows_as_a_frame(workspace: Workspace) -> None:
-    from harness.frames import measured_rows
+    from harness.tables.frames import measured_rows
 
     frame = measured_rows(workspace)
     assert len(frame) == 2 * 3 + 3 + 3 + 3

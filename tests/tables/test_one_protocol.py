@@ -11,23 +11,23 @@ import msgspec
 import numpy as np
 import pytest
 
-from harness.cells import Group
+from harness.assets.datasets import fetch
+from harness.assets.datasets.reading import open_dataset
 from harness.cli import main
-from harness.datasets import fetch
-from harness.datasets.reading import open_dataset
 from harness.degradations.jpeg import jpeg
 from harness.errors import HarnessError
 from harness.files import write_json
 from harness.images import pixels_sha256, write_png
 from harness.metrics import psnr, ssim, to_uint8
-from harness.pipeline.requests import requests
+from harness.records.cells import Group
+from harness.records.restored import LevelRecord, RestoredRecord
 from harness.report.one_protocol import csv_text, json_text, latex, markdown, rank_changes
-from harness.stages.restored import LevelRecord, RestoredRecord
 from harness.tables.diff import comparability
 from harness.tables.measurements import Measurement, NotRun
 from harness.tables.one_protocol import OneProtocolCell, choose_protocols, input_groups, one_protocol
 from harness.tables.published import published_number
-from harness.workspace import Workspace
+from harness.tables.requests import requests
+from harness.tables.workspace import Workspace
 
 TABLE = """
 name: mixed

@@ -105,7 +105,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_digits_of_the_source_leave_the_unit_alone(tmp_path: Path) -> None:
-    from harness.pipeline.requests import requests
+    from harness.tables.requests import requests
 
     for value, source_unit in (("0.7910", Decimal("0.001")), ("0.7905", None)):
         text = TABLE.replace('["27.77", "**0.7905**"]', f'["27.70", "{value}"], source_digits: {{ssim: 3}}')

@@ -123,7 +123,7 @@ def test_no_value_was_edited(name: str) -> None:
 def test_names_of_data_sets() -> None:
     measured = {c.dataset for t in published_tables().values() for p in t.parts for c in p.columns} - {""}
     assert measured == DATASETS
-    registry = pytest.importorskip("harness.datasets")
+    registry = pytest.importorskip("harness.assets.datasets")
     assert measured <= set(registry.dataset_names())
 
 

@@ -15,8 +15,8 @@ from harness.degradations.registry import degradation
 from harness.errors import HarnessError
 from harness.methods import methods
 from harness.networks.ranges import to_network
+from harness.records.tasks import TASKS
 from harness.tables.published import published_tables
-from harness.tasks import TASKS
 from harness.training.losses import weighted
 from harness.training.recipe import learning_rate, read_recipe, recipe, recipe_file, recipe_names
 

@@ -12,14 +12,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cells import InputId
-from harness.datasets import fetch, open_dataset
+from harness.assets.datasets import fetch, open_dataset
+from harness.assets.inputs import make_input
 from harness.degradations.mosaic import PATTERNS, bayer_mosaic
 from harness.degradations.noise import noise_generator
 from harness.degradations.registry import degradation
 from harness.errors import HarnessError
 from harness.images import write_png
-from harness.stages.inputs import make_input
+from harness.records.cells import InputId
 from harness.training.recipe import recipe
 from harness.training.samples import Samples, _below, batches, dihedral
 from harness.training.stores import Store, make_store

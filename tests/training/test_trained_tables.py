@@ -14,15 +14,24 @@ import pytest
 from training_workspace import METHOD, RECIPE
 
 from harness.methods import methods
-from harness.pipeline.requests import requests
+from harness.records.training_runs import (
+    Options,
+    Run,
+    TrainedRecord,
+    Wish,
+    parse_run,
+    percent,
+    read_wishes,
+    write_wishes,
+)
+from harness.run.selection import table_runs
 from harness.tables.diff import CellResult
 from harness.tables.measurements import Measurement, NotRun
 from harness.tables.ordering import orderings
 from harness.tables.published import published_tables
+from harness.tables.requests import requests
 from harness.tables.trained import with_trained_rows
 from harness.tables.verdicts import Judgement, judge
-from harness.training.runs import Options, Run, TrainedRecord, Wish, parse_run, percent, read_wishes, write_wishes
-from harness.training.selection import table_runs
 
 ROOT = Path(__file__).parent.parent.parent
 

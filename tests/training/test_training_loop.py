@@ -11,10 +11,10 @@ from training_workspace import Place
 
 from harness.errors import HarnessError, NotAvailableError
 from harness.networks.checkpoints import require_ready
+from harness.records.training_runs import Options, Run, TrainedRecord, Wish
 from harness.training.exports import export
 from harness.training.logs import FIELDS, read_log
 from harness.training.loop import Training, result_folder
-from harness.training.runs import Options, Run, TrainedRecord, Wish
 from harness.training.world import World
 
 CPU = World(0, 1, torch.device("cpu"))
@@ -193,7 +193,7 @@ def test_torchs_settings_are_put_back(place: Place) -> None:
 
 def test_exported_weights_are_held_to_their_record(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.methods import build_method
-    from harness.training.runs import write_wishes
+    from harness.records.training_runs import write_wishes
 
     monkeypatch.setenv("HARNESS_ROOT", str(place.root))
     method = place.workspace.method(place.method)

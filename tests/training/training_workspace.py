@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.datasets import fetch
-from harness.workspace import Workspace
+from harness.assets.datasets import fetch
+from harness.tables.workspace import Workspace
 
 METHOD = """
 from harness.methods.trained import trained_method

@@ -29,7 +29,7 @@ from harness.report.site.scenes import (
 )
 from harness.report.site.tables import write_table
 from harness.report.views import View
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 MARKER = "site.json"
 """A folder that holds this file was written here and may be replaced."""

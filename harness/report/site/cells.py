@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import msgspec
 
 from harness.protocols.definitions import protocol
+from harness.records.tasks import TASKS
 from harness.report import plots
 from harness.report.extremes import Extreme, make_extremes
 from harness.report.facts import pixel_hashes
@@ -16,7 +17,6 @@ from harness.report.site.contents import Contents, cell_record, making_facts, sc
 from harness.report.site.pages import CellId, Pages, cell_page, scene_page
 from harness.report.site.scenes import ShownScenes
 from harness.report.threads import in_threads
-from harness.tasks import TASKS
 
 
 class ExtremeFiles(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ import msgspec
 
 from harness.methods import Method
 from harness.protocols.definitions import protocol
+from harness.records.tasks import TASKS
 from harness.report.attention import AttentionPage, read_attention_pages
 from harness.report.facts import Fact, run_facts, telling_facts
 from harness.report.grid import METRIC_TITLES, dataset_title
@@ -18,8 +19,7 @@ from harness.report.training_curves import TrainingRun, read_training_runs
 from harness.tables.collected import TableResults, collect
 from harness.tables.diff import CellResult, as_record, measured_text
 from harness.tables.measurements import Measurement, Measurements
-from harness.tasks import TASKS
-from harness.workspace import Workspace
+from harness.tables.workspace import Workspace
 
 
 class Contents(msgspec.Struct, frozen=True):

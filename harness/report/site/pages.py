@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
-from harness.cells import Group
 from harness.files import json_numbers, write_text
+from harness.records.cells import Group
 from harness.report.grid import MEANINGS, SIGNS
 from harness.tables.verdicts import VERDICTS
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import msgspec
 
-from harness.datasets.reading import open_dataset
+from harness.assets.datasets.reading import open_dataset
 from harness.errors import NotAvailableError
+from harness.records.tasks import TASKS
 from harness.report.scenes import Restored, Scene, find_scenes
 from harness.report.site.contents import Contents, scene_title
 from harness.report.site.pages import Pages, SceneId, cell_page, scene_page, view_page
 from harness.report.threads import in_threads
 from harness.report.views import View, make_view
 from harness.tables.measurements import Measurement
-from harness.tasks import TASKS
 
 # From this share on a budget counts as used up: pages of the last scenes are small and would fit for long.
 _FULL = 0.95

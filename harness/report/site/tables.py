@@ -8,7 +8,6 @@ from itertools import chain
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.pipeline.requests import IMAGE_METRICS
 from harness.report import one_protocol as one_protocol_report
 from harness.report import plots
 from harness.report.grid import grids, reasons_not_run, recorded_text, remarks, spans, summary
@@ -21,6 +20,7 @@ from harness.tables.counting import count
 from harness.tables.diff import CellResult
 from harness.tables.measurements import Measurement
 from harness.tables.ordering import orderings
+from harness.tables.requests import IMAGE_METRICS
 
 # Measured marks need a contest: with fewer measured cells "best" says nothing.
 _FEWEST_FOR_MARKS = 3

@@ -1,0 +1,127 @@
+"""Which hosts can be reached: one quick probe each, remembered, so that working offline costs seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from harness.assets.datasets import places
+from harness.errors import HarnessError
+
+PROBE_SECONDS = 3.0
+# How long a host that could not be reached is left alone by later runs; `--retry` asks again at once.
+MEMORY_SECONDS = 600.0
+_PORTS = {"http": 80, "https": 443}
+
+
+def origin(url: str) -> str:
+    """Give scheme, host and port of a URL, such as ``https://raw.githubusercontent.com:443``."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or _PORTS[parts.scheme]}"
+
+
+class Hosts:
+    """Hosts that answer and hosts that do not.
+
+    Parameters
+    ----------
+    data : path
+        Folder of fetched files; failures are remembered in it for `MEMORY_SECONDS`.
+    retry : bool
+        Whether to ask the hosts again that an earlier run could not reach.
+    """
+
+    def __init__(self, data: Path, retry: bool = False) -> None:
+        self._path = places.state_folder(data) / "hosts.json"
+        self._known: dict[str, bool] = {}
+        self._answered: set[str] = set()
+        self._locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+        self._retry = retry
+        self.remembered = {} if retry else self._read()
+
+    def _read(self) -> dict[str, float]:
+        try:
+            plain = json.loads(self._path.read_bytes())
+            now = time.time()
+            return {str(host): when for host, when in plain.items() if 0 <= now - when < MEMORY_SECONDS}
+        except (OSError, ValueError, AttributeError, TypeError):
+            return {}
+
+    def reachable(self, url: str) -> bool:
+        """Tell whether the host of a URL takes connections; the first question takes up to `PROBE_SECONDS`."""
+        host = origin(url)
+        with self._lock:
+            lock = self._locks.setdefault(host, threading.Lock())
+        with lock:
+            if host not in self._known:
+                self._known[host] = host not in self.remembered and _connects(url)
+                if self._known[host] and self._retry:
+                    self._write(lambda hosts: hosts.pop(host, None))
+                elif not self._known[host] and host not in self.remembered:
+                    self._write(lambda hosts: hosts.update({host: time.time()}))
+            return self._known[host]
+
+    def skipped(self, url: str) -> bool:
+        """Tell whether the host was not asked because an earlier run could not reach it."""
+        return origin(url) in self.remembered
+
+    def answered(self, url: str) -> None:
+        """Note that the host sent an answer: later failures of single requests do not make it unreachable."""
+        self._answered.add(origin(url))
+
+    def failed(self, url: str) -> bool:
+        """Note that a request found no answer; True where the host is now taken for unreachable."""
+        host = origin(url)
+        if host in self._answered:
+            return False
+        with self._lock:
+            self._known[host] = False
+        self._write(lambda hosts: hosts.update({host: time.time()}))
+        return True
+
+    def _write(self, change: Callable[[dict[str, float]], object]) -> None:
+        with self._lock:
+            hosts = self._read()
+            change(hosts)
+            with contextlib.suppress(HarnessError):  # a read-only folder: the next run probes again
+                places.write_whole(self._path, json.dumps(hosts, sort_keys=True))
+
+
+def _connects(url: str) -> bool:
+    """Open and close a TCP connection to the host, or to the proxy that serves it."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    if any(os.environ.get(name) for scheme in ("http", "https", "all") for name in _proxy_names(scheme)):
+        from urllib.request import getproxies, proxy_bypass
+
+        proxies = getproxies()
+        proxy = proxies.get(parts.scheme) or proxies.get("all")
+        if proxy and not proxy_bypass(host):
+            split = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+            host, port = split.hostname or "", split.port or _PORTS.get(split.scheme, 80)
+    found: list[bool] = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, port), timeout=PROBE_SECONDS).close()
+            found.append(True)
+        except (OSError, UnicodeError):
+            pass
+
+    # Looking a name up has no time limit of its own: a thread that may be left behind gives it one.
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    return bool(found)
+
+
+def _proxy_names(scheme: str) -> tuple[str, str]:
+    return f"{scheme}_proxy", f"{scheme}_PROXY".upper()

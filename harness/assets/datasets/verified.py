@@ -1,0 +1,176 @@
+"""What was verified before: file stats beside checksums, so that a second look at a dataset takes milliseconds.
+
+A file counts as unchanged while its size, modification time (ns) and inode are what they were when it was hashed. That
+is a reason not to hash it again before every table, not a proof: reading an image always hashes its bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness.assets.datasets import places
+
+_VERSION = 1
+_BLOCK = 1 << 20
+
+
+def file_sha256(path: Path) -> str:
+    """Hash a file's bytes; OSError where it cannot be read."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _key(stat: os.stat_result) -> str:
+    return f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}"
+
+
+class Hashes:
+    """Checksums of files by their stats.
+
+    Parameters
+    ----------
+    seen : dict
+        What an earlier run learned: ``{stats: [sha256, pixels_sha256 or None, shape or None]}``.
+    """
+
+    def __init__(self, seen: dict[str, list[Any]]) -> None:
+        self._seen = seen
+        self._used: dict[str, list[Any]] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def used(self) -> dict[str, list[Any]]:
+        """What this run looked up or learned: what is worth keeping."""
+        with self._lock:
+            return dict(self._used)
+
+    def _look(self, path: Path, entry: int, learn: Callable[[], list[Any]]) -> list[Any]:
+        key = _key(os.stat(path))
+        with self._lock:
+            known = self._used.get(key) or self._seen.get(key)
+        if known is None or known[entry] is None:
+            known = learn()
+        with self._lock:
+            self._used[key] = known
+        return known
+
+    def sha256(self, path: Path) -> str:
+        """SHA-256 of a file's bytes; OSError where it cannot be read."""
+        return str(self._look(path, 0, lambda: [file_sha256(path), None, None])[0])
+
+    def image(self, path: Path) -> tuple[str, str, tuple[int, ...]]:
+        """SHA-256 of a file's bytes and of its pixels, and its shape.
+
+        Raises
+        ------
+        HarnessError
+            Not an 8-bit image.
+        OSError
+            The file cannot be read.
+        """
+
+        def learn() -> list[Any]:
+            from harness.images import decode_image, pixels_sha256
+
+            data = path.read_bytes()
+            pixels = decode_image(data, str(path))
+            return [hashlib.sha256(data).hexdigest(), pixels_sha256(pixels), list(pixels.shape)]
+
+        sha256, pixels, shape = self._look(path, 1, learn)
+        return sha256, pixels, tuple(shape)
+
+
+def read_state(data: Path, name: str) -> dict[str, Any]:
+    """Read what is remembered of a dataset; an empty dict where that is nothing or damaged."""
+    try:
+        state = json.loads(places.state_path(data, name).read_bytes())
+        if isinstance(state, dict) and state.get("version") == _VERSION and isinstance(state["seen"], dict):
+            return state
+    except (OSError, ValueError, KeyError):
+        pass
+    return {}
+
+
+def write_state(data: Path, name: str, manifest: str, hashes: Hashes) -> None:
+    """Remember a dataset's verified files.
+
+    Parameters
+    ----------
+    data : path
+        Folder of fetched files.
+    name : str
+        Dataset.
+    manifest : str
+        Text of its manifest; empty where it is not complete.
+    hashes : Hashes
+        What was hashed.
+    """
+    state = {
+        "version": _VERSION,
+        "record": _record_sha256(name),
+        "manifest": manifest,
+        "base": _base_of(data, manifest),
+        "seen": hashes.used,
+    }
+    places.write_whole(places.state_path(data, name), json.dumps(state, separators=(",", ":")))
+
+
+def forget(data: Path, name: str) -> None:
+    """Drop what is remembered of a dataset, so that the next fetch hashes every file."""
+    with contextlib.suppress(OSError):
+        places.state_path(data, name).unlink(missing_ok=True)
+
+
+def _record_sha256(name: str) -> str:
+    path = places.record_path(name)
+    return "" if path is None else file_sha256(path)
+
+
+def _base_of(data: Path, manifest: str) -> str:
+    """Hash the manifest of the dataset that this one is derived from; empty where it is not derived."""
+    base = json.loads(manifest).get("base", "") if manifest else ""
+    return file_sha256(places.manifest_path(data, base)) if base else ""
+
+
+def still_complete(name: str, data: Path) -> dict[str, Any] | None:
+    """Find out quickly whether a dataset is complete and unchanged, and put its manifest back if it was removed.
+
+    DVC removes the outputs of a stage before it runs; what the manifest said is kept beside the file stats.
+
+    Parameters
+    ----------
+    name : str
+        Canonical name.
+    data : path
+        Folder of fetched files.
+
+    Returns
+    -------
+    dict or None
+        The manifest as plain values; None where a proper fetch has to decide.
+    """
+    state = read_state(data, name)
+    text = state.get("manifest")
+    if not text or state.get("record") != _record_sha256(name):
+        return None
+    try:
+        manifest = json.loads(text)
+        if manifest["base"]:
+            if still_complete(manifest["base"], data) is None or _base_of(data, text) != state.get("base"):
+                return None
+        else:
+            folder, seen = os.path.join(places.dataset_folder(data, name), ""), state["seen"]
+            for file in manifest["files"]:
+                if seen[_key(os.stat(folder + file["name"]))][0] != file["sha256"]:
+                    return None
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return None
+    places.write_whole(places.manifest_path(data, name), text)
+    return dict(manifest)

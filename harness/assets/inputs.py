@@ -1,0 +1,155 @@
+"""Inputs: the degraded images of a dataset, made from its ground truth by recipe and identified by hash.
+
+Degrading is fast and exact, so the pixels are not kept: the stage writes the hash of every input, and `restore` makes
+the inputs again and compares. A changed library that changes a single sample is noticed there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.assets.datasets.reading import FetchedDataset, gray_among_colour, open_dataset
+from harness.degradations import Degradation, degradation, noise_generator
+from harness.errors import HarnessError, NotAvailableError
+from harness.files import write_json
+from harness.images import pixels_sha256
+from harness.records.cells import InputId, Noise, input_ids
+from harness.records.loading import load_json
+
+
+class InputRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The hashes of a dataset's inputs.
+
+    Attributes
+    ----------
+    dataset, degradation : str
+        Names in their registries.
+    version : int
+        Version of the degradation.
+    reason : str
+        Why there are no inputs; empty where there are.
+    inputs : dict
+        SHA-256 of each input's samples, by the name of the file it is restored to.
+    """
+
+    dataset: str
+    degradation: str
+    version: int
+    reason: str
+    inputs: dict[str, str]
+
+
+def make_input(
+    fetched: FetchedDataset, made: Degradation, which: InputId, image: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.float64]]:
+    """Make one reference and its degraded input.
+
+    Parameters
+    ----------
+    fetched : FetchedDataset
+        The dataset the image is from.
+    made : Degradation
+        How to degrade.
+    which : InputId
+        Level, noise draw, image.
+    image : ndarray
+        Ground truth, ``(H, W) uint8`` or ``(H, W, 3) uint8``.
+
+    Returns
+    -------
+    reference : ndarray of uint8
+        What a restored image is compared with.
+    degraded : ndarray of uint8 or float64
+        The input, in units of 0..255.
+    """
+    reference = made.reference(image, which.level)
+    if made.name == "pairs":
+        degraded = fetched.read_input(which.image)
+        if degraded.shape != reference.shape:
+            raise HarnessError(
+                f"dataset '{fetched.name}', image '{which.image}': the input is {degraded.shape}, the ground truth is "
+                f"{reference.shape}; a pair must have one size"
+            )
+        return reference, degraded
+    rng = noise_generator(fetched.name, which.image, which.level, which.draw) if made.random else None
+    return reference, made.degrade(reference, which.level, rng)
+
+
+def iterate_inputs(
+    fetched: FetchedDataset, made: Degradation, ids: list[InputId], workers: int
+) -> Iterator[tuple[InputId, NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.float64]]]:
+    """Make inputs in order, a few ahead in threads, so that memory holds a few images and never the set."""
+
+    def one(which: InputId) -> tuple[InputId, NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.float64]]:
+        reference, degraded = make_input(fetched, made, which, fetched.read(which.image))
+        return which, reference, degraded
+
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        ahead = workers + 1
+        waiting = iter(ids)
+        futures = [pool.submit(one, which) for which in itertools.islice(waiting, ahead)]
+        try:
+            while futures:
+                result = futures.pop(0).result()
+                futures += [pool.submit(one, which) for which in itertools.islice(waiting, 1)]
+                yield result
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def record_inputs(
+    data: Path, dataset: str, name: str, levels: tuple[int, ...], noise: Noise, workers: int = 2
+) -> InputRecord:
+    """Make every input of a dataset once and record the hashes.
+
+    Parameters
+    ----------
+    data : path
+        Folder of fetched files.
+    dataset, name : str
+        Dataset and degradation.
+    levels : tuple of int
+        Levels.
+    noise : Noise
+        Noise draws.
+    workers : int
+        Threads.
+
+    Returns
+    -------
+    InputRecord
+        With a reason and no inputs where the dataset is not here, or no one number can be made of its images.
+    """
+    made = degradation(name)
+    try:
+        fetched = open_dataset(dataset, data)
+    except NotAvailableError as missing:
+        return InputRecord(dataset, name, made.version, str(missing), {})
+    ids = input_ids(fetched.image_ids, levels, made.random, noise)
+    hashes: dict[str, str] = {}
+    dimensions: dict[str, int] = {}
+    for which, reference, degraded in iterate_inputs(fetched, made, ids, workers):
+        hashes[which.file] = pixels_sha256(degraded)
+        dimensions[which.image] = reference.ndim
+    mixed = gray_among_colour(dimensions)
+    if mixed:
+        return InputRecord(dataset, name, made.version, f"dataset '{dataset}': {mixed}", {})
+    return InputRecord(dataset, name, made.version, "", hashes)
+
+
+def write_inputs(path: Path, record: InputRecord) -> None:
+    """Write the record as JSON."""
+    write_json(path, record)
+
+
+def read_inputs(path: Path) -> InputRecord:
+    """Read a record that `write_inputs` wrote."""
+    return load_json(path, InputRecord)

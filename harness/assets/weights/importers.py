@@ -1,0 +1,401 @@
+"""Importers: a released weights file of any of the formats below → named arrays, strictly checked.
+
+Nothing is unpickled: MATLAB files are read as data, PyTorch files with ``weights_only=True``, NumPy archives with
+``allow_pickle=False``. Every importer refuses, in one sentence, what a damaged or foreign file would hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.assets.weights.mat_structure import MOST_BYTES
+from harness.assets.weights.matlab import number, read_mat, require
+from harness.errors import HarnessError, unknown_name
+
+Arrays = dict[str, NDArray[Any]]
+
+# Raised whenever an importer changes what it returns, so that cached imports of the old one are not used.
+VERSION = 1
+
+_FOREIGN = "it is not a file of this format"
+
+
+def import_weights(path: str | Path, format_name: str) -> Arrays:
+    """Read a weights file of a known format.
+
+    Parameters
+    ----------
+    path : path
+        The file as its authors released it.
+    format_name : str
+        One of `FORMATS`.
+
+    Returns
+    -------
+    dict of ndarray
+        By name. Convolution weights are OIHW (transposed convolutions IOHW, as PyTorch stores them), biases (O,).
+
+    Raises
+    ------
+    HarnessError
+        The format is unknown; the file is damaged or of another format, or holds NaN or infinity, or code.
+    """
+    if format_name not in FORMATS:
+        raise unknown_name("weights format", format_name, FORMATS)
+    _refuse_bomb(Path(path))
+    try:
+        arrays = FORMATS[format_name](Path(path))
+    except HarnessError:
+        raise
+    # A damaged file can fail anywhere inside the libraries that read it, with whatever exception is at hand there.
+    except Exception as error:
+        raise HarnessError(
+            f"{path}: not a readable file of the format '{format_name}' ({type(error).__name__}: {_brief(error)}); "
+            "delete it and fetch the weights again"
+        ) from None
+    if not arrays:
+        raise HarnessError(f"{path}: holds no arrays; fetch the weights again")
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub":
+            raise HarnessError(
+                f"{path}: '{name}' is of type {array.dtype}, weights are numbers; fetch the weights again"
+            )
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise HarnessError(f"{path}: '{name}' holds NaN or infinity; the file is damaged, fetch the weights again")
+    return arrays
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Refuse an archive (``.npz``, ``.pth``) that unpacks to more than weights can have."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return  # no archive, or a damaged one: the reader says what is wrong
+    if size > MOST_BYTES:
+        raise HarnessError(f"{path}: unpacks to {size} bytes, more than weights have; it is no weights file")
+
+
+def _convolution(weight: Any, bias: Any, name: str, where: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Turn MatConvNet's HWIO filters and (1, O) biases into OIHW and (O,)."""
+    if not isinstance(weight, np.ndarray) or not isinstance(bias, np.ndarray) or weight.ndim > 4 or weight.ndim < 2:
+        raise HarnessError(f"{where}: '{name}' has no filters and biases; {_FOREIGN}")
+    # MATLAB drops trailing axes of length 1: a layer with one output has three.
+    weight = weight.reshape(weight.shape + (1,) * (4 - weight.ndim))
+    weight = np.ascontiguousarray(weight.transpose(3, 2, 0, 1), dtype=np.float32)
+    if bias.size != weight.shape[0]:
+        raise HarnessError(f"{where}: '{name}' has {weight.shape[0]} filters and {bias.size} biases; {_FOREIGN}")
+    return weight, np.ascontiguousarray(bias.ravel(order="F"), dtype=np.float32)
+
+
+# Layers of MatConvNet's SimpleNN that hold no weights and whose place each network knows.
+_BARE_LAYERS = ("relu", "SubP", "concat", "loss")
+
+
+def _simplenn_layers(layers: Any, where: Path) -> Arrays:
+    if not isinstance(layers, list) or not layers:
+        raise HarnessError(f"{where}: 'layers' is not a list of layers; {_FOREIGN}")
+    arrays: Arrays = {}
+    count = 0
+    for index, layer in enumerate(layers, 1):
+        kind = layer.get("type") if isinstance(layer, dict) else None
+        if kind in _BARE_LAYERS:
+            continue
+        if kind != "conv":
+            raise HarnessError(
+                f"{where}: layer {index} is of type '{kind}', only conv, {', '.join(_BARE_LAYERS)} are read "
+                "(merge batch normalisation into the convolutions first)"
+            )
+        weights = layer.get("weights")
+        if not isinstance(weights, list) or len(weights) != 2:
+            raise HarnessError(f"{where}: layer {index} should have filters and biases; {_FOREIGN}")
+        name = f"convs.{count}"
+        arrays[f"{name}.weight"], arrays[f"{name}.bias"] = _convolution(weights[0], weights[1], name, where)
+        count += 1
+    return arrays
+
+
+def read_simplenn(path: Path) -> Arrays:
+    """Read a MatConvNet SimpleNN file (``net.layers``): ``convs.0.weight``, ``convs.0.bias`` and so on.
+
+    ``net.meta.P``, the kernel basis of SRMD, is kept as ``meta.P`` where it is there.
+    """
+    net = require(read_mat(path), "net", str(path))
+    if not isinstance(net, dict):
+        raise HarnessError(f"{path}: 'net' is not a struct; {_FOREIGN}")
+    arrays = _simplenn_layers(require(net, "layers", f"{path}: net"), path)
+    meta = net.get("meta")
+    if isinstance(meta, dict) and isinstance(meta.get("P"), np.ndarray):
+        arrays["meta.P"] = np.ascontiguousarray(meta["P"], dtype=np.float64)
+    return arrays
+
+
+def read_simplenn_list(path: Path) -> Arrays:
+    """Read IRCNN's released file, a cell array ``CNNdenoiser`` of 25 networks: ``level1.convs.0.weight`` and so on."""
+    networks = require(read_mat(path), "CNNdenoiser", str(path))
+    if not isinstance(networks, list) or not networks:
+        raise HarnessError(f"{path}: 'CNNdenoiser' is not a list of networks; {_FOREIGN}")
+    arrays: Arrays = {}
+    for index, network in enumerate(networks, 1):
+        # The cells hold either the layers themselves or a struct with them.
+        layers = network.get("layers") if isinstance(network, dict) else network
+        arrays |= {f"level{index}.{name}": array for name, array in _simplenn_layers(layers, path).items()}
+    return arrays
+
+
+def read_dagnn(path: Path) -> Arrays:
+    """Read a MatConvNet DagNN file: its parameters under their own names, filters as OIHW (IOHW where transposed)."""
+    net = require(read_mat(path), "net", str(path))
+    if not isinstance(net, dict):
+        raise HarnessError(f"{path}: 'net' is not a struct; {_FOREIGN}")
+    params = require(net, "params", f"{path}: net")
+    arrays: Arrays = {}
+    for param in [params] if isinstance(params, dict) else params:
+        name, value = (param.get("name"), param.get("value")) if isinstance(param, dict) else (None, None)
+        if not isinstance(name, str) or not name or not isinstance(value, np.ndarray) or value.ndim > 4:
+            raise HarnessError(f"{path}: a parameter has no name or no value; {_FOREIGN}")
+        if name in arrays:
+            raise HarnessError(f"{path}: parameter '{name}' is there twice; {_FOREIGN}")
+        if name.endswith("_b"):
+            arrays[name] = np.ascontiguousarray(value.ravel(order="F"), dtype=np.float32)
+        else:
+            # vl_nnconvt takes the filters of the convolution it transposes, so one permutation serves both.
+            value = value.reshape(value.shape + (1,) * (4 - value.ndim))
+            arrays[name] = np.ascontiguousarray(value.transpose(3, 2, 0, 1), dtype=np.float32)
+    return arrays
+
+
+def read_caffe_mat(path: Path) -> Arrays:
+    """Read filters saved from Caffe by the authors of SRCNN and ARCNN: ``weights_conv1`` (in, k*k, out), ``biases_…``.
+
+    A last layer of one output has lost its third axis. The k*k samples of a filter are in column order.
+    """
+    variables = read_mat(path)
+    arrays: Arrays = {}
+    for key in variables:
+        kind, _, name = key.partition("_")
+        if kind not in ("weights", "biases") or not name:
+            raise HarnessError(f"{path}: '{key}' is neither filters nor biases; {_FOREIGN}")
+        if kind == "biases":
+            require(variables, f"weights_{name}", str(path))
+            continue
+        weight, bias = variables[key], require(variables, f"biases_{name}", str(path))
+        if not isinstance(weight, np.ndarray) or not isinstance(bias, np.ndarray) or weight.ndim not in (2, 3):
+            raise HarnessError(f"{path}: '{key}' should have the axes (in, k*k, out); {_FOREIGN}")
+        weight = weight.reshape(weight.shape + (1,) * (3 - weight.ndim))
+        inputs, samples, outputs = weight.shape
+        side = round(samples**0.5)
+        if side * side != samples:
+            raise HarnessError(f"{path}: '{key}' has filters of {samples} samples, which is no square; {_FOREIGN}")
+        # (in, column, row, out): column order runs down the rows first.
+        square = weight.reshape(inputs, side, side, outputs).transpose(3, 0, 2, 1)
+        arrays[f"{name}.weight"] = np.ascontiguousarray(square, dtype=np.float32)
+        if bias.size != outputs:
+            raise HarnessError(f"{path}: '{key}' has {outputs} filters and {bias.size} biases; {_FOREIGN}")
+        arrays[f"{name}.bias"] = np.ascontiguousarray(bias.ravel(order="F"), dtype=np.float32)
+    return arrays
+
+
+def read_tnrd(path: Path) -> Arrays:
+    """Read a trained diffusion network of Chen and Pock: coefficients and the grid of its influence functions.
+
+    ``cof`` (parameters, stages), ``means`` (63,) and ``precision`` (1,) of the Gaussian mixtures, ``grid`` (N,) of
+    the look-up table. The table itself is checked against the formula and not kept.
+    """
+    variables = read_mat(path)
+    where = str(path)
+    cof = require(variables, "cof", where)
+    mixture = require(variables, "MFS", where)
+    stages = number(require(variables, "stage", where), "stage", where)
+    if not isinstance(mixture, dict) or not isinstance(cof, np.ndarray) or cof.ndim != 2:
+        raise HarnessError(f"{path}: 'cof' or 'MFS' is not what TNRD saves; {_FOREIGN}")
+    if cof.shape[1] != stages:
+        raise HarnessError(f"{path}: 'cof' has {cof.shape[1]} stages, 'stage' says {stages:g}; {_FOREIGN}")
+    means = np.asarray(require(mixture, "means", f"{where}: MFS"), dtype=np.float64).ravel()
+    grid = np.asarray(require(mixture, "D", f"{where}: MFS"), dtype=np.float64).ravel()
+    table = np.asarray(require(mixture, "G", f"{where}: MFS"), dtype=np.float64)
+    precision = number(require(mixture, "precision", f"{where}: MFS"), "precision", where)
+    formula = np.exp(-0.5 * precision * (grid[None, :] - means[:, None]) ** 2)
+    if table.shape != formula.shape or np.abs(table - formula).max() > 1e-9:
+        raise HarnessError(f"{path}: the Gaussian table 'G' is not exp(-precision/2 (D - means)^2); {_FOREIGN}")
+    return {
+        "cof": np.ascontiguousarray(cof, dtype=np.float64),
+        "means": means,
+        "precision": np.array([precision]),
+        "grid": grid,
+    }
+
+
+def read_npz(path: Path) -> Arrays:
+    """Read a NumPy archive without unpickling: its first layer's ``…_weight`` becomes ``convs.0.weight``, and so on."""
+    import zipfile
+    import zlib
+
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            stored = {name: np.ascontiguousarray(archive[name]) for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError) as error:
+        if "allow_pickle" in str(error) or "pickle" in str(error).lower():
+            raise HarnessError(f"{path}: holds pickled objects, which could run code; use another file") from None
+        raise HarnessError(
+            f"{path}: not a readable NumPy archive, perhaps truncated ({error}); delete it and fetch the weights again"
+        ) from None
+    arrays: Arrays = {}
+    layers: list[str] = []
+    for name, array in stored.items():
+        layer, _, kind = name.rpartition("_")
+        if kind not in ("weight", "bias") or not layer:
+            raise HarnessError(f"{path}: '{name}' ends neither in _weight nor in _bias; {_FOREIGN}")
+        if layer not in layers:
+            layers.append(layer)
+        arrays[f"convs.{layers.index(layer)}.{kind}"] = array
+    return arrays
+
+
+def _brief(error: Exception) -> str:
+    """Shorten what a library says, which may run over many lines, to its first sentence."""
+    first = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0].rstrip(".")
+    return first if len(first) <= 150 else f"{first[:150]}…"
+
+
+def _load_torch(path: Path) -> Any:
+    """Load a PyTorch file without running what its pickle may hold."""
+    import pickle
+    import warnings
+    import zipfile
+
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about the pickle's protocol; what cannot be read fails
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise HarnessError(f"{path}: no such file; fetch the weights again") from None
+    except pickle.UnpicklingError as error:
+        reason = str(error)
+        with path.open("rb") as file:
+            head = file.read(2)
+        if head != b"PK" and head[:1] != b"\x80":  # neither an archive nor a pickle
+            kind = "a web page" if head[:1] == b"<" else "something else"
+            raise HarnessError(
+                f"{path}: not a PyTorch file, but {kind}; delete it and fetch the weights again"
+            ) from None
+        if "WeightsUnpickler error" in reason or "Weights only load failed" in reason:
+            what = re.search(r"(?:GLOBAL|global) (\S+)", reason)
+            name = f" ({what[1].rstrip('.')})" if what else ""
+            raise HarnessError(
+                f"{path}: holds more than tensors{name}, loading it could run code; "
+                "save the model's state_dict() alone and use that file"
+            ) from None
+        raise HarnessError(
+            f"{path}: not a PyTorch file ({_brief(error)}); delete it and fetch the weights again"
+        ) from None
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        zipfile.BadZipFile,
+        AttributeError,
+        IndexError,
+    ) as error:
+        raise HarnessError(
+            f"{path}: not a readable PyTorch file, perhaps truncated ({_brief(error)}); "
+            "delete it and fetch the weights again"
+        ) from None
+
+
+def _is_state_dict(state: Any) -> bool:
+    import torch
+
+    return (
+        isinstance(state, Mapping)
+        and bool(state)
+        and all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items())
+    )
+
+
+def read_state_dict(path: Path) -> Arrays:
+    """Read a PyTorch state dictionary, without running what a pickle may hold; names stay as they are."""
+    state = _load_torch(path)
+    if not _is_state_dict(state):
+        raise HarnessError(f"{path}: is not a state dictionary of named tensors; save the model's state_dict() alone")
+    return {name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in state.items()}
+
+
+# Under which names training programs keep a network's weights beside the optimiser's state, the ones to test with first
+# (BasicSR keeps an average of the weights beside the last ones).
+_INSIDE = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net", "generator")
+
+
+def read_checkpoint(path: Path) -> Arrays:
+    """Read a network's weights out of a training checkpoint or a safetensors file.
+
+    The state dictionary may be the file itself or lie in it under one of the usual names; the prefix ``module.`` of
+    DataParallel is taken off, half precision becomes float32.
+    """
+    import torch
+
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be read ({error.strerror or error}); fetch the weights again") from None
+    if head[8:9] == b"{":  # safetensors: eight bytes of length, then JSON
+        return read_safetensors(path)
+    state = _load_torch(path)
+    inside = [state[name] for name in _INSIDE if isinstance(state, Mapping) and name in state]
+    for candidate in (state, *inside):
+        if _is_state_dict(candidate):
+            state = candidate
+            break
+    else:
+        keys = ", ".join(str(key) for key in list(state)[:5]) if isinstance(state, Mapping) else type(state).__name__
+        raise HarnessError(
+            f"{path}: holds no state dictionary of named tensors (it holds {keys}); save the model's state_dict() alone"
+        )
+    if all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    half = (torch.float16, torch.bfloat16)
+    return {
+        name: np.ascontiguousarray((value.float() if value.dtype in half else value).detach().cpu().numpy())
+        for name, value in state.items()
+    }
+
+
+def read_safetensors(path: Path) -> Arrays:
+    """Read a safetensors file; names stay as they are."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(path))
+    except FileNotFoundError:
+        raise HarnessError(f"{path}: no such file; fetch the weights again") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise HarnessError(
+            f"{path}: not a readable safetensors file, perhaps truncated ({error}); delete it and fetch it again"
+        ) from None
+
+
+FORMATS: dict[str, Callable[[Path], Arrays]] = {
+    "matconvnet": read_simplenn,
+    "matconvnet-list": read_simplenn_list,
+    "dagnn": read_dagnn,
+    "caffe-mat": read_caffe_mat,
+    "tnrd": read_tnrd,
+    "npz": read_npz,
+    "state-dict": read_state_dict,
+    "checkpoint": read_checkpoint,
+    "safetensors": read_safetensors,
+}

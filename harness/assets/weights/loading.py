@@ -1,0 +1,193 @@
+"""Loading released weights: found, hashed, imported, checked and cached.
+
+Nothing is downloaded here: `harness weights fetch` does that, before a method runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.assets.weights import places
+from harness.assets.weights.importers import VERSION, Arrays, import_weights
+from harness.assets.weights.recording import UsedWeights, record
+from harness.assets.weights.registry import WeightFile, WeightSet, weight_set
+from harness.errors import HarnessError, NotAvailableError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def load_weights(name: str, file: str, data_root: str | os.PathLike[str] | None = None) -> dict[str, Tensor]:
+    """Load the named arrays of a released weights file.
+
+    Parameters
+    ----------
+    name : str
+        Weight set in the registry.
+    file : str
+        One of its files.
+    data_root : path, optional
+        Folder of fetched files; by default HARNESS_DATA or ``data``. A mirror's folder is looked at too.
+
+    Returns
+    -------
+    dict of Tensor
+        On the CPU, sorted by name; names are those of `harness.assets.weights.importers`.
+
+    Raises
+    ------
+    NotAvailableError
+        The file is not here; says how to supply it.
+    HarnessError
+        The name is unknown, or the file is not the registered one, or damaged, or holds NaN, infinity or code.
+    """
+    known = weight_set(name)
+    entry = known.file(file)
+    data = places.data_folder(data_root)
+    path = find_weights(known, entry, data)
+    sha256 = _sha256(path)
+    if entry.sha256 and sha256 != entry.sha256:
+        raise HarnessError(
+            f"{path}: has the SHA-256 {sha256[:12]}… instead of {entry.sha256[:12]}…, it is not the released file; "
+            f"delete it and run `harness weights fetch {name}`"
+        )
+    import torch
+
+    arrays = _cached(data, path, sha256, entry.format)
+    record(UsedWeights(name, file, sha256))
+    return {key: torch.from_numpy(array) for key, array in sorted(arrays.items())}
+
+
+def released_network(
+    name: str, file: str, make: Callable[[], nn.Module], data_root: str | os.PathLike[str] | None = None
+) -> nn.Module:
+    """Make a network and fill it with a released checkpoint, strictly; it is then ready for evaluation.
+
+    Parameters
+    ----------
+    name, file : str
+        Weight set and file; they are looked for first, so that a missing file is told at once.
+    make : callable
+        Makes the empty network.
+    data_root : path, optional
+        See `load_weights`, whose errors these are too.
+    """
+    weights = load_weights(name, file, data_root)
+    from harness.networks.checkpoints import load_released
+
+    return load_released(make(), weights, f"weights {name}/{file}")
+
+
+def find_weights(known: WeightSet, entry: WeightFile, data: Path) -> Path:
+    """Find a file of a weight set: in the folder of fetched files, or else in a mirror's.
+
+    Raises
+    ------
+    NotAvailableError
+        It is in neither; says why and how to supply it.
+    """
+    from harness.assets.datasets.folders import mirrors
+
+    candidates = [places.weights_folder(data, known.name) / entry.name]
+    candidates += [folder / "weights" / known.name / entry.name for folder in mirrors()[0]]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise NotAvailableError(missing_reason(known, entry))
+
+
+def missing_reason(known: WeightSet, entry: WeightFile) -> str:
+    """Say in one sentence that a file is not here and how it is to be had."""
+    what = f"the {known.title} weights {known.name}/{entry.name} are not here"
+    if entry.at:
+        return f"{what}; run `harness weights fetch {known.name}`"
+    name = f"{entry.name} or {entry.released_as}" if entry.released_as else entry.name
+    return (
+        f"{what}; {known.obtain}, put the file into a folder as {name}, "
+        f"and run `harness weights fetch {known.name} --from FOLDER`"
+    )
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be read ({error.strerror or error}); fetch the weights again") from None
+
+
+def _cached(data: Path, path: Path, sha256: str, format_name: str) -> Arrays:
+    """Import a file, or take its earlier import; a damaged or unwritable cache costs time and nothing else."""
+    from safetensors import SafetensorError, safe_open
+    from safetensors.numpy import save
+
+    cache = places.cache_path(data, sha256, format_name, VERSION)
+    with contextlib.suppress(OSError, SafetensorError, ValueError), safe_open(cache, framework="numpy") as stored:
+        cached = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (it is no mapping)
+        # A number that has changed on the disk would make wrong results: safetensors has no checksum of its own.
+        if (stored.metadata() or {}).get("arrays") == _arrays_sha256(cached):
+            return cached
+    arrays = import_weights(path, format_name)
+    if _sha256(path) != sha256:
+        raise HarnessError(f"{path}: was replaced while it was read; run the same command again")
+    part = cache.with_name(f".{cache.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(save(arrays, {"arrays": _arrays_sha256(arrays)}))
+        os.replace(part, cache)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+    return arrays
+
+
+def _arrays_sha256(arrays: Arrays) -> str:
+    """Hash names, types, shapes and samples of arrays."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def rename(tensors: Mapping[str, Tensor], names: Mapping[str, str], where: str) -> dict[str, Tensor]:
+    """Rename layers: ``conv1.weight`` becomes ``extraction.weight`` where `names` maps conv1 to extraction.
+
+    Raises
+    ------
+    HarnessError
+        A tensor belongs to no layer of `names`.
+    """
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        layer, _, kind = name.rpartition(".")
+        if layer not in names:
+            raise HarnessError(f"{where}: '{name}' is left over; these are the weights of another network")
+        renamed[f"{names[layer]}.{kind}"] = tensor
+    return renamed
+
+
+def ready(network: nn.Module) -> Callable[..., Any]:
+    """Freeze a network for evaluation; the returned callable moves it to the device of its input, which is in [0, 1].
+
+    Filters are stored channels-last: convolutions are then up to 1.7 times as fast on a CPU, and their results agree
+    to about 1e-6.
+    """
+    import torch
+
+    from harness.networks.ranges import from_network, to_network
+
+    network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def apply(batch: Tensor, *arguments: Any) -> Tensor:
+        network.to(batch.device)
+        with torch.inference_mode():
+            result: Tensor = from_network(network, network(to_network(network, batch), *arguments))
+        return result
+
+    return apply

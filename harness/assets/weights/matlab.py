@@ -1,0 +1,173 @@
+"""Reading MATLAB files, version 5 and 7.3, into plain Python values, without running anything in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.assets.weights.mat_structure import MOST_BYTES, check_structure
+from harness.errors import HarnessError
+
+# MathWorks, "MAT-File Format": the text header of a version 7.3 file begins so, and HDF5 starts at byte 512.
+_V73_HEADER = b"MATLAB 7.3 MAT-file"
+_V5_HEADER = b"MATLAB 5.0 MAT-file"
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+def read_mat(path: str | Path) -> dict[str, Any]:
+    """Read every variable of a MATLAB file.
+
+    Parameters
+    ----------
+    path : path
+        A ``.mat`` file of version 5 (R2006a to now, ``-v7`` too) or 7.3 (HDF5).
+
+    Returns
+    -------
+    dict
+        By variable name: an array in MATLAB's shape for numbers (a vector is (1, N) or (N, 1)), a ``str`` for text,
+        a ``dict`` for a 1x1 struct, a list of ``dict`` for a struct array, a list for a cell array in column order.
+        Function handles and objects become None: they are of no use here and nothing of them is run.
+
+    Raises
+    ------
+    HarnessError
+        The file is missing, truncated, or no MATLAB file.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(520)
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be read ({error.strerror}); fetch the weights again") from None
+    try:
+        if head.startswith(_V73_HEADER) or head[512:520] == _HDF5_SIGNATURE or head.startswith(_HDF5_SIGNATURE):
+            return _read_v73(path)
+        if head.startswith(_V5_HEADER):
+            return _read_v5(path)
+    except HarnessError:
+        raise
+    # A damaged file can fail anywhere inside scipy, zlib or HDF5, with whatever exception is at hand there.
+    except Exception as error:
+        raise HarnessError(
+            f"{path}: not a readable MATLAB file, perhaps truncated ({type(error).__name__}: {error}); "
+            "delete it and fetch the weights again"
+        ) from None
+    raise HarnessError(f"{path}: not a MATLAB file of version 5 or 7.3; delete it and fetch the weights again")
+
+
+def _read_v5(path: Path) -> dict[str, Any]:
+    from scipy.io import loadmat
+
+    check_structure(path)
+    variables = loadmat(path, struct_as_record=True, squeeze_me=False, chars_as_strings=True)
+    return {name: _plain_v5(value) for name, value in variables.items() if not name.startswith("__")}
+
+
+def _plain_v5(value: Any) -> Any:
+    if not isinstance(value, np.ndarray) or type(value).__name__ in ("MatlabObject", "MatlabFunction", "MatlabOpaque"):
+        return None
+    if value.dtype.names is not None:
+        records = [{name: _plain_v5(record[name]) for name in value.dtype.names} for record in value.ravel(order="F")]
+        return records[0] if len(records) == 1 else records
+    if value.dtype == object:
+        return [_plain_v5(item) for item in value.ravel(order="F")]
+    if value.dtype.kind == "U":
+        return "".join(value.ravel())
+    return value
+
+
+def _read_v73(path: Path) -> dict[str, Any]:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        _refuse_outside(path, file)
+        return {name: _plain_v73(file, file[name], 0) for name in file if not name.startswith("#")}
+
+
+def _refuse_outside(path: Path, file: Any) -> None:
+    """Refuse what names another file of this machine, and more data than weights can have."""
+    import h5py
+
+    stored = 0
+    seen: set[int] = set()
+    groups = [("", file)]
+    while groups:
+        where, group = groups.pop()
+        for name in group:
+            inside = f"{where}{name}"
+            # A soft or external link could name another file of this machine.
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise HarnessError(f"{path}: '{inside}' is a link, weights files hold none; fetch the weights again")
+            node = group[name]
+            address = h5py.h5o.get_info(node.id).addr
+            if address in seen:
+                continue
+            seen.add(address)
+            if isinstance(node, h5py.Group):
+                groups.append((f"{inside}/", node))
+            elif isinstance(node, h5py.Dataset):
+                if node.external or node.is_virtual:
+                    raise HarnessError(f"{path}: '{inside}' lies in another file; fetch the weights again")
+                stored += node.size * node.dtype.itemsize
+                if stored > MOST_BYTES:
+                    raise HarnessError(f"{path}: unpacks to more than {MOST_BYTES} bytes; it is no weights file")
+
+
+def _plain_v73(file: Any, node: Any, depth: int) -> Any:
+    import h5py
+
+    if depth > 16:  # networks nest four deep; a reference loop would never end
+        raise ValueError("values are nested too deeply")
+    if isinstance(node, h5py.Group):
+        fields = {name: node[name] for name in node}
+        arrays = [field for field in fields.values() if _is_struct_array_field(field)]
+        if fields and len(arrays) == len(fields):
+            count = arrays[0].size
+            columns = {name: [file[r] for r in _references(field)] for name, field in fields.items()}
+            return [{name: _plain_v73(file, c[i], depth + 1) for name, c in columns.items()} for i in range(count)]
+        return {name: _plain_v73(file, field, depth + 1) for name, field in fields.items()}
+    kind = bytes(node.attrs.get("MATLAB_class", b"")).decode()
+    if node.attrs.get("MATLAB_empty", 0):
+        return [] if kind == "cell" else "" if kind == "char" else np.zeros(0)
+    if node.dtype == h5py.ref_dtype:
+        return [_plain_v73(file, file[reference], depth + 1) for reference in _references(node)]
+    if kind in ("function_handle", "opaque"):
+        return None
+    # HDF5 stores MATLAB's column-major arrays with the axes reversed.
+    array = np.asarray(node[()]).T
+    if kind == "char":
+        return "".join(chr(code) for code in array.ravel(order="F"))
+    return array
+
+
+def _is_struct_array_field(node: Any) -> bool:
+    import h5py
+
+    return isinstance(node, h5py.Dataset) and node.dtype == h5py.ref_dtype and "MATLAB_class" not in node.attrs
+
+
+def _references(node: Any) -> NDArray[np.object_]:
+    references: NDArray[np.object_] = np.asarray(node[()]).ravel()  # reversed axes: C order is column order
+    return references
+
+
+def require(variables: Mapping[str, Any], name: str, where: str) -> Any:
+    """Take a variable or struct field by name; a missing one raises HarnessError that lists what is there."""
+    if name not in variables:
+        there = ", ".join(sorted(variables)) or "nothing"
+        raise HarnessError(
+            f"{where}: '{name}' is missing (the file holds {there}); it is not this method's weights file"
+        )
+    return variables[name]
+
+
+def number(value: Any, name: str, where: str) -> float:
+    """Read a 1x1 number; anything else raises HarnessError."""
+    if not isinstance(value, np.ndarray) or value.size != 1 or value.dtype.kind not in "iufb":
+        raise HarnessError(f"{where}: '{name}' should be one number; it is not this method's weights file")
+    return float(value.ravel()[0])

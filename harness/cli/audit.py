@@ -1,0 +1,151 @@
+"""Commands `harness audit` and `harness findings`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+from harness.audit.settings import INPUTS, Settings
+from harness.errors import HarnessError
+from harness.tables.workspace import Workspace
+
+_budget_option = click.option(
+    "--budget",
+    type=click.FloatRange(min=0),
+    default=180.0,
+    show_default=True,
+    help="Seconds of slow restoring, per row.",
+)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--row", default="", help="Only the row with this printed name.")
+@click.option("--dataset", default="", help="Only the cells on this dataset.")
+@click.option(
+    "--inputs",
+    type=click.Choice(INPUTS),
+    default="screened",
+    show_default=True,
+    help="Restored images: of stored inputs only; of others on a few images first; of every one on every image.",
+)
+@_budget_option
+@click.option("--seeds", type=click.IntRange(1, 100), default=3, show_default=True, help="Noise seeds that are tried.")
+@click.option("--top", type=click.IntRange(0, 12), default=5, show_default=True, help="Variants of the ranking shown.")
+@click.option("--write", is_flag=True, help="Write what was found beside the row in the table's file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def audit(
+    name: str,
+    row: str,
+    dataset: str,
+    inputs: str,
+    budget: float,
+    seeds: int,
+    top: int,
+    write: bool,
+    as_json: bool,
+) -> None:
+    """Find the protocol that makes the published numbers of table NAME, row by row.
+
+    Evaluates the variants of protocol, input and saving for every row whose restored images can be had, and ranks them
+    by the printed digits that they explain; what counts is the cells that match whole.
+    """
+    from harness.audit.tables import audit_table
+    from harness.tables.published import select
+
+    workspace = Workspace.find()
+    table = select(workspace.table(name), row=row, dataset=dataset)
+    if write and dataset:
+        raise HarnessError("--write needs the whole row; leave --dataset away")
+    settings = Settings(inputs=inputs, budget=budget, seeds=seeds)
+    audits = audit_table(workspace, table, settings, _progress(as_json))
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode([_plain(a) for a in audits]), indent=1).decode())
+    else:
+        from harness.audit.terminal import print_audits
+
+        print_audits(audits, top)
+    if write:
+        from harness.audit.writing import write_audits
+
+        for line in write_audits(workspace, name, audits):
+            click.echo(line, err=as_json)
+
+
+@click.command()
+@click.option("--render", "only_render", is_flag=True, help="Render docs/findings.md again, from committed files.")
+@click.option("--check", is_flag=True, help="Change nothing; exit status 1 if the page is not what the data say.")
+@click.option(
+    "--inputs",
+    type=click.Choice(INPUTS),
+    default="stored",
+    show_default=True,
+    help="Restored images of slow methods, as for harness audit.",
+)
+@_budget_option
+@click.option("--table", default="", help="Audit the rows of this table again, and keep the rest as it is.")
+@click.option("--row", default="", help="With --table: only the row with this printed name.")
+def findings(only_render: bool, check: bool, inputs: str, budget: float, table: str, row: str) -> None:
+    """Audit every table of the papers and write docs/findings.json and docs/findings.md."""
+    from harness.audit.findings import DATA, PAGE, check_page, collect, refresh, write_findings, write_page
+    from harness.audit.found import Findings
+    from harness.records.loading import load_json
+
+    if row and not table:
+        raise HarnessError("--row needs --table")
+    workspace = Workspace.find()
+    if check:
+        check_page(workspace)
+        click.echo(f"{PAGE} is up to date")
+    elif only_render:
+        click.echo(f"written: {write_page(workspace)}")
+    else:
+        progress, settings = _progress(False), Settings(inputs=inputs, budget=budget, seeds=2)
+        if table:
+            found = refresh(workspace, load_json(workspace.root / DATA, Findings), table, row, settings, progress)
+        else:
+            found = collect(workspace, settings, progress)
+        progress("")
+        for path in write_findings(workspace, found):
+            click.echo(f"written: {path}")
+
+
+def _plain(found: object) -> object:
+    """Plain values of an audit, with its sentences."""
+    import msgspec
+
+    from harness.audit.outcomes import RowAudit
+    from harness.audit.wording import accident, chance_sentence, headline, strength
+
+    assert isinstance(found, RowAudit)
+    plain = msgspec.to_builtins(found)
+    plain["explained"] = found.explained
+    plain["headline"] = headline(found)
+    if found.chance is not None:
+        plain["chance"] |= {
+            "accident": accident(found),
+            "bound": found.chance.bound,
+            "independent": found.independent,
+            "strength": strength(found),
+            "sentence": chance_sentence(found),
+        }
+    return plain
+
+
+def _progress(quiet: bool) -> Callable[[str], None]:
+    """Show a line on a terminal that is replaced; nothing elsewhere."""
+    import sys
+
+    if quiet or not sys.stderr.isatty():
+        return lambda text: None
+
+    def show(text: str) -> None:
+        sys.stderr.write(f"\r\x1b[2K{text[:100]}")
+        if not text:
+            sys.stderr.write("\r")
+        sys.stderr.flush()
+
+    return show

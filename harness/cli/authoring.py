@@ -1,0 +1,280 @@
+"""Writing a new method's file, and a new table's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import HarnessError
+from harness.files import write_text
+from harness.records.tasks import TASKS, task
+from harness.records.workspace import PARAMS_FILE
+from harness.tables.published import Row, Table, check_table
+from harness.tables.workspace import Workspace
+
+Kind = Literal["tensor", "array", "images"]
+
+
+def write_method(workspace: Workspace, name: str, task_name: str, kind: Kind) -> Path:
+    """Write methods/<name>.py, an example that already runs, and list its folder in params.yaml.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where to write.
+    name : str
+        The method's name; its file is named with underscores.
+    task_name : str
+        Task it does.
+    kind : {"tensor", "array", "images"}
+        What its callable takes, see `harness.methods.Method`.
+
+    Raises
+    ------
+    HarnessError
+        The name is taken or not plain, or the file is there already.
+    """
+    chosen = task(task_name)
+    path = _new_path(workspace, name)
+    scale_note = ", enlarged by `level`" if task_name == "sr" else ""
+    text = _rendered(
+        kind, name=name, file=path.stem, title=name, task=task_name, task_title=chosen.title, scale_note=scale_note
+    )
+    write_text(path, text)
+    return path
+
+
+def write_checkpoint_method(
+    workspace: Workspace,
+    name: str,
+    task_name: str,
+    file: Path,
+    levels: tuple[int, ...] = (),
+    origin: Literal["released", "trained"] = "released",
+) -> tuple[Path, str]:
+    """Write methods/<name>.py for a checkpoint of a network that spandrel or this package recognises.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where to write.
+    name : str
+        The method's name.
+    task_name : str
+        Task the network was trained for.
+    file : path
+        The checkpoint (PyTorch or safetensors); its SHA-256 is written into the method.
+    levels : tuple of int
+        Levels it was trained for; empty for all, in super-resolution for its own scale.
+    origin : {"released", "trained"}
+        Whether its authors released it, or it was trained elsewhere.
+
+    Returns
+    -------
+    path : Path
+        The method's file.
+    what : str
+        Architecture, sizes and number of parameters.
+
+    Raises
+    ------
+    HarnessError
+        The name is taken, a level is unknown, the file is no checkpoint, or its channels or scale do not fit the task.
+    NotAvailableError
+        Nobody here knows the architecture, or spandrel is not installed.
+    """
+    import os
+
+    import torch
+
+    from harness.assets.weights.importers import import_weights
+    from harness.methods.checkpoint import file_sha256, misfit
+    from harness.networks.recognition import recognise
+
+    chosen = task(task_name)
+    for level in levels:
+        if level not in chosen.levels:
+            known = ", ".join(str(value) for value in chosen.levels)
+            raise HarnessError(f"{task_name} has the levels {known}, not {level}")
+    sha256 = file_sha256(file)
+    arrays = import_weights(file, "checkpoint")
+    about = recognise({key: torch.from_numpy(array) for key, array in arrays.items()}, str(file)).about
+    if task_name == "sr" and about.scale not in chosen.levels:
+        known = ", ".join(f"x{value}" for value in chosen.levels)
+        raise HarnessError(f"{file}: this {about.architecture} enlarges by {about.scale}; {chosen.title} has {known}")
+    if task_name == "sr" and not levels:
+        levels = (about.scale,)
+    for level in levels or chosen.levels[:1]:
+        problem = misfit(about.inputs, about.outputs, about.scale, task_name, level)
+        if problem:
+            raise HarnessError(f"{file}: this {about.architecture} {problem}; name its task and level")
+    path = _new_path(workspace, name)
+    inside = file.resolve().is_relative_to(workspace.root.resolve())
+    text = _rendered(
+        "checkpoint",
+        name=name,
+        title=about.architecture,
+        title_text=json_text(f"{about.architecture} ({name})"),
+        task=task_name,
+        task_title=chosen.title,
+        architecture=" ".join([about.architecture, *about.tags]),
+        parameters=f"{about.parameters:,}",
+        # A file inside the project is named relative to it, so that the project can be moved.
+        relative=json_text(Path(os.path.relpath(file.resolve(), path.parent.resolve())).as_posix())
+        if inside
+        else json_text(str(file.resolve())),
+        sha256=sha256,
+        levels=repr(tuple(levels)),
+        level_note=f"the {chosen.level_name}s it was trained for; () for all"
+        if chosen.level_name
+        else "only one level",
+        origin=origin,
+    )
+    write_text(path, text)
+    return path, f"{' '.join([about.architecture, *about.tags])}, {about.parameters:,} parameters"
+
+
+def json_text(text: str) -> str:
+    """Write a text as a Python literal, whatever characters are in it."""
+    import json
+
+    return json.dumps(text)
+
+
+def _new_path(workspace: Workspace, name: str) -> Path:
+    """Choose the file of a new method; a name that is taken or not plain raises HarnessError."""
+    from harness.names import check_name
+
+    check_name(name)
+    if name in workspace.methods():
+        raise HarnessError(f"a method '{name}' is there already; choose another name")
+    path = workspace.root / _own_folder(workspace, "methods") / f"{name.replace('-', '_')}.py"
+    if path.exists():
+        raise HarnessError(f"{path} is there already; choose another name or delete it")
+    return path
+
+
+def _rendered(template: str, **values: object) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.methods"), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    return environment.get_template(f"{template}.py.j2").render(**values)
+
+
+def write_table(
+    workspace: Workspace,
+    name: str,
+    task_name: str,
+    datasets: list[str],
+    levels: list[int],
+    methods: list[str],
+    published: list[str],
+) -> Path:
+    """Write tables/<name>.yaml and list its folder in params.yaml.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where to write.
+    name : str
+        The table's name.
+    task_name : str
+        Its task.
+    datasets, levels : list
+        Its columns; no levels stand for all the task has.
+    methods : list of str
+        Its rows that are measured only.
+    published : list of str
+        Rows of other tables to show beside, as ``panet-table1:FFDNet``; values are copied where that table has the
+        same dataset, level and metric.
+    """
+    import yaml
+
+    from harness.assets.datasets.registry import dataset
+    from harness.names import check_name
+
+    chosen = task(task_name)
+    check_name(name)
+    if name in workspace.tables():
+        raise HarnessError(f"a table '{name}' is there already; choose another name")
+    levels = levels or list(chosen.levels)
+    columns = [
+        {"dataset": dataset(d).name, **({"level": level} if level else {}), "metric": metric}
+        for d in datasets
+        for level in levels
+        for metric in ("psnr", "ssim")
+    ]
+    rows: list[dict[str, Any]] = [_published_row(workspace, task_name, columns, source) for source in published]
+    for method_name in methods:
+        found = workspace.method(method_name)
+        if task_name not in found.tasks:
+            raise HarnessError(f"method '{method_name}' does not do '{task_name}'; it does {', '.join(found.tasks)}")
+        rows.append({"name": found.title, "method": found.name})
+    plain = {
+        "name": name,
+        "paper": "",
+        "title": f"{chosen.title.capitalize()}: {name}",
+        "source": "measured here",
+        "parts": [{"task": task_name, "columns": columns, "rows": rows}],
+    }
+    from harness.records.loading import convert
+
+    check_table(convert(plain, Table, name), name)
+    path = workspace.root / _own_folder(workspace, "tables") / f"{name}.yaml"
+    write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120))
+    return path
+
+
+def _published_row(workspace: Workspace, task_name: str, columns: list[dict[str, Any]], source: str) -> dict[str, Any]:
+    """Copy a row of another table, as far as the columns are the same."""
+    table_name, colon, row_name = source.partition(":")
+    if not colon:
+        raise HarnessError(f"'{source}': write a published row as TABLE:ROW, such as panet-table1:FFDNet")
+    from harness.tables.published import select
+
+    chosen = select(workspace.table(table_name), row=row_name)
+    values: dict[tuple[str, int | None, str], str] = {}
+    row: Row | None = None
+    degradation = ""
+    for part in chosen.parts:
+        if part.task != task_name:
+            continue
+        for row in part.rows:
+            degradation = row.degradation or part.degradation
+            for column, value in zip(part.columns, row.values, strict=True):
+                level = column.level if column.level is not None else row.level
+                values[column.dataset, level, column.metric] = value
+    if row is None:
+        raise HarnessError(f"{source}: {table_name} is not about {TASKS[task_name].title}")
+    found = [values.get((c["dataset"], c.get("level"), c["metric"]), "") for c in columns]
+    if not any(found):
+        raise HarnessError(f"{source}: {table_name} prints none of the chosen datasets and levels")
+    copied: dict[str, Any] = {"name": f"{row.name} ({table_name})", "values": found}
+    if row.method:
+        copied["method"] = row.method
+    if degradation and degradation != TASKS[task_name].degradation:
+        copied["degradation"] = degradation
+    for key in ("policy", "protocol", "not_run", "incomparable", "evidence"):
+        if getattr(row, key):
+            copied[key] = getattr(row, key)
+    return copied
+
+
+def _own_folder(workspace: Workspace, kind: Literal["methods", "tables"]) -> str:
+    """Name the folder for the user's own files of a kind; params.yaml learns of it if it lists none."""
+    listed = getattr(workspace.params, kind)
+    if listed:
+        return str(listed[0])
+    path = workspace.root / PARAMS_FILE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    for index, line in enumerate(lines):
+        if line.split("#")[0].strip() == f"{kind}: []":
+            lines[index] = f"{kind}: [{kind}]"
+            break
+    else:
+        lines.append(f"{kind}: [{kind}]")
+    (workspace.root / kind).mkdir(exist_ok=True)
+    write_text(path, "\n".join(lines) + "\n")
+    return kind

@@ -1,0 +1,181 @@
+"""The command `harness datasets`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.assets.datasets.verified import still_complete
+from harness.cli.dataset_options import data_option, fetch_options, format_option
+from harness.errors import CheckFailedError, HarnessError, NotAvailableError
+
+if TYPE_CHECKING:
+    from harness.assets.datasets.hosts import Hosts
+
+
+@click.group()
+def datasets() -> None:
+    """List, fetch and verify image datasets."""
+
+
+@datasets.command()
+@data_option
+@format_option
+def ls(data: Path, form: str) -> None:
+    """List every dataset: images, size, licence, and where it is or would come from."""
+    from harness.assets.datasets import listing
+
+    if form == "json":
+        click.echo(json.dumps(listing.rows(data), indent=1, ensure_ascii=False))
+    else:
+        click.echo(listing.markdown() if form == "md" else listing.text(data), nl=False)
+
+
+@datasets.command()
+@click.argument("name")
+@data_option
+def show(name: str, data: Path) -> None:
+    """Describe a dataset: licence, home page, the folder layout of your own copy."""
+    from harness.assets.datasets import listing
+    from harness.assets.datasets.registry import dataset
+
+    click.echo(listing.show(dataset(name), data), nl=False)
+
+
+@datasets.command()
+@fetch_options("dataset")
+def fetch(
+    names: tuple[str, ...], everything: bool, folder: Path | None, data: Path, strict: bool, retry: bool, jobs: int
+) -> None:
+    """Get datasets: from a mirror (HARNESS_MIRROR), from public sources, or from your own folder.
+
+    A dataset that cannot be had is no error: its manifest says why, and tables say `not run`.
+    """
+    if everything:
+        from harness.assets.datasets.registry import dataset_names
+
+        names = (*names, *(name for name in dataset_names() if name not in names))
+    if not names:
+        raise HarnessError("no dataset is named; name some, or give --all (`harness datasets ls` lists them)")
+    if folder is not None and len(names) > 1:
+        raise HarnessError("--from names the folder of one dataset; fetch the others without it")
+    missing: list[str] = []
+    hosts: Hosts | None = None
+    for name in names:
+        # Before every table: this path imports neither msgspec nor an HTTP library.
+        plain = still_complete(name, data) if folder is None else None
+        if plain is not None:
+            click.echo(f"{plain['dataset']}: complete, {plain['images']} images")
+            continue
+        from harness.assets.datasets.fetching import fetch as fetch_dataset
+        from harness.assets.datasets.hosts import Hosts
+
+        hosts = hosts or Hosts(data, retry)
+        manifest = fetch_dataset(name, data, folder=folder, jobs=jobs, hosts=hosts)
+        if manifest.complete:
+            click.echo(f"{manifest.dataset}: complete, {manifest.images} images")
+        else:
+            missing.append(manifest.dataset)
+            click.echo(f"{manifest.dataset}: missing: {manifest.reason}")
+    if missing and strict:
+        raise NotAvailableError(f"{len(missing)} of {len(names)} datasets cannot be had here: {', '.join(missing)}")
+
+
+@datasets.command()
+@click.argument("names", nargs=-1)
+@click.option(
+    "--from", "folder", type=click.Path(path_type=Path), help="Look at this copy of yours; nothing is written."
+)
+@data_option
+def verify(names: tuple[str, ...], folder: Path | None, data: Path) -> None:
+    """Hash every file of the named (or of all fetched) datasets again; exit 1 where one is damaged.
+
+    With --from FOLDER: tell whether the folder holds the named dataset, what is missing and what was found instead.
+    """
+    from harness.assets.datasets.registry import dataset_names
+    from harness.assets.datasets.verification import verify as verify_dataset
+
+    if folder is not None:
+        _verify_folder(names, folder)
+        return
+    named = bool(names)
+    looked_at = 0
+    damaged: list[str] = []
+    for name in names or dataset_names():
+        found = verify_dataset(name, data)
+        if found.status == "missing" and not named:
+            continue
+        looked_at += 1
+        what = f"complete, {found.files} files" if found.status == "complete" else found.status
+        if found.status == "missing":
+            what += f": {found.problems[0]}"
+        click.echo(f"{found.dataset}: {what}")
+        if found.status == "damaged":
+            damaged.append(found.dataset)
+            for problem in found.problems:
+                click.echo(f"  {problem}")
+    if not looked_at:
+        click.echo(f"no dataset is fetched into {data}")
+    if damaged:
+        raise CheckFailedError(
+            f"{', '.join(damaged)}: damaged; run `harness datasets fetch {' '.join(damaged)}` to repair"
+        )
+
+
+def _verify_folder(names: tuple[str, ...], folder: Path) -> None:
+    from harness.assets.datasets.verification import verify_folder
+
+    if len(names) != 1:
+        raise HarnessError("--from names the folder of one dataset; name that dataset")
+    found = verify_folder(names[0], folder)
+    click.echo(f"{found.dataset}: {found.status}, {found.files} files in {folder}")
+    for problem in found.problems[:20]:
+        click.echo(f"  {problem}")
+    if found.problems[20:]:
+        click.echo(f"  and {len(found.problems) - 20} more")
+    if found.problems:
+        raise CheckFailedError(f"{folder} does not hold '{found.dataset}' whole; see above")
+    click.echo(f"next: harness datasets fetch {found.dataset} --from {folder}")
+
+
+@datasets.command()
+@click.argument("name")
+@click.option("--from", "folder", type=click.Path(path_type=Path), required=True, help="Folder with your images.")
+@click.option("--input", "input_pattern", default="", help="Where degraded inputs lie, such as 'noisy/{id}.*'.")
+@click.option("--target", "target_pattern", default="", help="Where the ground truth lies, such as 'clean/{id}.*'.")
+@click.option("--title", default="", help="Name for readers.")
+@click.option("--licence", default="not stated", show_default=True, help="Licence in a few words.")
+@data_option
+def add(name: str, folder: Path, input_pattern: str, target_pattern: str, title: str, licence: str, data: Path) -> None:
+    """Register a set of your own as NAME and fetch it: pairs of input and ground truth, or images to degrade.
+
+    Patterns are relative paths: {id} is an image's name, other placeholders vary, '.*' is any image suffix. Without
+    patterns the usual names are tried (input and target, blur and sharp, rain-1 and norain-1, ...).
+
+    For example: harness datasets add my-phone --from ~/photos --input 'noisy/{id}_N.*' --target 'clean/{id}.*'
+    """
+    from harness.assets.datasets.adding import add_dataset
+    from harness.assets.datasets.fetching import fetch as fetch_dataset
+    from harness.assets.datasets.folders import printable
+
+    record, path, left = add_dataset(name, folder, input_pattern, target_pattern, title, licence)
+    try:
+        manifest = fetch_dataset(record.name, data, folder=folder)
+    except HarnessError:
+        path.unlink(missing_ok=True)  # a record of what cannot be read would only be in the way of the next try
+        raise
+    click.echo(f"written: {path}")
+    if record.kind == "pairs" and not (input_pattern or target_pattern):
+        click.echo(f"taken: {record.layouts[0].input} and {record.layouts[0].target}")
+    if left:
+        more = f" and {len(left) - 1} more" if left[1:] else ""
+        click.echo(f"left out, without a partner: {printable(left[0])}{more}")
+    click.echo(f"{record.name}: {manifest.status}, {manifest.images} {'pairs' if record.kind == 'pairs' else 'images'}")
+    if not manifest.complete:
+        raise NotAvailableError(f"dataset '{record.name}': {manifest.reason}")
+    if record.kind != "inputs":  # nothing is measured without a ground truth
+        tasks = "denoise-real, deblur or derain" if record.kind == "pairs" else "denoise-rgb, sr, jpeg, ..."
+        click.echo(f"next: harness new-table NAME --task TASK --dataset {record.name} --method METHOD  (TASK: {tasks})")

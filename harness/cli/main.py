@@ -1,0 +1,141 @@
+"""The command `harness`. Every subcommand lives in a module that is imported only when it is called."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+
+import click
+
+from harness import __version__
+from harness.errors import HarnessError, unknown_name
+
+# name -> (where it is, one line of help): `harness --help` imports none of them.
+COMMANDS = {
+    "tables": ("harness.cli.tables:tables", "List the tables, published and your own."),
+    "repro": ("harness.cli.pipeline:repro", "Make a whole table: fetch, degrade, restore, measure, compare."),
+    "first-table": ("harness.cli.pipeline:first_table", "Make a first table on embedded images (`make table`)."),
+    "diff": ("harness.cli.tables:diff", "Compare a table with what was measured, cell by cell."),
+    "table": ("harness.cli.tables:table", "Print a table beside its published numbers."),
+    "report": ("harness.cli.report:report", "Write a site of every table, cell and image; compare two runs."),
+    "badge": ("harness.cli.report:badge", "Say in one line how much of a table is reproduced."),
+    "audit": ("harness.cli.audit:audit", "Find the protocol that makes each published number."),
+    "findings": ("harness.cli.audit:findings", "Audit every table of the papers; write docs/findings.md."),
+    "datasets": ("harness.cli.datasets:datasets", "List, fetch and verify datasets."),
+    "weights": ("harness.cli.weights:weights", "List, fetch and verify released weights."),
+    "methods": ("harness.cli.methods:methods_command", "List the methods."),
+    "describe": ("harness.cli.methods:describe", "Tell what a method is and costs."),
+    "attention-maps": ("harness.cli.report:attention_maps", "Show what a network's attention compares."),
+    "new-method": ("harness.cli.methods:new_method", "Write the file of a method of your own."),
+    "check-method": ("harness.cli.methods:check_method", "Try whether a method keeps what methods promise."),
+    "new-table": ("harness.cli.methods:new_table", "Write a table of your own."),
+    "train": ("harness.cli.training:train", "Train a method, or every trainable row of a table."),
+    "curves": ("harness.cli.training:curves", "Plot loss and PSNR of what was trained."),
+    "submit": ("harness.cli.submissions:submit", "Make archives for benchmarks scored by their own server (DND)."),
+    "why": ("harness.cli.provenance:why", "Tell where a number comes from, down to the pixels."),
+    "doctor": ("harness.cli.provenance:doctor", "Check the environment before hours of work."),
+    "crate": ("harness.cli.provenance:crate", "Export a table's run as an RO-Crate, or verify one."),
+    "pipeline": ("harness.cli.pipeline:pipeline", "Write the DVC pipelines of every table."),
+    "revalidate": ("harness.cli.pipeline:revalidate", "Keep results whose code changed, if a sample is equal."),
+    "code": ("harness.cli.pipeline:code", "Stage: write fingerprints of the code the other stages run."),
+    "inputs": ("harness.cli.stages:inputs", "Stage: make and record degraded inputs."),
+    "restore": ("harness.cli.stages:restore", "Stage: run a method on a dataset."),
+    "measure": ("harness.cli.stages:measure", "Stage: measure restored images."),
+    "train-run": ("harness.cli.training:train_run", "Stage: make the weights of a training run."),
+    "cost": ("harness.cli.stages:cost", "Stage: count a method's parameters and multiply-adds."),
+    "rows": ("harness.cli.stages:rows", "Print measured values image by image, or their means."),
+    "render": ("harness.cli.stages:render", "Stage: write a table to results/."),
+}
+
+
+# What a machine does to anybody: full, read-only or failing disks, quotas, permissions, too many open files.
+_MACHINE_ERRORS = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EROFS", "EDQUOT", "EFBIG", "EACCES", "EPERM", "EIO", "ESTALE", "EMFILE", "ENFILE")
+    if hasattr(errno, name)
+)
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand when it is called, and names near ones for an unknown name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order a user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a subcommand; an unknown one raises HarnessError with the nearest names."""
+        if args and args[0] not in COMMANDS:
+            raise unknown_name("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands from the index above, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="harness")
+def harness() -> None:
+    """Reproduce the tables of image-restoration papers, number by number.
+
+    Start with `harness tables`, then `harness repro panet-table3`.
+    """
+
+
+def _tell_left_out(told: str = "") -> None:
+    """Name the plugins that could not be imported: what they define is missing in whatever was printed."""
+    registry = sys.modules.get("harness.methods")
+    # A stage's last line is what a run shows of it, and the run tells of plugins itself.
+    if registry is None or "DVC_STAGE" in os.environ:
+        return
+    for reason in registry.broken_plugins().values():
+        if reason not in told:
+            click.echo(f"could not be loaded: {reason}", err=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; a HarnessError becomes one sentence and its exit status."""
+    try:
+        # Stages supervise themselves by forking, but not inside another program (a test) that calls this function.
+        code = harness.main(args=arguments, prog_name="harness", standalone_mode=False, obj={"own": arguments is None})
+        _tell_left_out()
+    except HarnessError as error:
+        _tell_left_out(str(error))
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; what was finished is kept, run the same command again to go on", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # `harness diff ... | head`: the reader has what it wanted.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        if error.errno not in _MACHINE_ERRORS:
+            raise
+        # An error of ours may have been on its way, and tells more.
+        earlier = error.__context__
+        own = str(earlier) if isinstance(earlier, HarnessError) else ""
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(
+            f"error: {own or f'{where}{error.strerror}; what was finished is kept, run again to go on'}", err=True
+        )
+        sys.exit(HarnessError.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)

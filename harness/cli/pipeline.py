@@ -1,0 +1,204 @@
+"""Commands `harness repro` and `harness pipeline`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.failing import check_results, failing_options
+from harness.errors import CheckFailedError, HarnessError
+from harness.tables.workspace import Workspace
+
+if TYPE_CHECKING:
+    from harness.run.execution import Settings
+    from harness.tables.diff import CellResult
+    from harness.tables.requests import Plan
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Change nothing; exit status 1 if a file is out of date.")
+def pipeline(check: bool) -> None:
+    """Write the dvc.yaml files of every table (after a table, method or import has changed)."""
+    from harness.run.pipeline import write_stage_files
+
+    changed = write_stage_files(Workspace.find(), check=check)
+    for path in changed:
+        click.echo(f"{'out of date' if check else 'written'}: {path}")
+    if not changed:
+        click.echo("every dvc.yaml is up to date")
+    elif check:
+        raise CheckFailedError("run harness pipeline")
+
+
+@click.command()
+def code() -> None:
+    """Stage: write the fingerprint of the code behind every kind of stage to work/code."""
+    from harness.files import write_json
+    from harness.methods.fingerprints import code_hashes, stage_code
+
+    workspace = Workspace.find()
+    folder = workspace.work / "code"
+    for name, files in stage_code(workspace.methods()).items():
+        write_json(folder / f"{name}.json", code_hashes(files))
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--images", default=2, show_default=True, type=click.IntRange(1), help="Images of each level to try.")
+def revalidate(names: tuple[str, ...], images: int) -> None:
+    """Keep the restored images of tables NAMES (default: all) whose code has changed, if a sample is equal.
+
+    For an edit of shared code that should change no pixel: some images of each outdated group are restored again, and
+    where all are equal DVC is told that the rest stands. Groups that differ are restored by the next `harness repro`.
+    """
+    from harness.run.revalidation import Outcome, revalidate
+
+    workspace = Workspace.find()
+
+    def say(outcome: Outcome) -> None:
+        click.echo(f"{outcome.verdict}: {outcome.group.place}: {outcome.detail}")
+
+    outcomes = revalidate(workspace, names or sorted(workspace.tables()), images=images, say=say)
+    if not outcomes:
+        click.echo("nothing is outdated")
+    differing = sum(outcome.verdict == "differs" for outcome in outcomes)
+    if differing:
+        raise CheckFailedError(f"{differing} of {len(outcomes)} groups differ; harness repro restores them again")
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option("--row", default="", help="Only the row with this printed name; nothing is written to results/.")
+@click.option("--dataset", default="", help="Only the cells on this dataset; nothing is written to results/.")
+@click.option("--jobs", "-j", type=click.IntRange(1), default=1, show_default=True, help="Stages side by side.")
+@click.option("--cluster", type=click.Path(dir_okay=False, path_type=Path), help="Run on the cluster of this file.")
+@click.option("--per-gpu", type=click.IntRange(1), default=1, show_default=True, help="Stages that share a GPU.")
+@click.option("--keep-going", "-k", is_flag=True, help="Go on with what does not depend on a stage that failed.")
+@click.option("--pull", is_flag=True, help="Take results that were made elsewhere from the DVC remote.")
+@click.option("--push", is_flag=True, help="Send the results to the DVC remote.")
+@click.option("--force", is_flag=True, help="Run every stage again, also those that did not change.")
+@click.option("--verbose", "-v", is_flag=True, help="Name every stage, also those that did not change.")
+@failing_options()
+def repro(
+    names: tuple[str, ...],
+    row: str,
+    dataset: str,
+    jobs: int,
+    cluster: Path | None,
+    per_gpu: int,
+    keep_going: bool,
+    pull: bool,
+    push: bool,
+    force: bool,
+    verbose: bool,
+    fail_on: tuple[str, ...],
+    strict: bool,
+) -> None:
+    """Make tables NAMES: everything they need that is not there yet, then print them.
+
+    The same as `dvc repro pipelines/tables/dvc.yaml:NAME` for each NAME, with stages side by side where --jobs or
+    --cluster says so. Interrupt it at any time; the next run goes on.
+    """
+    from harness.report.terminal import print_table
+    from harness.run.execution import Settings
+    from harness.run.pipeline import measure_target, table_target, update_pipelines
+    from harness.tables.collected import results_of
+    from harness.tables.published import select
+    from harness.tables.requests import plans
+
+    workspace = Workspace.find()
+    tables = [select(workspace.table(name), row=row, dataset=dataset) for name in dict.fromkeys(names)]
+    stages, written = update_pipelines(workspace)
+    for path in written:
+        click.echo(f"written: {path}", err=True)
+    wanted = plans(tables, workspace.methods())
+    if row or dataset:
+        targets = list(dict.fromkeys(measure_target(plan.group) for plan in wanted))
+    else:
+        targets = [table_target(table.name) for table in tables]
+    settings = Settings(jobs, cluster, per_gpu, keep_going, force, pull)
+    failed = _make(workspace, stages, targets, wanted, settings, verbose=verbose, push=push)
+    results = {table.name: results_of(workspace, table) for table in tables}
+    for table in tables:
+        print_table(table, results[table.name])
+    if failed:
+        sys.stdout.flush()
+        which = " and ".join(table.name for table in tables) + (" is" if len(tables) == 1 else " are")
+        raise HarnessError(
+            f"{failed}. {which} not complete, and numbers above may be those of an earlier run; what was finished is "
+            "kept, run the same command again to go on"
+        )
+    for name, found in results.items():
+        check_results(name, found, fail_on, strict)
+
+
+def _make(
+    workspace: Workspace,
+    stages: Mapping[PurePosixPath, Mapping[str, Any]],
+    targets: list[str],
+    wanted: list[Plan],
+    settings: Settings,
+    *,
+    verbose: bool = False,
+    push: bool = False,
+) -> str:
+    """Bring targets and what they need up to date; say what failed."""
+    from harness.run.graph import Node, needed, stage_graph
+    from harness.run.pipeline import measure_target
+    from harness.run.targets import failures, make_targets
+
+    if not targets:
+        return ""
+    nodes = needed(stage_graph(stages), targets)
+    methods = workspace.methods()
+
+    def uses_gpu(node: Node) -> bool:
+        words = node.command.split()
+        method = methods.get(words[words.index("--method") + 1]) if "--method" in words else None
+        return node.verb == "train-run" or (node.verb == "restore" and method is not None and method.on == "tensor")
+
+    cells = {measure_target(plan.group): len(plan.levels) for plan in wanted}
+    outcomes = make_targets(workspace, nodes, settings, cells=cells, uses_gpu=uses_gpu, verbose=verbose, push=push)
+    return failures(nodes, outcomes)
+
+
+# Published rows that need no weights, on the two smallest sets (3 MB): a newcomer sees `match` at once.
+FIRST_ROWS = (("panet-table3", "JPEG", "classic5"), ("rnan-table6", "Bicubic", "set5"))
+
+
+@click.command("first-table")
+def first_table() -> None:
+    """Make the table on embedded images through DVC, then two published rows if their images can be had."""
+    from harness.report.terminal import print_table
+    from harness.run.execution import Settings
+    from harness.run.pipeline import measure_target, table_target, update_pipelines
+    from harness.tables.collected import results_of
+    from harness.tables.counting import count
+    from harness.tables.published import select
+    from harness.tables.requests import plans
+
+    workspace = Workspace.find()
+    stages, _ = update_pipelines(workspace)
+    published = [select(workspace.table(name), row=row, dataset=dataset) for name, row, dataset in FIRST_ROWS]
+    wanted = plans([workspace.table("embedded"), *published], workspace.methods())
+    targets = [*(measure_target(plan.group) for plan in wanted), table_target("embedded")]
+    failed = _make(workspace, stages, targets, wanted, Settings(keep_going=True))
+    shown: list[CellResult] = []
+    for table in (workspace.table("embedded"), *published):
+        results = results_of(workspace, table)
+        if results and all(result.verdict == "not run" for result in results):
+            click.echo(f"\n{table.name} is left out: {results[0].judgement.reason}")
+            continue
+        print_table(table, results)
+        if table in published:
+            shown += results
+    if shown:
+        click.echo(f"\n{count(shown).text()}. Next: harness repro panet-table3")
+    else:
+        click.echo("\nNext: set HARNESS_MIRROR or connect to the network, then harness repro panet-table3")
+    if failed:
+        raise HarnessError(f"{failed}; what was finished is kept, run the same command again")

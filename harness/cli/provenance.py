@@ -1,0 +1,89 @@
+"""Commands `harness why`, `harness doctor`, `harness crate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from harness.errors import CheckFailedError
+from harness.tables.workspace import Workspace
+
+
+@click.command()
+@click.argument("table")
+@click.argument("row")
+@click.argument("column")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Form of the output.")
+def why(table: str, row: str, column: str, form: str) -> None:
+    """Tell where a number comes from: the chain from the printed number to the pixels, and how to make it again.
+
+    COLUMN is dataset/level/metric, such as live1/10/psnr (`harness diff TABLE` names them).
+    """
+    from harness.run.chain import chain_record, chain_text, explain, find_cell
+
+    workspace = Workspace.find()
+    links = explain(workspace, find_cell(workspace, table, row, column))
+    click.echo(json.dumps(chain_record(links), indent=1, ensure_ascii=False) if form == "json" else chain_text(links))
+
+
+@click.command()
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Form of the output.")
+def doctor(form: str) -> None:
+    """Check the environment: packages, git, DVC, disk, memory, GPUs, mirror, plugins.
+
+    Exit status 1 if a run would fail.
+    """
+    import msgspec
+
+    from harness.run.environment import examine
+
+    found = examine(Workspace.find())
+    if form == "json":
+        click.echo(json.dumps(msgspec.to_builtins(found), indent=1, ensure_ascii=False))
+    else:
+        signs = {"fine": "✓", "note": "·", "wrong": "✗"}
+        for finding in found:
+            click.echo(f"{signs[finding.state]} {finding.what}: {finding.detail}")
+    wrong = sum(finding.state == "wrong" for finding in found)
+    if wrong:
+        raise CheckFailedError(f"{wrong} of {len(found)} checks failed; a run would not work")
+
+
+@click.group()
+def crate() -> None:
+    """Put a table's run into a Research Object Crate (RO-Crate), or check one."""
+
+
+@crate.command()
+@click.argument("table")
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--images", is_flag=True, help="With the restored images; mind whose images they are made from.")
+def export(table: str, target: Path, images: bool) -> None:
+    """Write the run of TABLE to TARGET, a new folder or a .zip.
+
+    With --images also the weights of networks that were trained here, not those of others.
+    """
+    from harness.extras.crate import export_crate
+
+    count = export_crate(Workspace.find(), table, target, images=images)
+    click.echo(f"{target}: {count} files; check it anywhere with harness crate verify {target}")
+
+
+@crate.command()
+@click.argument("source", type=click.Path(path_type=Path))
+def verify(source: Path) -> None:
+    """Check the crate SOURCE: its files, and its results against its rows. Exit status 1 if anything is wrong."""
+    from harness.extras.crate import check_crate
+
+    checked = check_crate(source, Workspace.find())
+    for problem in checked.problems:
+        click.echo(problem, err=True)
+    images = f", {checked.measured} restored images have the recorded pixels" if checked.measured else ""
+    remade = ", the results follow from the rows" if checked.remade else ""
+    made = f" (made by revision {checked.revision[:12]})" if checked.revision else ""
+    click.echo(f"{checked.table}{made}: {checked.files} files are as they were{remade}{images}")
+    if checked.problems:
+        count = len(checked.problems)
+        raise CheckFailedError(f"{source}: {count} problem{'s' if count > 1 else ''}; it is not what was exported")

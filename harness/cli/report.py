@@ -1,0 +1,186 @@
+"""Commands `harness report`, `harness badge` and `harness attention-maps`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.errors import HarnessError
+from harness.tables.workspace import Workspace
+
+if TYPE_CHECKING:
+    from harness.tables.collected import TableResults
+
+
+@click.command()
+@click.option("--table", "names", multiple=True, help="Only this table (repeat for more); default: all.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the site (default results/site); with --compare, an HTML file.",
+)
+@click.option(
+    "--budget",
+    type=float,
+    help="Megabytes of pictures on compare pages; default: 7, or less where the site would exceed 20.",
+)
+@click.option("--all-images", is_flag=True, help="Show every image of every scene whole; may become gigabytes.")
+@click.option("--summary", is_flag=True, help="Write nothing; print how much of each table is reproduced.")
+@click.option(
+    "--compare",
+    nargs=2,
+    metavar="RUN_A RUN_B",
+    help="Tell what changed between two runs: git revisions, or folders with results.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "md", "json"]), default="text", help="Form of what --compare prints."
+)
+def report(
+    names: tuple[str, ...],
+    out: Path | None,
+    budget: float | None,
+    all_images: bool,
+    summary: bool,
+    compare: tuple[str, str] | None,
+    form: str,
+) -> None:
+    """Write a site of every table, cell and image to results/site; or compare two runs.
+
+    Open results/site/index.html; it needs no server and no network.
+    """
+    workspace = Workspace.find()
+    if compare:
+        from harness.report.changes import changes_json, changes_text, compare_runs, write_page
+
+        changes = compare_runs(workspace, compare[0], compare[1], names)
+        if out is not None:
+            write_page(changes, out)
+            click.echo(f"written: {out}", err=True)
+        if form == "json":
+            click.echo(changes_json(changes), nl=False)
+        else:
+            click.echo(changes_text(changes, "github" if form == "md" else "simple"), nl=False)
+        return
+    if summary:
+        from harness.report.terminal import print_coverage
+        from harness.tables.collected import collect
+
+        found = collect(workspace, names)
+        print_coverage(found)
+        _tell_damaged(found)
+        return
+    from harness.report.site import build_site
+
+    if budget is not None and budget < 0:
+        raise HarnessError(f"--budget {budget:g}: megabytes cannot be negative")
+    target = out or workspace.results / "site"
+    made = build_site(
+        workspace,
+        target,
+        names=names,
+        budget=None if budget is None else int(budget * 1e6),
+        all_images=all_images,
+        progress=lambda text: click.echo(f"  {text}", err=True) if sys.stderr.isatty() else None,
+    )
+    for note in made.notes:
+        click.echo(f"note: {note}", err=True)
+    click.echo(
+        f"{target / 'index.html'}: {made.pages} pages, {made.bytes / 1e6:.1f} MB; {made.images_shown} images of "
+        f"{made.scenes_shown} scenes"
+        + (f", {made.images_left_out} more with --all-images" if made.images_left_out else "")
+    )
+
+
+@click.command()
+@click.argument("name", required=False, default="")
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw it into this file, too.")
+def badge(name: str, svg: Path | None) -> None:
+    """Say in one line how much of table NAME (default: of every published table) is reproduced."""
+    from harness.files import write_text
+    from harness.report.badge import badge_svg, badge_text
+    from harness.tables.collected import collect
+    from harness.tables.published import published_tables
+
+    workspace = Workspace.find()
+    found = collect(workspace, [name] if name else list(published_tables()))
+    text = badge_text(name or "published tables", found)
+    if svg is not None:
+        write_text(svg, badge_svg(name or "published tables", found))
+    click.echo(text)
+    _tell_damaged(found)
+
+
+def _tell_damaged(found: Sequence[TableResults]) -> None:
+    for text in dict.fromkeys(text for item in found for text in item.damaged):
+        click.echo(f"note: {text}", err=True)
+
+
+class Numbers(click.ParamType[tuple[int, ...]]):
+    """Whole numbers with commas between, so many of them."""
+
+    name = "numbers"
+
+    def __init__(self, count: int, what: str) -> None:
+        self._count, self._what = count, what
+
+    def convert(
+        self, value: str | tuple[int, ...], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Parse the text."""
+        if isinstance(value, tuple):
+            return value
+        parts = value.split(",")
+        if len(parts) != self._count or not all(part.strip().isdigit() for part in parts):
+            self.fail(f"'{value}' is not {self._what}", param, ctx)
+        return tuple(int(part) for part in parts)
+
+
+@click.command("attention-maps")
+@click.argument("method")
+@click.argument("image")
+@click.option("--at", type=Numbers(2, "ROW,COLUMN"), multiple=True, help="A query pixel as ROW,COLUMN (repeat).")
+@click.option("--task", default="", help="Task of the network; default: the method's first.")
+@click.option("--level", type=int, help="Sigma, quality or scale; default: the task's first.")
+@click.option("--attention", type=int, default=0, show_default=True, help="Which attention, in the network's order.")
+@click.option("--crop", type=Numbers(4, "TOP,LEFT,HEIGHT,WIDTH"), help="Let the network see only this part.")
+@click.option("--generated-weights", is_flag=True, help="Random weights: a demonstration, marked as one.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder; default: one below work/attention.")
+def attention_maps(
+    method: str,
+    image: str,
+    at: tuple[tuple[int, int], ...],
+    task: str,
+    level: int | None,
+    attention: int,
+    crop: tuple[int, int, int, int] | None,
+    generated_weights: bool,
+    out: Path | None,
+) -> None:
+    """Show what METHOD's attention compares in IMAGE for chosen pixels, as arrays (npz) and pictures (PNG).
+
+    IMAGE is a file, or DATASET/IMAGE, which is degraded as the task says. The site shows what lies in work/attention.
+    For example: harness attention-maps panet kodak24/kodim08 --level 50 --at 240,300 --crop 200,250,96,96
+    """
+    import os
+
+    from harness.report.attention import make_attention_maps
+
+    workspace = Workspace.find()
+    os.environ["HARNESS_DATA"] = str(workspace.data.resolve())
+    folder = make_attention_maps(
+        workspace,
+        workspace.method(method),
+        image,
+        at,
+        task_name=task,
+        level=level,
+        index=attention,
+        crop=crop,
+        generated=generated_weights,
+        target=out,
+    )
+    click.echo(f"written: {folder}")

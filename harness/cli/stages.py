@@ -1,0 +1,320 @@
+"""Commands `harness inputs`, `restore`, `measure`, `render`: the steps that DVC runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.errors import HarnessError
+from harness.names import check_name
+from harness.records.cells import SAVINGS
+from harness.tables.workspace import Workspace
+
+if TYPE_CHECKING:
+    from harness.supervision import Supervised
+
+
+class Levels(click.ParamType[tuple[int, ...]]):
+    """Levels as `10,30,50`."""
+
+    name = "levels"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Parse the text."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(sorted({int(part) for part in value.split(",")}))
+        except ValueError:
+            self.fail(f"'{value}' is not a list of whole numbers such as 10,30,50", param, ctx)
+
+
+def _options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    texts = {
+        "task": "Task, such as jpeg.",
+        "dataset": "Dataset, such as live1.",
+        "degradation": "Degradation, such as jpeg-y8.",
+        "method": "Method, such as dncnn.",
+        "policy": "Inference policy: whole, chop, x8.",
+    }
+
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        for name in reversed(names):
+            function = click.option(f"--{name}", required=True, help=texts[name])(function)
+        return function
+
+    return add
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _supervise(what: str, workspace: Workspace) -> Supervised:
+    """Go on in a supervised process where this is a program of its own."""
+    from harness.supervision import Supervised, supervise
+
+    about = click.get_current_context().find_root().obj
+    if not (isinstance(about, dict) and about.get("own")):
+        return Supervised()
+    # Their import has a limit of its own, which is no part of a stage's.
+    workspace.try_plugins()
+    return supervise(what, workspace.params.limits.image_seconds)
+
+
+def _tell_driver(done: int, total: int) -> None:
+    """Let the view of a parallel run show how far this stage is."""
+    file = os.environ.get("HARNESS_PROGRESS")
+    if file:
+        with contextlib.suppress(OSError):
+            Path(file).write_text(f"{done} {total}", encoding="ascii")
+
+
+def _shrink() -> int:
+    """How much less than usual is to be computed at once: set by a driver after a stage was killed for its memory."""
+    given = os.environ.get("HARNESS_SHRINK", "")
+    return int(given) if given.isdigit() else 0
+
+
+@click.command()
+@_options("task", "dataset", "degradation")
+@click.option("--levels", type=Levels(), required=True, help="Levels, such as 10,20,30,40.")
+def inputs(task: str, dataset: str, degradation: str, levels: tuple[int, ...]) -> None:
+    """Make the degraded inputs of a dataset and record their hashes in work/inputs."""
+    from harness.assets.inputs import record_inputs, write_inputs
+
+    for kind, name in (("task", task), ("dataset", dataset), ("degradation", degradation)):
+        check_name(name, kind)
+    workspace = Workspace.find()
+    record = record_inputs(workspace.data, dataset, degradation, levels, workspace.params.noise)
+    write_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json", record)
+    _say(f"inputs {task} {dataset} {degradation}: {record.reason or f'{len(record.inputs)} images'}")
+
+
+@click.command()
+@_options("task", "dataset", "degradation", "method", "policy")
+@click.option("--saving", type=click.Choice(SAVINGS), default="round", help="How restored pixels are kept.")
+@click.option("--levels", type=Levels(), required=True, help="Levels, such as 10,20,30,40.")
+def restore(
+    task: str, dataset: str, degradation: str, method: str, policy: str, saving: str, levels: tuple[int, ...]
+) -> None:
+    """Run METHOD on a dataset's inputs; keep PNGs in work/restored."""
+    from harness.assets.inputs import read_inputs
+    from harness.files import write_json
+    from harness.methods.fingerprints import fingerprint, method_code, method_packages
+    from harness.records.cells import Group
+    from harness.run.restore import restore as restore_group
+
+    workspace = Workspace.find()
+    supervised = _supervise(f"restore {method} {dataset}", workspace)
+    # Methods load weights, and released images, from the workspace's own folder wherever the command is run.
+    os.environ["HARNESS_DATA"] = str(workspace.data.resolve())
+    os.environ["HARNESS_ROOT"] = str(workspace.root.resolve())
+    group = Group(task, dataset, degradation, method, policy, saving)
+    found = workspace.method(method)
+    supervised.goes_on()
+    code = fingerprint(method_code(found))
+    recorded = read_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json")
+    with ProgressBar(f"restore {method} {dataset}") as bar:
+
+        def progress(done: int, total: int) -> None:
+            supervised.goes_on()
+            bar(done, total)
+            _tell_driver(done, total)
+
+        record, run = restore_group(
+            group,
+            found,
+            levels,
+            recorded,
+            data=workspace.data,
+            partial=workspace.work / "partial",
+            target=workspace.work / "restored" / group.place,
+            noise=workspace.params.noise,
+            code=code,
+            packages=method_packages(found),
+            shrink=_shrink(),
+            progress=progress,
+        )
+    write_json(workspace.work / "timing" / group.place.with_name(group.place.name + ".json"), run)
+    supervised.done()
+    missing = [f"level {level}: {about.reason}" for level, about in record.levels.items() if about.reason]
+    _say(f"restore {method} {dataset}: " + (record.reason or "; ".join([f"{len(record.images)} images", *missing])))
+
+
+@click.command()
+@_options("task", "dataset")
+@click.option("--restored", type=click.Path(path_type=Path), help="Measure this folder of images (one an image name).")
+@click.option("--level", type=int, default=0, help="Sigma, quality or scale of --restored.")
+@click.option("--degradation", default="", help="Degradation; the task's own where --restored is given.")
+@click.option("--method", default="", help="Method, in the pipeline.")
+@click.option("--policy", default="whole", help="Inference policy, in the pipeline.")
+@click.option("--saving", type=click.Choice(SAVINGS), default="round", help="How pixels were kept; unrounded: 16 bits.")
+@click.option("--protocols", default="", help="Protocols, such as psnr,ssim-gauss; default: the task's.")
+def measure(
+    task: str,
+    dataset: str,
+    restored: Path | None,
+    level: int,
+    degradation: str,
+    method: str,
+    policy: str,
+    saving: str,
+    protocols: str,
+) -> None:
+    """Measure restored images: in the pipeline those of --method, otherwise a folder of yours.
+
+    For example: harness measure --restored my-images/ --task sr --dataset set5 --level 2
+    """
+    from harness.records.tasks import task as task_of
+
+    chosen = tuple(protocols.split(",")) if protocols else task_of(task).metrics
+    if restored is not None:
+        if method:
+            raise HarnessError("--restored measures your folder, --method the pipeline's; give one of them")
+        _measure_folder(restored, task, dataset, level, degradation or task_of(task).degradation, chosen, saving)
+        return
+    if not method:
+        raise HarnessError("give --restored FOLDER to measure images of yours, or --method NAME in the pipeline")
+    from harness.files import write_json
+    from harness.records.cells import Group
+    from harness.records.rows import write_rows
+    from harness.records.runs import Clock
+    from harness.run.measure import measure as measure_group
+
+    clock = Clock()
+
+    workspace = Workspace.find()
+    group = Group(task, dataset, degradation or task_of(task).degradation, method, policy, saving)
+    folder = workspace.work / "restored" / group.place
+    if not folder.is_dir():
+        raise HarnessError(f"{folder}: no restored images; run harness restore, or harness repro TABLE for everything")
+    record, rows = measure_group(folder, data=workspace.data, protocols=chosen)
+    write_rows(workspace.work / "rows" / group.place.with_name(group.place.name + ".csv"), record, rows)
+    write_json(workspace.work / "timing" / group.place.with_name(group.place.name + ".rows.json"), clock.finish())
+    _say(f"measure {method} {dataset}: {record.reason or f'{len(rows)} values'}")
+
+
+def _measure_folder(
+    restored: Path, task: str, dataset: str, level: int, degradation: str, protocols: tuple[str, ...], saving: str
+) -> None:
+    """Fetch the dataset if need be, measure a folder of images, and print every image and the means."""
+    from tabulate import tabulate
+
+    from harness.assets.datasets import fetch
+    from harness.records.tasks import task as task_of
+    from harness.run.measure import measure_folder
+
+    known = task_of(task)
+    if level not in known.levels:
+        levels = ", ".join(str(value) for value in known.levels)
+        raise HarnessError(f"{task} has the levels {levels}; give one with --level")
+    workspace = Workspace.find()
+    fetch(dataset, workspace.data)
+    values = measure_folder(restored, workspace.data, task, dataset, level, degradation, protocols, saving)
+    lines = [[image, *(f"{of_image[name]:.5f}" for name in protocols)] for image, of_image in values.items()]
+    means = [f"{sum(of_image[name] for of_image in values.values()) / len(values):.5f}" for name in protocols]
+    click.echo(tabulate([*lines, ["mean", *means]], ("image", *protocols), disable_numparse=True, stralign="right"))
+
+
+@click.command()
+@click.argument("name")
+def cost(name: str) -> None:
+    """Count the parameters and multiply-adds of method NAME's network."""
+    from harness.records.cost import write_cost
+    from harness.run.cost import count_cost
+
+    workspace = Workspace.find()
+    supervised = _supervise(f"cost {name}", workspace)
+    record = count_cost(workspace.method(name))
+    write_cost(workspace.work, record)
+    supervised.done()
+    for item in record.costs:
+        _say(
+            f"cost {name} {item.task}: {item.parameters:,} parameters, "
+            f"{item.multiply_adds / 1e9:.1f} G multiply-adds for {item.side}x{item.side} pixels"
+        )
+
+
+@click.command()
+@click.argument("name")
+def render(name: str) -> None:
+    """Write table NAME to results/ as Markdown, LaTeX, CSV and JSON."""
+    from harness.report.grid import summary
+    from harness.report.results import render as render_table
+
+    workspace = Workspace.find()
+    table = workspace.table(name)
+    _say(summary(table, render_table(workspace, table)))
+
+
+@click.command()
+@click.option("--task", default="", help="Only this task.")
+@click.option("--dataset", default="", help="Only this dataset.")
+@click.option("--method", default="", help="Only this method.")
+@click.option("--mean", is_flag=True, help="Means over the images instead of single images.")
+@click.option("--format", "form", type=click.Choice(["csv", "json", "md"]), default="csv", help="Form of the output.")
+def rows(task: str, dataset: str, method: str, mean: bool, form: str) -> None:
+    """Print the measured values, one row per image and protocol.
+
+    In Python, `harness.tables.frames` gives them as a data frame.
+    """
+    from harness.files import json_numbers
+    from harness.tables.frames import COLUMNS, measured_rows
+
+    frame = measured_rows(Workspace.find())
+    for column, wanted in (("task", task), ("dataset", dataset), ("method", method)):
+        if wanted:
+            frame = frame[frame[column] == wanted]
+    if mean:
+        frame = frame[frame["draw"] == 0]
+        keys = [column for column in COLUMNS if column not in ("image", "draw", "value")]
+        frame = frame.groupby(keys, sort=False)["value"].agg(["mean", "count"]).reset_index()
+    if form == "csv":
+        click.echo(frame.to_csv(index=False, lineterminator="\n"), nl=False)
+    elif form == "json":
+        click.echo(json.dumps(json_numbers(frame.to_dict(orient="records")), indent=1))
+    else:
+        click.echo(frame.to_markdown(index=False))
+
+
+class ProgressBar:
+    """A progress bar on a terminal, nothing in a log."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        import sys
+
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self._title, total=None)
+        return self._update
+
+    def _update(self, done: int, total: int) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()

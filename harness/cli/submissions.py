@@ -1,0 +1,78 @@
+"""The command `harness submit`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from harness.errors import CheckFailedError
+from harness.tables.workspace import Workspace
+
+_FROM = click.option("--from", "folder", type=click.Path(path_type=Path), help="Folder with images_srgb/ and info.mat.")
+
+
+@click.group()
+def submit() -> None:
+    """Make and check archives for benchmarks whose ground truth is not given out."""
+
+
+@submit.command()
+@click.argument("method")
+@_FROM
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write; default: submissions/dnd/METHOD.")
+@click.option("--policy", default="", help="Inference policy: whole, x8; default: the method's own.")
+@click.option("--zip/--no-zip", "zipped", default=True, help="Also pack the files into one zip file.")
+def dnd(method: str, folder: Path | None, out: Path | None, policy: str, zipped: bool) -> None:
+    """Restore DND's 1,000 boxes with METHOD, write the files its server takes, and read them back.
+
+    No number is computed here: upload the zip at https://noise.visinf.tu-darmstadt.de/. Interrupt it at any time; the
+    next run goes on.
+    """
+    from harness.assets.weights import fetch
+    from harness.cli.stages import ProgressBar
+    from harness.extras.dnd import check_submission, find_release, make_submission, open_release, pack
+    from harness.methods.fingerprints import fingerprint, method_code, method_packages
+
+    workspace = Workspace.find()
+    os.environ["HARNESS_DATA"] = str(workspace.data.resolve())
+    found = workspace.method(method)
+    release = open_release(folder) if folder is not None else find_release(workspace.data)
+    for name in found.weights:
+        fetch(name, workspace.data)
+    target = out or workspace.root / "submissions" / "dnd" / method
+    with ProgressBar(f"submit dnd {method}") as progress:
+        make_submission(
+            found,
+            release,
+            target,
+            policy=policy,
+            code=fingerprint(method_code(found)),
+            packages=method_packages(found),
+            progress=progress,
+        )
+    _tell(check_submission(target, release), target)
+    click.echo(f"written and read back: {len(release.images)} files in {target}")
+    if zipped:
+        archive = pack(target, len(release.images))
+        click.echo(f"upload: {archive} ({archive.stat().st_size / 1e6:,.0f} MB)")
+
+
+@submit.command("check-dnd")
+@click.argument("path", type=click.Path(path_type=Path))
+@_FROM
+def check_dnd(path: Path, folder: Path | None) -> None:
+    """Hold a folder or zip file, of whatever program, against DND's format; exit status 1 where it is not kept."""
+    from harness.extras.dnd import check_submission, find_release, open_release
+
+    release = open_release(folder) if folder is not None else find_release(Workspace.find().data)
+    _tell(check_submission(path, release), path)
+    click.echo(f"{path}: {len(release.images)} files, {sum(map(len, release.boxes)):,} boxes; the format is kept")
+
+
+def _tell(problems: list[str], path: Path) -> None:
+    for problem in problems[:20]:
+        click.echo(f"  {problem}")
+    if problems:
+        raise CheckFailedError(f"{path}: {len(problems)} problems; the server would refuse it")

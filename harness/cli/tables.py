@@ -1,0 +1,228 @@
+"""Commands `harness tables`, `harness diff`, `harness table`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.failing import check_results, failing_options
+from harness.errors import HarnessError
+from harness.tables.workspace import Workspace
+
+if TYPE_CHECKING:
+    from harness.tables.diff import CellResult
+    from harness.tables.published import Table
+
+DIFF_FIELDS = ("row", "dataset", "level", "metric", "published", "measured", "delta", "verdict", "reason")
+
+
+@click.command()
+@click.option("--format", "form", type=click.Choice(["text", "json", "md"]), default="text", help="Form of the output.")
+@click.option("--own", is_flag=True, help="List the tables that are no paper's, too: the project's and yours.")
+@click.option(
+    "--write-counts",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Write the counts over all papers into this Markdown file, between its marks.",
+)
+@click.option("--check", is_flag=True, help="With --write-counts: only compare; exit status 1 if they differ.")
+def tables(form: str, own: bool, file: Path | None, check: bool) -> None:
+    """List the published tables: how many numbers they print, how many were measured, what the others take."""
+    from harness.report.coverage import counts_block, coverage_text, papers_coverage, write_counts
+    from harness.tables.collected import collect
+    from harness.tables.counting import coverage
+    from harness.tables.published import published_tables
+    from harness.tables.reach import MEANINGS, REACHES
+
+    workspace = Workspace.find()
+    if file is not None:
+        changed = write_counts(file, counts_block(papers_coverage(workspace)), check=check)
+        click.echo(f"{'written' if changed else 'up to date'}: {file}")
+        return
+    if check:
+        raise HarnessError("--check goes with --write-counts")
+    known, papers, methods = workspace.tables(), published_tables(), workspace.methods()
+    others = [name for name in known if name not in papers]
+    records: list[dict[str, Any]] = []
+    for item in collect(workspace, known if own else papers):
+        found, table = coverage([item], methods), item.table
+        places = found.all.places
+        records.append(
+            {
+                "table": table.name,
+                "paper": table.paper,
+                "title": table.title,
+                "kind": table.kind,
+                "published": table.name in papers,
+                "rows": sum(len(part.rows) for part in table.parts),
+                "cells": table.cell_count(),
+                "numbers": found.all.all_places,
+                "match": places["match"],
+                "measured": found.all.all_places - places["not run"],
+            }
+            | {reach: counts.places["not run"] for reach, counts in found.by_reach.items()}
+        )
+    if form == "json":
+        click.echo(json.dumps(records, indent=1, ensure_ascii=False))
+        return
+    from tabulate import tabulate
+
+    shown = ("table", "title", "numbers", "match", "measured", *REACHES)
+    style = "github" if form == "md" else "simple"
+    click.echo(tabulate([[record[key] for key in shown] for record in records], shown, tablefmt=style))
+    click.echo("\nNot run, by what it takes: " + "; ".join(f"{name}: {MEANINGS[name]}" for name in REACHES) + ".")
+    click.echo(coverage_text(papers_coverage(workspace)))
+    if not own:
+        click.echo(f"And {len(others)} tables that no paper printed (--own lists them): {', '.join(others)}")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--row", default="", help="Only the row with this printed name.")
+@click.option("--dataset", default="", help="Only the cells on this dataset.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "csv", "md", "tex"]),
+    default="text",
+    help="Form of the output.",
+)
+@click.option("--all", "everything", is_flag=True, help="In text form, list cells that were not run too.")
+@failing_options("off")
+def diff(
+    name: str, row: str, dataset: str, form: str, everything: bool, fail_on: tuple[str, ...], strict: bool
+) -> None:
+    """Compare table NAME with what was measured.
+
+    The exit status is 1 if a printed number is `off`, or if nothing could be compared.
+    """
+    from harness.report.grid import reasons_not_run, recorded_text, summary
+    from harness.report.render import csv_text, json_text, latex, markdown
+    from harness.tables.collected import results_of
+    from harness.tables.diff import as_record, measured_text
+    from harness.tables.ordering import orderings
+    from harness.tables.published import select
+
+    workspace = Workspace.find()
+    table = select(workspace.table(name), row=row, dataset=dataset)
+    results = results_of(workspace, table)
+    if form == "json":
+        click.echo(json_text(results), nl=False)
+    elif form == "csv":
+        click.echo(csv_text(results), nl=False)
+    elif form == "md":
+        click.echo(markdown(table, results), nl=False)
+    elif form == "tex":
+        click.echo(latex(table, results), nl=False)
+    else:
+        from tabulate import tabulate
+
+        lines = []
+        # Columns may differ in the method alone, as the hash rounds of KiT's Table 4 do.
+        places = Counter(_place(result) for result in results)
+        for result in results:
+            if result.verdict == "not run" and not everything:
+                continue
+            record = as_record(result)
+            delta = record["delta"]
+            lines.append(
+                [
+                    record["row"] if places[_place(result)] == 1 else f"{record['row']} ({record['method']})",
+                    record["dataset"],
+                    record["level"],
+                    record["metric"],
+                    record["printed"],
+                    measured_text(result),
+                    "" if delta is None else f"{delta:+.4f}",
+                    record["verdict"],
+                    record["reason"],
+                ]
+            )
+        if lines:
+            click.echo(tabulate(lines, DIFF_FIELDS, disable_numparse=True, maxcolwidths=[None] * 8 + [60]))
+        for ordering in orderings(table, results):
+            click.echo(f"ordering: {ordering.text}")
+        for reason in reasons_not_run(results):
+            click.echo(f"not run: {', '.join(reason.rows)} ({reason.cells} cells): {reason.reason}")
+        click.echo(summary(table, results))
+        if recorded := recorded_text(results):
+            click.echo(recorded)
+    check_results(name, results, fail_on, strict)
+
+
+def _place(result: CellResult) -> tuple[int, int, str, int, str]:
+    """Where a cell stands, as far as a row, a dataset, a level and a metric tell."""
+    asked = result.request
+    return asked.part, asked.line, asked.dataset, asked.level, asked.metric
+
+
+@click.command()
+@click.argument("name")
+@click.option("--row", default="", help="Only the row with this printed name.")
+@click.option("--dataset", default="", help="Only the cells on this dataset.")
+@click.option("--svg", type=click.Path(dir_okay=False), help="Draw it into this file instead.")
+@click.option(
+    "--one-protocol",
+    "wanted",
+    default="",
+    help="Measure every row in the same way: 'column' (as the table states), or a protocol such as psnr,ssim-8x8.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "csv", "md", "tex"]),
+    default="text",
+    help="Form of the output, with --one-protocol.",
+)
+@click.option("--write", is_flag=True, help="With --one-protocol: write results/NAME--PROTOCOL.md, .tex, .csv, .json.")
+def table(name: str, row: str, dataset: str, svg: str | None, wanted: str, form: str, write: bool) -> None:
+    """Print table NAME: published numbers, measured numbers, verdicts."""
+    from harness.files import write_text
+    from harness.report.terminal import print_table, table_svg
+    from harness.tables.collected import results_of
+    from harness.tables.published import select
+
+    workspace = Workspace.find()
+    chosen = select(workspace.table(name), row=row, dataset=dataset)
+    if wanted:
+        _one_protocol(workspace, chosen, wanted, form, write)
+        return
+    if form != "text" or write:
+        raise HarnessError(
+            "--format and --write go with --one-protocol; `harness diff` and `harness render` do the rest"
+        )
+    results = results_of(workspace, chosen)
+    if svg:
+        write_text(svg, table_svg(chosen, results))
+        click.echo(f"written: {svg}")
+    else:
+        print_table(chosen, results)
+
+
+def _one_protocol(workspace: Workspace, table: Table, wanted: str, form: str, write: bool) -> None:
+    """Print, or write, a table under one protocol."""
+    from harness.files import write_text
+    from harness.report import one_protocol as report
+    from harness.tables.one_protocol import one_protocol
+
+    cells = one_protocol(workspace, table, wanted)
+    if form == "text" and not write:
+        report.print_one_protocol(table, cells)
+        return
+    texts = {
+        "md": report.markdown(table, cells),
+        "tex": report.latex(table, cells),
+        "csv": report.csv_text(cells),
+        "json": report.json_text(cells),
+    }
+    if write:
+        base = workspace.results / f"{table.name}--{wanted.replace(',', '--')}"
+        for suffix, text in texts.items():
+            write_text(base.with_name(f"{base.name}.{suffix}"), text)
+            click.echo(f"written: {base}.{suffix}")
+    else:
+        click.echo(texts[form], nl=False)

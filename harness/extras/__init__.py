@@ -1,0 +1,1 @@
+"""What few need: RO-Crates, and archives for benchmarks that their own server scores."""

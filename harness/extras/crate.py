@@ -1,0 +1,417 @@
+"""A table's run as a Research Object Crate: rows, results, records and locks in one folder or zip.
+
+https://w3id.org/ro/crate. Whoever gets it can check every file, and make the results anew from the rows; with
+images in it, also the rows from the pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+
+from harness.errors import HarnessError, NotAvailableError
+from harness.tables.workspace import Workspace
+
+METADATA = "ro-crate-metadata.json"
+
+# No crate of tables is larger when unpacked; a zip that says otherwise is refused before anything is written.
+MOST_BYTES = 64 * 2**30
+MOST_FILES = 2_000_000
+
+_TYPES = {
+    ".json": "application/json",
+    ".csv": "text/csv",
+    ".md": "text/markdown",
+    ".tex": "application/x-tex",
+    ".yaml": "application/yaml",
+    ".lock": "application/yaml",
+    ".png": "image/png",
+    ".txt": "text/plain",
+}
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What checking a crate found.
+
+    Attributes
+    ----------
+    table : str
+        The table.
+    files : int
+        Files that are as they were.
+    problems : tuple of str
+        What is wrong, one sentence each.
+    remade : bool
+        Whether the results were made anew from the rows, and are equal.
+    measured : int
+        Restored images that the crate holds and whose pixels are the recorded ones.
+    revision : str
+        Git revision of the code that made it.
+    """
+
+    table: str
+    files: int
+    problems: tuple[str, ...]
+    remade: bool
+    measured: int
+    revision: str
+
+
+def files_of_table(workspace: Workspace, table: str, *, images: bool) -> list[str]:
+    """List the files behind a table, relative to the workspace, sorted.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where the results lie.
+    table : str
+        The table.
+    images : bool
+        Whether the restored images belong to them.
+    """
+    from harness.run.graph import needed, stage_graph
+    from harness.run.pipeline import pipeline_stages, table_target
+
+    stages = pipeline_stages(workspace)
+    nodes = needed(stage_graph(stages), [table_target(table)])
+    found = {"params.yaml", "constraints.txt", "pyproject.toml"}
+    for node in nodes.values():
+        found |= {node.file, str(PurePosixPath(node.file).with_name("dvc.lock"))}
+        for out in node.outs:
+            if out.startswith("work/restored/") and not images:
+                found.add(f"{out}/restored.json")
+            elif (workspace.root / out).is_dir():
+                below = (path for path in sorted((workspace.root / out).rglob("*")) if path.is_file())
+                found |= {path.relative_to(workspace.root).as_posix() for path in below}
+            else:
+                found.add(out)
+    found |= _training_of(workspace, table, weights=images)
+    source = workspace.table_files.get(table)
+    if source is None:
+        from harness.tables.published import table_file
+
+        source = table_file(table)
+    root = workspace.root.resolve()
+    source = Path(source).resolve()
+    if source.is_relative_to(root):
+        found.add(source.relative_to(root).as_posix())
+    return sorted(name for name in found if (workspace.root / name).is_file())
+
+
+def _training_of(workspace: Workspace, table: str, *, weights: bool) -> set[str]:
+    """List what tells of the training of a table's own networks: without it a verdict `trained` cannot be checked."""
+    from harness.records.training_runs import WEIGHTS, WISHES, Run, read_wishes, trained_folder
+    from harness.tables.requests import plans
+
+    methods, wished = workspace.methods(), read_wishes(workspace.root)
+    found = {WISHES} if wished else set()
+    for plan in plans([workspace.table(table)], methods):
+        if methods[plan.group.method].origin != "trained":
+            continue
+        for level in plan.levels:
+            run = Run(plan.group.task, plan.group.method, level)
+            folder = trained_folder(workspace.root, run, run in wished)
+            files = (path for path in sorted(folder.glob("*")) if path.is_file() and (weights or path.name != WEIGHTS))
+            found |= {path.relative_to(workspace.root).as_posix() for path in files}
+    return found
+
+
+def export_crate(workspace: Workspace, table: str, target: Path, *, images: bool = False) -> int:
+    """Write a table's run as a crate.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where the results lie.
+    table : str
+        The table.
+    target : path
+        A folder that does not exist yet, or a file that ends in ``.zip``.
+    images : bool
+        Whether to put the restored images in.
+
+    Returns
+    -------
+    int
+        Number of files.
+
+    Raises
+    ------
+    HarnessError
+        The table was not made here yet, or the target exists or cannot be written.
+    NotAvailableError
+        The package rocrate is not installed.
+    """
+    try:
+        from rocrate.model.contextentity import ContextEntity
+        from rocrate.rocrate import ROCrate
+    except ImportError:
+        raise NotAvailableError("rocrate is not installed; pip install 'restoration-harness[crate]'") from None
+    workspace.table(table)
+    names = files_of_table(workspace, table, images=images)
+    if f"results/{table}.json" not in names:
+        raise HarnessError(f"{table} was not made yet; run harness repro {table}")
+    if target.exists():
+        raise HarnessError(f"{target}: exists; name another folder or file")
+    problem = _remake(workspace.root, workspace, table)
+    if problem:
+        # Results come with git, rows do not: a crate of them alone would prove nothing.
+        raise HarnessError(f"{problem.partition(';')[0]}; run harness repro {table} first")
+    from harness.records.runs import Clock
+
+    about = Clock().finish()
+    crate: Any = ROCrate()
+    crate.name = f"{table}: published and measured numbers"
+    crate.description = (
+        f"The run behind table {table}: measured rows, results beside the published numbers, provenance records, "
+        "DVC pipelines and locks. Images and weights belong to their owners and are named by checksum."
+    )
+    crate.license = "https://spdx.org/licenses/MIT"
+    crate.root_dataset["harnessTable"] = table
+    software = crate.add(
+        ContextEntity(
+            crate,
+            "#harness",
+            properties={
+                "@type": "SoftwareApplication",
+                "name": "restoration-harness",
+                "softwareVersion": f"{about.libraries.get('restoration-harness', '')} {about.revision}".strip(),
+                "softwareRequirements": [f"{name}=={version}" for name, version in about.libraries.items()],
+            },
+        )
+    )
+    entities = {}
+    for name in names:
+        path = workspace.root / name
+        content = path.read_bytes()
+        properties = {
+            "contentSize": str(len(content)),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "encodingFormat": _TYPES.get(path.suffix, "application/octet-stream"),
+        }
+        entities[name] = crate.add_file(str(path), dest_path=name, properties=properties)
+    action = crate.add(
+        ContextEntity(
+            crate,
+            "#run",
+            properties={
+                "@type": "CreateAction",
+                "name": f"harness repro {table}",
+                "endTime": about.finished,
+                "description": f"{about.processor}, {about.machine}, Python {about.python}",
+            },
+        )
+    )
+    action["instrument"] = software
+    action["object"] = [
+        entity for name, entity in entities.items() if name.startswith(("data/", "pipelines/", "params"))
+    ]
+    action["result"] = [entity for name, entity in entities.items() if name.startswith(("results/", "work/rows/"))]
+    crate.root_dataset["mentions"] = action
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the target first: a crate that is there is whole.
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+            part = Path(folder) / target.name
+            if target.suffix == ".zip":
+                crate.write_zip(part)
+            else:
+                crate.write(part)
+            os.replace(part, target)
+    except OSError as error:
+        raise HarnessError(f"{target}: cannot be written ({error.strerror or error})") from None
+    return len(names)
+
+
+def check_crate(source: Path, workspace: Workspace) -> Checked:
+    """Check a crate: every file, the results against the rows, and the images against their records.
+
+    Parameters
+    ----------
+    source : path
+        Folder or zip.
+    workspace : Workspace
+        Gives the methods and tables that results are made from; nothing is written to it.
+
+    Raises
+    ------
+    HarnessError
+        It is no crate, or names files outside itself.
+    """
+    with _opened(source) as folder:
+        entities = _read_metadata(folder / METADATA)
+        table = str(entities.get("./", {}).get("harnessTable", ""))
+        software = str(entities.get("#harness", {}).get("softwareVersion", ""))
+        problems: list[str] = []
+        good = 0
+        listed = {METADATA, "ro-crate-preview.html"}
+        for name, entity in entities.items():
+            if entity.get("@type") != "File":
+                continue
+            listed.add(name)
+            problem = _check_file(folder, name, entity)
+            if problem:
+                problems.append(problem)
+            else:
+                good += 1
+        for path in sorted(folder.rglob("*")):
+            if path.is_symlink():
+                problems.append(f"{path.relative_to(folder)}: is a link, a crate holds none")
+            elif path.is_file() and path.relative_to(folder).as_posix() not in listed:
+                problems.append(f"{path.relative_to(folder)}: is not listed in {METADATA}")
+        remade, measured = False, 0
+        if not problems and table:
+            problem = _remake(folder, workspace, table)
+            remade = not problem
+            problems += [problem] if problem else []
+            measured, damaged = _check_images(folder)
+            problems += damaged
+        elif not table:
+            problems.append(f"{METADATA}: names no table of this harness")
+        return Checked(table, good, tuple(problems), remade, measured, software.rpartition(" ")[2])
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[Path]:
+    """Give a crate's folder; a zip is unpacked, after its names and sizes were looked at."""
+    if source.is_dir():
+        yield source
+        return
+    if not source.is_file():
+        raise HarnessError(f"{source}: no such crate; name its folder or zip")
+    with tempfile.TemporaryDirectory(prefix="crate-") as folder:
+        unpack_zip(source, Path(folder))
+        yield Path(folder)
+
+
+def unpack_zip(source: Path, target: Path) -> None:
+    """Unpack a zip from strangers.
+
+    Parameters
+    ----------
+    source : path
+        The archive.
+    target : path
+        An existing folder.
+
+    Raises
+    ------
+    HarnessError
+        It is no zip, or damaged, or holds links, names that leave the folder or that no system can hold, more files
+        or bytes than any crate, or a member that is larger than it says.
+    """
+    from harness.names import is_safe
+
+    try:
+        with zipfile.ZipFile(source) as archive:
+            members = archive.infolist()
+            if len(members) > MOST_FILES or sum(member.file_size for member in members) > MOST_BYTES:
+                raise HarnessError(f"{source}: would unpack to more than any crate holds; it is refused")
+            for member in members:
+                name = member.filename.rstrip("/")
+                if not is_safe(name):
+                    raise HarnessError(f"{source}: the name '{name}' leaves the folder; the archive is refused")
+                if (member.external_attr >> 16) & 0o170000 == 0o120000:
+                    raise HarnessError(f"{source}: '{name}' is a link; the archive is refused")
+            for member in members:
+                path = target / member.filename
+                if member.is_dir():
+                    path.mkdir(parents=True, exist_ok=True)
+                    continue
+                path.parent.mkdir(parents=True, exist_ok=True)
+                left = member.file_size
+                with archive.open(member) as packed, open(path, "xb") as file:
+                    while block := packed.read(min(1 << 20, left + 1)):
+                        left -= len(block)
+                        if left < 0:
+                            raise HarnessError(f"{source}: '{member.filename}' is larger than it says; refused")
+                        file.write(block)
+    except HarnessError:
+        raise
+    # A damaged archive fails anywhere in zipfile and zlib, with whatever is at hand there.
+    except Exception as error:
+        raise HarnessError(f"{source}: not a readable zip ({error})") from None
+
+
+def _read_metadata(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        plain = json.loads(path.read_bytes())
+        graph = plain["@graph"]
+        return {str(entity["@id"]): entity for entity in graph if isinstance(entity, dict)}
+    except FileNotFoundError:
+        raise HarnessError(f"{path.parent}: no {METADATA}; it is no crate") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise HarnessError(f"{path}: not the metadata of a crate ({type(error).__name__}: {error})") from None
+
+
+def _check_file(folder: Path, name: str, entity: dict[str, Any]) -> str:
+    from harness.names import is_safe
+
+    if not is_safe(name):
+        return f"'{name}': leaves the crate; it was not looked at"
+    path = folder / name
+    if path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
+        return f"{name}: is a link, a crate holds none"
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        return f"{name}: {'is missing' if isinstance(error, FileNotFoundError) else 'cannot be read'}"
+    return "" if digest == entity.get("sha256") else f"{name}: has another checksum than when the crate was made"
+
+
+def _remake(folder: Path, workspace: Workspace, table: str) -> str:
+    """Make the results from the crate's rows; say what differs, empty where nothing does."""
+    from harness.report.render import json_text
+    from harness.tables.diff import diff_table
+    from harness.tables.measurements import Measurements
+
+    stored = (folder / "results" / f"{table}.json").read_bytes()
+    made = json_text(diff_table(workspace.table(table), workspace.methods(), Measurements(folder / "work"))).encode()
+    if made == stored:
+        return ""
+    then, now = _by_cell(stored), _by_cell(made)
+    differing = [name for name in then if then[name] != now.get(name)]
+    if not differing and len(then) == len(now):
+        return f"results/{table}.json: has another form in this version; its numbers are the same"
+    return (
+        f"results/{table}.json: {len(differing) or 'other'} of {len(then)} cells do not follow from the rows here"
+        + (f", such as {differing[0]}" if differing else "")
+        + "; compare the versions (git revision of the crate)"
+    )
+
+
+def _by_cell(text: bytes) -> dict[str, Any]:
+    plain = json.loads(text)
+    cells = plain if isinstance(plain, list) else plain.get("cells", [])
+    return {
+        " ".join(str(cell.get(key)) for key in ("row", "dataset", "level", "metric")): cell.get("measured")
+        for cell in cells
+    }
+
+
+def _check_images(folder: Path) -> tuple[int, list[str]]:
+    """Compare the pixels of restored images with their records."""
+    from harness.images import pixels_sha256
+    from harness.records.restored import RECORD, read_pixels, read_restored
+
+    good, problems = 0, []
+    for record_file in sorted((folder / "work" / "restored").rglob(RECORD)):
+        record = read_restored(record_file.parent)
+        for name, digest in record.images.items():
+            path = record_file.parent / name
+            if not path.is_file():
+                continue
+            if pixels_sha256(read_pixels(path, record.group.saving)) == digest:
+                good += 1
+            else:
+                problems.append(f"{path.relative_to(folder)}: the pixels are not the recorded ones")
+    return good, problems

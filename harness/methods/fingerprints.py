@@ -1,0 +1,261 @@
+"""Which code a stage's results depend on, and its fingerprint.
+
+DVC re-runs a stage when a file it names has changed. Naming the whole package would re-run every network when the
+report's template changes; naming files by hand would miss one some day. So the files are found by following imports,
+also those inside functions, from the stage's own module, and one stage (`harness code`) writes a fingerprint of them
+for each of the others to depend on. Comments, docstrings and empty lines are no part of it: mending a sentence re-runs
+nothing.
+
+Results import from the module that holds a name, not from a package that loads its names on demand; a package's own
+file only passes names on (a test holds that), so importing one of its modules does not make the others a dependency.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import io
+import sys
+import tokenize
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import harness
+from harness.methods import Method
+
+PACKAGE = Path(harness.__file__).parent
+
+# Imported by results but without influence on them: they find methods, report mistakes, run the command line, describe
+# how a run went, count cores, refuse methods that change their process.
+WITHOUT_INFLUENCE = frozenset(
+    {
+        "harness",
+        "harness.errors",
+        "harness.methods",
+        "harness.methods.plugins",
+        "harness.cli",
+        "harness.cli.main",
+        "harness.records.tasks",
+        "harness.cores",
+        "harness.process_state",
+        "harness.records.runs",
+    }
+)
+
+
+# The module that each kind of stage runs; a method's runs `harness.run.restore`, its cost `harness.run.cost`.
+ROOTS = {"inputs": "harness.assets.inputs", "measure": "harness.run.measure", "render": "harness.report.results"}
+
+
+@functools.cache
+def _module_file(name: str) -> Path | None:
+    """File of a module of this package, or None if there is no such module (the name is a function or class)."""
+    base = PACKAGE.parent.joinpath(*name.split("."))
+    for file in (base / "__init__.py", base.with_suffix(".py")):
+        if file.is_file():
+            return file
+    return None
+
+
+@functools.cache
+def _imports(file: Path) -> frozenset[str]:
+    """Names that a file imports anywhere; those relative to its package with a dot in front."""
+    found: set[str] = set()
+    for node in _running(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            # `from harness.networks import panet` imports a module, `from ... import psnr` a function.
+            found |= {module} | {f"{module}{'.' * bool(node.module)}{alias.name}" for alias in node.names}
+    return frozenset(found)
+
+
+@functools.cache
+def _imported_files(file: Path) -> frozenset[Path]:
+    """Files of this package that a file imports; of a plugin also those beside it and in its own package."""
+    names = _imports(file)
+    own = {name for name in names if name.split(".")[0] == "harness"}
+    found = {_module_file(name) for name in own - WITHOUT_INFLUENCE}
+    if not file.is_relative_to(PACKAGE):
+        for name in names:
+            up = len(name) - len(name.lstrip("."))
+            bases = [file.parents[up - 1]] if up else [file.parent, _import_folder(file)]
+            for base in bases:
+                inside = base.joinpath(*name.lstrip(".").split("."))
+                found |= {f for f in (inside / "__init__.py", inside.with_suffix(".py")) if f.is_file()}
+    return frozenset(imported for imported in found if imported is not None)
+
+
+def _import_folder(file: Path) -> Path:
+    """Folder that a plugin's package lies in: the first upwards that is no package itself."""
+    folder = file.parent
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
+
+
+def method_packages(method: Method) -> list[str]:
+    """Name the installed packages (distributions) that a method's own code imports, that of a plugin included."""
+    from importlib.metadata import packages_distributions
+
+    own = [file for file in method_code(method) if not file.is_relative_to(PACKAGE) or file == method.source_file]
+    names = {method.module, *(name for file in own for name in _imports(file))}
+    modules = {name.split(".")[0] for name in names} - {"harness"} - sys.stdlib_module_names
+    known = packages_distributions()
+    return sorted({package for name in modules for package in known.get(name, ())})
+
+
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    """Walk a module's syntax without the blocks that only a type checker runs."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+            continue
+        yield from _running(child)
+
+
+def code_files(*roots: str | Path) -> list[Path]:
+    """List the source files of this package that modules depend on, themselves included.
+
+    Parameters
+    ----------
+    *roots : str or path
+        Module names such as ``harness.run.measure``, or files of plugins.
+
+    Returns
+    -------
+    list of path
+        Absolute, sorted, without those that have no influence on results (`WITHOUT_INFLUENCE`).
+    """
+    todo: list[Path] = []
+    for root in roots:
+        file = root if isinstance(root, Path) else _module_file(root)
+        if file is None:
+            raise ModuleNotFoundError(f"no module '{root}' in this package")
+        todo.append(file)
+    seen: set[Path] = set()
+    while todo:
+        file = todo.pop()
+        if file in seen:
+            continue
+        seen.add(file)
+        todo += _imported_files(file)
+    return sorted(seen)
+
+
+def code_hashes(files: Iterable[Path]) -> list[str]:
+    """Hash what files do: their source without comments, docstrings and empty lines.
+
+    Returns
+    -------
+    list of str
+        A SHA-256 for each file, sorted, for a plugin's file with its path below the folder of its package. Those of
+        this package follow what files contain and not where they lie: a module that is moved outdates nothing. What is
+        imported from this package stands in the hash by its content.
+    """
+    hashes = []
+    for file in files:
+        plugin = "" if file.is_relative_to(PACKAGE) else f"{file.relative_to(_import_folder(file)).as_posix()} "
+        hashes.append(f"{plugin}{_code_hash(file)}")
+    return sorted(hashes)
+
+
+@functools.cache
+def _code_hash(file: Path) -> str:
+    if file.suffix != ".py":
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    body, imported = _body(file)
+    told = sorted(f"{_source_of(module, name)} {name} as {alias}" for module, name, alias in imported)
+    return hashlib.sha256("\n".join([body, *told]).encode()).hexdigest()
+
+
+@functools.cache
+def _body(file: Path) -> tuple[str, tuple[tuple[str, str, str], ...]]:
+    """Split a file into its plain source without what it imports from this package, and that: module, name, alias."""
+    source = file.read_text(encoding="utf-8")
+    lines = source.splitlines(keepends=True)
+    imported: list[tuple[str, str, str]] = []
+    for node in ast.walk(ast.parse(source, str(file))):
+        if isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] == "harness":
+            found = [(node.module or "", alias.name, alias.asname or alias.name) for alias in node.names]
+        elif isinstance(node, ast.Import) and all(alias.name.split(".")[0] == "harness" for alias in node.names):
+            found = [(alias.name, "", alias.asname or "") for alias in node.names]
+        else:
+            continue
+        imported += found
+        first = lines[node.lineno - 1]
+        # A block may hold nothing else, and must still be one.
+        lines[node.lineno - 1] = first[: len(first) - len(first.lstrip())] + "pass\n"
+        for number in range(node.lineno, node.end_lineno or node.lineno):
+            lines[number] = "\n"
+    text = plain_source("".join(lines))
+    return "".join(line for line in text.splitlines(keepends=True) if line.strip() != "pass"), tuple(imported)
+
+
+def _source_of(module: str, name: str) -> str:
+    """Hash of the file that an imported name comes from, without what that imports; empty where it has no influence."""
+    whole = f"{module}.{name}" if name and _module_file(f"{module}.{name}") else module
+    file = None if {module, whole} & WITHOUT_INFLUENCE - {"harness"} or whole == "harness" else _module_file(whole)
+    return "" if file is None else hashlib.sha256(_body(file)[0].encode()).hexdigest()
+
+
+def fingerprint(files: Iterable[Path]) -> str:
+    """Hash `code_hashes` into one text."""
+    return hashlib.sha256("\n".join(code_hashes(files)).encode()).hexdigest()
+
+
+def plain_source(source: str) -> str:
+    """Take comments, docstrings, trailing blanks and empty lines out of Python source.
+
+    Text is cut and not parsed and written again, because the latter differs between versions of Python.
+    """
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    verbatim: set[int] = set()
+    docstrings: list[ast.expr] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant | ast.JoinedStr) and node.end_lineno != node.lineno:
+            # An empty line inside a text is part of what the code does.
+            verbatim |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                docstrings += [first.value] if isinstance(first.value.value, str) else []
+    for text in docstrings:
+        start, end = text.lineno, text.end_lineno or text.lineno
+        before = lines[start - 1].encode()[: text.col_offset]
+        after = lines[end - 1].encode()[text.end_col_offset or 0 :]
+        if not before.strip() and not after.strip():
+            lines[start - 1 : end] = [""] * (end - start + 1)
+            verbatim -= set(range(start, end + 1))
+    kept = [line.rstrip() for row, line in enumerate(lines, 1) if row in verbatim or line.strip()]
+    return "\n".join(kept) + "\n"
+
+
+def stage_code(methods: Mapping[str, Method]) -> dict[str, list[Path]]:
+    """List the files behind every kind of stage: ``inputs``, ``measure``, ``render``, and each method by name.
+
+    Parameters
+    ----------
+    methods : mapping
+        Methods by name; a method's entry is ``method-<name>``.
+    """
+    found = {kind: code_files(root) for kind, root in ROOTS.items()}
+    found["render"] += sorted((PACKAGE / "report" / "templates").glob("*.j2"))
+    for name, method in methods.items():
+        found[f"method-{name}"] = method_code(method)
+        if method.network is not None:
+            source = method.source_file
+            found[f"cost-{name}"] = code_files("harness.run.cost", *([source] if source else []))
+    return found
+
+
+def method_code(method: Method) -> list[Path]:
+    """List the files that a method's restored images depend on."""
+    source = method.source_file
+    return code_files("harness.run.restore", *([source] if source else []))

@@ -1,0 +1,76 @@
+"""The record of a folder of restored images: what it holds and what made it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import HarnessError
+from harness.images import read_fine_png, read_image
+from harness.names import is_safe
+from harness.records.cells import Group
+from harness.records.loading import load_json
+
+RECORD = "restored.json"
+
+
+class LevelRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is known of the restored images of one level.
+
+    Attributes
+    ----------
+    reason : str
+        Why the level was not run; empty where it was.
+    weights : dict
+        SHA-256 of every weights file used, by its name in the registry.
+    """
+
+    reason: str
+    weights: dict[str, str]
+
+
+class RestoredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a folder of restored images holds and what made it.
+
+    Attributes
+    ----------
+    group : Group
+        Task, dataset, degradation, method, policy.
+    origin : str
+        ``none``, ``released`` or ``trained``.
+    degradation_version : int
+        Version of the degradation.
+    code : str
+        Fingerprint of the code that restored.
+    reason : str
+        Why nothing was run at all; empty otherwise.
+    levels : dict
+        By level.
+    images : dict
+        SHA-256 of the pixels, by relative file name.
+    """
+
+    group: Group
+    origin: str
+    degradation_version: int
+    code: str
+    reason: str
+    levels: dict[int, LevelRecord]
+    images: dict[str, str]
+
+
+def read_restored(folder: Path) -> RestoredRecord:
+    """Read the record of a folder of restored images; HarnessError where it names files outside."""
+    record = load_json(folder / RECORD, RestoredRecord)
+    for name in record.images:
+        if not is_safe(name):
+            raise HarnessError(f"{folder / RECORD}: the file name '{name}' leaves the folder; delete it, run again")
+    return record
+
+
+def read_pixels(file: Path, saving: str) -> NDArray[np.uint8] | NDArray[np.float64]:
+    """Read a restored image: 8-bit, or float64 in units of 0..255 where it was saved unrounded."""
+    return read_fine_png(file) if saving == "unrounded" else read_image(file)

@@ -1,0 +1,117 @@
+"""Measured rows: one value per image and protocol, as CSV with a record of what made them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import HarnessError
+from harness.files import write_json, write_text
+from harness.records.cells import Group
+from harness.records.loading import load_json
+from harness.records.restored import LevelRecord
+
+FIELDS = ("level", "draw", "image", "protocol", "value")
+
+
+class ImageRow(msgspec.Struct, frozen=True, order=True):
+    """One measured value.
+
+    Attributes
+    ----------
+    level, draw, image : int, int, str
+        Which input; draw 0 is the one that counts.
+    protocol : str
+        Version of the protocol, such as ``ssim-8x8.1`` (the record tells its name).
+    value : float
+        dB for PSNR, 0..1 for SSIM.
+    """
+
+    level: int
+    draw: int
+    image: str
+    protocol: str
+    value: float
+
+
+class MeasuredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a file of rows holds and what made it.
+
+    Attributes
+    ----------
+    group : Group
+        Task, dataset, degradation, method, policy.
+    origin : str
+        Where the weights come from.
+    degradation_version : int
+        Version of the degradation.
+    protocols : dict
+        Version of every protocol measured, by name.
+    code : str
+        Fingerprint of the code that restored.
+    reason : str
+        Why there are no rows at all.
+    levels : dict
+        Weights, or the reason why a level has no rows.
+    images : int
+        Images in the dataset (noise draw 0).
+    unmeasured : dict
+        By level: the protocols under which an image could not be measured, and why. They have no rows at that level: a
+        mean over the other images would be another number.
+    rows_sha256 : str
+        Checksum of the file of rows, so that a row that changed on a disk or in a cache is noticed.
+    """
+
+    group: Group
+    origin: str
+    degradation_version: int
+    protocols: dict[str, str]
+    code: str
+    reason: str
+    levels: dict[int, LevelRecord]
+    images: int
+    unmeasured: dict[int, dict[str, str]] = {}
+    rows_sha256: str = ""
+
+
+def write_rows(path: Path, record: MeasuredRecord, rows: list[ImageRow]) -> None:
+    """Write rows as CSV (every digit of a value) and the record beside it as JSON."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(FIELDS)
+    for row in rows:
+        writer.writerow((row.level, row.draw, row.image, row.protocol, repr(float(row.value))))
+    write_text(path, text.getvalue())
+    write_json(path.with_suffix(".json"), msgspec.structs.replace(record, rows_sha256=_sha256(text.getvalue())))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_rows(path: Path) -> tuple[MeasuredRecord, list[ImageRow]]:
+    """Read what `write_rows` wrote; the record comes back as it was given.
+
+    Raises
+    ------
+    HarnessError
+        A file is missing or damaged.
+    """
+    record = load_json(path.with_suffix(".json"), MeasuredRecord)
+    try:
+        text = path.read_bytes().decode("utf-8")
+        reader = csv.reader(io.StringIO(text, newline=""))
+        if tuple(next(reader, ())) != FIELDS:
+            raise ValueError("the heading is not " + ",".join(FIELDS))
+        rows = [ImageRow(int(a), int(b), c, d, float(e)) for a, b, c, d, e in reader]
+        if record.rows_sha256 and _sha256(text) != record.rows_sha256:
+            raise ValueError("its checksum is not the recorded one")
+    except FileNotFoundError:
+        raise HarnessError(f"{path}: no such file; run harness repro") from None
+    except ValueError as error:
+        raise HarnessError(f"{path}: damaged ({error}); delete it and run harness repro") from None
+    return msgspec.structs.replace(record, rows_sha256=""), rows

@@ -1,0 +1,335 @@
+"""Training runs by name: what is wished (``training.yaml``), and what was trained.
+
+A run trains one method for one task at one level. The file ``training.yaml`` of a workspace says which runs are made
+and how long; `harness train` writes it. Trained weights lie in ``work/trained/<task>/<method>/<level>``; those that
+come with the project lie in ``weights/<task>/<method>/<level>`` and are used where no run is wished.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import msgspec
+
+from harness.errors import HarnessError, NotAvailableError
+from harness.files import write_text
+from harness.names import check_name, is_name
+from harness.records.loading import load_json, load_yaml
+
+WISHES = "training.yaml"
+RECORD = "training.json"
+WEIGHTS = "weights.safetensors"
+HEADING = "# Which networks are trained here and for how long; written by `harness train`, and may be edited.\n"
+
+_NAME = re.compile(r"(?P<method>[a-z0-9-]+?)--(?P<task>[a-z-]+)-(?P<level>[0-9]{1,6})")
+
+BUDGETS = ("smoke", "short", "paper")
+"""Named lengths: minutes to see that everything works, hours, and the recipe's own iterations."""
+
+LENGTHS = {
+    "paper": "the paper's iterations",
+    "released": "the released program's iterations",
+    "epochs": "the paper's epochs as counted here",
+    "project": "this project's own recipe's iterations",
+}
+
+
+class Run(msgspec.Struct, frozen=True, order=True):
+    """One training: a method for a task at a level (0 where the task has only one)."""
+
+    task: str
+    method: str
+    level: int
+
+    def __post_init__(self) -> None:
+        """Refuse what could not stand in a path and a command line as it is, wherever it was read."""
+        check_name(self.task, "task")
+        check_name(self.method, "method")
+
+    @property
+    def name(self) -> str:
+        """Such as ``panet-s--denoise-rgb-50``."""
+        return f"{self.method}--{self.task}-{self.level}"
+
+    @property
+    def place(self) -> PurePosixPath:
+        """Path below ``work/trained`` and ``weights``."""
+        return PurePosixPath(self.task, self.method, str(self.level))
+
+
+def parse_run(name: str) -> Run:
+    """Read a run's name; HarnessError where it is none."""
+    found = _NAME.fullmatch(name)
+    if not found:
+        raise HarnessError(f"'{name}' names no training run; write METHOD--TASK-LEVEL, such as panet-s--denoise-rgb-50")
+    return Run(found["task"], found["method"], int(found["level"]))
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What changes the bits of a result beside the recipe; all of it is recorded with the weights.
+
+    Attributes
+    ----------
+    amp : {"", "bfloat16"}
+        Mixed precision: the network in bfloat16, loss and weights in float32.
+    channels_last : bool
+        Memory layout of images and filters.
+    compile : bool
+        ``torch.compile``.
+    deterministic : bool
+        Refuse operations whose result differs from run to run.
+    ema : float
+        Decay of a moving average of the weights, which then is the result; 0 is off.
+    clip : float
+        Largest norm of the gradient; 0 is off.
+    accumulate : int
+        Parts that a process computes its share of a batch in, one after the other (for less memory).
+    seed : int
+        Instead of the recipe's; 0 keeps that.
+    """
+
+    amp: str = ""
+    channels_last: bool = False
+    compile: bool = False
+    deterministic: bool = True
+    ema: float = 0.0
+    clip: float = 0.0
+    accumulate: int = 1
+    seed: int = 0
+
+
+class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How long a run is trained (one of the first three), on what, with which options.
+
+    Attributes
+    ----------
+    budget : str
+        ``smoke``, ``short`` or ``paper``.
+    iterations : int
+        Steps.
+    minutes : float
+        Wall time of training.
+    data : str
+        Another training dataset than the recipe's.
+    options : Options
+        See there.
+    """
+
+    budget: str = ""
+    iterations: int = 0
+    minutes: float = 0.0
+    data: str = ""
+    options: Options = Options()
+
+    @property
+    def label(self) -> str:
+        """The length in words: ``smoke``, ``500 iterations``, ``30 minutes``."""
+        if self.budget:
+            return self.budget
+        return f"{self.iterations:,} iterations" if self.iterations else f"{self.minutes:g} minutes"
+
+
+def check_wish(wish: Wish, where: str) -> Wish:
+    """Return a wish that can be; HarnessError says what is wrong with another."""
+    if wish.data:
+        check_name(wish.data, "dataset", where)
+    if [bool(wish.budget), bool(wish.iterations), bool(wish.minutes)].count(True) != 1:
+        raise HarnessError(f"{where}: give one of budget ({', '.join(BUDGETS)}), iterations or minutes")
+    if wish.budget and wish.budget not in BUDGETS:
+        from harness.errors import unknown_name
+
+        raise HarnessError(f"{where}: {unknown_name('budget', wish.budget, BUDGETS)}")
+    if wish.iterations < 0 or not 0 <= wish.minutes < float("inf"):
+        raise HarnessError(f"{where}: the length must be above 0")
+    options = wish.options
+    if options.amp not in ("", "bfloat16"):
+        raise HarnessError(f"{where}: amp is bfloat16 or empty, not '{options.amp}'")
+    if not 0 <= options.ema < 1 or not 0 <= options.clip < float("inf") or options.accumulate < 1 or options.seed < 0:
+        raise HarnessError(f"{where}: ema lies in [0, 1), clip and seed are 0 or more, accumulate 1 or more")
+    return wish
+
+
+class _Wishes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    runs: dict[str, Wish] = {}
+
+
+def read_wishes(root: Path) -> dict[Run, Wish]:
+    """Read ``training.yaml`` of a workspace, if it is there."""
+    path = root / WISHES
+    if not path.is_file() or not path.read_text(encoding="utf-8").strip():
+        return {}
+    found = load_yaml(path, _Wishes)
+    return {parse_run(name): check_wish(wish, f"{path}: {name}") for name, wish in sorted(found.runs.items())}
+
+
+def write_wishes(root: Path, wishes: dict[Run, Wish]) -> None:
+    """Write ``training.yaml``, sorted."""
+    import yaml
+
+    runs = {run.name: _said(wish) for run, wish in sorted(wishes.items())}
+    write_text(root / WISHES, HEADING + yaml.safe_dump({"runs": runs}, sort_keys=True, width=120))
+
+
+def _said(record: msgspec.Struct) -> dict[str, object]:
+    """Give the fields of a record that differ from their defaults."""
+    said = {}
+    for field in msgspec.structs.fields(record):
+        value = getattr(record, field.name)
+        if value != field.default:
+            said[field.name] = _said(value) if isinstance(value, msgspec.Struct) else value
+    return said
+
+
+def shipped_runs(root: Path) -> set[Run]:
+    """Find the runs whose weights come with the project."""
+    found = set()
+    for file in (root / "weights").glob(f"*/*/*/{RECORD}"):
+        level, method, task = file.parent.name, file.parent.parent.name, file.parent.parent.parent.name
+        if level.isdecimal() and is_name(task) and is_name(method):
+            found.add(Run(task, method, int(level)))
+    return found
+
+
+def trained_folder(root: Path, run: Run, wished: bool | None = None) -> Path:
+    """Folder of a run's weights: the workspace's own where the run is wished, else the project's."""
+    if wished is None:
+        wished = run in read_wishes(root)
+    return root / "work" / "trained" / run.place if wished else root / "weights" / run.place
+
+
+class Validated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the result reaches on the fixed split (nothing was selected on it)."""
+
+    dataset: str
+    images: int
+    side: int
+    psnr: float
+
+
+class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How trained weights came to be; it lies beside them.
+
+    Attributes
+    ----------
+    run : Run
+        Method, task, level.
+    recipe, paper : str
+        Names.
+    budget : str
+        The length as it was wished.
+    iterations, recipe_iterations : int
+        Steps made, and those of the full recipe.
+    length_of : str
+        What the latter are, see `Recipe`.
+    data, recipe_data : str
+        Dataset trained on, and the recipe's.
+    options : Options
+        See there.
+    reason : str
+        Why there are no weights; empty where there are.
+    weights : str
+        SHA-256 of the weights file.
+    seed, parameters, samples : int
+        Seed used, trained parameters, patches seen.
+    rgb_range : float
+        Largest sample value that the network was fed (`harness.networks.ranges`).
+    loss : float
+        Mean over the last logged interval.
+    seconds : float
+        Training time, validation excluded.
+    peak_memory : int
+        Bytes on the GPU, or of the process.
+    validation : Validated or None
+        None where no validation set was here.
+    device, machine : str
+        What it ran on.
+    threads, processes : int
+        CPU threads of a process, and processes.
+    libraries : dict
+        Versions.
+    code : tuple of str
+        Fingerprints of the training and network code, several if it changed between interruption and resumption.
+    """
+
+    run: Run
+    recipe: str
+    paper: str
+    budget: str
+    iterations: int
+    recipe_iterations: int
+    data: str
+    recipe_data: str
+    options: Options
+    length_of: Literal["paper", "released", "epochs", "project"] = "project"
+    reason: str = ""
+    weights: str = ""
+    seed: int = 0
+    parameters: int = 0
+    samples: int = 0
+    rgb_range: float = 1.0
+    loss: float = 0.0
+    seconds: float = 0.0
+    peak_memory: int = 0
+    validation: Validated | None = None
+    device: str = ""
+    machine: str = ""
+    threads: int = 0
+    processes: int = 1
+    libraries: dict[str, str] = {}
+    code: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        """The origin in words: ``trained: 0.4 % of the released program's iterations``."""
+        text = f"trained: {percent(self.iterations, self.recipe_iterations)} of {LENGTHS[self.length_of]}"
+        if self.data != self.recipe_data:
+            text += f", on {self.data} instead of {self.recipe_data}"
+        return text
+
+
+def percent(part: int, whole: int) -> str:
+    """Write a share with two significant digits, such as ``0.4 %``; never rounded up to 100 %."""
+    value = 100 * part / whole
+    if part >= whole:
+        return f"{value:.0f} %"
+    if value < 0.0001:
+        return "less than 0.0001 %"
+    digits = f"{min(value, 99):.0f}" if value >= 10 else f"{value:.2g}"
+    return ("0.0001" if "e" in digits else digits) + " %"
+
+
+def read_trained(folder: Path) -> TrainedRecord | None:
+    """Read the record of a folder of trained weights; None where there is none."""
+    path = folder / RECORD
+    return load_json(path, TrainedRecord) if path.is_file() else None
+
+
+def workspace_root() -> Path:
+    """Folder that trained weights are looked for in: HARNESS_ROOT (set by the stages), or the present one."""
+    return Path(os.environ.get("HARNESS_ROOT", "."))
+
+
+def require_trained(root: Path, run: Run) -> tuple[TrainedRecord, Path]:
+    """Return a run's record and its weights file.
+
+    Raises
+    ------
+    NotAvailableError
+        The run was not made, or could not be; the reason is the message.
+    """
+    folder = trained_folder(root, run)
+    record = read_trained(folder)
+    if record is None:
+        level = f" --level {run.level}" if run.level else ""
+        raise NotAvailableError(
+            f"'{run.method}' is not trained for {run.task}{f' at level {run.level}' if run.level else ''}; "
+            f"run `harness train {run.method} --task {run.task}{level} --budget smoke` (or short, paper)"
+        )
+    if record.reason:
+        raise NotAvailableError(f"not trained: {record.reason}")
+    if record.run != run:
+        raise HarnessError(f"{folder / RECORD}: is the record of {record.run.name}; put it into its own folder")
+    return record, folder / WEIGHTS

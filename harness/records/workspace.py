@@ -1,0 +1,105 @@
+"""The folder a user works in: its parameters, and where everything lies.
+
+``data/`` holds what was fetched, ``work/`` what was computed, ``results/`` the rendered tables. Only the last is kept
+in git; DVC and checksums keep track of the other two.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path, PurePosixPath
+from typing import Self
+
+import msgspec
+
+from harness.errors import HarnessError
+from harness.records.cells import Noise
+from harness.records.loading import load_yaml
+
+PARAMS_FILE = "params.yaml"
+# A network library on a cold network disk takes half a minute; what takes four times as long will not come.
+IMPORT_SECONDS = 120.0
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a method may use; no part of a result's identity.
+
+    Attributes
+    ----------
+    image_seconds : float
+        Seconds for one image, after which a method is taken for hung. A whole Urban100 image through an averaged
+        non-local network takes hours on a CPU.
+    import_seconds : float
+        Seconds for the import of a plugin, after which it is left out.
+    """
+
+    image_seconds: float = 6 * 3600.0
+    import_seconds: float = IMPORT_SECONDS
+
+
+class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Contents of params.yaml: plugin folders, table folders, noise draws, limits."""
+
+    methods: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    noise: Noise = Noise()
+    limits: Limits = Limits()
+
+
+class Folder:
+    """A project folder: the one with params.yaml; what is known in it is `harness.tables.workspace.Workspace`'s.
+
+    Parameters
+    ----------
+    root : path
+        The folder; params.yaml may be absent, then the defaults hold.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] = ".") -> None:
+        self.root = Path(root)
+
+    @classmethod
+    def find(cls, start: str | os.PathLike[str] = ".") -> Self:
+        """Find the nearest folder upwards that holds params.yaml.
+
+        Raises
+        ------
+        HarnessError
+            There is none; a pipeline needs one to write to.
+        """
+        here = Path(start).resolve()
+        for folder in (here, *here.parents):
+            if (folder / PARAMS_FILE).is_file():
+                return cls(os.path.relpath(folder, Path.cwd()) if start == "." else folder)
+        raise HarnessError(f"{here}: no {PARAMS_FILE} here or above; run this inside a checkout of the project")
+
+    @functools.cached_property
+    def params(self) -> Params:
+        """The parameters, checked."""
+        path = self.root / PARAMS_FILE
+        return load_yaml(path, Params) if path.is_file() else Params()
+
+    @property
+    def data(self) -> Path:
+        """Folder of fetched files."""
+        return self.root / "data"
+
+    @property
+    def work(self) -> Path:
+        """Folder of computed files."""
+        return self.root / "work"
+
+    @property
+    def results(self) -> Path:
+        """Folder of rendered tables."""
+        return self.root / "results"
+
+    def _inside(self, name: str, key: str) -> Path:
+        pure = PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts:
+            raise HarnessError(f"{PARAMS_FILE}: '{name}' under '{key}' leaves the project; name a folder inside it")
+        path = self.root / name
+        if not path.is_dir():
+            raise HarnessError(f"{PARAMS_FILE}: '{name}' under '{key}' is not a folder; make it or take the line out")
+        return path

@@ -1,0 +1,167 @@
+"""The stages of the generated pipelines as a graph: what a target needs, in which order."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import msgspec
+
+from harness.errors import unknown_name
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A stage of a dvc.yaml.
+
+    Attributes
+    ----------
+    address : str
+        As DVC writes it: ``pipelines/sr/set5/dvc.yaml:measure-bicubic--whole``, or the bare name at the top level.
+    file, name : str
+        The dvc.yaml, relative to the workspace, and the stage's name in it.
+    command : str
+        What it runs.
+    needs : tuple of str
+        Addresses of the stages that make its dependencies.
+    outs : tuple of str
+        What it makes, relative to the workspace.
+    always : bool
+        Whether it runs every time (fetching).
+    """
+
+    address: str
+    file: str
+    name: str
+    command: str
+    needs: tuple[str, ...]
+    outs: tuple[str, ...]
+    always: bool
+
+    @property
+    def verb(self) -> str:
+        """The harness's subcommand: ``restore``, ``measure``, ``datasets`` …; another program's name otherwise."""
+        words = self.command.split()
+        return words[1] if len(words) > 1 and words[0] == "harness" else words[0]
+
+    @property
+    def title(self) -> str:
+        """The stage for readers: verb, dataset or table, method."""
+        words = self.command.split()
+        options = dict(itertools.pairwise(words))
+        named = [options[name] for name in ("--method", "--dataset") if name in options]
+        return " ".join([self.verb, *named]) if named else " ".join(words[1:])
+
+
+def address_of(file: PurePosixPath | str, name: str) -> str:
+    """Write a stage's address as DVC does."""
+    return name if str(file) == "dvc.yaml" else f"{file}:{name}"
+
+
+def stage_graph(files: Mapping[PurePosixPath, Mapping[str, Mapping[str, Any]]]) -> dict[str, Node]:
+    """Join the stages of every file: a stage needs those that make its dependencies, or something above or below them.
+
+    Parameters
+    ----------
+    files : mapping
+        Stages as they stand in each dvc.yaml; dependencies and outputs are relative to the workspace.
+
+    Returns
+    -------
+    dict
+        Nodes by address, in the files' order.
+    """
+    makes: dict[str, str] = {}
+    for file, stages in files.items():
+        for name, stage in _expanded(stages):
+            for out in stage.get("outs", ()):
+                makes[_path(out)] = address_of(file, name)
+    nodes = {}
+    for file, stages in files.items():
+        for name, stage in _expanded(stages):
+            address = address_of(file, name)
+            needs = dict.fromkeys(
+                maker for dep in stage.get("deps", ()) if (maker := _maker(dep, makes)) is not None and maker != address
+            )
+            nodes[address] = Node(
+                address=address,
+                file=str(file),
+                name=name,
+                command=str(stage["cmd"]),
+                needs=tuple(needs),
+                outs=tuple(_path(out) for out in stage.get("outs", ())),
+                always=bool(stage.get("always_changed")),
+            )
+    return nodes
+
+
+def _expanded(stages: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """List stages; one with ``foreach`` becomes ``name@key`` for each of its items, as in DVC."""
+    for name, stage in stages.items():
+        if "foreach" not in stage:
+            yield name, stage
+            continue
+        for key, item in stage["foreach"].items():
+            yield f"{name}@{key}", _filled(stage["do"], item)
+
+
+def _filled(value: Any, item: Mapping[str, str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _filled(inner, item) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, item) for inner in value]
+    if isinstance(value, str):
+        for key, text in item.items():
+            value = value.replace(f"${{item.{key}}}", str(text))
+    return value
+
+
+def _path(out: Any) -> str:
+    return next(iter(out)) if isinstance(out, Mapping) else str(out)
+
+
+def _maker(path: str, makes: Mapping[str, str]) -> str | None:
+    """Find the stage that makes a path, or the folder it lies in."""
+    if path in makes:
+        return makes[path]
+    for folder in PurePosixPath(path).parents:
+        if str(folder) in makes:
+            return makes[str(folder)]
+    return None
+
+
+def _in_some_part(nodes: Mapping[str, Node], address: str) -> str:
+    """Find a stage that `harness.run.pipeline` has put into a further part of its file."""
+    file, _, name = address.rpartition(":")
+    for number in range(2, 1000):
+        if address in nodes or not file:
+            break
+        address = f"{PurePosixPath(file).parent}/part{number}/dvc.yaml:{name}"
+        if not any(node.file == address.rpartition(":")[0] for node in nodes.values()):
+            return f"{file}:{name}"
+    return address
+
+
+def needed(nodes: Mapping[str, Node], targets: Iterable[str]) -> dict[str, Node]:
+    """List targets and everything they need, each stage after those it needs.
+
+    Raises
+    ------
+    HarnessError
+        A target is no stage.
+    """
+    found: dict[str, Node] = {}
+    todo = [(_in_some_part(nodes, target), False) for target in reversed(list(targets))]
+    while todo:
+        address, ready = todo.pop()
+        if address in found:
+            continue
+        if address not in nodes:
+            raise unknown_name("stage", address, nodes)
+        if ready:
+            found[address] = nodes[address]
+        else:
+            todo.append((address, True))
+            todo += [(need, False) for need in reversed(nodes[address].needs) if need not in found]
+    return found

@@ -1,0 +1,229 @@
+"""Measure: read restored PNGs and nothing else, and write one row per image and protocol.
+
+A repaired metric therefore never runs a network again, and a folder of an author's images is measured like any other.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.assets.datasets.reading import gray_among_colour, open_dataset
+from harness.cores import core_count
+from harness.degradations import degradation
+from harness.errors import HarnessError, NotAvailableError
+from harness.images import pixels_sha256, read_result
+from harness.protocols import measure_many, protocol
+from harness.records.cells import InputId
+from harness.records.restored import read_pixels, read_restored
+from harness.records.rows import ImageRow, MeasuredRecord
+
+
+def measure_pair(
+    reference: NDArray[np.uint8], restored: NDArray[Any], task: str, level: int, protocols: tuple[str, ...]
+) -> dict[str, float]:
+    """Measure one restored image under several protocols; the scale is the level in super-resolution, else 1.
+
+    A gray image that is stored as RGB of three equal channels is measured as what the reference is.
+    """
+    if reference.ndim == 2 and restored.ndim == 3 and _is_gray(restored):
+        restored = np.ascontiguousarray(restored[:, :, 0])
+    elif reference.ndim == 3 and restored.ndim == 2 and _is_gray(reference):
+        restored = restored[:, :, None].repeat(3, axis=2)
+    return measure_many(protocols, reference, restored, scale=level if task == "sr" else 1)
+
+
+def _is_gray(image: NDArray[Any]) -> bool:
+    return all(np.array_equal(image[:, :, 0], image[:, :, channel]) for channel in (1, 2))
+
+
+def _measure_each(
+    reference: NDArray[np.uint8], restored: NDArray[Any], task: str, level: int, protocols: tuple[str, ...]
+) -> tuple[dict[str, float], dict[str, HarnessError]]:
+    """Measure one image; where some protocols cannot (no package, no alignment, too small), give the others and why.
+
+    Raises
+    ------
+    HarnessError
+        No protocol can measure it: it is of another size than the ground truth, or the like.
+    """
+    try:
+        return measure_pair(reference, restored, task, level, protocols), {}
+    except HarnessError as error:
+        values: dict[str, float] = {}
+        problems: dict[str, HarnessError] = {}
+        for name in protocols:
+            try:
+                values |= measure_pair(reference, restored, task, level, (name,))
+            except HarnessError as problem:
+                problems[name] = problem
+        if not values and not any(isinstance(problem, NotAvailableError) for problem in problems.values()):
+            raise error
+        return values, problems
+
+
+def measure(
+    restored: Path, *, data: Path, protocols: tuple[str, ...], workers: int | None = None
+) -> tuple[MeasuredRecord, list[ImageRow]]:
+    """Measure a folder that the restore stage wrote.
+
+    Parameters
+    ----------
+    restored : path
+        The folder.
+    data : path
+        Folder of fetched files.
+    protocols : tuple of str
+        Names of protocols.
+    workers : int or None
+        Threads; None for one a core.
+
+    Returns
+    -------
+    record : MeasuredRecord
+        What was measured.
+    rows : list of ImageRow
+        Sorted.
+
+    Raises
+    ------
+    HarnessError
+        A restored image is missing, damaged, replaced, or of another size than the ground truth. What some protocols
+        alone cannot measure is no error (`MeasuredRecord.unmeasured`).
+    """
+    made_by = read_restored(restored)
+    group = made_by.group
+    made = degradation(group.degradation)
+    versions = {name: protocol(name).version for name in protocols}
+    rows: list[ImageRow] = []
+    failed: dict[int, dict[str, dict[str, None]]] = {}
+    if not made_by.reason:
+        fetched = open_dataset(group.dataset, data)
+        ids = sorted(_parse(file) for file in made_by.images)
+
+        dimensions: dict[str, int] = {}
+
+        def one(which: InputId) -> tuple[list[ImageRow], dict[str, HarnessError]]:
+            file = restored / which.file
+            pixels = read_pixels(file, group.saving)
+            if pixels_sha256(pixels) != made_by.images[which.file]:
+                raise HarnessError(f"{file}: the pixels are not those that were restored; delete the folder, run again")
+            reference = made.reference(fetched.read(which.image), which.level)
+            dimensions[which.image] = reference.ndim
+            try:
+                values, problems = _measure_each(reference, pixels, group.task, which.level, protocols)
+            except HarnessError as error:
+                raise type(error)(f"{file}: {error}") from None
+            of_image = [
+                ImageRow(which.level, which.draw, which.image, versions[name], value) for name, value in values.items()
+            ]
+            return of_image, problems
+
+        with ThreadPoolExecutor(max_workers=workers or core_count()) as pool:
+            for which, (found, problems) in zip(ids, pool.map(one, ids), strict=True):
+                rows += found
+                for name, problem in problems.items():
+                    # A missing package is no image's fault.
+                    where = "" if isinstance(problem, NotAvailableError) else f"image '{which.image}': "
+                    failed.setdefault(which.level, {}).setdefault(name, {})[f"{where}{problem}"] = None
+        if mixed := gray_among_colour(dimensions):
+            raise HarnessError(f"dataset '{group.dataset}': {mixed}; then restore it again")
+        rows = [row for row in rows if not any(row.protocol == versions[name] for name in failed.get(row.level, ()))]
+    record = MeasuredRecord(
+        group=group,
+        origin=made_by.origin,
+        degradation_version=made_by.degradation_version,
+        protocols=versions,
+        code=made_by.code,
+        reason=made_by.reason,
+        levels=made_by.levels,
+        images=len({row.image for row in rows}),
+        unmeasured={
+            level: {name: _tell(list(problems)) for name, problems in sorted(of_level.items())}
+            for level, of_level in sorted(failed.items())
+        },
+    )
+    return record, sorted(rows)
+
+
+def _tell(problems: list[str]) -> str:
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{problems[0]}{more}"
+
+
+def _parse(file: str) -> InputId:
+    level, draw, image = file.removesuffix(".png").split("/", 2)
+    return InputId(int(level), int(draw.removeprefix("draw")), image)
+
+
+def measure_folder(
+    restored: Path,
+    data: Path,
+    task: str,
+    dataset: str,
+    level: int,
+    degradation_name: str,
+    protocols: tuple[str, ...],
+    saving: str = "round",
+) -> dict[str, dict[str, float]]:
+    """Measure a folder of images that were restored elsewhere.
+
+    Parameters
+    ----------
+    restored : path
+        Holds one image for each of the dataset, named like it (see `harness.images.read_result`; Set5's ``_GT`` may be
+        missing).
+    data : path
+        Folder of fetched files.
+    task, dataset, degradation_name : str
+        Names in their registries; the degradation decides what the ground truth is (luma, gray, cropped).
+    level : int
+        Sigma, quality, scale, or 0.
+    protocols : tuple of str
+        Names of protocols.
+    saving : str
+        ``unrounded`` measures files of 16 bits a sample at their precision.
+
+    Returns
+    -------
+    dict
+        Value by protocol, by image.
+
+    Raises
+    ------
+    HarnessError
+        An image is missing, damaged, there twice, stored with losses, or of another size than the ground truth; or the
+        set holds gray and colour images.
+    """
+    if not restored.is_dir():
+        raise HarnessError(f"{restored}: no such folder of restored images")
+    fetched = open_dataset(dataset, data)
+    made = degradation(degradation_name)
+    values: dict[str, dict[str, float]] = {}
+    dimensions: dict[str, int] = {}
+    for image in fetched.image_ids:
+        file = _restored_file(restored, image, fetched.name)
+        try:
+            reference = made.reference(fetched.read(image), level)
+            dimensions[image] = reference.ndim
+            values[image] = measure_pair(reference, read_result(file, saving), task, level, protocols)
+        except HarnessError as error:
+            raise HarnessError(str(error) if str(file) in str(error) else f"{file}: {error}") from None
+    mixed = gray_among_colour(dimensions)
+    if mixed:
+        raise HarnessError(f"dataset '{dataset}': {mixed}")
+    return values
+
+
+def _restored_file(folder: Path, image: str, dataset: str) -> Path:
+    names = {image, image.removesuffix("_GT")}
+    found = [file for file in sorted(folder.iterdir()) if file.stem in names and file.is_file()]
+    if not found:
+        raise HarnessError(f"{folder}: no restored image for '{image}' of {dataset}; name it {image}.png")
+    if len(found) > 1:
+        raise HarnessError(f"{folder}: both {found[0].name} and {found[1].name} could be '{image}'; keep one of them")
+    return found[0]

@@ -1,0 +1,85 @@
+"""What a machine has and what a stage needs: memory, cores, GPUs. Dask keeps count of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from harness.cores import core_count
+from harness.run.graph import Node
+
+GIB = 2**30
+
+# Peak resident memory of a stage that was never run here, by its subcommand. Measured on the sets of the tables: a
+# network in tiles 0.6 to 1.8 GiB, a whole 1 Mpixel image up to 3 GiB; classical methods and measuring below 0.5 GiB.
+UNKNOWN_MEMORY = {"restore": 3 * GIB, "train-run": 6 * GIB, "measure": GIB // 2, "inputs": GIB // 2}
+LITTLE_MEMORY = GIB // 4
+
+# Left to the system and to the driver.
+RESERVE = GIB
+
+
+def memory_of(node: Node, work: Path) -> int:
+    """Estimate the memory that a stage takes, bytes: what it took the last time, or a guess for its kind."""
+    known = 0
+    for out in node.outs:
+        if "/timing/" in f"/{out}":
+            known = max(known, _peak(work.parent / out))
+    if known:
+        return known + known // 4
+    return UNKNOWN_MEMORY.get(node.verb, LITTLE_MEMORY)
+
+
+def seconds_of(node: Node, work: Path) -> float:
+    """Wall time that a stage took the last time; 0 where it is not known."""
+    return max(
+        (_number(work.parent / out, "wall_seconds") for out in node.outs if "/timing/" in f"/{out}"), default=0.0
+    )
+
+
+def _peak(path: Path) -> int:
+    return int(_number(path, "peak_memory"))
+
+
+def _number(path: Path, key: str) -> float:
+    import msgspec
+
+    try:
+        record: Any = msgspec.json.decode(path.read_bytes())
+        return max(0.0, float(record.get(key, 0.0)))
+    except (OSError, msgspec.DecodeError, AttributeError, TypeError, ValueError):
+        return 0.0
+
+
+def free_memory() -> int:
+    """Memory that stages may take together now, bytes."""
+    import psutil
+
+    from harness.records.runs import machine_memory
+
+    free = min(int(psutil.virtual_memory().available), machine_memory())
+    return max(free - RESERVE, GIB // 2)
+
+
+def gpus() -> list[str]:
+    """Name the GPUs that may be used, as CUDA_VISIBLE_DEVICES takes them; torch is not loaded for it."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [part.strip() for part in chosen.split(",") if part.strip() not in ("", "-1")]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return re.findall(r"^GPU (\d+):", listed, re.MULTILINE)
+
+
+def stage_environment(jobs: int) -> dict[str, str]:
+    """Share the cores among stages that run side by side; a number of threads that the user chose is left alone."""
+    if jobs <= 1:
+        return {}
+    share = str(max(1, core_count() // jobs))
+    names = ("HARNESS_CORES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return {name: share for name in names if not os.environ.get(name)}

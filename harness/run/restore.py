@@ -1,0 +1,474 @@
+"""Restore: run a method on a dataset's inputs and keep 8-bit PNGs, as the papers did.
+
+Finished images go to a folder of their own, ``work/partial``, named by everything that determines them: code, weights,
+the files that the method depends on, versions of libraries, inputs. An interrupted run therefore continues where it
+stopped, and nothing computed under other circumstances is ever taken up.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.assets.datasets.reading import FetchedDataset, open_dataset
+from harness.assets.inputs import InputRecord, iterate_inputs
+from harness.cores import core_count
+from harness.degradations import Degradation, degradation
+from harness.errors import HarnessError, NotAvailableError
+from harness.files import write_json
+from harness.images import pixels_sha256, write_fine_png, write_png
+from harness.methods import Method, build_method
+from harness.metrics.quantization import to_uint8
+from harness.records.cells import Group, InputId, Noise, input_ids
+from harness.records.restored import RECORD, LevelRecord, RestoredRecord, read_pixels
+from harness.records.runs import Clock, Run, device_name, library_versions
+from harness.records.tasks import TASKS
+from harness.run.apply import (
+    SHRINKING,
+    SharedResultError,
+    WrongResultError,
+    array_restorer,
+    free_memory,
+    image_restorer,
+    out_of_memory,
+    seed_random,
+    tensor_restorer,
+)
+
+# Attempts at an image that runs out of memory, each with less computed at once; the last is tile by tile.
+MOST_SHRINKING = 3
+
+# Restored pixels from an input's name and pixels (units of 0..255), with less computed at once the larger the number.
+Restoring = Callable[[InputId, NDArray[Any], int], NDArray[np.float64]]
+
+
+def restore(
+    group: Group,
+    method: Method,
+    levels: tuple[int, ...],
+    inputs: InputRecord,
+    *,
+    data: Path,
+    partial: Path,
+    target: Path,
+    noise: Noise,
+    code: str,
+    packages: Collection[str] = (),
+    shrink: int = 0,
+    only: Collection[InputId] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[RestoredRecord, Run]:
+    """Restore every input of a group into `target`.
+
+    Parameters
+    ----------
+    group : Group
+        What to restore, with what.
+    method : Method
+        The method itself.
+    levels : tuple of int
+        Levels.
+    inputs : InputRecord
+        The recorded hashes of the inputs; an input that differs stops the run.
+    data, partial, target : path
+        Folder of fetched files, of unfinished work, and of the result (replaced when everything is done).
+    noise : Noise
+        Noise draws.
+    code : str
+        Fingerprint of the restoring code.
+    packages : collection of str
+        Installed packages that the method's own code imports: unfinished work of other versions is not taken up.
+    shrink : int
+        How many times what is computed at once is to be reduced from the start (`harness.run.apply`).
+    only : collection of InputId
+        Restore these inputs alone, if any are named: a sample.
+    progress : callable
+        Called with the numbers of finished and of all images.
+
+    Returns
+    -------
+    record : RestoredRecord
+        Also written to `target`/restored.json.
+    run : Run
+        How this run went.
+
+    Raises
+    ------
+    HarnessError
+        The method failed, or returned something that is no image of the right size.
+    """
+    clock = Clock()
+    made = degradation(group.degradation)
+    record_levels: dict[int, LevelRecord] = {}
+    images: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+    retries: dict[str, str] = {}
+    reason = inputs.reason
+    depends = depends_sha256(method)
+    keys: dict[int, str] = {}
+    if not reason:
+        fetched = open_dataset(group.dataset, data)
+        ids = [which for which in input_ids(fetched.image_ids, levels, made.random, noise) if not only or which in only]
+        _check_recorded(ids, inputs, group)
+        done = 0
+        for level in levels:
+            of_level = [which for which in ids if which.level == level]
+            with _weights_used() as used:
+                try:
+                    restorer = _restorer(method, group, level)
+                except NotAvailableError as missing:
+                    record_levels[level] = LevelRecord(str(missing), {})
+                    done += len(of_level)
+                    continue
+            _check_unchanged(method, depends)
+            record_levels[level] = LevelRecord("", dict(sorted(used.items())))
+            circumstances = (
+                msgspec.to_builtins(group),
+                level,
+                sorted(used.items()),
+                code,
+                made.version,
+                sorted(depends.items()),
+                sorted(library_versions(packages).items()),
+                device_name() if method.on == "tensor" else "cpu",
+                [(which.file, inputs.inputs[which.file]) for which in of_level],
+            )
+            digest = hashlib.sha256(msgspec.json.encode(circumstances)).hexdigest()[:24]
+            keys[level] = f"{group.method}-{group.dataset}-{level}-{digest}"
+            folder = partial / keys[level]
+            try:
+                for which, digest, took in _restore_level(
+                    fetched, made, method, restorer, of_level, inputs, folder, group, shrink, retries
+                ):
+                    images[which.file] = digest
+                    seconds[which.file] = took
+                    done += 1
+                    progress(done, len(ids))
+            except SharedResultError:
+                # What was finished may be mixed as well.
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            except NotAvailableError as missing:
+                # Released images exist for some datasets only.
+                record_levels[level] = LevelRecord(str(missing), {})
+                images = {file: digest for file, digest in images.items() if not file.startswith(f"{level}/")}
+    # DVC hashes them when the stage has ended: it would record new files as those that made these images.
+    _check_unchanged(method, depends)
+    record = RestoredRecord(
+        group=group,
+        origin=method.origin,
+        degradation_version=made.version,
+        code=code,
+        reason=reason,
+        levels=record_levels,
+        images=images,
+    )
+    _collect(record, {level: partial / key for level, key in keys.items()}, partial, target)
+    seed = "per image, CRC-32 of dataset/level/draw/image" if method.random else ""
+    return record, clock.finish(seconds=seconds, retries=retries, seed=seed)
+
+
+def _check_recorded(ids: list[InputId], inputs: InputRecord, group: Group) -> None:
+    missing = [which.file for which in ids if which.file not in inputs.inputs]
+    if missing:
+        raise HarnessError(
+            f"the recorded inputs of '{group.dataset}' under '{group.degradation}' lack {missing[0]}; "
+            "make them again: harness inputs"
+        )
+
+
+@contextmanager
+def _weights_used() -> Iterator[dict[str, str]]:
+    """Collect the SHA-256 of every weights file that is loaded inside the block."""
+    from harness.assets.weights.recording import recording
+
+    used: dict[str, str] = {}
+    with recording() as loaded:
+        yield used
+    used.update({f"{item.name}/{item.file}": item.sha256 for item in loaded})
+
+
+def _restorer(method: Method, group: Group, level: int) -> Restoring:
+    """Build the method and wrap it: an input's name and pixels in units of 0..255 in, restored pixels out."""
+    with _in_this_process(f"method '{method.name}'"):
+        function = build_method(method, group.task, level, group.dataset)
+    if method.on == "images":
+        find = image_restorer(function, group.saving)
+        return lambda which, degraded, shrink: find(group.dataset, which.image)
+    if method.on == "tensor":
+        scale = level if group.task == "sr" else 1
+        rule = method.chop.get(group.task, "")
+        restorers = {0: tensor_restorer(function, group.policy, rule, scale)}
+
+        def on_tensor(which: InputId, degraded: NDArray[Any], shrink: int) -> NDArray[np.float64]:
+            if shrink not in restorers:
+                restorers[shrink] = tensor_restorer(function, group.policy, rule, scale, shrink)
+            return restorers[shrink](degraded)
+
+        return on_tensor
+    restorer = array_restorer(function, group.policy)
+    return lambda which, degraded, shrink: restorer(degraded)
+
+
+@contextmanager
+def _in_this_process(what: str) -> Iterator[None]:
+    """Keep a method from ending this process, and a process it forked from going on with the work of this one."""
+    process = os.getpid()
+    try:
+        yield
+    except SystemExit as error:
+        if os.getpid() == process:
+            raise HarnessError(f"{what} tried to end the program (exit status {error.code})") from None
+    finally:
+        if os.getpid() != process:
+            # Not sys.exit: the copy must not flush this process's buffers or write its files.
+            os._exit(1)
+
+
+def _restore_level(
+    fetched: FetchedDataset,
+    made: Degradation,
+    method: Method,
+    restorer: Restoring,
+    ids: list[InputId],
+    inputs: InputRecord,
+    folder: Path,
+    group: Group,
+    shrink: int,
+    retries: dict[str, str],
+) -> Iterator[tuple[InputId, str, float]]:
+    """Restore the inputs of one level that are not in `folder` yet; yield the hash of every image's pixels."""
+    todo = []
+    for which in ids:
+        # Images that were restored elsewhere are read again: nobody knows what they were when the last run read them.
+        finished = None if method.on == "images" else _finished(folder / which.file, group.saving)
+        if finished is None:
+            todo.append(which)
+        else:
+            yield which, finished, 0.0
+    workers = core_count()
+
+    def one(which: InputId, reference: NDArray[np.uint8], degraded: NDArray[Any]) -> tuple[InputId, str, float]:
+        found = pixels_sha256(degraded)
+        if found != inputs.inputs[which.file]:
+            raise HarnessError(
+                f"{group.dataset}/{which.file}: the input made now differs from the recorded one "
+                f"({found[:12]} instead of {inputs.inputs[which.file][:12]}); a library has changed: "
+                "make the inputs again with harness inputs, and compare the versions"
+            )
+        start = time.perf_counter()
+        restored = _run(method, restorer, degraded, which, group, shrink, retries)
+        took = time.perf_counter() - start
+        _check_size(restored, reference, degraded, method, which, group)
+        return which, _save(folder / which.file, restored, group.saving), took
+
+    stream = iterate_inputs(fetched, made, todo, workers)
+    if method.on == "tensor" or method.random:
+        # Torch uses every core by itself; random methods are seeded one image at a time.
+        for item in stream:
+            yield one(*item)
+        return
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        running: list[Any] = []
+        for item in stream:
+            running.append(pool.submit(one, *item))
+            if len(running) > workers:
+                yield running.pop(0).result()
+        for future in running:
+            yield future.result()
+
+
+def _save(file: Path, restored: NDArray[np.float64], saving: str) -> str:
+    """Write restored pixels under a saving rule; return the hash of the pixels a reader will get."""
+    if saving == "unrounded":
+        return pixels_sha256(write_fine_png(file, restored))
+    pixels = to_uint8(restored, saving)  # type: ignore[arg-type]
+    write_png(file, pixels)
+    return pixels_sha256(pixels)
+
+
+def _finished(file: Path, saving: str) -> str | None:
+    """Hash of a finished image of an earlier run, or None if it is not there or damaged."""
+    if not file.is_file():
+        return None
+    try:
+        return pixels_sha256(read_pixels(file, saving))
+    except HarnessError:
+        file.unlink()
+        return None
+
+
+def _run(
+    method: Method,
+    restorer: Restoring,
+    degraded: NDArray[Any],
+    which: InputId,
+    group: Group,
+    shrink: int,
+    retries: dict[str, str],
+) -> NDArray[np.float64]:
+    what = _cell(method, which, group)
+    try:
+        restored = _attempt(method, restorer, degraded, which, group, shrink)
+    except _OutOfMemoryError:
+        # Images of a method on arrays are restored side by side: a second attempt is made alone.
+        with _alone:
+            for smaller in range(shrink + 1, shrink + 1 + MOST_SHRINKING):
+                free_memory()
+                try:
+                    restored = _attempt(method, restorer, degraded, which, group, smaller)
+                except _OutOfMemoryError:
+                    continue
+                retries[which.file] = f"out of memory; restored with 1/{SHRINKING**smaller} of the tiles and buffers"
+                break
+            else:
+                raise HarnessError(
+                    f"{what}: out of memory, also with less computed at once; use a tiled policy (chop), a larger "
+                    "machine, or fewer jobs (-j)"
+                ) from None
+    except WrongResultError as error:
+        raise type(error)(f"{what} {error}; nothing is saved for this image") from None
+    except HarnessError:
+        raise
+    except Exception as error:
+        channels = TASKS[group.task].channels
+        if degraded.ndim == 2 and channels > 1:
+            # A set that is gray throughout: other methods may take it, so the table goes on without this one.
+            brief = shorten(str(error), 120, placeholder=" …")
+            raise NotAvailableError(
+                f"method '{method.name}' takes no gray image, and {group.dataset}/{which.image} has 1 channel "
+                f"('{group.task}' is a task of {channels}): store the set in colour ({type(error).__name__}: {brief})"
+            ) from error
+        raise HarnessError(f"{what} failed: {type(error).__name__}: {error}") from error
+    return restored
+
+
+def _cell(method: Method, which: InputId, group: Group) -> str:
+    return f"method '{method.name}' on {group.dataset}/{which.image} at level {which.level}"
+
+
+class _OutOfMemoryError(Exception):
+    """A method ran out of memory."""
+
+
+_alone = threading.Lock()
+
+
+def _attempt(
+    method: Method, restorer: Restoring, degraded: NDArray[Any], which: InputId, group: Group, shrink: int
+) -> NDArray[np.float64]:
+    if method.random:
+        seed_random(f"{group.dataset}/{which.file}")
+    try:
+        # A method may write into its input; the next attempt needs it as it was.
+        with _in_this_process(_cell(method, which, group)):
+            return restorer(which, degraded.copy(), shrink)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+    # Outside the handler: its exception would keep the failed attempt's arrays alive.
+    raise _OutOfMemoryError
+
+
+def _check_size(
+    pixels: NDArray[np.float64],
+    reference: NDArray[np.uint8],
+    degraded: NDArray[Any],
+    method: Method,
+    which: InputId,
+    group: Group,
+) -> None:
+    task = TASKS[group.task]
+    # Of images that were restored elsewhere some hold the luma; protocols say what that is good for.
+    luma = (method.on == "images" or task.luma_suffices) and pixels.shape == reference.shape[:2]
+    if luma or pixels.shape == reference.shape or (method.on == "images" and pixels.shape == (*reference.shape, 3)):
+        return
+    told = (
+        f"method '{method.name}' on {group.dataset}/{which.image}: returned {pixels.shape} for an input of "
+        f"{degraded.shape}; the ground truth is {reference.shape}"
+    )
+    if degraded.ndim == 2 and pixels.shape[:2] == reference.shape and task.channels > 1:
+        raise NotAvailableError(f"{told}: it takes no gray image")
+    raise HarnessError(told)
+
+
+def depends_sha256(method: Method) -> dict[str, str]:
+    """Hash the files, and those in the folders, that a method says it depends on; empty text for what is not there.
+
+    Returns
+    -------
+    dict
+        SHA-256 by path.
+    """
+    found: dict[str, str] = {}
+    for path in method.depends:
+        # As its own code finds it: DVC runs a stage in the workspace's folder.
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            # Importing a helper from the folder leaves its compiled form there.
+            if not file.is_dir() and "__pycache__" not in file.parts:
+                found[file.as_posix()] = _file_sha256(file)
+    return found
+
+
+def _check_unchanged(method: Method, depends: Mapping[str, str]) -> None:
+    now = depends_sha256(method)
+    changed = sorted(name for name in now.keys() | depends.keys() if now.get(name) != depends.get(name))
+    if changed:
+        raise HarnessError(f"{changed[0]}: was changed while '{method.name}', which depends on it, ran; run it again")
+
+
+def _file_sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _collect(record: RestoredRecord, folders: Mapping[int, Path], partial: Path, target: Path) -> None:
+    """Move the finished images of every level into the target folder, then drop the emptied folders."""
+    # Left behind by runs that were killed at this point; DVC's lock lets one process alone write here.
+    for stale in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        shutil.rmtree(stale, ignore_errors=True)
+    building = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        building.mkdir(parents=True)
+        for level, folder in folders.items():
+            for file in record.images:
+                if file.startswith(f"{level}/"):
+                    destination = building / file
+                    destination.parent.mkdir(parents=True, exist_ok=True)
+                    # A link, not a move: if this process dies here, the finished images are still in `partial`.
+                    _link(folder / file, destination)
+        write_json(building / RECORD, record)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(building, target)
+    except OSError as error:
+        raise HarnessError(
+            f"{target}: cannot be written ({error.strerror or error}); the finished images are kept in {partial}"
+        ) from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    for folder in folders.values():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _link(source: Path, destination: Path) -> None:
+    try:
+        os.link(source, destination)
+    except OSError:
+        shutil.copyfile(source, destination)

@@ -1,0 +1,212 @@
+"""Making targets: what has changed, fetching, and running it; DVC keeps the records."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import click
+import msgspec
+
+from harness.errors import HarnessError
+from harness.run.execution import Settings
+from harness.run.graph import Node
+from harness.run.progress import RunView
+from harness.run.project import Project, drop_dead_locks
+from harness.run.worker import Outcome
+from harness.tables.workspace import Workspace
+
+
+def make_targets(
+    workspace: Workspace,
+    nodes: Mapping[str, Node],
+    settings: Settings,
+    *,
+    cells: Mapping[str, int] | None = None,
+    uses_gpu: Callable[[Node], bool] = lambda node: False,
+    verbose: bool = False,
+    push: bool = False,
+) -> dict[str, Outcome]:
+    """Bring stages up to date.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where.
+    nodes : mapping
+        The stages by address, each after those it needs (`harness.run.graph.needed`).
+    settings : Settings
+        How many side by side, where, and so on.
+    cells : mapping
+        Number of cells that are done when a stage is.
+    uses_gpu : callable
+        Whether a stage takes a GPU.
+    verbose : bool
+        Name every stage.
+    push : bool
+        Send the results to the DVC remote, also those made before a failure.
+
+    Returns
+    -------
+    dict
+        What became of the stages that DVC found changed, or that follow from one; the others are not named.
+
+    Raises
+    ------
+    HarnessError
+        The workspace is no DVC repository, or the remote cannot be used.
+    """
+    project = Project(workspace.root)
+    if settings.pull:
+        project.fetch_cached(nodes.values())
+    prefetch(workspace, nodes.values())
+    changed = set(nodes) if settings.force else project.changed(nodes.values())
+    again = installed_since(workspace.root, nodes.values())
+    if again:
+        settings = msgspec.structs.replace(settings, forced=frozenset(again))
+        for address, node in nodes.items():
+            if address in again or not changed.isdisjoint(node.needs):
+                changed.add(address)
+    todo = {address: node for address, node in nodes.items() if address in changed}
+    if verbose:
+        for address in nodes:
+            if address not in changed:
+                click.echo(f"Stage '{address}' didn't change, skipping")
+    outcomes: dict[str, Outcome] = {}
+    if todo:
+        from harness.run.execution import quiet_dask, run_stages
+
+        quiet_dask()
+        of_these = {address: count for address, count in (cells or {}).items() if address in todo}
+        with RunView(todo, of_these, verbose=verbose, on_terminal=sys.stderr.isatty()) as view:
+            outcomes = run_stages(workspace.root, todo, settings, view, uses_gpu)
+    if push:
+        sent = project.send_cached(nodes.values())
+        click.echo(f"sent to the remote: {sent} files", err=True)
+    return outcomes
+
+
+def prefetch(workspace: Workspace, nodes: Iterable[Node]) -> None:
+    """Run the fetching stages' work in this process, which takes milliseconds where everything is there.
+
+    A manifest that comes out as DVC has recorded it is then no reason to run anything; where one differs, or fetching
+    fails, DVC runs the stage itself, which says why.
+    """
+    from harness.assets.datasets.hosts import Hosts
+
+    hosts: Hosts | None = None
+    for node in nodes:
+        words = node.command.split()
+        if not node.always or len(words) != 4 or words[0] != "harness" or words[2] != "fetch":
+            continue
+        if hosts is None:
+            hosts = Hosts(workspace.data)
+        try:
+            if words[1] == "datasets":
+                from harness.assets.datasets.fetching import fetch
+
+                fetch(words[3], workspace.data, hosts=hosts)
+            elif words[1] == "weights":
+                from harness.assets.weights.fetching import fetch as fetch_weights
+
+                fetch_weights(words[3], workspace.data, hosts=hosts)
+        except HarnessError:
+            continue
+
+
+# How a method or a protocol says which package it lacks (`harness.methods.build_method`,
+# `harness.networks.recognition`, `harness.metrics.alignment`).
+_PACKAGE = re.compile(rb"the package '?([A-Za-z_][A-Za-z0-9_]*)'?")
+
+
+def installed_since(root: Path, nodes: Iterable[Node]) -> set[str]:
+    """Find the stages that lacked a package, wholly or for one protocol, which is installed now.
+
+    DVC cannot know: none of their dependencies has changed.
+
+    Parameters
+    ----------
+    root : path
+        The workspace.
+    nodes : iterable of Node
+        Stages; of those that restore or measure the record is read.
+
+    Returns
+    -------
+    set of str
+        Addresses.
+    """
+    from harness.records.restored import RECORD
+
+    found = set()
+    for node in nodes:
+        for out in node.outs if node.verb in ("restore", "measure") else ():
+            record = root / out / RECORD if node.verb == "restore" else root / out
+            with suppress(OSError):
+                named = set(_PACKAGE.findall(record.read_bytes()) if record.suffix == ".json" else ())
+                if any(importlib.util.find_spec(package.decode()) is not None for package in named):
+                    found.add(node.address)
+    return found
+
+
+def failures(nodes: Mapping[str, Node], outcomes: Mapping[str, Outcome]) -> str:
+    """Say in a sentence which stages failed; empty where none did."""
+    failed = [address for address, outcome in outcomes.items() if outcome.state == "failed"]
+    skipped = sum(outcome.state == "skipped" for outcome in outcomes.values())
+    if not failed:
+        return ""
+    names = ", ".join(nodes[address].title for address in failed[:5])
+    more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
+    rest = f"; {skipped} more {'was' if skipped == 1 else 'were'} not begun" if skipped else ""
+    stages, whose = ("a stage", "its") if len(failed) == 1 else (f"{len(failed)} stages", "their")
+    return f"{stages} failed: {names}{more}{rest}; {whose} output is in work/logs"
+
+
+def run_dvc(workspace: Workspace, arguments: Sequence[str], *, verbose: bool = False) -> int:
+    """Run a DVC command in a workspace, with the environment's own `harness` first on the path.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where to run.
+    arguments : sequence of str
+        Such as ``["repro", "pipelines/tables/dvc.yaml:panet-table3"]``.
+    verbose : bool
+        Let DVC tell what it does; otherwise only its errors and what the stages print are shown.
+
+    Returns
+    -------
+    int
+        DVC's exit status.
+
+    Raises
+    ------
+    HarnessError
+        The workspace is no DVC repository.
+    """
+    if not (workspace.root / ".dvc").is_dir():
+        raise HarnessError(f"{workspace.root.resolve()}: not a DVC repository; run `dvc init` (in git) once")
+    environment = dict(os.environ)
+    scripts = str(Path(sys.executable).parent)
+    environment["PATH"] = scripts + os.pathsep + environment.get("PATH", "")
+    drop_dead_locks(workspace.root)
+    command = [sys.executable, "-m", "dvc", *arguments]
+    # What DVC tells of its own goes to standard output, its errors and the stages' own lines to standard error.
+    process = subprocess.Popen(
+        command, cwd=workspace.root, env=environment, stdout=None if verbose else subprocess.DEVNULL
+    )
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        # DVC got the same signal from the terminal and is stopping its stage; give it the time to release its lock.
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        raise

@@ -1,0 +1,52 @@
+"""Measured rows as pandas data frames, for one's own statistics and figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.records.rows import read_rows
+from harness.tables.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "task",
+    "dataset",
+    "degradation",
+    "method",
+    "policy",
+    "origin",
+    "level",
+    "draw",
+    "image",
+    "protocol",
+    "version",
+    "value",
+)
+
+
+def measured_rows(workspace: Workspace) -> pd.DataFrame:
+    """Collect every per-image value that was measured in a workspace.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One line an image and protocol, with the columns `COLUMNS`; `value` is dB or 0..1, `draw` 0 is the noise draw
+        that tables show, `protocol` is a name and `version` its version.
+    """
+    import pandas as pd
+
+    folder = workspace.work / "rows"
+    records = []
+    for path in sorted(folder.rglob("*.csv")):
+        record, rows = read_rows(path)
+        names = {version: name for name, version in record.protocols.items()}
+        about = {**msgspec.to_builtins(record.group), "origin": record.origin}
+        for row in rows:
+            value = msgspec.to_builtins(row)
+            version = value.pop("protocol")
+            records.append(about | value | {"protocol": names.get(version, version), "version": version})
+    return pd.DataFrame.from_records(records, columns=list(COLUMNS))

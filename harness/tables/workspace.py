@@ -1,0 +1,86 @@
+"""A workspace: a project folder with the methods and tables that are known in it."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from pathlib import Path
+
+from harness.errors import HarnessError, unknown_name
+from harness.methods import Method
+from harness.records.training_runs import Run, read_wishes, shipped_runs
+from harness.records.workspace import Folder
+from harness.tables.published import Table, own_tables, published_tables, read_table
+from harness.tables.trained import with_trained_rows
+
+
+class Workspace(Folder):
+    """A project folder: its paths and parameters, and every method and table that is known in it."""
+
+    @property
+    def method_folders(self) -> list[Path]:
+        """Folders with plugin methods."""
+        return [self._inside(name, "methods") for name in self.params.methods]
+
+    def methods(self) -> dict[str, Method]:
+        """Every method known here, by name; those trained here know which of their runs are wished or shipped."""
+        from harness.methods import methods
+
+        found = methods(self.method_folders, self.params.limits.import_seconds)
+        runs: dict[str, set[tuple[str, int]]] = {}
+        for run in self.training_runs():
+            runs.setdefault(run.method, set()).add((run.task, run.level))
+        return {
+            name: replace(method, trained=frozenset(runs[name])) if name in runs and method.recipes else method
+            for name, method in found.items()
+        }
+
+    def try_plugins(self) -> None:
+        """Try the import of plugins, so that what follows may rely on them (`harness.methods.plugins`)."""
+        from harness.methods import try_plugins
+
+        try_plugins(self.method_folders, self.params.limits.import_seconds)
+
+    def training_runs(self) -> list[Run]:
+        """Training runs that ``training.yaml`` wishes or whose weights come with the project, sorted."""
+        return sorted({*read_wishes(self.root), *shipped_runs(self.root)})
+
+    def method(self, name: str) -> Method:
+        """Look a method up; an unknown name raises HarnessError with the nearest known ones."""
+        from harness.methods import get_method
+
+        return get_method(name, self.method_folders, self.params.limits.import_seconds)
+
+    @functools.cached_property
+    def table_files(self) -> dict[str, Path]:
+        """The user's own table files by table name."""
+        files: dict[str, Path] = {}
+        for name in self.params.tables:
+            for file in sorted(self._inside(name, "tables").glob("*.yaml")):
+                table = read_table(file)
+                if table.name != file.stem:
+                    raise HarnessError(f"{file}: the table is named '{table.name}'; name the file {table.name}.yaml")
+                if table.name in files:
+                    raise HarnessError(f"{file}: a table '{table.name}' is also in {files[table.name]}")
+                files[table.name] = file
+        return files
+
+    def tables(self) -> dict[str, Table]:
+        """Every table known here: the papers', the project's own, the user's.
+
+        Below a row whose network was also trained here stands one for that, see `harness.tables.trained`.
+        """
+        known = {**published_tables(), **own_tables()}
+        for name, file in self.table_files.items():
+            if name in known:
+                raise HarnessError(f"{file}: '{name}' is taken by a table of the package; choose another")
+            known[name] = read_table(file)
+        runs = self.training_runs()
+        return {name: with_trained_rows(table, runs) for name, table in known.items()}
+
+    def table(self, name: str) -> Table:
+        """Look a table up; an unknown name raises HarnessError with the nearest known ones."""
+        known = self.tables()
+        if name not in known:
+            raise unknown_name("table", name, known)
+        return known[name]

@@ -1,0 +1,880 @@
+"""Fetching: mirrors, sources, own folders, what goes wrong on the way, and what is remembered."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic_datasets import encode, picture
+
+from harness.assets.datasets import download, fetch, folders, hosts, open_dataset, places, registered, verified
+from harness.assets.datasets.manifest import read_manifest
+from harness.errors import HarnessError, NotAvailableError
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def get(data, said):
+    """Fetch a set and give its manifest; what is said goes to `said`."""
+
+    def run(name="tiny", **options):
+        return fetch(name, data, say=said.append, **options)
+
+    return run
+
+
+def manifest_text(data, name="tiny"):
+    return places.manifest_path(data, name).read_text()
+
+
+def parts(data):
+    return sorted(path.name for path in (data / "datasets").rglob(".*") if ".part" in path.name or ".new" in path.name)
+
+
+# Mirrors -------------------------------------------------------------------------------------------------------------
+
+
+def test_folder_mirror_is_used_in_place(registry, data, get, tmp_path, monkeypatch):
+    holder = registry.fill("tiny", tmp_path / "mirror" / "datasets" / "tiny")
+    monkeypatch.setenv("HARNESS_MIRROR", str(tmp_path / "mirror"))
+    manifest = get()
+    assert manifest.complete and manifest.images == 3
+    for name in registry.content["tiny"]:
+        assert os.readlink(data / "datasets" / "tiny" / name) == str(holder / name)
+    assert [file.name for file in manifest.files] == ["1.png", "10.png", "2.png"]
+    assert read_manifest(places.manifest_path(data, "tiny")) == manifest
+
+
+def test_copies_where_links_cannot_be_made(registry, data, get, tmp_path, monkeypatch):
+    registry.fill("tiny", tmp_path / "mirror" / "datasets" / "tiny")
+    monkeypatch.setenv("HARNESS_MIRROR", str(tmp_path / "mirror"))
+
+    def no_links(*_):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(folders.os, "symlink", no_links)
+    assert get().complete
+    assert not (data / "datasets" / "tiny" / "1.png").is_symlink()
+    assert verified.still_complete("tiny", data) is not None, "the copies' own stats are remembered"
+
+
+def test_manifest_does_not_depend_on_where_files_came_from(registry, data, get, tmp_path, monkeypatch, server):
+    registry.fill("tiny", tmp_path / "mirror" / "datasets" / "tiny")
+    monkeypatch.setenv("HARNESS_MIRROR", str(tmp_path / "mirror"))
+    get()
+    first = manifest_text(data)
+    registry.serve("tiny", server)
+    monkeypatch.setenv("HARNESS_MIRROR", server.url)
+    other = tmp_path / "elsewhere"
+    assert fetch("tiny", other).complete
+    assert manifest_text(other) == first
+    assert str(tmp_path) not in first
+
+
+def test_url_mirror(registry, data, get, monkeypatch, server):
+    registry.serve("tiny", server, "/some path")
+    monkeypatch.setenv("HARNESS_MIRROR", f"{server.url}/some%20path/")
+    assert get().complete
+    for name, content in registry.content["tiny"].items():
+        assert (data / "datasets" / "tiny" / name).read_bytes() == content
+    assert parts(data) == []
+
+
+def test_several_mirrors(registry, data, get, tmp_path, monkeypatch, server):
+    """What one mirror lacks comes from the next."""
+    holder = registry.fill("tiny", tmp_path / "mirror" / "datasets" / "tiny")
+    (holder / "2.png").unlink()
+    registry.serve("tiny", server)
+    monkeypatch.setenv("HARNESS_MIRROR", f"{tmp_path / 'none'}{os.pathsep}{tmp_path / 'mirror'},{server.url}")
+    assert get().complete
+    assert server.names() == ["2.png"]
+
+
+def test_alias_finds_the_mirrors_folder(registry, data, get, tmp_path, monkeypatch):
+    registry.add("tiny", registry.content["tiny"], aliases=["small"])
+    registry.fill("tiny", tmp_path / "mirror" / "datasets" / "small")
+    monkeypatch.setenv("HARNESS_MIRROR", str(tmp_path / "mirror"))
+    assert get("small").complete
+    assert open_dataset("small", data).name == "tiny"
+
+
+@pytest.mark.parametrize("address", ["ftp://example.org", "file:///etc", "FILE:///etc"])
+def test_other_schemes_are_refused(registry, get, monkeypatch, address):
+    monkeypatch.setenv("HARNESS_MIRROR", address)
+    with pytest.raises(HarnessError, match="only http and https addresses and folders"):
+        get()
+
+
+def test_wrong_checksum_in_a_mirror_is_named(registry, data, get, said, tmp_path, monkeypatch):
+    holder = registry.fill("tiny", tmp_path / "mirror" / "datasets" / "tiny")
+    flipped = bytearray((holder / "2.png").read_bytes())
+    flipped[-20] ^= 1
+    (holder / "2.png").write_bytes(flipped)
+    monkeypatch.setenv("HARNESS_MIRROR", str(tmp_path / "mirror"))
+    manifest = get()
+    assert manifest.status == "missing"
+    assert manifest.reason.startswith("1 of its 3 files could not be had (2.png has a wrong checksum in the mirror)")
+    assert any(str(holder / "2.png") in text and "wrong checksum" in text for text in said)
+    assert not (data / "datasets" / "tiny" / "2.png").exists()
+    registry.fill("tiny", holder)
+    assert get().complete
+
+
+def test_wrong_checksum_in_a_mirror_is_healed_by_a_source(registry, get, tmp_path, monkeypatch, server):
+    holder = registry.fill("tiny", tmp_path / "mirror" / "datasets" / "tiny")
+    (holder / "2.png").write_bytes(b"nonsense")
+    registry.serve("tiny", server)
+    monkeypatch.setenv("HARNESS_MIRROR", f"{tmp_path / 'mirror'},{server.url}")
+    assert get().complete
+    assert server.names() == ["2.png"]
+
+
+# Public sources ------------------------------------------------------------------------------------------------------
+
+
+def pin(registry, repos=("one/first", "two/second"), name="tiny"):
+    """Give every file of a set a source in every repository, under a path that must be quoted."""
+    record = registry.add(name, registry.content[name], sources=[{"repo": repo, "commit": COMMIT} for repo in repos])
+    for file in record["files"]:
+        file["at"] = [[index, f"test set/{file['name']}"] for index in range(len(repos))]
+    registry.write(record)
+
+
+def source(repo, name):
+    return f"/sources/{repo}/{COMMIT}/test set/{name}"
+
+
+def serve_sources(registry, server, repo, name="tiny"):
+    for key, content in registry.content[name].items():
+        server.files[source(repo, key)] = content
+
+
+def test_source(registry, get, server):
+    pin(registry)
+    serve_sources(registry, server, "one/first")
+    assert get().complete
+    assert all("one/first" in path for path, _ in server.requests)
+
+
+def test_source_without_the_file_gives_way_to_the_next(registry, get, server, said):
+    pin(registry)
+    serve_sources(registry, server, "one/first")
+    serve_sources(registry, server, "two/second")
+    del server.files[source("one/first", "2.png")]
+    assert get().complete
+    assert [path for path, _ in server.requests if "second" in path] == [source("two/second", "2.png")]
+    assert any("2.png" in text and "404" in text for text in said)
+
+
+def test_source_with_another_file_gives_way_to_the_next(registry, get, server):
+    """Same length, other bytes; and another length, of which nothing is downloaded."""
+    pin(registry)
+    serve_sources(registry, server, "one/first")
+    serve_sources(registry, server, "two/second")
+    good = registry.content["tiny"]["2.png"]
+    server.files[source("one/first", "2.png")] = good[:-1] + b"?"
+    server.files[source("one/first", "1.png")] = good + b"more"
+    assert get().complete
+
+
+def test_no_source_has_it(registry, get, server):
+    pin(registry)
+    serve_sources(registry, server, "one/first")
+    del server.files[source("one/first", "2.png")]
+    manifest = get()
+    assert manifest.status == "missing"
+    assert manifest.reason == (
+        "1 of its 3 files could not be had (HARNESS_MIRROR is not set, 2.png from 127.0.0.1: status 404); connect to "
+        "the network, set HARNESS_MIRROR, or run `harness datasets fetch tiny --from FOLDER` with a copy of your own"
+    )
+
+
+def test_busy_server_is_asked_again(registry, get, server):
+    pin(registry, repos=("one/first",))
+    serve_sources(registry, server, "one/first")
+    server.status[source("one/first", "1.png")] = [503, 429]
+    assert get().complete
+    assert server.counts[source("one/first", "1.png")] == 3
+
+
+# Downloads that break off --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def big(registry, server, monkeypatch):
+    """One file of 120 kB on a URL mirror; gives its path and content."""
+    content = encode(picture(5, 200, 200))
+    registry.add("big", {"1.png": content})
+    registry.serve("big", server)
+    monkeypatch.setenv("HARNESS_MIRROR", server.url)
+    return "/datasets/big/1.png", content
+
+
+def test_broken_download_is_resumed(big, get, server):
+    path, _ = big
+    server.cut[path] = [10_000, 5_000]
+    assert get("big").complete
+    assert [asked for _, asked in server.requests] == ["", "bytes=10000-", "bytes=15000-"]
+
+
+def test_server_without_ranges_starts_over(big, get, server):
+    path, _ = big
+    server.ranges = False
+    server.cut[path] = [10_000]
+    assert get("big").complete
+    assert [asked for _, asked in server.requests] == ["", "bytes=10000-"]
+
+
+def test_changed_file_starts_over(big, get, server):
+    """The ETag differs when the download is continued: the server sends the whole file, and the part is dropped."""
+    path, _ = big
+    tags = iter(['"old"', '"new"'])
+    server.etag = lambda _: next(tags, '"new"')
+    server.cut[path] = [10_000]
+    assert get("big").complete
+    assert [asked for _, asked in server.requests] == ["", "bytes=10000-"]
+
+
+def leave_part(data, big, content):
+    """Leave a part file as an interrupted run would."""
+    path = places.dataset_folder(data, "big")
+    path.mkdir(parents=True)
+    import hashlib
+
+    part = path / f".1.png.{hashlib.sha256(big[1]).hexdigest()[:12]}.part"
+    part.write_bytes(content)
+    return part
+
+
+def test_leftover_part_is_continued(big, data, get, server):
+    leave_part(data, big, big[1][:20_000])
+    assert get("big").complete
+    assert [asked for _, asked in server.requests] == ["bytes=20000-"]
+    assert parts(data) == []
+
+
+def test_leftover_part_that_is_whole_needs_no_request(big, data, get, server):
+    leave_part(data, big, big[1])
+    assert get("big").complete
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("size", [20_000, 200_000])
+def test_damaged_leftover_part_is_dropped(big, data, get, server, size):
+    leave_part(data, big, b"x" * size)
+    assert get("big").complete
+    assert server.requests[-1][1] == "", "the last request is for the whole file"
+    assert (data / "datasets" / "big" / "1.png").read_bytes() == big[1]
+
+
+def test_download_that_never_ends_well(big, data, get, server):
+    path, _ = big
+    server.cut[path] = [0] * 100
+    manifest = get("big")
+    assert manifest.status == "missing"
+    assert "1.png from the mirror: broken off again and again" in manifest.reason
+    assert server.counts[path] == download.ATTEMPTS
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_killed_download_is_completed_by_the_next_run(big, data, get, server, how):
+    """Killed in the middle: no file under its final name, and the second run asks only for the rest."""
+    server.slow = 0.01  # 512 bytes each: more than two seconds in all
+    # Tests that were started in the background ignore SIGINT, and so would what they start.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        f"from harness.assets.datasets import fetch; fetch('big', {str(data)!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        while not any(part.stat().st_size > 30_000 for part in data.rglob(".1.png.*.part")):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.01)
+    finally:
+        process.send_signal(how)
+        process.wait(10)
+    assert not (data / "datasets" / "big" / "1.png").exists()
+    server.slow = 0
+    assert get("big").complete
+    assert server.requests[-1][1].startswith("bytes="), "the second run continued"
+    assert parts(data) == []
+
+
+def test_two_fetches_at_once(big, data, server):
+    """The second waits for the first and downloads nothing again."""
+    server.slow = 0.005
+    results, said = [], []
+    threads = [threading.Thread(target=lambda: results.append(fetch("big", data, say=said.append))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [result.complete for result in results] == [True, True]
+    assert len(server.requests) == 1
+    assert any("another process fetches it" in text for text in said)
+
+
+# No network ----------------------------------------------------------------------------------------------------------
+
+
+def closed_port():
+    """Address of a port that nobody listens to."""
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def offline(registry, monkeypatch):
+    """`tiny` has sources on a host that does not answer; counts the probes."""
+    pin(registry)
+    monkeypatch.setattr(registered, "SOURCE_HOST", closed_port())
+    probes = []
+    real = hosts._connects
+    monkeypatch.setattr(hosts, "_connects", lambda url: probes.append(url) or real(url))
+    return probes
+
+
+def test_offline_is_found_out_once(offline, data, get, said):
+    manifest = get()
+    assert manifest.status == "missing" and manifest.images == 0 and manifest.files == ()
+    assert manifest.reason.startswith(
+        "none of its 3 files could be had (HARNESS_MIRROR is not set, 127.0.0.1 could not be reached); connect"
+    )
+    assert len(offline) == 1, "one probe for all files and sources"
+    text = manifest_text(data)
+    get()
+    assert len(offline) == 1, "the failure is remembered"
+    assert manifest_text(data) == text
+    assert any("--retry asks now" in text for text in said)
+    get(retry=True)
+    assert len(offline) == 2
+
+
+def test_a_new_mirror_is_used_at_once(offline, registry, get, tmp_path, monkeypatch):
+    assert get().status == "missing"
+    registry.fill("tiny", tmp_path / "mirror" / "datasets" / "tiny")
+    monkeypatch.setenv("HARNESS_MIRROR", str(tmp_path / "mirror"))
+    assert get().complete
+
+
+def test_a_successful_retry_ends_the_memory(offline, registry, data, get, server, monkeypatch):
+    assert get().status == "missing"
+    serve_sources(registry, server, "one/first")
+    state = data / "state" / "hosts.json"
+    monkeypatch.setattr(registered, "SOURCE_HOST", f"{server.url}/sources")
+    state.write_text(json.dumps({server.url: time.time()}))
+    assert get().status == "missing"
+    assert get(retry=True).complete
+    assert json.loads(state.read_text()) == {}
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"http://x:1": "soon"}', '{"a": 9e99}'])
+def test_damaged_memory_is_ignored(offline, registry, data, get, content):
+    state = data / "state" / "hosts.json"
+    state.parent.mkdir(parents=True)
+    state.write_text(content)
+    assert get().status == "missing"
+    assert len(offline) == 1
+
+
+def test_slow_name_lookup_ends_with_the_probe(registry, data, get, monkeypatch):
+    """Looking a name up has no time limit of its own."""
+    pin(registry)
+    monkeypatch.setattr(registered, "SOURCE_HOST", "https://slow.invalid")
+    monkeypatch.setattr(hosts, "PROBE_SECONDS", 0.2)
+
+    answer, answered = threading.Event(), threading.Event()
+
+    def slow(*_, **__):
+        answer.wait(60)
+        answered.set()
+        raise OSError("no such name")
+
+    monkeypatch.setattr(hosts.socket, "create_connection", slow)
+    assert "slow.invalid could not be reached" in get().reason
+    assert not answered.is_set(), "the probe ended before the lookup did"
+    answer.set()
+
+
+def test_host_that_breaks_down_after_the_probe(registry, data, get, monkeypatch):
+    """It takes connections and hangs up: after a few tries it counts as unreachable for all files."""
+    import socket
+
+    pin(registry)
+    listener = socket.create_server(("127.0.0.1", 0))
+    closing = threading.Event()
+
+    def hang_up():
+        while not closing.is_set():
+            try:
+                listener.accept()[0].close()
+            except OSError:
+                return
+
+    thread = threading.Thread(target=hang_up, daemon=True)
+    thread.start()
+    monkeypatch.setattr(registered, "SOURCE_HOST", f"http://127.0.0.1:{listener.getsockname()[1]}")
+    try:
+        assert "127.0.0.1 could not be reached" in get(jobs=1).reason
+    finally:
+        closing.set()
+        listener.close()
+
+
+def test_user_set_says_what_it_wants(registry, get):
+    registry.add("pair", kind="pairs", supply="user", count=2, layouts=[{"target": "gt/{id}.*", "input": "in/{id}.*"}])
+    assert get("pair").reason == (
+        "it has no public source with checksums; get it from https://example.org and run `harness datasets fetch pair "
+        "--from FOLDER`; the folder must hold in/{id}.* and gt/{id}.*"
+    )
+
+
+# Own folders ---------------------------------------------------------------------------------------------------------
+
+
+def test_own_folder_is_remembered(registry, data, get, tmp_path):
+    own = registry.fill("tiny", tmp_path / "own copy")
+    assert get(folder=own).complete
+    shutil.rmtree(data / "datasets")
+    assert get().complete
+    (tmp_path / "own copy").rename(tmp_path / "moved")
+    manifest = get()
+    assert manifest.status == "missing" and "the own folder is gone" in manifest.reason
+    assert str(tmp_path) not in manifest.reason
+
+
+def test_default_own_folder(registry, data, get):
+    registry.fill("tiny", data / "own" / "tiny")
+    assert get().complete
+
+
+def test_own_folder_that_is_none(registry, get, tmp_path):
+    with pytest.raises(HarnessError, match=r"nowhere: no such folder; name the one that holds your copy of 'tiny'"):
+        get(folder=tmp_path / "nowhere")
+
+
+def test_reencoded_images_are_accepted_by_their_pixels(registry, data, get, said, tmp_path):
+    own = tmp_path / "own"
+    (own / "sub").mkdir(parents=True)
+    (own / "1.bmp").write_bytes(encode(picture(1), "BMP"))
+    (own / "sub" / "2.png").write_bytes(encode(picture(2), compress_level=0))
+    (own / "other name.tif").write_bytes(encode(picture(10), "TIFF"))
+    (own / "more.png").write_bytes(encode(picture(99)))
+    (own / "broken.png").write_bytes(b"nonsense")
+    manifest = get(folder=own)
+    assert manifest.complete
+    assert any("1.png and 2 more are encoded otherwise than registered" in text for text in said)
+    fetched = open_dataset("tiny", data)
+    for image in ("1", "2", "10"):
+        np.testing.assert_array_equal(fetched.read(image), picture(int(image)))
+    said.clear()
+    assert get().complete and verified.still_complete("tiny", data)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (encode(picture(77)), "has a wrong checksum and other pixels"),
+        (encode(picture(2, 41, 60)), "is 60x41 colour instead of 60x40 colour"),
+        (encode(picture(2, gray=True)), "is 60x40 gray instead of 60x40 colour"),
+        (encode(picture(2))[:2_000], "is damaged"),
+        (b"nonsense", "is damaged"),
+        (b"", "is damaged"),
+        (encode(np.zeros((40, 60, 4), np.uint8)), "is of a wrong mode"),
+    ],
+    ids=["other pixels", "size", "gray", "truncated", "nonsense", "empty", "mode"],
+)
+def test_wrong_image_in_an_own_folder_is_named(registry, data, get, said, tmp_path, content, problem):
+    own = registry.fill("tiny", tmp_path / "own")
+    (own / "2.png").write_bytes(content)
+    manifest = get(folder=own)
+    assert manifest.status == "missing"
+    assert f"in the own folder 2.png {problem}" in manifest.reason
+    assert any(f"2.png {problem}" in text for text in said)
+    assert not (data / "datasets" / "tiny" / "2.png").exists()
+
+
+def test_own_folder_comes_before_the_network_when_it_is_given(registry, get, server, tmp_path):
+    pin(registry)
+    serve_sources(registry, server, "one/first")
+    assert get(folder=registry.fill("tiny", tmp_path / "own")).complete
+    assert server.requests == []
+
+
+# Sets without checksums ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pairs(registry, tmp_path):
+    """A set of 3 pairs that the user supplies, and a folder with it."""
+    layout = {"target": "test/{sequence}/sharp/{frame}.*", "input": "test/{sequence}/blur/{frame}.*"}
+    normal = {"target": "target/{id}.*", "input": "input/{id}.*"}
+    registry.add("pair", kind="pairs", supply="user", count=3, layouts=[layout, normal])
+    own = tmp_path / "pair copy"
+    for number in (1, 2, 10):
+        for seed, role in ((100, "sharp"), (200, "blur")):
+            path = own / "test" / "a" / role / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode(picture(seed + number)))
+    return own
+
+
+def test_supplied_pairs(pairs, data, get):
+    manifest = get("pair", folder=pairs)
+    assert manifest.complete and manifest.images == 3
+    assert [(file.name, file.image, file.role) for file in manifest.files][:2] == [
+        ("input/a-1.png", "a-1", "input"),
+        ("input/a-10.png", "a-10", "input"),
+    ]
+    fetched = open_dataset("pair", data)
+    assert fetched.image_ids == ["a-1", "a-2", "a-10"]
+    np.testing.assert_array_equal(fetched.read("a-10"), picture(110))
+    np.testing.assert_array_equal(fetched.read_input("a-10"), picture(210))
+    assert verified.still_complete("pair", data)
+
+
+def test_supplied_manifest_does_not_depend_on_the_layout(pairs, data, get, tmp_path):
+    get("pair", folder=pairs)
+    text = manifest_text(data, "pair")
+    other = tmp_path / "flat"
+    for role, name in (("sharp", "target"), ("blur", "input")):
+        (other / name).mkdir(parents=True)
+        for path in (pairs / "test" / "a" / role).iterdir():
+            shutil.copy(path, other / name / f"a-{path.name}")
+    get("pair", folder=other)
+    assert manifest_text(data, "pair") == text
+
+
+def test_supplied_set_in_a_mirror_folder(pairs, data, get, tmp_path, monkeypatch):
+    (tmp_path / "mirror" / "datasets").mkdir(parents=True)
+    pairs.rename(tmp_path / "mirror" / "datasets" / "pair")
+    monkeypatch.setenv("HARNESS_MIRROR", str(tmp_path / "mirror"))
+    assert get("pair").complete
+
+
+def test_supplied_set_with_too_few_pairs(pairs, data, get, tmp_path):
+    (pairs / "test" / "a" / "blur" / "2.png").unlink()
+    with pytest.raises(HarnessError, match=r"is no copy of 'pair': the folder has 2 pairs of 3; the folder must hold"):
+        get("pair", folder=pairs)
+    pairs.rename(data.parent / "x")
+    (data / "own").mkdir(parents=True)
+    (data.parent / "x").rename(data / "own" / "pair")
+    assert "(the own folder has 2 pairs of 3)" in get("pair").reason
+
+
+def test_supplied_pair_of_two_sizes(pairs, get):
+    (pairs / "test" / "a" / "blur" / "2.png").write_bytes(encode(picture(1, 8, 8)))
+    with pytest.raises(HarnessError, match=r"test/a/sharp/2\.png is 60x40 colour, its partner 8x8 colour"):
+        get("pair", folder=pairs)
+
+
+@pytest.mark.parametrize("keep", [0, 100, 2_000])
+def test_supplied_damaged_image_is_named(pairs, get, keep):
+    path = pairs / "test" / "a" / "blur" / "2.png"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(HarnessError, match=r"test/a/blur/2\.png not a readable image"):
+        get("pair", folder=pairs)
+
+
+def test_supplied_wrong_mode_is_named(pairs, get):
+    (pairs / "test" / "a" / "blur" / "2.png").write_bytes(encode(np.zeros((40, 60), np.uint16)))
+    with pytest.raises(HarnessError, match=r"test/a/blur/2\.png has 16 bits a sample; store it with 8"):
+        get("pair", folder=pairs)
+
+
+def test_refused_folder_changes_nothing(pairs, data, get, tmp_path):
+    get("pair", folder=pairs)
+    text = manifest_text(data, "pair")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(HarnessError, match="has 0 pairs of 3"):
+        get("pair", folder=tmp_path / "empty")
+    assert get("pair").complete and manifest_text(data, "pair") == text
+
+
+def test_changed_supplied_image_is_noticed(pairs, data, get):
+    """Without registered checksums a changed file is a changed dataset: the manifest follows."""
+    get("pair", folder=pairs)
+    text = manifest_text(data, "pair")
+    (pairs / "test" / "a" / "blur" / "2.png").write_bytes(encode(picture(3)))
+    assert get("pair").complete
+    assert manifest_text(data, "pair") != text
+    np.testing.assert_array_equal(open_dataset("pair", data).read_input("a-2"), picture(3))
+
+
+def test_sidd_blocks_are_unpacked(registry, data, get, tmp_path):
+    from scipy.io import savemat
+
+    normal = {"target": "target/{id}.*", "input": "input/{id}.*"}
+    registry.add("blocks", kind="pairs", supply="user", count=6, layouts=[normal], unpack="sidd-blocks")
+    clean = np.stack([[picture(10 * a + b, 16, 16) for b in range(3)] for a in range(2)])
+    own = tmp_path / "sidd"
+    own.mkdir()
+    savemat(own / "ValidationGtBlocksSrgb.mat", {"ValidationGtBlocksSrgb": clean})
+    savemat(own / "ValidationNoisyBlocksSrgb.mat", {"ValidationNoisyBlocksSrgb": 255 - clean})
+    assert get("blocks", folder=own).complete
+    fetched = open_dataset("blocks", data)
+    assert fetched.image_ids == ["01-01", "01-02", "01-03", "02-01", "02-02", "02-03"]
+    np.testing.assert_array_equal(fetched.read("02-03"), clean[1, 2])
+    np.testing.assert_array_equal(fetched.read_input("01-02"), 255 - clean[0, 1])
+    (own / "ValidationGtBlocksSrgb.mat").write_bytes(b"nonsense")
+    with pytest.raises(HarnessError, match=r"ValidationGtBlocksSrgb\.mat: cannot be read"):
+        get("blocks", folder=own)
+
+
+# What is there already -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fetched(registry, data, get, tmp_path):
+    """`tiny`, fetched from an own folder that is then forgotten: regular files."""
+    registry.fill("tiny", places.dataset_folder(data, "tiny"))
+    assert get().complete
+    return data
+
+
+def test_second_fetch_hashes_nothing(fetched, get, monkeypatch):
+    monkeypatch.setattr(
+        verified, "file_sha256", lambda path: pytest.fail(f"hashed {path}") if "datasets/tiny" in str(path) else ""
+    )
+    monkeypatch.setattr(
+        verified,
+        "_record_sha256",
+        lambda name: json.loads((fetched / "state/datasets/tiny.json").read_text())["record"],
+    )
+    assert get().complete
+
+
+def test_fast_path_imports_nothing_heavy(fetched):
+    code = (
+        "import sys; from pathlib import Path; from harness.assets.datasets.verified import still_complete;"
+        f"assert still_complete('tiny', Path({str(fetched)!r}));"
+        "print(sorted({'numpy', 'PIL', 'msgspec', 'requests', 'urllib3', 'rich', 'click'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_removed_manifest_comes_back(fetched):
+    """DVC removes a stage's outputs before it runs."""
+    text = manifest_text(fetched)
+    places.manifest_path(fetched, "tiny").unlink()
+    assert verified.still_complete("tiny", fetched)
+    assert manifest_text(fetched) == text
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "changed", "dangling"])
+def test_damage_is_noticed_and_repaired(fetched, registry, get, said, tmp_path, monkeypatch, damage):
+    path = fetched / "datasets" / "tiny" / "2.png"
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "truncated":
+        path.write_bytes(content[:100])
+    elif damage == "changed":
+        path.write_bytes(encode(picture(77)))
+    elif damage == "dangling":
+        path.symlink_to(tmp_path / "nowhere.png")
+    assert get().status == "missing"
+    if damage in ("truncated", "changed"):
+        assert any("2.png: is not the registered file; fetching it again" in text for text in said)
+    registry.fill("tiny", tmp_path / "mirror" / "datasets" / "tiny")
+    monkeypatch.setenv("HARNESS_MIRROR", str(tmp_path / "mirror"))
+    assert get().complete
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 1}', '{"version": 1, "seen": {}, "manifest": "{}"}'])
+def test_damaged_state_is_rebuilt(fetched, get, content):
+    state = places.state_path(fetched, "tiny")
+    state.write_text(content)
+    assert get().complete
+    assert verified.still_complete("tiny", fetched)
+
+
+def test_changed_record_is_noticed(fetched, registry, get):
+    registry.add("tiny", {**registry.content["tiny"], "11.png": encode(picture(11))})
+    assert get().status == "missing"
+
+
+def test_damaged_manifest_is_rewritten(fetched, get):
+    places.manifest_path(fetched, "tiny").write_text("{")
+    with pytest.raises(HarnessError, match="not valid JSON"):
+        open_dataset("tiny", fetched)
+    assert get().complete
+    assert open_dataset("tiny", fetched).image_ids == ["1", "2", "10"]
+
+
+# Files that cannot be written ----------------------------------------------------------------------------------------
+
+
+def test_full_disk_while_downloading(big, data, get, monkeypatch):
+    real = open
+
+    class Full:
+        def __init__(self, file):
+            self.file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, _):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def flush(self):
+            pass
+
+    monkeypatch.setattr(download, "open", lambda path, mode: Full(real(path, mode)), raising=False)
+    with pytest.raises(
+        HarnessError, match=r"1\.png.*: cannot be written \(No space left on device\); make room or name"
+    ):
+        get("big")
+
+
+def test_data_folder_that_cannot_be_made(registry, tmp_path):
+    (tmp_path / "data").write_text("a file")
+    with pytest.raises(HarnessError, match=r"cannot be written \(.+\); make room or name another folder with --data"):
+        fetch("tiny", tmp_path / "data")
+
+
+def test_full_disk_while_writing_the_manifest(registry, data, get, tmp_path, monkeypatch):
+    registry.fill("tiny", data / "own" / "tiny")
+
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(places.Path, "write_bytes", full)
+    with pytest.raises(HarnessError, match=r"tiny\.json: cannot be written \(No space left on device\)"):
+        get()
+
+
+# Derived and embedded sets -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def derived(registry):
+    from harness.assets.datasets.reading import crop
+    from harness.assets.datasets.registry import Crop
+
+    registry.add("land", {"1.png": encode(picture(1, 40, 60)), "2.png": encode(picture(2, 60, 40))})
+    which = Crop(height=20, width=30, top=3, left=7)
+    files = []
+    for name, content in registry.content["land"].items():
+        entry = registry.file(name, content)
+        cut = registry.file(name, encode(crop(picture(int(name[0]), *entry["shape"][:2]), which)))
+        files.append({**entry, "shape": cut["shape"], "pixels_sha256": cut["pixels_sha256"]})
+    registry.add(
+        "land-crop",
+        supply="derived",
+        base="land",
+        crop={"height": 20, "width": 30, "top": 3, "left": 7},
+        entries=files,
+        count=2,
+    )
+
+
+def test_derived_set(derived, registry, data, get):
+    manifest = get("land-crop")
+    assert manifest.status == "missing" and manifest.reason.startswith("it is made from 'land': none of its 2 files")
+    registry.fill("land", data / "own" / "land")
+    assert get("land-crop").complete
+    fetched = open_dataset("land-crop", data)
+    np.testing.assert_array_equal(fetched.read("1"), picture(1, 40, 60)[3:23, 7:37])
+    np.testing.assert_array_equal(fetched.read("2"), picture(2, 60, 40)[7:37, 3:23])
+    assert verified.still_complete("land-crop", data)
+    places.manifest_path(data, "land-crop").unlink()
+    assert verified.still_complete("land-crop", data) and places.manifest_path(data, "land-crop").is_file()
+    (data / "datasets" / "land" / "1.png").unlink()
+    assert verified.still_complete("land-crop", data) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes"),
+    [
+        ("embedded", {"astronaut": (512, 512, 3), "chelsea": (300, 451, 3), "coffee": (400, 600, 3)}),
+        ("embedded-gray", {"camera": (512, 512)}),
+    ],
+)
+def test_embedded_sets_need_no_network(registry, data, get, monkeypatch, name, shapes):
+    """The pixels are those that the registry pins, whatever version of scikit-image brings them."""
+    from harness.images import pixels_sha256
+
+    monkeypatch.setattr(hosts, "_connects", lambda url: pytest.fail(f"asked for {url}"))
+    assert get(name).complete
+    fetched = open_dataset(name, data)
+    assert {image: fetched.read(image).shape for image in fetched.image_ids} == shapes
+    for file in fetched.record.files:
+        assert pixels_sha256(fetched.read(Path(file.name).stem)) == file.pixels_sha256
+
+
+def test_embedded_set_without_scikit_image(registry, get, monkeypatch):
+    monkeypatch.setattr(folders, "embedded_folder", lambda: None)
+    reason = get("embedded").reason
+    assert "scikit-image is not installed" in reason and "install scikit-image again" in reason
+
+
+# The mirror of real images -------------------------------------------------------------------------------------------
+
+
+def test_real_sets(mirror, data, monkeypatch):
+    """Every mirrored set is complete, in place; the pixels of a sample of images are the registered ones."""
+    from harness.images import pixels_sha256
+
+    monkeypatch.setenv("HARNESS_MIRROR", str(mirror))
+    monkeypatch.delenv("HARNESS_DATASETS", raising=False)
+    index = json.loads((mirror / "datasets.json").read_text())
+    mirrored = [name for name, described in index.items() if described["in_mirror"]]
+    assert len(mirrored) >= 11
+    for name in [*mirrored, "kodak24-crop500"]:
+        manifest = fetch(name, data)
+        assert manifest.complete, manifest.reason
+        opened = open_dataset(name, data)
+        assert len(opened.image_ids) == opened.record.count
+        for image in opened.image_ids[:: max(1, len(opened.image_ids) // 3)]:
+            pixels = opened.read(image)
+            assert pixels_sha256(pixels) == opened.pixels_sha256(image)
+            assert pixels.shape == opened.shape(image)
+            if opened.record.kind == "pairs":
+                degraded = opened.read_input(image)
+                assert degraded.shape == pixels.shape and (degraded != pixels).any()
+                assert degraded.mean() > pixels.mean(), (
+                    "rain makes an image brighter: input and target are not mixed up"
+                )
+    assert all((data / "datasets" / name).is_dir() for name in mirrored)
+    assert not [path for path in (data / "datasets").rglob("*.png") if not path.is_symlink()]
+    assert open_dataset("kodak24", data).image_ids[:3] == ["kodim01", "kodim02", "kodim03"]
+    assert open_dataset("rain100l", data).image_ids[8:11] == ["9", "10", "11"]
+
+
+def test_missing_set_is_not_available(registry, data, get):
+    with pytest.raises(
+        NotAvailableError, match=r"dataset 'tiny' was not fetched into .*; run `harness datasets fetch tiny`"
+    ):
+        open_dataset("tiny", data)
+    manifest = get()
+    with pytest.raises(NotAvailableError) as caught:
+        open_dataset("tiny", data)
+    assert str(caught.value) == f"dataset 'tiny' is not here: {manifest.reason}"

@@ -1,0 +1,265 @@
+"""Fetching weights: mirror, public sources, own folders; manifests that depend on the files alone."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.assets.weights.fetching import fetch
+from harness.assets.weights.manifest import read_manifest
+from harness.assets.weights.places import manifest_path, weights_folder
+from harness.assets.weights.registry import weight_set
+from harness.errors import HarnessError
+
+SOURCE = {"repo": "owner/repo", "commit": "a" * 40}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, list[str], Path]]:
+    """Serve a folder over HTTP; also gives the requested paths."""
+    root = tmp_path / "served"
+    root.mkdir()
+    asked: list[str] = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments, directory=str(root))  # type: ignore[arg-type]
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}", asked, root
+        running.shutdown()
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the public host refuse connections at once."""
+    monkeypatch.setattr("harness.assets.weights.fetching.SOURCE_HOST", "http://127.0.0.1:9")
+
+
+def silent(_: str) -> None:
+    pass
+
+
+def test_from_a_mirror_folder(tmp_path: Path, registry: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror = registry("toy", {"a.npz": ("npz", b"one", True), "b.npz": ("npz", b"two", False)})
+    monkeypatch.setenv("HARNESS_MIRROR", str(mirror))
+    data = tmp_path / "data"
+    manifest = fetch("toy", data)
+    assert manifest.status == "complete" and manifest.reason == ""
+    assert [(file.name, file.sha256) for file in manifest.files] == [
+        ("a.npz", hashlib.sha256(b"one").hexdigest()),
+        ("b.npz", hashlib.sha256(b"two").hexdigest()),
+    ]
+    linked = weights_folder(data, "toy") / "a.npz"
+    assert linked.is_symlink() and linked.read_bytes() == b"one"
+    assert read_manifest(manifest_path(data, "toy")) == manifest
+
+
+def test_manifest_is_the_same_bytes_everywhere(
+    tmp_path: Path, registry: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, offline: None
+) -> None:
+    mirror = registry("toy", {"a.npz": ("npz", b"one", True), "b.npz": ("npz", b"two", True)}, (SOURCE,))
+    (mirror / "weights/toy/b.npz").unlink()
+    monkeypatch.setenv("HARNESS_MIRROR", str(mirror))
+    texts = []
+    for data in (tmp_path / "data", tmp_path / "elsewhere" / "data"):
+        assert fetch("toy", data, say=silent).status == "partial"
+        texts.append(manifest_path(data, "toy").read_bytes())
+    fetch("toy", tmp_path / "data", say=silent)
+    texts.append(manifest_path(tmp_path / "data", "toy").read_bytes())
+    assert texts[0] == texts[1] == texts[2]
+    assert str(tmp_path).encode() not in texts[0]
+    assert json.loads(texts[0])["reason"].startswith("b.npz could not be had (127.0.0.1 could not be reached); connect")
+
+
+def test_missing_says_how_to_supply(tmp_path: Path, registry: Callable[..., Path]) -> None:
+    mirror = registry("toy", {"a.npz": ("npz", b"one", False)})
+    manifest = fetch("toy", tmp_path / "data", say=silent)
+    assert (manifest.status, manifest.files) == ("missing", ())
+    assert manifest.reason == (
+        "a.npz could not be had (HARNESS_MIRROR is not set); "
+        "ask its authors, and run `harness weights fetch toy --from FOLDER`"
+    )
+    assert mirror.is_dir()
+
+
+def test_wrong_checksum_in_the_mirror(
+    tmp_path: Path, registry: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, offline: None
+) -> None:
+    mirror = registry("toy", {"a.npz": ("npz", b"one", True)}, (SOURCE,))
+    (mirror / "weights/toy/a.npz").write_bytes(b"other")
+    monkeypatch.setenv("HARNESS_MIRROR", str(mirror))
+    said: list[str] = []
+    manifest = fetch("toy", tmp_path / "data", say=said.append)
+    assert manifest.status == "missing"
+    assert "a.npz in the mirror has a wrong checksum" in manifest.reason
+    assert any("wrong checksum; it is not used" in text for text in said)
+    assert not (weights_folder(tmp_path / "data", "toy") / "a.npz").exists()
+
+
+def test_from_pinned_sources(
+    tmp_path: Path,
+    registry: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    server: tuple[str, list[str], Path],
+) -> None:
+    url, asked, root = server
+    registry("toy", {"a.npz": ("npz", b"one", True)}, (SOURCE, {"repo": "other/repo", "commit": "b" * 40}))
+    monkeypatch.setattr("harness.assets.weights.fetching.SOURCE_HOST", url)
+    # The first source serves another file, the second the right one.
+    for source, content in (("owner/repo/" + "a" * 40, b"bad"), ("other/repo/" + "b" * 40, b"one")):
+        (root / source / "some folder").mkdir(parents=True)
+        (root / source / "some folder" / "a.npz").write_bytes(content)
+    said: list[str] = []
+    manifest = fetch("toy", tmp_path / "data", say=said.append)
+    assert manifest.complete
+    assert asked[0] == f"/owner/repo/{'a' * 40}/some%20folder/a.npz"
+    assert asked[-1] == f"/other/repo/{'b' * 40}/some%20folder/a.npz"
+    assert any("wrong checksum" in text for text in said)
+    folder = weights_folder(tmp_path / "data", "toy")
+    assert [path.name for path in folder.iterdir()] == ["a.npz"]  # no part file is left
+    count = len(asked)
+    assert fetch("toy", tmp_path / "data").complete and len(asked) == count
+
+
+def test_from_a_mirror_address(
+    tmp_path: Path,
+    registry: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    server: tuple[str, list[str], Path],
+) -> None:
+    url, asked, root = server
+    registry("toy", {"a.npz": ("npz", b"one", True), "b.npz": ("npz", b"two", False)})
+    monkeypatch.setenv("HARNESS_MIRROR", f"{url}/m/")
+    (root / "m/weights/toy").mkdir(parents=True)
+    for name, content in (("a.npz", b"one"), ("b.npz", b"two")):
+        (root / "m/weights/toy" / name).write_bytes(content)
+    manifest = fetch("toy", tmp_path / "data", say=silent)
+    assert [file.name for file in manifest.files] == ["a.npz"]
+    assert asked == ["/m/weights/toy/a.npz"]  # what has no checksum is not downloaded
+
+
+def test_own_folder_under_the_released_name(tmp_path: Path, registry: Callable[..., Path]) -> None:
+    registry("toy", {"a.npz": ("npz", b"one", False)}, **{"a.npz": {"released_as": "Model A.mat"}})
+    own = tmp_path / "downloads" / "deep"
+    own.mkdir(parents=True)
+    (own / "Model A.mat").write_bytes(b"mine")
+    data = tmp_path / "data"
+    assert fetch("toy", data, folder=tmp_path / "downloads", say=silent).complete
+    assert (weights_folder(data, "toy") / "a.npz").read_bytes() == b"mine"
+    # The folder is remembered: a later change of the file is noticed.
+    (own / "Model A.mat").write_bytes(b"newer")
+    later = fetch("toy", data, say=silent)
+    assert later.files[0].sha256 == hashlib.sha256(b"newer").hexdigest()
+    # The default folder is found without being named.
+    other = tmp_path / "data2"
+    (other / "own/weights/toy").mkdir(parents=True)
+    (other / "own/weights/toy/a.npz").write_bytes(b"default")
+    assert fetch("toy", other, say=silent).files[0].sha256 == hashlib.sha256(b"default").hexdigest()
+
+
+def test_own_folder_of_unpinned_files_goes_before_a_mirror(
+    tmp_path: Path, registry: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = registry("toy", {"a.npz": ("npz", b"mirrored", False)})
+    monkeypatch.setenv("HARNESS_MIRROR", str(mirror))
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "a.npz").write_bytes(b"mine")
+    data = tmp_path / "data"
+    for folder in (own, None):
+        assert fetch("toy", data, folder=folder, say=silent).files[0].sha256 == hashlib.sha256(b"mine").hexdigest()
+
+
+def test_one_released_name_for_two_files(tmp_path: Path, registry: Callable[..., Path]) -> None:
+    registry(
+        "toy",
+        {"a.npz": ("npz", b"one", True), "b.npz": ("npz", b"two", True)},
+        **{"a.npz": {"released_as": "latest.pth"}, "b.npz": {"released_as": "latest.pth"}},
+    )
+    own = tmp_path / "own"
+    for folder, content in (("x", b"two"), ("y", b"one")):
+        (own / folder).mkdir(parents=True)
+        (own / folder / "latest.pth").write_bytes(content)
+    said: list[str] = []
+    assert fetch("toy", tmp_path / "data", folder=own, say=said.append).complete
+    assert said == []
+
+
+def test_wrong_own_folders(tmp_path: Path, registry: Callable[..., Path]) -> None:
+    registry("toy", {"a.npz": ("npz", b"one", True)})
+    with pytest.raises(HarnessError, match="no such folder"):
+        fetch("toy", tmp_path / "data", folder=tmp_path / "gone")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(HarnessError, match=r"holds no weights of 'toy'; it should hold a\.npz"):
+        fetch("toy", tmp_path / "data", folder=empty, say=silent)
+    (empty / "a.npz").write_bytes(b"other")
+    with pytest.raises(HarnessError, match=r"a\.npz in the folder has a wrong checksum"):
+        fetch("toy", tmp_path / "data", folder=empty, say=silent)
+
+
+def test_a_damaged_or_removed_file_is_fetched_again(
+    tmp_path: Path, registry: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = registry("toy", {"a.npz": ("npz", b"one", True)})
+    monkeypatch.setenv("HARNESS_MIRROR", str(mirror))
+    data = tmp_path / "data"
+    fetch("toy", data)
+    target = weights_folder(data, "toy") / "a.npz"
+    target.unlink()
+    assert fetch("toy", data).complete and target.read_bytes() == b"one"
+    target.unlink()
+    target.write_bytes(b"xxx")
+    assert fetch("toy", data, say=silent).complete and target.read_bytes() == b"one"
+
+
+def test_a_changed_record_is_noticed(
+    tmp_path: Path, registry: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_MIRROR", str(registry("toy", {"a.npz": ("npz", b"one", True)})))
+    fetch("toy", tmp_path / "data")
+    registry("toy", {"a.npz": ("npz", b"one", True), "b.npz": ("npz", b"two", True)})
+    assert len(fetch("toy", tmp_path / "data").files) == 2
+
+
+def test_second_call_loads_little_and_puts_the_manifest_back(tmp_path: Path, mirror: Path) -> None:
+    environment = {**os.environ, "HARNESS_MIRROR": str(mirror)}
+    command = [sys.executable, "-m", "harness", "weights", "fetch", "dncnn", "ircnn", "--data", str(tmp_path)]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    manifest = manifest_path(tmp_path, "dncnn")
+    before = manifest.read_bytes()
+    manifest.unlink()  # as DVC does before a stage runs
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout == "dncnn: complete, 9 files\nircnn: complete, 6 files\n"
+    assert manifest.read_bytes() == before
+    code = "import sys, harness.cli.weights; print([m for m in sys.argv[1:] if m in sys.modules])"
+    heavy = ["msgspec", "numpy", "requests", "torch", "h5py"]
+    found = subprocess.run([sys.executable, "-c", code, *heavy], check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_every_mirrored_set_is_complete(tmp_path: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_MIRROR", str(mirror))
+    for name in ("arcnn", "dncnn", "ircnn", "lapsrn", "prenet"):
+        assert fetch(name, tmp_path, say=silent).complete, name
+    for name in ("ffdnet", "tnrd"):  # some of their files have no known checksum
+        found = fetch(name, tmp_path, say=silent)
+        assert {file.name for file in found.files} == {file.name for file in weight_set(name).files if file.sha256}

@@ -1,0 +1,191 @@
+"""Dependencies on code: fine enough that a report never re-runs a network, complete enough to be trusted."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from harness.methods import Method, fingerprints, methods
+from harness.methods.fingerprints import (
+    PACKAGE,
+    code_files,
+    code_hashes,
+    fingerprint,
+    method_packages,
+    plain_source,
+    stage_code,
+)
+
+
+def names(*roots: str | Path) -> set[str]:
+    return {file.relative_to(PACKAGE).as_posix() for file in code_files(*roots)}
+
+
+def test_measuring_depends_on_metrics_only() -> None:
+    found = names("harness.run.measure")
+    assert "run/measure.py" in found
+    assert "images.py" in found
+    assert any(name.startswith("metrics/") for name in found)
+    assert any(name.startswith("protocols/") for name in found)
+    for folder in ("report/", "tables/", "networks/", "methods/", "inference/", "assets/weights/"):
+        assert not [name for name in found if name.startswith(folder)], folder
+    assert [name for name in found if name.startswith("run/")] == ["run/measure.py"]
+    assert not [name for name in found if name.startswith("cli/")]
+
+
+def test_restoring_depends_on_its_own_method_only() -> None:
+    found = names("harness.run.restore", PACKAGE / "methods" / "identity.py")
+    assert "methods/identity.py" in found
+    assert not [name for name in found if name.startswith(("report/", "tables/", "protocols/"))]
+    # Luma and rounding are part of some inputs; PSNR and SSIM are not.
+    assert {"metrics/structural.py", "metrics/signal_noise.py"}.isdisjoint(found)
+    assert [name for name in found if name.startswith("methods/")] == ["methods/identity.py"]
+
+
+def test_imports_inside_functions_count(tmp_path: Path) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text("def build(task, level):\n    from harness.images import read_image\n    return read_image\n")
+    assert {PACKAGE / "images.py", plugin} <= set(code_files(plugin))
+
+
+def test_a_plugins_helpers_count(tmp_path: Path) -> None:
+    """Those beside it, and those of its own package; files of one name in two folders are told apart."""
+    for name, text in {
+        "pkg/__init__.py": "",
+        "pkg/method.py": "from .nets import a\nfrom pkg.other import b\nimport numpy\n",
+        "pkg/nets/__init__.py": "",
+        "pkg/nets/a.py": "from .. import b\n",
+        "pkg/b.py": "x = 1\n",
+        "pkg/other/b.py": "x = 2\n",
+        "mine.py": "import _helper, yaml\n",
+        "_helper.py": "x = 1\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(text)
+    found = code_files(tmp_path / "pkg/method.py")
+    wanted = {"pkg/__init__.py", "pkg/method.py", "pkg/nets/__init__.py", "pkg/nets/a.py", "pkg/b.py", "pkg/other/b.py"}
+    assert {file.relative_to(tmp_path).as_posix() for file in found} == wanted
+    hashes = code_hashes([tmp_path / "pkg/b.py", tmp_path / "pkg/other/b.py", tmp_path / "_helper.py"])
+    assert [text.split()[0] for text in hashes] == ["_helper.py", "b.py", "pkg/b.py"]
+    # Without a package's file the folder is not part of the name, and both count.
+    (tmp_path / "b.py").write_text("x = 3\n")
+    assert len(set(code_hashes([tmp_path / "b.py", tmp_path / "pkg/other/b.py"]))) == 2
+    assert set(code_files(tmp_path / "mine.py")) == {tmp_path / "mine.py", tmp_path / "_helper.py"}
+    module = ModuleType("mine")
+    module.__file__ = str(tmp_path / "mine.py")
+    sys.modules["mine"] = module
+    try:
+        packages = method_packages(Method("mine", ("jpeg",), lambda task, level: None, module="mine"))  # type: ignore
+    finally:
+        del sys.modules["mine"]
+    assert "PyYAML" in packages and "numpy" not in packages
+
+
+def test_unknown_module() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"harness\.nothing"):
+        code_files("harness.nothing")
+
+
+def test_fingerprint_follows_contents_not_places(tmp_path: Path) -> None:
+    first, second = tmp_path / "one/a.py", tmp_path / "two/a.py"
+    for path in (first, second):
+        path.parent.mkdir()
+        path.write_text("x = 1\n")
+    assert code_hashes([first]) == code_hashes([second])
+    other = tmp_path / "three/a.py"
+    other.parent.mkdir()
+    other.write_text("x = 2\n")
+    assert fingerprint([first]) == fingerprint([second]) != fingerprint([other])
+
+
+SOURCE = '''"""Docstring."""
+
+import os  # a comment
+
+
+class A:
+    """Docstring
+    of two lines."""
+
+    text = "# no comment"
+
+    def f(self):
+        """Docstring."""
+        # a comment
+        return """not a
+docstring"""
+'''
+
+PLAIN = '''import os
+class A:
+    text = "# no comment"
+    def f(self):
+        return """not a
+docstring"""
+'''
+
+
+def test_comments_and_docstrings_are_no_code() -> None:
+    assert plain_source(SOURCE) == PLAIN
+    assert plain_source(SOURCE.replace("Docstring", "Mended")) == PLAIN
+    assert plain_source(SOURCE.replace("# no comment", "# other")) != PLAIN
+    assert plain_source(SOURCE.replace("not a", "is a")) != PLAIN
+    assert plain_source(SOURCE.replace("not a\n", "not a\n\n")) != PLAIN
+    assert plain_source('def f(): "text"; return 1\n') == 'def f(): "text"; return 1\n'
+
+
+def test_every_kind_of_stage_is_followed() -> None:
+    found = stage_code(methods())
+    assert {"inputs", "measure", "render", "method-jpeg", "method-panet", "cost-panet"} <= set(found)
+    names_of = {kind: {file.relative_to(PACKAGE).as_posix() for file in files} for kind, files in found.items()}
+    assert "report/templates/table.md.j2" in names_of["render"]
+    assert "networks/panet.py" in names_of["method-panet"]
+    assert "networks/panet.py" not in names_of["method-dncnn"]
+    assert "networks/dncnn.py" in names_of["method-dncnn"]
+
+
+def test_a_moved_module_outdates_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its importers name another path and, sorted anew, stand in another order; what they do is the same."""
+    package = tmp_path / "harness"
+
+    def write(files: dict[str, str]) -> list[str]:
+        shutil.rmtree(package, ignore_errors=True)
+        for name, text in files.items():
+            (package / name).parent.mkdir(parents=True, exist_ok=True)
+            (package / name).write_text(text)
+        for cached in (fingerprints._module_file, fingerprints._body, fingerprints._code_hash):
+            cached.cache_clear()
+        return code_hashes(package.rglob("*.py"))
+
+    monkeypatch.setattr(fingerprints, "PACKAGE", package)
+    body = "\n\ndef f():\n    {}\n    return g() + h()\n"
+    g, h = "def g():\n    return 1\n", "def h():\n    return 2\n"
+    before = write({"a.py": "from harness.b import g\n" + body.format("from harness.c import h"), "b.py": g, "c.py": h})
+    moved = {"a.py": "from harness.z.b import g\n" + body.format("from harness.c import h"), "z/b.py": g, "c.py": h}
+    assert write(moved) == before
+    swapped = {"a.py": "from harness.b import g\n" + body.format("from harness.c import h"), "b.py": h, "c.py": g}
+    assert write(swapped) != before
+    renamed = {
+        "a.py": "from harness.b import g as h\n" + body.format("from harness.c import h as g"),
+        "b.py": g,
+        "c.py": h,
+    }
+    assert write(renamed) != before
+    for cached in (fingerprints._module_file, fingerprints._body, fingerprints._code_hash):
+        cached.cache_clear()
+
+
+def test_package_files_only_pass_names_on() -> None:
+    """Importing a module of a package does not count the package's own file, so that file must decide nothing."""
+    for file in PACKAGE.glob("*/__init__.py"):
+        if file.parent.name == "methods":  # the registry itself; it finds methods and decides nothing else
+            continue
+        for node in ast.parse(file.read_text()).body:
+            passes_on = isinstance(node, ast.Import | ast.ImportFrom | ast.Expr | ast.Assign | ast.AnnAssign | ast.If)
+            lazy = isinstance(node, ast.FunctionDef) and node.name in ("__getattr__", "__dir__")
+            assert passes_on or lazy, f"{file}, line {node.lineno}"
