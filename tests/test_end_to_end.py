@@ -150,7 +150,8 @@ def test_results_stand_when_a_sample_of_them_does(checkout: Checkout) -> None:
 
 
 def test_without_data_cells_are_not_run_and_say_why(checkout: Checkout) -> None:
-    checkout.harness("repro", "panet-table3", "--row", "JPEG", "--dataset", "classic5")
+    said = checkout.harness("repro", "panet-table3", "--row", "JPEG", "--dataset", "classic5", code=1)
+    assert "nothing of panet-table3 could be compared: it prints 8 numbers" in said
     cells = checkout.diff("panet-table3", "--row", "JPEG", "--dataset", "classic5")
     assert len(cells) == 8
     assert {cell["verdict"] for cell in cells} == {"not run"}

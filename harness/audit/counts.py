@@ -29,6 +29,8 @@ class CountedCell(msgspec.Struct, frozen=True):
         In the unit of the metric; the tolerance is a noise term, 0 where nothing is random.
     audited : bool
         Whether the audit measured it; otherwise the number is of the committed results, under the stated protocol.
+    chosen : bool
+        Whether it comes out by a choice that was made for it after it was seen; then it is no match.
     """
 
     key: str
@@ -36,6 +38,7 @@ class CountedCell(msgspec.Struct, frozen=True):
     measured: float
     tolerance: float
     audited: bool
+    chosen: bool = False
 
     @property
     def matches(self) -> bool:
@@ -43,7 +46,7 @@ class CountedCell(msgspec.Struct, frozen=True):
         printed = published_number(self.printed)
         assert printed is not None
         distance = abs(self.measured - float(printed.value)) - self.tolerance - ROUNDING
-        return distance <= MATCH_UNITS * float(printed.unit)
+        return distance <= MATCH_UNITS * float(printed.unit) and not self.chosen
 
 
 def record_key(record: Mapping[str, Any]) -> str:
@@ -66,7 +69,8 @@ def counted_cells(audit: RowAudit, results: Results) -> list[CountedCell]:
     for record in results.get(audit.table, ()):
         key = record_key(record)
         if record["row"] == audit.row and key in audit.left_out and record["measured"] is not None:
-            found.append(CountedCell(key, record["printed"], record["measured"], record["noise"], False))
+            chosen = record["verdict"] == "fits"
+            found.append(CountedCell(key, record["printed"], record["measured"], record["noise"], False, chosen))
     return found
 
 

@@ -153,6 +153,7 @@ def _mixed_noise(tables: Iterable[TableFindings]) -> list[str]:
                     (unclipped if "float" in name else clipped).extend(rows)
             if clipped and unclipped:
                 said = f"{listed(clipped)} on 8-bit noisy images, {_few(unclipped)} on unclipped noise"
+                said += " (as measured, or by lineage where nothing was)"
                 mixed.setdefault(said, {})[table.table] = None
     if not mixed:
         return []
@@ -175,7 +176,7 @@ def _particular_makings(audits: Iterable[RowAudit]) -> list[str]:
     if not cases:
         return []
     said = "; ".join(cases)
-    return [f"**Matches that need a particular making.** {said}. With every other value that was tried cells are lost."]
+    return [f"**Matches that depend on how the input was made.** {said}. Every other value tried loses matches."]
 
 
 def _needs(audit: RowAudit) -> list[str]:

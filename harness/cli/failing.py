@@ -12,7 +12,9 @@ from harness.errors import CheckFailedError
 if TYPE_CHECKING:
     from harness.tables.diff import CellResult
 
-FAILING = {"close": "close", "off": "off", "not-run": "not run"}
+# What counts as failing, by the word on the command line: what is worse than it fails with it.
+FAILING = {"close": ("close", "off"), "off": ("off",), "not-run": ("not run",)}
+COMPARED = ("match", "match (3 digits)", "fits", "close", "off", "trained")
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -25,9 +27,9 @@ def failing_options(*default: str) -> Callable[[_Command], _Command]:
         type=click.Choice(list(FAILING)),
         default=default,
         show_default=bool(default),
-        help="Exit with status 1 if a printed number has this verdict (repeat for more).",
+        help="Exit with status 1 if a printed number has this verdict, or a worse one (repeat for more).",
     )
-    strict = click.option("--strict", is_flag=True, help="Fail if a printed number is off or was not run.")
+    strict = click.option("--strict", is_flag=True, help="Fail if a printed number is off, or was not measured here.")
     return lambda command: fail_on(strict(command))
 
 
@@ -43,13 +45,20 @@ def check_results(name: str, results: Sequence[CellResult], fail_on: Sequence[st
     fail_on : sequence of str
         Keys of `FAILING`.
     strict : bool
-        Whether numbers that are off or were not run fail, too.
+        Whether numbers that are off or were not measured here fail, too; recorded ones were not.
     """
     printed = [result for result in results if result.request.printed is not None]
-    if printed and all(result.verdict == "not run" for result in printed):
-        raise CheckFailedError(f"nothing of {name} could be compared: {len(printed)} printed numbers, none measured")
-    for verdict in dict.fromkeys(FAILING[key] for key in (*fail_on, *(["off", "not-run"] if strict else []))):
+    if printed and not any(result.verdict in COMPARED for result in printed):
+        raise CheckFailedError(f"nothing of {name} could be compared: it prints {len(printed)} numbers")
+    if results and not printed and all(result.verdict == "not run" for result in results):
+        raise CheckFailedError(f"nothing of {name} was measured")
+    for verdict in dict.fromkeys(
+        v for key in (*fail_on, *(["off", "not-run"] if strict else [])) for v in FAILING[key]
+    ):
         failing = sum(result.verdict == verdict for result in printed)
         if failing:
             which = "were not run" if verdict == "not run" else f"are {verdict}"
             raise CheckFailedError(f"{failing} of {len(printed)} printed numbers of {name} {which}")
+    recorded = sum(bool(result.recorded) for result in printed)
+    if strict and recorded:
+        raise CheckFailedError(f"{recorded} of {len(printed)} printed numbers of {name} were not measured here")

@@ -71,6 +71,7 @@ def report(
 
         found = collect(workspace, names)
         print_coverage(found)
+        _tell_recorded(found)
         _tell_damaged(found)
         return
     from harness.report.site import build_site
@@ -111,7 +112,15 @@ def badge(name: str, svg: Path | None) -> None:
     if svg is not None:
         write_text(svg, badge_svg(name or "published tables", found))
     click.echo(text)
+    _tell_recorded(found)
     _tell_damaged(found)
+
+
+def _tell_recorded(found: Sequence[TableResults]) -> None:
+    from harness.report.grid import recorded_text
+
+    if text := recorded_text([result for item in found for result in item.results]):
+        click.echo(text, err=True)
 
 
 def _tell_damaged(found: Sequence[TableResults]) -> None:

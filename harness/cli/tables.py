@@ -33,6 +33,7 @@ DIFF_FIELDS = ("row", "dataset", "level", "metric", "published", "measured", "de
 def tables(form: str, own: bool, file: Path | None, check: bool) -> None:
     """List the published tables: how many numbers they print, how many were measured, what the others take."""
     from harness.report.coverage import counts_block, coverage_text, papers_coverage, write_counts
+    from harness.report.grid import recorded_text
     from harness.tables.collected import collect
     from harness.tables.counting import coverage
     from harness.tables.published import published_tables
@@ -40,7 +41,7 @@ def tables(form: str, own: bool, file: Path | None, check: bool) -> None:
 
     workspace = Workspace.find()
     if file is not None:
-        changed = write_counts(file, counts_block(papers_coverage(workspace)), check=check)
+        changed = write_counts(file, counts_block(papers_coverage(workspace, here=False)), check=check)
         click.echo(f"{'written' if changed else 'up to date'}: {file}")
         return
     if check:
@@ -48,7 +49,8 @@ def tables(form: str, own: bool, file: Path | None, check: bool) -> None:
     known, papers, methods = workspace.tables(), published_tables(), workspace.methods()
     others = [name for name in known if name not in papers]
     records: list[dict[str, Any]] = []
-    for item in collect(workspace, known if own else papers):
+    collected = collect(workspace, known if own else papers)
+    for item in collected:
         found, table = coverage([item], methods), item.table
         places = found.all.places
         records.append(
@@ -74,8 +76,10 @@ def tables(form: str, own: bool, file: Path | None, check: bool) -> None:
     shown = ("table", "title", "numbers", "match", "measured", *REACHES)
     style = "github" if form == "md" else "simple"
     click.echo(tabulate([[record[key] for key in shown] for record in records], shown, tablefmt=style))
-    click.echo("\nNot run, by what it takes: " + "; ".join(f"{name}: {MEANINGS[name]}" for name in REACHES) + ".")
+    click.echo("\nNot run, by what it takes: " + "; ".join(f"{name} = {MEANINGS[name]}" for name in REACHES) + ".")
     click.echo(coverage_text(papers_coverage(workspace)))
+    if text := recorded_text([result for item in collected for result in item.results]):
+        click.echo(text)
     if not own:
         click.echo(f"And {len(others)} tables that no paper printed (--own lists them): {', '.join(others)}")
 

@@ -16,9 +16,17 @@ from harness.tables.workspace import Workspace
 BEGIN, END = "<!-- counts: written by `harness tables --write-counts README.md` -->", "<!-- end of counts -->"
 
 
-def papers_coverage(workspace: Workspace) -> Coverage:
-    """Count the numbers of every published table; a user's own tables are no part of it."""
-    return coverage(collect(workspace, published_tables()), workspace.methods())
+def papers_coverage(workspace: Workspace, *, here: bool = True) -> Coverage:
+    """Count the numbers of every published table; a user's own tables are no part of it.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where.
+    here : bool
+        Whether what was measured here counts, or only what results/ recorded, as in a file that is in git.
+    """
+    return coverage(collect(workspace, published_tables(), here=here), workspace.methods())
 
 
 def coverage_rows(found: Coverage) -> list[tuple[str, int, int]]:

@@ -311,14 +311,32 @@ def recorded_text(results: list[CellResult]) -> str:
 
 def choices(table: Table, results: list[CellResult]) -> list[tuple[str, str]]:
     """Say for each measured row how many choices were made for it, which, and among how many variants."""
-    said: dict[str, str] = {}
+    texts = []
     for result in results:
         request = result.request
         if not request.choices or not isinstance(result.measured, Measurement):
             continue
         audit = table.parts[request.part].rows[request.line].audit
         tried = f"; {audit.tried} variants were tried" if audit is not None else ""
-        text = f"{len(request.choices)}: {'; '.join(request.choices)}{tried}"
-        name = f"{request.row}, x{request.level}" if said.get(request.row, text) != text else request.row
-        said.setdefault(name, text)
-    return list(said.items())
+        own = request.special.saving or request.special.protocol
+        made = [*request.choices, *([request.fitted] if request.fitted and not own else [])]
+        texts.append((result, f"{len(made)}: {'; '.join(made)}{tried}"))
+    return _by_row(texts)
+
+
+def evidence(results: list[CellResult]) -> list[tuple[str, str]]:
+    """Say for each measured row why we believe in its protocol and input."""
+    return _by_row([(r, r.request.evidence) for r in results if r.request.evidence and r.verdict != "not run"])
+
+
+def _by_row(texts: list[tuple[CellResult, str]]) -> list[tuple[str, str]]:
+    """Give each text once with the rows it is of; rows of one name that differ are told apart by their level."""
+    by_name: dict[str, dict[str, dict[str, None]]] = {}
+    for result, text in texts:
+        level = TASKS[result.request.task].level_label(result.request.level) if result.request.level else ""
+        by_name.setdefault(result.request.row, {}).setdefault(text, {})[level] = None
+    return [
+        (name if len(of_name) == 1 else ", ".join(filter(None, [name, *levels])), text)
+        for name, of_name in by_name.items()
+        for text, levels in of_name.items()
+    ]

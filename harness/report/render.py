@@ -14,6 +14,7 @@ from harness.report.grid import (
     Grid,
     Place,
     choices,
+    evidence,
     grids,
     legend,
     reasons_not_run,
@@ -119,10 +120,6 @@ _TEX_SIGNS = {
 def markdown(table: Table, results: list[CellResult]) -> str:
     """Render as GitHub Markdown."""
     environment = markdown_environment()
-    evidence: dict[str, str] = {}
-    for result in results:
-        if result.request.evidence and result.verdict != "not run":
-            evidence.setdefault(result.request.row, result.request.evidence)
     text = environment.get_template("table.md.j2").render(
         table=table,
         grids=grids(table, results),
@@ -133,7 +130,7 @@ def markdown(table: Table, results: list[CellResult]) -> str:
         choices=choices(table, results),
         ordering=[ordering.text for ordering in orderings(table, results)],
         remarks=remarks(results),
-        evidence=list(evidence.items()),
+        evidence=evidence(results),
         not_run=reasons_not_run(results),
     )
     return few_empty_lines(text)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.assets.weights.registry import released_sha256
 from harness.errors import HarnessError
 from harness.methods import Method
 from harness.protocols import protocol
@@ -91,7 +92,7 @@ def place_of(request: Request) -> Place:
     return request.part, request.line, request.key
 
 
-def collect(workspace: Workspace, names: Iterable[str] = ()) -> list[TableResults]:
+def collect(workspace: Workspace, names: Iterable[str] = (), *, here: bool = True) -> list[TableResults]:
     """Gather the results of tables.
 
     Parameters
@@ -100,11 +101,13 @@ def collect(workspace: Workspace, names: Iterable[str] = ()) -> list[TableResult
         Where rows and recorded results lie.
     names : iterable of str
         Tables; every known one where none is named.
+    here : bool
+        Whether what was measured here counts, or only what results/ recorded.
     """
     known = workspace.tables()
     chosen = [workspace.table(name) for name in names] or list(known.values())
     methods = workspace.methods()
-    measurements = Measurements(workspace.work)
+    measurements = Measurements(workspace.work if here else workspace.results / "none")
     return [_collect(table, methods, measurements, workspace.results) for table in chosen]
 
 
@@ -128,7 +131,7 @@ def _collect(table: Table, methods: Mapping[str, Method], measurements: Measurem
     damaged_results: tuple[str, ...] = ()
     if path.is_file():
         try:
-            cells = recorded_cells(path, asked)
+            cells = recorded_cells(path, asked, methods)
         except HarnessError as error:
             damaged_results = (str(error),)
     revision = ""
@@ -167,7 +170,9 @@ def _revision(path: Path) -> str:
     return UNCOMMITTED if changed or not commit else commit
 
 
-def recorded_cells(path: Path, asked: list[Request]) -> list[tuple[Request, RecordedCell]]:
+def recorded_cells(
+    path: Path, asked: list[Request], methods: Mapping[str, Method]
+) -> list[tuple[Request, RecordedCell]]:
     """Read results/<table>.json and find the request that each cell answers; cells nobody asks for are left out.
 
     Raises
@@ -189,14 +194,19 @@ def recorded_cells(path: Path, asked: list[Request]) -> list[tuple[Request, Reco
         same = waiting[request.row, request.dataset, request.level, request.metric, request.method, printed]
         if same:
             cell = same.pop()
-            if cell.measured is None or _is_what_is_asked(cell, request):
+            if cell.measured is None or _is_what_is_asked(cell, request, methods.get(request.method)):
                 found.append((request, cell))
     return found
 
 
-def _is_what_is_asked(cell: RecordedCell, request: Request) -> bool:
-    """Whether a recorded number was made as the cell is made now; the table may have changed since."""
+def _is_what_is_asked(cell: RecordedCell, request: Request, method: Method | None) -> bool:
+    """Whether a recorded number was made as the cell is made now; the table or the weights may have changed since."""
     group = request.group
+    if group is not None and method is not None and cell.weights:
+        file = method.loads(request.task, request.level, request.dataset)
+        pinned = released_sha256(file) if file and method.origin == "released" else ""
+        if pinned and cell.weights.get(file or "") != pinned:
+            return False
     if cell.protocol != request.protocol:
         return False
     if request.protocol and cell.protocol_version != protocol(request.protocol).version:

@@ -60,12 +60,12 @@ class Counts(msgspec.Struct, frozen=True):
 def number_of(result: CellResult) -> Number | None:
     """Name the number that a cell prints, alike in every table that prints it; None where it prints none.
 
-    A row that no method makes goes by its printed name.
+    A row that no method makes goes by the name of its system.
     """
     request = result.request
     if request.printed is None:
         return None
-    who = request.method or request.row.casefold()
+    who = request.method or request.system.casefold()
     return who, request.task, request.dataset, request.level, request.metric, request.printed.value
 
 

@@ -164,6 +164,9 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
         One a column, as printed.
     level : int or None
         The row's level, where rows and not columns carry it (super-resolution).
+    system : str
+        What other tables call the system behind the row, where this one prints another name: the same number then
+        counts once.
     method : str
         Harness method that makes this row; empty where there is none (then `not_run` says why).
     policy : str
@@ -200,6 +203,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     name: str
     values: tuple[str, ...] = ()
     level: int | None = None
+    system: str = ""
     method: str = ""
     policy: str = ""
     saving: str = ""

@@ -17,10 +17,10 @@ Reach = Literal["public", "supplied", "training", "none"]
 REACHES: tuple[Reach, ...] = ("public", "supplied", "training", "none")
 
 MEANINGS: dict[Reach, str] = {
-    "public": "public files with checksums",
+    "public": "public files, pinned by checksum",
     "supplied": "images or weights that you supply",
-    "training": "training: no weights were released",
-    "none": "a system or a source that this version does not have",
+    "training": "no weights were released: it must be trained",
+    "none": "no code or weights in this version",
 }
 
 

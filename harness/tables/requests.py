@@ -32,6 +32,8 @@ class Request(msgspec.Struct, frozen=True):
     ----------
     table, row, key : str
         The table's name, the row's printed name, the cell's key in its part (``live1/10/psnr``).
+    system : str
+        What the system is called where tables print it under several names.
     part, line : int
         Index of the part, and of the row in it (rows of one method at several scales share a name).
     metric : str
@@ -65,6 +67,7 @@ class Request(msgspec.Struct, frozen=True):
     part: int
     line: int
     row: str
+    system: str
     key: str
     task: str
     metric: str
@@ -125,6 +128,7 @@ def _request(table: Table, index: int, line: int, position: int, methods: Mappin
         part=index,
         line=line,
         row=row.name,
+        system=row.system or row.name,
         key=key,
         task=part.task,
         metric=column.metric,

@@ -131,7 +131,7 @@ def test_kept_values_follow_what_made_them(workspace: Workspace, monkeypatch: py
     making = Making(INPUT, "kept-blur", "whole", NoiseDraw(), ())
 
     def identity() -> str:
-        found = Bench(Workspace(workspace.root)).restorer("jpeg", 10, making)[1]
+        found = Bench(Workspace(workspace.root)).restorer("jpeg", "embedded-gray", 10, making)[1]
         assert found
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from pathlib import Path
@@ -16,11 +17,14 @@ from harness.cli import harness
 from harness.errors import CheckFailedError, NotAvailableError
 from harness.methods import build_method, methods
 from harness.report.coverage import counts_block, coverage_rows, coverage_text, papers_coverage, write_counts
+from harness.report.grid import legend, summary
+from harness.run.cost import count_cost
 from harness.tables.collected import collect
 from harness.tables.counting import Number, count, number_of
+from harness.tables.measurements import Measurement
 from harness.tables.published import published_tables
 from harness.tables.reach import reaches
-from harness.tables.requests import requests
+from harness.tables.requests import COUNTED, requests
 from harness.tables.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +74,7 @@ def test_every_surface_prints_the_same_figures(
     match, numbers = found.all.distinct["match"], found.all.numbers
     places = (found.all.places["match"], found.all.all_places)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert counts_block(found) in readme
+    assert counts_block(papers_coverage(project, here=False)) in readme
     run = CliRunner()
     assert f"{match} of {numbers:,} numbers reproduced" in run.invoke(harness, ["badge"]).output
     assert f"(with copies: {places[0]} of {places[1]:,} printed places)" in run.invoke(harness, ["badge"]).output
@@ -85,14 +89,14 @@ def test_every_surface_prints_the_same_figures(
     line = next(line for line in lines if line.startswith("the papers' numbers"))
     assert [line.split()[4], line.split()[-1]] == [str(match), str(numbers)]
     index = (build_site(project, tmp_path / "site", budget=0).folder / "index.html").read_text(encoding="utf-8")
-    assert f"{match} of {numbers:,} published numbers reproduced" in index
+    assert f"{match} of {numbers:,} different published numbers reproduced" in index
     assert coverage_text(found).replace("'", "&#39;") in index
     for _, distinct, all_places in coverage_rows(found):
         assert re.search(rf'<td class="n">{distinct:,}</td><td class="n">{all_places:,}</td>', index)
 
 
 def test_counts_that_are_not_those_of_the_results_fail(tmp_path: Path) -> None:
-    block = counts_block(papers_coverage(Workspace(ROOT)))
+    block = counts_block(papers_coverage(Workspace(ROOT), here=False))
     file = tmp_path / "README.md"
     file.write_text(f"before\n{block}\nafter\n")
     assert not write_counts(file, block, check=True)
@@ -149,3 +153,21 @@ def test_files_that_methods_load_are_those_they_name(monkeypatch: pytest.MonkeyP
                 build_method(method, *cell[1:])
             assert asked[:1] == ([told] if released else []), cell
     assert len(seen) > 50
+
+
+def test_recorded_counts_of_parameters_are_those_of_the_networks(project: Workspace) -> None:
+    """A count names no weights: a network that changed since would keep its old number."""
+    known = methods()
+    for item in collect(project, published_tables(), here=False):
+        for result in item.results:
+            if result.request.metric == COUNTED and isinstance(result.measured, Measurement):
+                found = count_cost(known[result.request.method]).of(result.request.task)
+                assert found.parameters == result.measured.value, (item.table.name, result.request.row)
+
+
+def test_the_readmes_picture_is_of_the_committed_results(project: Workspace) -> None:
+    item = collect(project, ["panet-table3"], here=False)[0]
+    picture = html.unescape((ROOT / "docs/images/panet-table3.svg").read_text(encoding="utf-8")).replace("\xa0", " ")
+    assert summary(item.table, item.results) in picture
+    for verdict, sign, _ in legend(item.results):
+        assert f"{sign} {verdict}" in picture

@@ -198,19 +198,20 @@ def test_train_evaluate_and_train_on_through_dvc(tmp_path: Path) -> None:
     plain = {key: value for key, value in os.environ.items() if not key.startswith("HARNESS_")}
     environment = {**plain, "PYTHONPATH": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:{plain['PATH']}"}
 
-    def run(*command: str) -> str:
+    def run(*command: str, code: int = 0) -> str:
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
+        assert done.returncode == code, f"{command}: {done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
-    def harness(*arguments: str) -> str:
-        return run(sys.executable, "-m", "harness", *arguments)
+    def harness(*arguments: str, code: int = 0) -> str:
+        return run(sys.executable, "-m", "harness", *arguments, code=code)
 
-    def cell() -> dict[str, object]:
-        (found,) = json.loads(harness("diff", "mine", "--format", "json").partition("\n]")[0] + "]")
+    def cell(code: int = 0) -> dict[str, object]:
+        (found,) = json.loads(harness("diff", "mine", "--format", "json", code=code).partition("\n]")[0] + "]")
         return found  # type: ignore[no-any-return]
 
-    assert cell()["verdict"] == "not run" and "harness train mine --budget smoke" in str(cell()["reason"])
+    # Where nothing is compared, `diff` and `repro` fail.
+    assert cell(1)["verdict"] == "not run" and "harness train mine --budget smoke" in str(cell(1)["reason"])
     said = harness("train", "mine", "--budget", "smoke")
     assert "trained: 5 % of the paper's iterations" in said
     record = (tmp_path / "work/trained/denoise-rgb/tiny-net/50/training.json").read_bytes()
@@ -230,7 +231,7 @@ def test_train_evaluate_and_train_on_through_dvc(tmp_path: Path) -> None:
     assert cell()["measured"] == first["measured"]
     # Trained longer: the old number is not shown under the new budget's name.
     harness("train", "mine", "--budget", "short")
-    assert cell()["verdict"] == "not run" and "run harness repro" in str(cell()["reason"])
+    assert cell(1)["verdict"] == "not run" and "run harness repro" in str(cell(1)["reason"])
     harness("repro", "mine")
     second = cell()
     assert second["origin"] == "trained: 10 % of the paper's iterations"
@@ -238,5 +239,5 @@ def test_train_evaluate_and_train_on_through_dvc(tmp_path: Path) -> None:
     # A training set that is not here ends in a reason and stops nothing.
     text = (tmp_path / "training.yaml").read_text().replace("budget: short", "budget: short\n    data: div2k-train")
     (tmp_path / "training.yaml").write_text(text)
-    harness("repro", "mine")
-    assert cell()["verdict"] == "not run" and "not trained: dataset 'div2k-train'" in str(cell()["reason"])
+    harness("repro", "mine", code=1)
+    assert cell(1)["verdict"] == "not run" and "not trained: dataset 'div2k-train'" in str(cell(1)["reason"])

@@ -136,3 +136,11 @@ def weight_set(name: str) -> WeightSet:
     if path is None:
         raise unknown_name("weights", name, weight_names())
     return read_record(path)
+
+
+def released_sha256(name: str) -> str:
+    """Checksum of a released file, named as ``set/file``; empty where it is not known."""
+    where, _, file = name.partition("/")
+    if where not in weight_names():
+        return ""
+    return next((entry.sha256 for entry in weight_set(where).files if entry.name == file), "")

@@ -10,7 +10,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.report import one_protocol as one_protocol_report
 from harness.report import plots
-from harness.report.grid import grids, reasons_not_run, recorded_text, remarks, spans, summary
+from harness.report.grid import evidence, grids, reasons_not_run, recorded_text, remarks, spans, summary
 from harness.report.render import csv_text, json_text, latex, markdown
 from harness.report.site.contents import Contents, cell_record, number_facts, telling_making_facts, was_measured
 from harness.report.site.pages import FORMS, Pages, one_protocol_page, table_page
@@ -74,11 +74,7 @@ def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[st
         summary=summary(table, results),
         remarks=remarks(results),
         not_run=reasons_not_run(results),
-        evidence={
-            result.request.row: result.request.evidence
-            for result in reversed(results)
-            if result.request.evidence and result.verdict != "not run"
-        },
+        evidence=evidence(results),
         charts=plots.level_charts(table, results) + plots.cost_charts(table, results),
         orderings=[ordering.text for ordering in orderings(table, results)],
         tex=forms["tex"],
