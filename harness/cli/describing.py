@@ -8,10 +8,11 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.methods import Method
 from harness.records.tasks import task as task_of
+from harness.run.cost import SIDE
 
 
 def describe_method(
-    method: Method, task_name: str, height: int, width: int, measure: bool
+    method: Method, task_name: str, size: tuple[int, int] | None, measure: bool
 ) -> Iterator[tuple[str, str]]:
     """Tell about a method, fact by fact.
 
@@ -21,8 +22,9 @@ def describe_method(
         The method.
     task_name : str
         Task to count and measure for.
-    height, width : int
-        Input size in pixels for multiply-adds, tiles, time and memory.
+    size : (int, int) or None
+        Height and width in pixels of the input for multiply-adds, tiles, time and memory; None for 96x96, or the next
+        that the network accepts.
     measure : bool
         Whether to run it (with random weights where it has none: they do not change time or memory).
 
@@ -49,12 +51,13 @@ def describe_method(
         return
     import torch
 
-    from harness.networks.measure import measure_inference, multiply_adds, parameter_count
+    from harness.networks.measure import accepted_side, measure_inference, multiply_adds, parameter_count
     from harness.networks.ranges import rgb_range
 
     with torch.device("meta"):
         network = method.network(task_name, level)
     yield "range", _range(rgb_range(network))
+    height, width = size or (accepted_side(network, SIDE),) * 2
     shape = (1, task.channels, height, width)
     yield "parameters", f"{parameter_count(network):,}"
     yield (

@@ -157,3 +157,9 @@ def _kibibytes(status: Path, field: str) -> int:
         if line.startswith(field + ":"):
             return int(line.split()[1])
     raise HarnessError(f"{status} has no {field}; memory cannot be measured here")
+
+
+def accepted_side(network: nn.Module, side: int) -> int:
+    """Round a height or width in pixels up to what a network accepts: a multiple of its ``size_multiple``, if any."""
+    multiple = int(getattr(network, "size_multiple", 1))
+    return -(-side // multiple) * multiple

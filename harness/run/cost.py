@@ -6,7 +6,7 @@ from harness.errors import HarnessError
 from harness.methods import Method
 from harness.records.cost import Cost, CostRecord
 
-# Multiply-adds are counted for one input of this size; the papers' tables give none to compare with.
+# Multiply-adds are counted for one input of this size, or the next that the network accepts; the papers give none.
 SIDE = 96
 
 
@@ -20,7 +20,7 @@ def count_cost(method: Method) -> CostRecord:
     """
     import torch
 
-    from harness.networks.measure import multiply_adds, parameter_count
+    from harness.networks.measure import accepted_side, multiply_adds, parameter_count
     from harness.records.tasks import task as task_of
 
     if method.network is None:
@@ -32,6 +32,7 @@ def count_cost(method: Method) -> CostRecord:
         # On the meta device nothing is allocated or computed.
         with torch.device("meta"):
             network = method.network(name, level)
-        macs = multiply_adds(network, (1, task.channels, SIDE, SIDE))
-        costs.append(Cost(name, level, parameter_count(network), macs, SIDE))
+        side = accepted_side(network, SIDE)
+        macs = multiply_adds(network, (1, task.channels, side, side))
+        costs.append(Cost(name, level, parameter_count(network), macs, side))
     return CostRecord(method.name, tuple(costs))

@@ -138,7 +138,7 @@ def test_rows_of_one_model_say_which() -> None:
 
 
 def test_describe_tells_the_model_of_each_set() -> None:
-    facts = dict(describe_method(get_method("prenet"), "derain", 16, 16, measure=False))
+    facts = dict(describe_method(get_method("prenet"), "derain", (16, 16), measure=False))
     assert facts["on rain100h"] == "rain100h.pth" and facts["on test2800"] == "rain1400.pth"
 
 

@@ -4,11 +4,14 @@ import pytest
 import torch
 from torch import nn
 
+from harness.cli.describing import describe_method
 from harness.errors import HarnessError
+from harness.methods import get_method
 from harness.networks.kit import KiT
-from harness.networks.measure import measure_inference, multiply_adds, parameter_count, peak_memory
+from harness.networks.measure import accepted_side, measure_inference, multiply_adds, parameter_count, peak_memory
 from harness.networks.panet import PANet
 from harness.networks.pyramid_attention import PyramidAttention
+from harness.run.cost import count_cost
 
 
 def test_multiply_adds_of_a_convolution() -> None:
@@ -50,3 +53,12 @@ def test_peak_memory_sees_what_is_freed_again() -> None:
     if peak is None:
         pytest.skip("this system does not tell a process its peak memory")
     assert 60 * 2**20 < peak < 200 * 2**20
+
+
+def test_a_network_of_coarse_sizes_is_counted_at_one_it_accepts() -> None:
+    kit = get_method("kit")
+    assert accepted_side(kit.network("denoise-real", 0), 96) == 128  # type: ignore[misc]
+    assert dict(describe_method(kit, "denoise-real", None, measure=False))["multiply-adds"].endswith(
+        "for 128x128 (attention as in the paper)"
+    )
+    assert {cost.side for cost in count_cost(kit).costs} == {128}

@@ -101,7 +101,7 @@ def test_every_network_works_in_the_stated_range(method: Method) -> None:
 )
 def test_describe_shows_the_range(name: str, said: str) -> None:
     method = methods()[name]
-    assert dict(describe_method(method, method.tasks[0], 48, 48, measure=False))["range"].startswith(said)
+    assert dict(describe_method(method, method.tasks[0], (48, 48), measure=False))["range"].startswith(said)
 
 
 def test_inference_converts_around_the_network() -> None:
