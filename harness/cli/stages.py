@@ -187,6 +187,7 @@ def measure(
     from harness.records.rows import write_rows
     from harness.records.runs import Clock
     from harness.run.measure import measure as measure_group
+    from harness.run.restore import drop_unfinished
 
     clock = Clock()
 
@@ -195,6 +196,8 @@ def measure(
     folder = workspace.work / "restored" / group.place
     if not folder.is_dir():
         raise HarnessError(f"{folder}: no restored images; run harness restore, or harness repro TABLE for everything")
+    # The stage before this one is recorded now.
+    drop_unfinished(workspace.work / "partial", group)
     record, rows = measure_group(folder, data=workspace.data, protocols=chosen)
     write_rows(workspace.work / "rows" / group.place.with_name(group.place.name + ".csv"), record, rows)
     write_json(workspace.work / "timing" / group.place.with_name(group.place.name + ".rows.json"), clock.finish())

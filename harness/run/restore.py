@@ -119,7 +119,7 @@ def restore(
     retries: dict[str, str] = {}
     reason = inputs.reason
     depends = depends_sha256(method)
-    keys: dict[int, str] = {}
+    folders: dict[int, Path] = {}
     if not reason:
         fetched = open_dataset(group.dataset, data)
         ids = [which for which in input_ids(fetched.image_ids, levels, made.random, noise) if not only or which in only]
@@ -148,8 +148,7 @@ def restore(
                 [(which.file, inputs.inputs[which.file]) for which in of_level],
             )
             digest = hashlib.sha256(msgspec.json.encode(circumstances)).hexdigest()[:24]
-            keys[level] = f"{group.method}-{group.dataset}-{level}-{digest}"
-            folder = partial / keys[level]
+            folder = folders[level] = unfinished(partial, group) / f"{level}-{digest}"
             try:
                 for which, digest, took in _restore_level(
                     fetched, made, method, restorer, of_level, inputs, folder, group, shrink, retries
@@ -177,7 +176,7 @@ def restore(
         levels=record_levels,
         images=images,
     )
-    _collect(record, {level: partial / key for level, key in keys.items()}, partial, target)
+    _collect(record, folders, partial, target)
     seed = "per image, CRC-32 of dataset/level/draw/image" if method.random else ""
     return record, clock.finish(seconds=seconds, retries=retries, seed=seed)
 
@@ -440,7 +439,11 @@ def _file_sha256(path: Path) -> str:
 
 
 def _collect(record: RestoredRecord, folders: Mapping[int, Path], partial: Path, target: Path) -> None:
-    """Move the finished images of every level into the target folder, then drop the emptied folders."""
+    """Link the finished images of every level into the target folder.
+
+    They stay in their own folders, too, until they are measured: DVC has not recorded the images yet, and clears the
+    target before it runs a stage again.
+    """
     # Left behind by runs that were killed at this point; DVC's lock lets one process alone write here.
     for stale in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         shutil.rmtree(stale, ignore_errors=True)
@@ -452,7 +455,6 @@ def _collect(record: RestoredRecord, folders: Mapping[int, Path], partial: Path,
                 if file.startswith(f"{level}/"):
                     destination = building / file
                     destination.parent.mkdir(parents=True, exist_ok=True)
-                    # A link, not a move: if this process dies here, the finished images are still in `partial`.
                     _link(folder / file, destination)
         write_json(building / RECORD, record)
         shutil.rmtree(target, ignore_errors=True)
@@ -463,8 +465,16 @@ def _collect(record: RestoredRecord, folders: Mapping[int, Path], partial: Path,
         ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    for folder in folders.values():
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def unfinished(partial: Path, group: Group) -> Path:
+    """Folder of a group's finished images that DVC may not have recorded yet."""
+    return partial / group.place
+
+
+def drop_unfinished(partial: Path, group: Group) -> None:
+    """Forget the finished images of a group: to be called when DVC has recorded them."""
+    shutil.rmtree(unfinished(partial, group), ignore_errors=True)
 
 
 def _link(source: Path, destination: Path) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +27,7 @@ from harness.records.cells import Group, Noise
 from harness.records.restored import read_pixels
 from harness.records.rows import read_rows, write_rows
 from harness.run.measure import measure
-from harness.run.restore import restore
+from harness.run.restore import drop_unfinished, restore
 from harness.tables.measurements import Measurement, Measurements, NotRun
 
 GROUP = Group("jpeg", "embedded-gray", "jpeg-y8", "test", "whole")
@@ -69,11 +70,21 @@ def unchanged(image: Any) -> Any:
     return image
 
 
+def test_images_that_nothing_has_recorded_yet_are_not_lost(data: Path, inputs: InputRecord, tmp_path: Path) -> None:
+    """DVC clears a stage's folder before it runs it again: after a full cache, or a kill before it had recorded it."""
+    first, timing = run(data, inputs, tmp_path, method(unchanged))
+    assert all(timing.seconds.values())
+    shutil.rmtree(tmp_path / "restored")
+    again, timing = run(data, inputs, tmp_path, method(unchanged))
+    assert again == first and not any(timing.seconds.values())
+    drop_unfinished(tmp_path / "partial", first.group)
+    assert not list((tmp_path / "partial").rglob("*.png"))
+
+
 def test_restored_images_are_measured(data: Path, inputs: InputRecord, tmp_path: Path) -> None:
     record, timing = run(data, inputs, tmp_path, method(unchanged))
     assert set(record.images) == {"10/draw0/camera.png", "20/draw0/camera.png"}
     assert timing.peak_memory > 1e6
-    assert not list((tmp_path / "partial").rglob("*.png"))
     measured, rows = measure(tmp_path / "restored", data=data, protocols=("psnr", "ssim-8x8"))
     assert [(row.level, row.image) for row in rows] == [(10, "camera")] * 2 + [(20, "camera")] * 2
     assert 25 < rows[0].value < 35
