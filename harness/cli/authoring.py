@@ -269,6 +269,7 @@ def _own_folder(workspace: Workspace, kind: Literal["methods", "tables"]) -> str
         return str(listed[0])
     path = workspace.root / PARAMS_FILE
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    lines = [line for line in lines if line.split("#")[0].strip() != "{}"]
     for index, line in enumerate(lines):
         if line.split("#")[0].strip() == f"{kind}: []":
             lines[index] = f"{kind}: [{kind}]"

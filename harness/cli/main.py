@@ -107,8 +107,20 @@ def _tell_left_out(told: str = "") -> None:
             click.echo(f"could not be loaded: {reason}", err=True)
 
 
+def _open_streams() -> None:
+    """Make sure that anything can be printed: a closed stream takes it, one of few letters shows the others escaped."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a HarnessError becomes one sentence and its exit status."""
+    if arguments is None:
+        _open_streams()
     try:
         # Stages supervise themselves by forking, but not inside another program (a test) that calls this function.
         code = harness.main(args=arguments, prog_name="harness", standalone_mode=False, obj={"own": arguments is None})

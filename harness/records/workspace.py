@@ -15,7 +15,7 @@ import msgspec
 
 from harness.errors import HarnessError
 from harness.records.cells import Noise
-from harness.records.loading import load_yaml
+from harness.records.loading import convert, read_yaml
 
 PARAMS_FILE = "params.yaml"
 # A network library on a cold network disk takes half a minute; what takes four times as long will not come.
@@ -78,7 +78,9 @@ class Folder:
     def params(self) -> Params:
         """The parameters, checked."""
         path = self.root / PARAMS_FILE
-        return load_yaml(path, Params) if path.is_file() else Params()
+        given = read_yaml(path) if path.is_file() else None
+        # A file of comments alone says nothing, and nothing is wrong with it.
+        return Params() if given is None else convert(given, Params, str(path))
 
     @property
     def data(self) -> Path:

@@ -46,6 +46,11 @@ class StageFailedError(HarnessError):
         self.status = status
 
 
+def _in_git(folder: Path) -> bool:
+    folder = folder.resolve()
+    return any((above / ".git").exists() for above in (folder, *folder.parents))
+
+
 class Project:
     """A DVC repository.
 
@@ -65,6 +70,12 @@ class Project:
     def __init__(self, root: Path, *, shared: bool = False) -> None:
         if not (root / ".dvc").is_dir():
             raise HarnessError(f"{root.resolve()}: not a DVC repository; run `dvc init` (in git) once")
+        for name in ("data", "work", "results"):
+            if (root / name).is_symlink() and _in_git(root):
+                raise HarnessError(
+                    f"{root / name}: is a link, and DVC records nothing that lies outside of git; mount the other disk "
+                    "there, or move DVC's cache alone: dvc cache dir FOLDER"
+                )
         self.root = root
         _put_own_harness_first()
         read_yaml_fast()
@@ -73,7 +84,9 @@ class Project:
             drop_dead_locks(root)
         from dvc.repo import Repo
 
-        self._repo = Repo(str(root), _wait_for_lock=True)
+        # A checkout that was downloaded as an archive has no .git; DVC works there if it is told so.
+        without_git = {} if _in_git(root) else {"config": {"core": {"no_scm": True}}}
+        self._repo = Repo(str(root), _wait_for_lock=True, **without_git)
         self._repo.lock = _eager(self._repo.lock)
         self._stages: dict[str, Any] = {}
 

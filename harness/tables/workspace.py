@@ -26,7 +26,8 @@ class Workspace(Folder):
         """Every method known here, by name; those trained here know which of their runs are wished or shipped."""
         from harness.methods import methods
 
-        found = methods(self.method_folders, self.params.limits.import_seconds)
+        known = methods(self.method_folders, self.params.limits.import_seconds)
+        found = {name: self._placed(method) for name, method in known.items()}
         runs: dict[str, set[tuple[str, int]]] = {}
         for run in self.training_runs():
             runs.setdefault(run.method, set()).add((run.task, run.level))
@@ -49,7 +50,13 @@ class Workspace(Folder):
         """Look a method up; an unknown name raises HarnessError with the nearest known ones."""
         from harness.methods import get_method
 
-        return get_method(name, self.method_folders, self.params.limits.import_seconds)
+        return self._placed(get_method(name, self.method_folders, self.params.limits.import_seconds))
+
+    def _placed(self, method: Method) -> Method:
+        """Take the files that a method depends on from the project's folder, wherever the command is run."""
+        if all(path.is_absolute() for path in method.depends):
+            return method
+        return replace(method, depends=tuple(self.root.resolve() / path for path in method.depends))
 
     @functools.cached_property
     def table_files(self) -> dict[str, Path]:
