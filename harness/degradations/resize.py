@@ -83,6 +83,14 @@ def imresize(
     ------
     HarnessError
         The array is no image, the scale or size is not positive, or a name is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import harness
+    >>> edge = np.repeat(np.array([0, 255], np.uint8), 8)[None].repeat(4, axis=0)
+    >>> harness.imresize(edge, 0.5)[0]
+    array([  0,   0,   0,  17, 238, 255, 255, 255], dtype=uint8)
     """
     check_image(image)
     if border not in BORDERS:

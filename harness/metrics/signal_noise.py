@@ -73,6 +73,16 @@ def psnr(reference: NDArray[Any], image: NDArray[Any]) -> float:
     ------
     HarnessError
         As `mse`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import harness
+    >>> black = np.zeros((8, 8), np.uint8)
+    >>> harness.psnr(black, black + np.uint8(255))
+    0.0
+    >>> harness.psnr(black, black)
+    inf
     """
     return psnr_of_mse(mse(reference, image))
 

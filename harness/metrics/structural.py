@@ -185,6 +185,16 @@ def ssim(reference: NDArray[Any], image: NDArray[Any], window: str = "gauss") ->
     HarnessError
         The shapes differ, a dtype is neither uint8 nor float64, a sample is NaN or infinite, the image is smaller
         than the window, or the window is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import harness
+    >>> ramp = np.tile(np.arange(0, 240, 10, np.uint8), (24, 1))
+    >>> harness.ssim(ramp, ramp)
+    1.0
+    >>> round(harness.ssim(ramp, ramp[:, ::-1]), 4), round(harness.ssim(ramp, ramp[:, ::-1], "8x8"), 4)
+    (-0.6133, -0.6466)
     """
     return ssim_within(reference, image, window, (0,))[0]
 

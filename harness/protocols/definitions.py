@@ -284,6 +284,15 @@ def protocol(name: str) -> Protocol:
     ------
     HarnessError
         A part is unknown (near ones are named), stands twice or in the wrong place.
+
+    Examples
+    --------
+    >>> import harness
+    >>> harness.protocol("psnr-y-crop").border(scale=4)
+    4
+    >>> harness.protocol("psnr-yy")
+    Traceback (most recent call last):
+    harness.errors.InvalidArgumentError: unknown part of protocol 'psnr-yy' 'yy'; did you mean 'y'?
     """
     words = name.split("-")
     # "ssim-gauss-sample" before "ssim-gauss": the longest metric that the name begins with.
