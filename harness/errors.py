@@ -16,6 +16,10 @@ class InvalidArgumentError(HarnessError, ValueError):
     """A value that an argument cannot have, such as an array that is no image or a name that is not known."""
 
 
+class UnreadableFileError(HarnessError, OSError):
+    """A file that is not there or cannot be read."""
+
+
 class CheckFailedError(HarnessError):
     """A check that ran and did not hold, such as a verdict `off`; exits with status 1."""
 

@@ -6,6 +6,7 @@ import doctest
 import importlib
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ import torch
 import harness
 import harness.methods
 from harness.degradations import awgn, noise_generator
-from harness.errors import HarnessError, NotAvailableError
+from harness.errors import HarnessError
+from harness.images import read_image
+from harness.methods import Method
 
 ROOT = Path(__file__).parents[1]
 
@@ -130,10 +133,42 @@ def test_what_cannot_be_restored_is_said() -> None:
         harness.restore([[0.0]], "noisy", "denoise-gray", 50)
     with pytest.raises(HarnessError, match="does not do 'sr'"):
         harness.restore(image, "noisy", "sr", 2)
-    with pytest.raises(NotAvailableError):
-        harness.restore(image, "ircnn", "denoise-gray", 50)
+    elsewhere = Method("mine", ("denoise-gray",), lambda task, level: lambda dataset, image: image, on="images")
+    with pytest.raises(ValueError, match="restored elsewhere"):
+        harness.restore(image, elsewhere, "denoise-gray", 50)
 
 
 def test_an_unknown_name_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="unknown metric"):
         harness.protocol("pnsr")
+
+
+GRAY, COLOUR = np.zeros((16, 16), np.uint8), np.zeros((16, 16, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: harness.psnr(GRAY, COLOUR),
+        lambda: harness.ssim(GRAY[:8, :8], GRAY[:8, :8]),
+        lambda: harness.luma(COLOUR.astype(np.float32)),
+        lambda: harness.imresize(GRAY, -1),
+        lambda: harness.degrade(GRAY, "jpeg-y8", 101),
+        lambda: harness.degrade(GRAY, "bayer-grbg"),
+        lambda: harness.degrade(GRAY, "awgn-float", -1),
+        lambda: harness.protocol("psnr-y-y8"),
+        lambda: harness.measure(GRAY, GRAY[1:]),
+        lambda: harness.measure(GRAY, GRAY, "psnr-crop8"),
+    ],
+)
+def test_a_bad_argument_is_a_value_error_and_one_of_ours(call: Callable[[], object]) -> None:
+    with pytest.raises(ValueError) as found:
+        call()
+    assert isinstance(found.value, HarnessError)
+
+
+def test_a_missing_image_is_an_os_error_and_one_of_ours(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.png", tmp_path):
+        with pytest.raises(OSError, match=str(path)) as found:
+            read_image(path)
+        assert isinstance(found.value, HarnessError)

@@ -38,7 +38,7 @@ def degrade(
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         The name is unknown, the level has no meaning here, or the image is not uint8.
 
     Examples

@@ -89,7 +89,7 @@ def luma(
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         The array is no image, or the rounding or the standard is unknown.
 
     Examples

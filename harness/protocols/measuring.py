@@ -29,7 +29,7 @@ def measure(reference: NDArray[Any], restored: NDArray[Any], name: str | Protoco
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         The protocol is unknown, or the two arrays cannot be compared under it (`Protocol.measure`).
 
     Examples
