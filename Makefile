@@ -9,7 +9,7 @@ ifdef HARNESS_MIRROR
 export HARNESS_MIRROR
 endif
 
-.PHONY: help table test train-smoke venv lint report clean
+.PHONY: help table test train-smoke venv lint docs report clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 14
@@ -35,6 +35,9 @@ lint: $(BIN)/.installed-lint ## Check style, types, formatting, and that the pip
 	@harness pipeline --check
 	@harness tables --write-counts README.md --check
 
+docs: $(BIN)/.installed-docs ## Write the reference and the pages of docs/ to work/docs/index.html
+	@mkdocs build --strict --quiet
+
 report: $(BIN)/.installed ## Make the site results/site/index.html from what was measured
 	@harness report
 
@@ -56,4 +59,8 @@ $(BIN)/.installed-test: $(BIN)/.installed
 
 $(BIN)/.installed-lint: $(BIN)/.installed-test
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS),lint]'
+	@touch $@
+
+$(BIN)/.installed-docs: $(BIN)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@

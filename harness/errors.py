@@ -12,6 +12,14 @@ class HarnessError(Exception):
     exit_code = 2
 
 
+class InvalidArgumentError(HarnessError, ValueError):
+    """A value that an argument cannot have, such as an array that is no image or a name that is not known."""
+
+
+class UnreadableFileError(HarnessError, OSError):
+    """A file that is not there or cannot be read."""
+
+
 class CheckFailedError(HarnessError):
     """A check that ran and did not hold, such as a verdict `off`; exits with status 1."""
 
@@ -22,7 +30,7 @@ class NotAvailableError(HarnessError):
     """Data or weights that cannot be had here; a cell that needs them is `not run` with this reason."""
 
 
-def unknown_name(kind: str, name: object, known: Iterable[object]) -> HarnessError:
+def unknown_name(kind: str, name: object, known: Iterable[object]) -> InvalidArgumentError:
     """Make the error for a name that is not known, with the nearest known names.
 
     Parameters
@@ -36,7 +44,7 @@ def unknown_name(kind: str, name: object, known: Iterable[object]) -> HarnessErr
 
     Returns
     -------
-    HarnessError
+    InvalidArgumentError
         To be raised by the caller.
     """
     names = sorted(str(k) for k in known)
@@ -51,4 +59,4 @@ def unknown_name(kind: str, name: object, known: Iterable[object]) -> HarnessErr
         hint = "known: " + ", ".join(names)
     else:
         hint = f"{len(names)} are known, such as " + ", ".join(names[:6])
-    return HarnessError(f"unknown {kind} '{wanted}'; {hint}")
+    return InvalidArgumentError(f"unknown {kind} '{wanted}'; {hint}")

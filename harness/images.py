@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UnreadableFileError
 from harness.files import whole_file
 
 # Of the many formats that Pillow knows: those that datasets and methods use. Others may run programs (EPS) or name
@@ -161,11 +161,11 @@ def _contents(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise HarnessError(f"{path}: no such image; check the folder or make it again") from None
+        raise UnreadableFileError(f"{path}: no such image; check the folder or make it again") from None
     except IsADirectoryError:
-        raise HarnessError(f"{path}: is a folder, an image file is needed") from None
+        raise UnreadableFileError(f"{path}: is a folder, an image file is needed") from None
     except OSError as error:
-        raise HarnessError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise UnreadableFileError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def _decode(data: bytes, where: str, also: Callable[[ImageFile.ImageFile], str] = lambda image: "") -> NDArray[Any]:

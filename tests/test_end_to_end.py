@@ -86,6 +86,29 @@ def test_a_second_run_does_nothing(checkout: Checkout) -> None:
     assert before == {p: p.stat().st_mtime_ns for folder in computed for p in folder.rglob("*") if p.is_file()}
 
 
+FROM_PYTHON = """
+import doctest, harness, harness.run.reproduction
+print(doctest.testmod(harness.run.reproduction))
+made = harness.repro("embedded", root="tests", row="Noisy")
+print({cell.verdict for cell in made["embedded"]})
+rows = harness.rows("tests")
+print(round(rows[(rows.method == "noisy") & (rows.level == 10) & (rows.protocol == "psnr")].value.mean(), 2))
+try:
+    harness.repro()
+except harness.errors.HarnessError as error:
+    print(error)
+"""
+
+
+def test_python_makes_it_too(checkout: Checkout) -> None:
+    """The example of `repro` runs, and so does a folder below the workspace; the rows behind its cells are there."""
+    rendered = (checkout.root / "results/embedded.json").read_bytes()
+    said = checkout.run(sys.executable, "-c", FROM_PYTHON).stdout
+    told = ["TestResults(failed=0, attempted=3)", "{'match'}", "28.38", "no table is named; harness tables lists them"]
+    assert said.splitlines() == told
+    assert (checkout.root / "results/embedded.json").read_bytes() == rendered
+
+
 def test_plain_dvc_makes_it_too(checkout: Checkout) -> None:
     (checkout.root / "results/embedded.md").unlink()
     said = checkout.run("dvc", "repro").stdout

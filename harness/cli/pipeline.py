@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,9 +13,7 @@ from harness.errors import CheckFailedError, HarnessError
 from harness.tables.workspace import Workspace
 
 if TYPE_CHECKING:
-    from harness.run.execution import Settings
     from harness.tables.diff import CellResult
-    from harness.tables.requests import Plan
 
 
 @click.command()
@@ -105,23 +102,15 @@ def repro(
     """
     from harness.report.terminal import print_table
     from harness.run.execution import Settings
-    from harness.run.pipeline import measure_target, table_target, update_pipelines
+    from harness.run.reproduction import make_tables
     from harness.tables.collected import results_of
     from harness.tables.published import select
-    from harness.tables.requests import plans
 
     workspace = Workspace.find()
     tables = [select(workspace.table(name), row=row, dataset=dataset) for name in dict.fromkeys(names)]
-    stages, written = update_pipelines(workspace)
-    for path in written:
-        click.echo(f"written: {path}", err=True)
-    wanted = plans(tables, workspace.methods())
-    if row or dataset:
-        targets = list(dict.fromkeys(measure_target(plan.group) for plan in wanted))
-    else:
-        targets = [table_target(table.name) for table in tables]
+    whole, parts = ([], tables) if row or dataset else (tables, [])
     settings = Settings(jobs, cluster, per_gpu, keep_going, force, pull)
-    failed = _make(workspace, stages, targets, wanted, settings, verbose=verbose, push=push)
+    failed = make_tables(workspace, settings, whole=whole, parts=parts, verbose=verbose, push=push)
     results = {table.name: results_of(workspace, table) for table in tables}
     for table in tables:
         print_table(table, results[table.name])
@@ -136,36 +125,6 @@ def repro(
         check_results(name, found, fail_on, strict)
 
 
-def _make(
-    workspace: Workspace,
-    stages: Mapping[PurePosixPath, Mapping[str, Any]],
-    targets: list[str],
-    wanted: list[Plan],
-    settings: Settings,
-    *,
-    verbose: bool = False,
-    push: bool = False,
-) -> str:
-    """Bring targets and what they need up to date; say what failed."""
-    from harness.run.graph import Node, needed, stage_graph
-    from harness.run.pipeline import measure_target
-    from harness.run.targets import failures, make_targets
-
-    if not targets:
-        return ""
-    nodes = needed(stage_graph(stages), targets)
-    methods = workspace.methods()
-
-    def uses_gpu(node: Node) -> bool:
-        words = node.command.split()
-        method = methods.get(words[words.index("--method") + 1]) if "--method" in words else None
-        return node.verb == "train-run" or (node.verb == "restore" and method is not None and method.on == "tensor")
-
-    cells = {measure_target(plan.group): len(plan.levels) for plan in wanted}
-    outcomes = make_targets(workspace, nodes, settings, cells=cells, uses_gpu=uses_gpu, verbose=verbose, push=push)
-    return failures(nodes, outcomes)
-
-
 # Published rows that need no weights, on the two smallest sets (3 MB): a newcomer sees `match` at once.
 FIRST_ROWS = (("panet-table3", "JPEG", "classic5"), ("rnan-table6", "Bicubic", "set5"))
 
@@ -175,20 +134,17 @@ def first_table() -> None:
     """Make the table on embedded images through DVC, then two published rows if their images can be had."""
     from harness.report.terminal import print_table
     from harness.run.execution import Settings
-    from harness.run.pipeline import measure_target, table_target, update_pipelines
+    from harness.run.reproduction import make_tables
     from harness.tables.collected import results_of
     from harness.tables.counting import count
     from harness.tables.published import select
-    from harness.tables.requests import plans
 
     workspace = Workspace.find()
-    stages, _ = update_pipelines(workspace)
+    embedded = workspace.table("embedded")
     published = [select(workspace.table(name), row=row, dataset=dataset) for name, row, dataset in FIRST_ROWS]
-    wanted = plans([workspace.table("embedded"), *published], workspace.methods())
-    targets = [*(measure_target(plan.group) for plan in wanted), table_target("embedded")]
-    failed = _make(workspace, stages, targets, wanted, Settings(keep_going=True))
+    failed = make_tables(workspace, Settings(keep_going=True), whole=[embedded], parts=published)
     shown: list[CellResult] = []
-    for table in (workspace.table("embedded"), *published):
+    for table in (embedded, *published):
         results = results_of(workspace, table)
         if results and all(result.verdict == "not run" for result in results):
             click.echo(f"\n{table.name} is left out: {results[0].judgement.reason}")

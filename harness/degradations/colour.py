@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import HarnessError
+from harness.errors import InvalidArgumentError
 from harness.metrics.checks import check_image
 from harness.metrics.luminance import luma
 
@@ -34,7 +34,7 @@ def rgb2gray(image: NDArray[Any]) -> NDArray[Any]:
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         The array is no image.
     """
     check_image(image)
@@ -59,12 +59,12 @@ def rgb2ycbcr(image: NDArray[Any]) -> NDArray[Any]:
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         The array is no RGB image.
     """
     check_image(image)
     if image.ndim != 3:
-        raise HarnessError(f"rgb2ycbcr needs an RGB image (H, W, 3), not one of shape {image.shape}")
+        raise InvalidArgumentError(f"rgb2ycbcr needs an RGB image (H, W, 3), not one of shape {image.shape}")
     whole = image.dtype == np.uint8
     result = np.empty_like(image)
     result[:, :, 0] = luma(image, "uint8" if whole else "none")

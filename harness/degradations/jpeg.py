@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.errors import HarnessError
+from harness.errors import InvalidArgumentError
 from harness.metrics.checks import check_image
 
 
@@ -33,16 +33,18 @@ def jpeg(image: NDArray[Any], quality: int) -> NDArray[np.uint8]:
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         The image is not uint8, is larger than JPEG allows, or the quality is not a whole number in 1..100.
     """
     check_image(image)
     if image.dtype != np.uint8:
-        raise HarnessError(f"JPEG takes 8-bit images, not {image.dtype}; round first (harness.metrics.to_uint8)")
+        raise InvalidArgumentError(
+            f"JPEG takes 8-bit images, not {image.dtype}; round first (harness.metrics.to_uint8)"
+        )
     if isinstance(quality, bool) or quality != int(quality) or not 1 <= quality <= 100:
-        raise HarnessError(f"JPEG quality {quality} is not a whole number in 1..100")
+        raise InvalidArgumentError(f"JPEG quality {quality} is not a whole number in 1..100")
     if max(image.shape[:2]) > 65500:
-        raise HarnessError(f"JPEG stores at most 65500 pixels a side, the image has shape {image.shape}")
+        raise InvalidArgumentError(f"JPEG stores at most 65500 pixels a side, the image has shape {image.shape}")
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="JPEG", quality=int(quality))
     with Image.open(buffer) as decoded:

@@ -14,7 +14,7 @@ from harness.degradations.matlab_noise import matlab_awgn
 from harness.degradations.mosaic import bayer_mosaic
 from harness.degradations.noise import awgn
 from harness.degradations.resize import imresize, modcrop
-from harness.errors import HarnessError
+from harness.errors import InvalidArgumentError
 from harness.metrics.checks import check_image
 from harness.metrics.luminance import luma
 from harness.metrics.quantization import to_uint8
@@ -76,7 +76,7 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
         Raises
         ------
-        HarnessError
+        InvalidArgumentError
             The image is not uint8, or the level has no meaning here.
         """
         self._check(image, level)
@@ -101,23 +101,25 @@ class Degradation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
         Raises
         ------
-        HarnessError
+        InvalidArgumentError
             The image is not uint8, the level has no meaning here, or the generator is missing.
         """
         self._check(reference, level)
         if self.random and rng is None:
-            raise HarnessError(f"degradation '{self.name}' is random; give it a generator from noise_generator(…)")
+            raise InvalidArgumentError(
+                f"degradation '{self.name}' is random; give it a generator from noise_generator(…)"
+            )
         return self._degrade(reference, level, rng)
 
     def _check(self, image: NDArray[Any], level: int) -> None:
         check_image(image)
         if image.dtype != np.uint8:
-            raise HarnessError(f"degradation '{self.name}' starts from 8-bit images, not {image.dtype}")
+            raise InvalidArgumentError(f"degradation '{self.name}' starts from 8-bit images, not {image.dtype}")
         self._check_level(level)
 
     def _check_level(self, level: int) -> None:
         if level != 0:
-            raise HarnessError(f"degradation '{self.name}' has one level only, 0, and no level {level}")
+            raise InvalidArgumentError(f"degradation '{self.name}' has one level only, 0, and no level {level}")
 
     def _reference(self, image: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
         return image
@@ -158,7 +160,7 @@ class Noise(Degradation, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def _check_level(self, level: float) -> None:
         if not 0 <= level < float("inf"):
-            raise HarnessError(f"degradation '{self.name}': sigma {level} is not a number of 0 or more")
+            raise InvalidArgumentError(f"degradation '{self.name}': sigma {level} is not a number of 0 or more")
 
     def _reference(self, image: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
         if self.gray == "rgb2gray":
@@ -214,7 +216,9 @@ class Jpeg(Degradation, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def _check_level(self, level: int) -> None:
         if level != int(level) or not 1 <= level <= 100:
-            raise HarnessError(f"degradation '{self.name}': JPEG quality {level} is not a whole number in 1..100")
+            raise InvalidArgumentError(
+                f"degradation '{self.name}': JPEG quality {level} is not a whole number in 1..100"
+            )
 
     def _reference(self, image: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
         if self.source == "rgb" or image.ndim == 2:
@@ -261,7 +265,7 @@ class Bicubic(Degradation, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     def _check_level(self, level: int) -> None:
         if level != int(level) or level < 1:
-            raise HarnessError(f"degradation '{self.name}': scale {level} is not a whole number of 1 or more")
+            raise InvalidArgumentError(f"degradation '{self.name}': scale {level} is not a whole number of 1 or more")
 
     def _reference(self, image: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
         cropped = modcrop(image, level)
@@ -277,4 +281,6 @@ class Pairs(Degradation, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Nothing is made: the dataset holds an input for each ground truth."""
 
     def _degrade(self, reference: NDArray[np.uint8], level: int, rng: np.random.Generator | None) -> NDArray[Any]:
-        raise HarnessError("the inputs of paired data are read, not made; take read_input(image_id) of the dataset")
+        raise InvalidArgumentError(
+            "the inputs of paired data are read, not made; take read_input(image_id) of the dataset"
+        )

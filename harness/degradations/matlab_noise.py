@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.degradations.logarithm import log
-from harness.errors import HarnessError
+from harness.errors import InvalidArgumentError
 from harness.metrics.checks import check_image
 
 _MULTIPLIER, _MODULUS = 16807, 2**31 - 1
@@ -66,12 +66,12 @@ def matlab_awgn(image: NDArray[Any], sigma: float) -> NDArray[np.float32]:
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         The array is no 8-bit image, or sigma is negative or not finite.
     """
     check_image(image)
     if image.dtype != np.uint8 or not (math.isfinite(sigma) and sigma >= 0):
-        raise HarnessError(
+        raise InvalidArgumentError(
             f"noise of sigma {sigma} cannot be added to {image.dtype}; 8-bit images and 0 or more are needed"
         )
     return (image / 255 + sigma / 255 * matlab_randn(image.shape)).astype(np.float32)

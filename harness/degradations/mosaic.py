@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import HarnessError, unknown_name
+from harness.errors import InvalidArgumentError, unknown_name
 from harness.metrics.checks import check_image
 
 PATTERNS = ("GRBG", "RGGB", "BGGR", "GBRG")
@@ -33,14 +33,14 @@ def bayer_mosaic(image: NDArray[Any], pattern: Literal["GRBG", "RGGB", "BGGR", "
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         The image is not RGB or the pattern is unknown.
     """
     if pattern not in PATTERNS:
         raise unknown_name("Bayer pattern", pattern, PATTERNS)
     check_image(image)
     if image.ndim != 3:
-        raise HarnessError(f"a mosaic needs an RGB image (H, W, 3), not one of shape {image.shape}")
+        raise InvalidArgumentError(f"a mosaic needs an RGB image (H, W, 3), not one of shape {image.shape}")
     mosaic = np.zeros_like(image)
     for position, colour in enumerate(pattern):
         row, column = divmod(position, 2)

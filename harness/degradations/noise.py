@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.degradations.logarithm import log, polynomial
-from harness.errors import HarnessError
+from harness.errors import InvalidArgumentError
 from harness.metrics.checks import check_image
 from harness.metrics.quantization import to_uint8
 
@@ -143,11 +143,13 @@ def standard_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         The generator is of another kind (its raw output has 32 bits).
     """
     if not isinstance(rng, np.random.Generator) or isinstance(rng.bit_generator, np.random.MT19937):
-        raise HarnessError("noise needs a numpy Generator of 64-bit output; take harness.degradations.noise_generator")
+        raise InvalidArgumentError(
+            "noise needs a numpy Generator of 64-bit output; take harness.degradations.noise_generator"
+        )
     result = np.empty(math.prod(shape))
     for start in range(0, result.size, _BLOCK_SAMPLES):
         block = result[start : start + _BLOCK_SAMPLES]
@@ -179,12 +181,12 @@ def awgn(image: NDArray[Any], sigma: float, rng: np.random.Generator) -> NDArray
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         The array is no image, sigma is negative or not finite, or the generator is unsuitable.
     """
     check_image(image)
     if not (math.isfinite(sigma) and sigma >= 0):
-        raise HarnessError(f"noise of sigma {sigma} cannot be added; give 0 or more, in units of 0..255")
+        raise InvalidArgumentError(f"noise of sigma {sigma} cannot be added; give 0 or more, in units of 0..255")
     noisy = standard_normal(rng, image.shape)
     noisy *= sigma
     noisy += image
@@ -209,7 +211,7 @@ def awgn_8bit(image: NDArray[Any], sigma: float, rng: np.random.Generator) -> ND
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         As `awgn`.
     """
     return to_uint8(awgn(image, sigma, rng))

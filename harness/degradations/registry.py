@@ -218,7 +218,7 @@ DEGRADATIONS = {item.name: item for item in _ALL}
 
 
 def degradation(name: str) -> Degradation:
-    """Look a degradation up by name; an unknown name raises HarnessError with the nearest known ones."""
+    """Look a degradation up by name; an unknown name raises InvalidArgumentError with the nearest known ones."""
     try:
         return DEGRADATIONS[name]
     except KeyError:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import HarnessError, unknown_name
+from harness.errors import InvalidArgumentError, unknown_name
 from harness.metrics.checks import check_image
 from harness.metrics.quantization import to_uint8
 
@@ -81,8 +81,16 @@ def imresize(
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         The array is no image, the scale or size is not positive, or a name is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import harness
+    >>> edge = np.repeat(np.array([0, 255], np.uint8), 8)[None].repeat(4, axis=0)
+    >>> harness.imresize(edge, 0.5)[0]
+    array([  0,   0,   0,  17, 238, 255, 255, 255], dtype=uint8)
     """
     check_image(image)
     if border not in BORDERS:
@@ -90,16 +98,16 @@ def imresize(
     if method not in METHODS:
         raise unknown_name("resize method", method, METHODS)
     if (scale is None) == (size is None):
-        raise HarnessError("imresize needs either a scale or an output size, and not both")
+        raise InvalidArgumentError("imresize needs either a scale or an output size, and not both")
     if size is not None:
         height, width = size
         if height < 1 or width < 1:
-            raise HarnessError(f"an image cannot be resized to {height}x{width} pixels; give 1 or more a side")
+            raise InvalidArgumentError(f"an image cannot be resized to {height}x{width} pixels; give 1 or more a side")
         scales = (height / image.shape[0], width / image.shape[1])
     else:
         assert scale is not None
         if not (math.isfinite(scale) and scale > 0):
-            raise HarnessError(f"an image cannot be resized by {scale}; give a positive scale")
+            raise InvalidArgumentError(f"an image cannot be resized by {scale}; give a positive scale")
         height, width = math.ceil(image.shape[0] * scale), math.ceil(image.shape[1] * scale)
         scales = (scale, scale)
     result = image
@@ -128,14 +136,16 @@ def modcrop(image: NDArray[Any], scale: int) -> NDArray[Any]:
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         The scale is not a whole number of 1 or more, or the image is smaller than it.
     """
     if isinstance(scale, bool) or scale != int(scale) or scale < 1:
-        raise HarnessError(f"scale {scale} is not a whole number of 1 or more")
+        raise InvalidArgumentError(f"scale {scale} is not a whole number of 1 or more")
     height, width = image.shape[0] // int(scale) * int(scale), image.shape[1] // int(scale) * int(scale)
     if height == 0 or width == 0:
-        raise HarnessError(f"an image of {image.shape[0]}x{image.shape[1]} pixels is too small for scale {scale}")
+        raise InvalidArgumentError(
+            f"an image of {image.shape[0]}x{image.shape[1]} pixels is too small for scale {scale}"
+        )
     return image[:height, :width]
 
 

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.errors import HarnessError, NotAvailableError, unknown_name
+from harness.errors import HarnessError, InvalidArgumentError, NotAvailableError, unknown_name
 from harness.methods.plugins import (
     Plugin,
     importing,
@@ -190,6 +190,16 @@ def method(
     ------
     HarnessError
         The name is taken or has other characters than lower-case letters, digits and ``-``; a task is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import harness
+    >>> @harness.method("half-gray", tasks=["denoise-gray"], on="array")
+    ... def build(task, level):
+    ...     return lambda image: (image + 0.5) / 2
+    >>> harness.restore(np.zeros((1, 2)), "half-gray", "denoise-gray", 50)
+    array([[63.75, 63.75]])
     """
     check_name(name, "method")
     for kind, others in (("weights", () if origin == "trained" else weights), ("dataset", released)):
@@ -277,7 +287,7 @@ def get_method(name: str, folders: Iterable[Path] = (), import_seconds: float = 
     known = methods(folders, import_seconds)
     error = unknown_name("method", name, known)
     if _broken:
-        error = HarnessError(f"{error} (plugins that could not be loaded: {'; '.join(_broken.values())})")
+        error = InvalidArgumentError(f"{error} (plugins that could not be loaded: {'; '.join(_broken.values())})")
     raise error
 
 

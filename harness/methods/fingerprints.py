@@ -62,21 +62,35 @@ def _module_file(name: str) -> Path | None:
 def _imports(file: Path) -> frozenset[str]:
     """Names that a file imports anywhere; those relative to its package with a dot in front."""
     found: set[str] = set()
-    for node in _running(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+    nodes = list(_running(ast.parse(file.read_text(encoding="utf-8"), str(file))))
+    imported = [alias for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    whole = {a.asname for a in imported if a.name == "harness"} | {"harness" for a in imported if not a.asname}
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             module = "." * node.level + (node.module or "")
             # `from harness.networks import panet` imports a module, `from ... import psnr` a function.
             found |= {module} | {f"{module}{'.' * bool(node.module)}{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in whole:
+            # `harness.psnr` after `import harness`: the attribute is what imports.
+            found.add(f"harness.{node.attr}")
     return frozenset(found)
+
+
+@functools.cache
+def _public_names() -> dict[str, str]:
+    """Module that defines each public name, such as ``harness.psnr``."""
+    body = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8")).body
+    found = [(node.module, alias.name) for node in body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    return {f"harness.{name}": f"harness.{module}" for module, name in found}
 
 
 @functools.cache
 def _imported_files(file: Path) -> frozenset[Path]:
     """Files of this package that a file imports; of a plugin also those beside it and in its own package."""
     names = _imports(file)
-    own = {name for name in names if name.split(".")[0] == "harness"}
+    own = {_public_names().get(name, name) for name in names if name.split(".")[0] == "harness"}
     found = {_module_file(name) for name in own - WITHOUT_INFLUENCE}
     if not file.is_relative_to(PACKAGE):
         for name in names:

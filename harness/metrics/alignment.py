@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import HarnessError, NotAvailableError
+from harness.errors import InvalidArgumentError, NotAvailableError
 from harness.metrics.checks import check_pair
 from harness.metrics.signal_noise import PEAK, psnr_of_mse
 
@@ -60,7 +60,7 @@ def align(reference: NDArray[Any], restored: NDArray[Any]) -> Aligned:
     ------
     NotAvailableError
         OpenCV is not installed.
-    HarnessError
+    InvalidArgumentError
         The shapes differ, or the two images have so little in common that no homography is found.
     """
     check_pair(reference, restored)
@@ -74,7 +74,7 @@ def align(reference: NDArray[Any], restored: NDArray[Any]) -> Aligned:
     x, z = (_unit(image) for image in (reference, restored))
     energy = float(np.sum(z * z))
     if not energy:
-        raise HarnessError("a black image cannot be aligned with its ground truth; look at what was restored")
+        raise InvalidArgumentError("a black image cannot be aligned with its ground truth; look at what was restored")
     # The brightness that fits best in the least squares sense.
     gain = float(np.sum(x * z) / np.sum(z * z))
     z = (np.float32(gain) * z).astype(np.float32)
@@ -86,7 +86,7 @@ def align(reference: NDArray[Any], restored: NDArray[Any]) -> Aligned:
         _, matrix = find(gray[0], gray[1], start, cv2.MOTION_HOMOGRAPHY, criteria, None, SMOOTHING)
     except cv2.error as error:
         reason = "no contrast" if "NaN" in str(error) else "too little in common"
-        raise HarnessError(
+        raise InvalidArgumentError(
             f"the image cannot be aligned with its ground truth ({reason}); look at what was restored"
         ) from error
     size = (x.shape[1], x.shape[0])
@@ -112,7 +112,9 @@ def aligned_ssim(pair: Aligned) -> float:
 
     structural_similarity: Any = metrics.structural_similarity
     if min(pair.mask.shape[:2]) <= 2 * REACH:
-        raise HarnessError(f"an image of {pair.mask.shape[0]}x{pair.mask.shape[1]} pixels is too small for SSIM")
+        raise InvalidArgumentError(
+            f"an image of {pair.mask.shape[0]}x{pair.mask.shape[1]} pixels is too small for SSIM"
+        )
     # The owners' version of scikit-image computes in double precision, as this does for double input.
     _, similarity = structural_similarity(
         pair.reference.astype(np.float64),

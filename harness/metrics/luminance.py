@@ -89,8 +89,18 @@ def luma(
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         The array is no image, or the rounding or the standard is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import harness
+    >>> pixels = np.array([[[0, 0, 0], [255, 0, 0], [255, 255, 255]]], np.uint8)
+    >>> harness.luma(pixels).round(3)
+    array([[ 16.   ,  81.481, 235.   ]])
+    >>> harness.luma(pixels, "uint8", standard="full")
+    array([[  0,  76, 255]], dtype=uint8)
     """
     if rounding not in ("none", "uint8"):
         raise unknown_name("luma rounding", rounding, ("none", "uint8"))

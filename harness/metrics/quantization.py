@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import HarnessError, unknown_name
+from harness.errors import InvalidArgumentError, unknown_name
 
 RULES = ("round", "truncate")
 
@@ -30,7 +30,7 @@ def to_uint8(array: NDArray[Any], rule: Literal["round", "truncate"] = "round") 
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         The array holds NaN or infinity, is of another dtype, or the rule is unknown.
     """
     if rule not in RULES:
@@ -38,9 +38,13 @@ def to_uint8(array: NDArray[Any], rule: Literal["round", "truncate"] = "round") 
     if array.dtype == np.uint8:
         return array
     if array.dtype not in (np.float32, np.float64):
-        raise HarnessError(f"samples of dtype {array.dtype} cannot be made 8-bit; give float32 or float64 in 0..255")
+        raise InvalidArgumentError(
+            f"samples of dtype {array.dtype} cannot be made 8-bit; give float32 or float64 in 0..255"
+        )
     if not np.isfinite(array).all():
-        raise HarnessError("the array holds NaN or infinite samples and cannot be made 8-bit; the restoration failed")
+        raise InvalidArgumentError(
+            "the array holds NaN or infinite samples and cannot be made 8-bit; the restoration failed"
+        )
     clipped = np.clip(array, 0, 255)
     whole = np.floor(clipped)
     if rule == "round":

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import HarnessError
+from harness.errors import InvalidArgumentError
 from harness.metrics.checks import check_pair
 
 PEAK = 255.0
@@ -31,7 +31,7 @@ def mse(reference: NDArray[Any], image: NDArray[Any]) -> float:
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         The shapes differ, a dtype is neither uint8 nor float64, or a sample is NaN or infinite.
     """
     check_pair(reference, image)
@@ -71,8 +71,18 @@ def psnr(reference: NDArray[Any], image: NDArray[Any]) -> float:
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         As `mse`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import harness
+    >>> black = np.zeros((8, 8), np.uint8)
+    >>> harness.psnr(black, black + np.uint8(255))
+    0.0
+    >>> harness.psnr(black, black)
+    inf
     """
     return psnr_of_mse(mse(reference, image))
 
@@ -94,12 +104,14 @@ def crop_border(image: NDArray[Any], border: int) -> NDArray[Any]:
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         The border is negative or nothing would be left.
     """
     if border < 0:
-        raise HarnessError(f"a border of {border} pixels cannot be cut; give 0 or more")
+        raise InvalidArgumentError(f"a border of {border} pixels cannot be cut; give 0 or more")
     height, width = image.shape[:2]
     if 2 * border >= min(height, width):
-        raise HarnessError(f"cutting a border of {border} pixels leaves nothing of an image of {height}x{width} pixels")
+        raise InvalidArgumentError(
+            f"cutting a border of {border} pixels leaves nothing of an image of {height}x{width} pixels"
+        )
     return image[border : height - border, border : width - border]

@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import HarnessError, unknown_name
+from harness.errors import InvalidArgumentError, unknown_name
 from harness.metrics.checks import check_pair
 from harness.metrics.signal_noise import PEAK, crop_border
 
@@ -158,7 +158,7 @@ SSIM_WINDOWS = {
 
 
 def ssim_window(name: str) -> SsimWindow:
-    """Look an SSIM variant up by name; an unknown name raises HarnessError with the nearest known ones."""
+    """Look an SSIM variant up by name; an unknown name raises InvalidArgumentError with the nearest known ones."""
     try:
         return SSIM_WINDOWS[name]
     except KeyError:
@@ -182,9 +182,19 @@ def ssim(reference: NDArray[Any], image: NDArray[Any], window: str = "gauss") ->
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         The shapes differ, a dtype is neither uint8 nor float64, a sample is NaN or infinite, the image is smaller
         than the window, or the window is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import harness
+    >>> ramp = np.tile(np.arange(0, 240, 10, np.uint8), (24, 1))
+    >>> harness.ssim(ramp, ramp)
+    1.0
+    >>> round(harness.ssim(ramp, ramp[:, ::-1]), 4), round(harness.ssim(ramp, ramp[:, ::-1], "8x8"), 4)
+    (-0.6133, -0.6466)
     """
     return ssim_within(reference, image, window, (0,))[0]
 
@@ -213,7 +223,7 @@ def ssim_within(
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         As `ssim`; also when a border leaves nothing.
     """
     of = ssim_window(window)
@@ -238,7 +248,7 @@ def _mean_of_map(x: NDArray[Any], y: NDArray[Any], of: SsimWindow, borders: Sequ
         left = crop_border(x, border).shape[:2]
         if min(left) < of.size:
             cut = f" after a border of {border} pixels is cut" if border else ""
-            raise HarnessError(
+            raise InvalidArgumentError(
                 f"an image of {left[0]}x{left[1]} pixels{cut} is smaller than the {of.size}x{of.size} window of SSIM; "
                 "use a larger image"
             )

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import HarnessError, unknown_name
+from harness.errors import InvalidArgumentError, unknown_name
 from harness.metrics.alignment import Aligned, align, aligned_psnr, aligned_ssim
 from harness.metrics.checks import check_image
 from harness.metrics.luminance import luma
@@ -124,15 +124,15 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.luma not in LUMAS:
             raise unknown_name("luma", self.luma, [name for name in LUMAS if name])
         if self.crop_scales not in (0, 1) or not 0 <= self.crop_pixels <= 9999:
-            raise HarnessError(
+            raise InvalidArgumentError(
                 f"a protocol cuts 0 or 1 scales and 0 to 9999 pixels, not {self.crop_scales} and {self.crop_pixels}"
             )
         if self.metric in ALIGNED and (self.luma or self.crop_scales or self.crop_pixels):
-            raise HarnessError(
+            raise InvalidArgumentError(
                 f"'{self.metric}' is of the whole colour image; take neither a luma nor a border with it"
             )
         if self.aggregation == "pooled" and self.metric != "psnr":
-            raise HarnessError(f"'{self.metric}' cannot be pooled over a set; only psnr has a pooled form")
+            raise InvalidArgumentError(f"'{self.metric}' cannot be pooled over a set; only psnr has a pooled form")
 
     @property
     def name(self) -> str:
@@ -222,7 +222,7 @@ a border of scale pixels is cut; the mean of per-image values.'
 
         Raises
         ------
-        HarnessError
+        InvalidArgumentError
             The sizes differ, the channels do not go together, an array is no image, holds NaN, or is too small for the
             border or the window.
         """
@@ -246,16 +246,16 @@ a border of scale pixels is cut; the mean of per-image values.'
 
         Raises
         ------
-        HarnessError
+        InvalidArgumentError
             There are no values, or not as many pixel counts as values.
         """
         if len(values) == 0:
-            raise HarnessError(f"there is no value of '{self.name}' to average; measure at least one image")
+            raise InvalidArgumentError(f"there is no value of '{self.name}' to average; measure at least one image")
         if self.aggregation == "mean":
             return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else float(np.mean(values))
         weights = [1] * len(values) if pixels is None else list(pixels)
         if len(weights) != len(values):
-            raise HarnessError(f"{len(values)} values of '{self.name}' came with {len(weights)} pixel counts")
+            raise InvalidArgumentError(f"{len(values)} values of '{self.name}' came with {len(weights)} pixel counts")
         errors = (mse_of_psnr(value) * weight for value, weight in zip(values, weights, strict=True))
         return psnr_of_mse(math.fsum(errors) / sum(weights))
 
@@ -282,8 +282,17 @@ def protocol(name: str) -> Protocol:
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         A part is unknown (near ones are named), stands twice or in the wrong place.
+
+    Examples
+    --------
+    >>> import harness
+    >>> harness.protocol("psnr-y-crop").border(scale=4)
+    4
+    >>> harness.protocol("psnr-yy")
+    Traceback (most recent call last):
+    harness.errors.InvalidArgumentError: unknown part of protocol 'psnr-yy' 'yy'; did you mean 'y'?
     """
     words = name.split("-")
     # "ssim-gauss-sample" before "ssim-gauss": the longest metric that the name begins with.
@@ -305,11 +314,13 @@ def protocol(name: str) -> Protocol:
             known = [*(luma for luma in LUMAS if luma), "crop", "crop+6", "crop6", "pooled"]
             raise unknown_name(f"part of protocol '{name}'", word, known)
         if found.keys() & fields.keys():
-            raise HarnessError(f"protocol '{name}' has two parts of one kind; write {_GRAMMAR}")
+            raise InvalidArgumentError(f"protocol '{name}' has two parts of one kind; write {_GRAMMAR}")
         fields |= found
     result = Protocol("-".join(words[:length]), **fields)
     if result.name != name:
-        raise HarnessError(f"protocol '{name}' has its parts in another order than {_GRAMMAR}; write '{result.name}'")
+        raise InvalidArgumentError(
+            f"protocol '{name}' has its parts in another order than {_GRAMMAR}; write '{result.name}'"
+        )
     return result
 
 
@@ -358,7 +369,7 @@ def measure_many(
 
     Raises
     ------
-    HarnessError
+    InvalidArgumentError
         As `Protocol.measure` and `protocol`.
     """
     wanted = [protocol(item) if isinstance(item, str) else item for item in protocols]
@@ -392,14 +403,14 @@ def measure_many(
 
 def _check_sizes(reference: NDArray[Any], restored: NDArray[Any], scale: int) -> None:
     if isinstance(scale, bool) or scale != int(scale) or scale < 1:
-        raise HarnessError(f"scale {scale} is not a whole number of 1 or more")
+        raise InvalidArgumentError(f"scale {scale} is not a whole number of 1 or more")
     height, width = reference.shape[:2]
     if restored.shape[:2] == (height, width):
         return
     hint = "restore it from the right input"
     if scale > 1 and restored.shape[:2] == (height // scale * scale, width // scale * scale):
         hint = f"crop the reference to a multiple of {scale} first"
-    raise HarnessError(
+    raise InvalidArgumentError(
         f"the restored image is {restored.shape[0]}x{restored.shape[1]} pixels, the reference {height}x{width}; {hint}"
     )
 
@@ -411,7 +422,7 @@ def _planes(of: Protocol, reference: NDArray[Any], restored: NDArray[Any]) -> tu
     if not of.luma:
         kinds = {2: "one channel", 3: "three channels"}
         # No luma protocol is named: one of 16..235 gives 1.32 dB more, or compares two ranges.
-        raise HarnessError(
+        raise InvalidArgumentError(
             f"the restored image has {kinds[restored.ndim]} and the reference {kinds[reference.ndim]}; '{of.name}' "
             f"compares all channels: store the result as the {'gray' if reference.ndim == 2 else 'colour'} image that "
             "the reference is"

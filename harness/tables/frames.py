@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -50,3 +51,32 @@ def measured_rows(workspace: Workspace) -> pd.DataFrame:
             version = value.pop("protocol")
             records.append(about | value | {"protocol": names.get(version, version), "version": version})
     return pd.DataFrame.from_records(records, columns=list(COLUMNS))
+
+
+def rows(root: str | os.PathLike[str] = ".") -> pd.DataFrame:
+    """Collect every per-image value that was measured in a workspace, found from a folder.
+
+    Parameters
+    ----------
+    root : path
+        A folder in the workspace: params.yaml lies in it or above it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `measured_rows`; empty where nothing was measured yet.
+
+    Raises
+    ------
+    HarnessError
+        There is no workspace, or a file of rows is damaged.
+
+    Examples
+    --------
+    >>> import harness
+    >>> measured = harness.rows()
+    >>> list(measured.columns)[-4:]
+    ['image', 'protocol', 'version', 'value']
+    >>> means = measured.groupby(["method", "level", "protocol"]).value.mean()
+    """
+    return measured_rows(Workspace.find(root))

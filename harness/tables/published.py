@@ -452,6 +452,26 @@ def published_tables() -> dict[str, Table]:
     return _read_folder("published")
 
 
+def published() -> dict[str, Table]:
+    """Give the papers' tables, by name, in the order paper, number; the dictionary is the caller's own.
+
+    Returns
+    -------
+    dict
+        `Table` by name. A row's `values` are the digits as printed; `published_number` reads one.
+
+    Examples
+    --------
+    >>> import harness
+    >>> part = harness.published()["panet-table3"].parts[0]
+    >>> part.columns[0].dataset, part.columns[0].level, part.columns[0].metric
+    ('live1', 10, 'psnr')
+    >>> part.rows[0].name, part.rows[0].values[0]
+    ('JPEG', '27.77')
+    """
+    return dict(published_tables())
+
+
 @functools.cache
 def own_tables() -> dict[str, Table]:
     """Read the tables of this project, such as the one on the embedded images."""

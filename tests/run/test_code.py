@@ -53,6 +53,22 @@ def test_imports_inside_functions_count(tmp_path: Path) -> None:
     assert {PACKAGE / "images.py", plugin} <= set(code_files(plugin))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from harness import imresize\n",
+        "import harness\nharness.imresize\n",
+        "import harness as h\ndef build(task, level):\n    return h.imresize\n",
+        "import harness.images\nharness.imresize\n",
+    ],
+)
+def test_public_names_count(text: str, tmp_path: Path) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(text)
+    assert PACKAGE / "degradations" / "resize.py" in code_files(plugin)
+    assert PACKAGE / "metrics" / "structural.py" not in code_files(plugin)
+
+
 def test_a_plugins_helpers_count(tmp_path: Path) -> None:
     """Those beside it, and those of its own package; files of one name in two folders are told apart."""
     for name, text in {

@@ -1,0 +1,47 @@
+"""Measuring one pair of images by the name of a protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from harness.protocols.definitions import Protocol, protocol
+
+
+def measure(reference: NDArray[Any], restored: NDArray[Any], name: str | Protocol = "psnr", scale: int = 1) -> float:
+    """Measure a restored image against its reference under a protocol.
+
+    Parameters
+    ----------
+    reference, restored : ndarray
+        ``(H, W)`` or ``(H, W, 3)`` of one height and width, uint8 or float64 in units of 0..255. The papers measured
+        8-bit images: `harness.metrics.to_uint8`.
+    name : str or Protocol
+        A protocol or its name, such as ``"ssim-gauss-y8-crop"`` (`harness.protocol`).
+    scale : int
+        Scale of super-resolution; only the border that is cut depends on it.
+
+    Returns
+    -------
+    float
+        dB for PSNR (``inf`` for equal images); at most 1 for SSIM.
+
+    Raises
+    ------
+    InvalidArgumentError
+        The protocol is unknown, or the two arrays cannot be compared under it (`Protocol.measure`).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import harness
+    >>> reference = np.tile(np.arange(0, 240, 10, np.uint8), (24, 1))
+    >>> restored = reference + np.uint8(2)
+    >>> round(harness.measure(reference, restored), 4)
+    42.1102
+    >>> round(harness.measure(reference, restored, "ssim-gauss-crop", scale=4), 4)
+    0.9998
+    """
+    chosen = protocol(name) if isinstance(name, str) else name
+    return chosen.measure(reference, restored, scale)

@@ -1,0 +1,121 @@
+"""Making tables: the stages behind them, brought up to date, and what came out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.errors import HarnessError
+from harness.run.graph import Node, needed, stage_graph
+from harness.run.pipeline import measure_target, table_target, update_pipelines
+from harness.run.targets import failures, make_targets
+from harness.tables.collected import results_of
+from harness.tables.published import Table, select
+from harness.tables.requests import plans
+from harness.tables.workspace import Workspace
+
+if TYPE_CHECKING:
+    from harness.run.execution import Settings
+    from harness.tables.diff import CellResult
+
+
+def repro(
+    *names: str, root: str | os.PathLike[str] = ".", row: str = "", dataset: str = "", jobs: int = 1
+) -> dict[str, list[CellResult]]:
+    """Make tables in a workspace, everything they need that is not there yet, and give their results.
+
+    The same as ``harness repro``: through DVC, which writes to ``data/``, ``work/``, ``pipelines/`` and ``results/``.
+    Progress goes to standard error.
+
+    Parameters
+    ----------
+    *names : str
+        Tables, such as ``"panet-table3"``.
+    root : path
+        A folder in the workspace: params.yaml lies in it or above it.
+    row, dataset : str
+        Only the row with this printed name, or only this dataset; nothing is then written to ``results/``.
+    jobs : int
+        Stages side by side.
+
+    Returns
+    -------
+    dict
+        By table its cells in the printed order: `CellResult.measured`, `CellResult.verdict`. A set or weights that
+        cannot be had are no error, but cells that are ``not run``.
+
+    Raises
+    ------
+    HarnessError
+        No table is named, a name is unknown, there is no workspace or no DVC repository in it, or a stage failed.
+
+    Examples
+    --------
+    >>> import harness
+    >>> results = harness.repro("embedded", row="Bicubic")
+    >>> [(cell.request.level, cell.request.metric, cell.verdict) for cell in results["embedded"]][:2]
+    [(2, 'psnr', 'match'), (2, 'ssim', 'match')]
+    """
+    from harness.run.execution import Settings
+
+    if not names:
+        raise HarnessError("no table is named; harness tables lists them")
+    workspace = Workspace.find(root)
+    tables = [select(workspace.table(name), row=row, dataset=dataset) for name in dict.fromkeys(names)]
+    whole, parts = ([], tables) if row or dataset else (tables, [])
+    failed = make_tables(workspace, Settings(jobs), whole=whole, parts=parts)
+    if failed:
+        raise HarnessError(f"{failed}; what was finished is kept, call it again to go on")
+    return {table.name: results_of(workspace, table) for table in tables}
+
+
+def make_tables(
+    workspace: Workspace,
+    settings: Settings,
+    *,
+    whole: Sequence[Table] = (),
+    parts: Sequence[Table] = (),
+    verbose: bool = False,
+    push: bool = False,
+) -> str:
+    """Bring tables and what they need up to date, the pipelines first; say what failed.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where.
+    settings : Settings
+        How many stages side by side, where, and so on.
+    whole : sequence of Table
+        Tables that are made and rendered.
+    parts : sequence of Table
+        Tables, or what `harness.tables.published.select` left of them, whose cells are measured and not rendered.
+    verbose, push : bool
+        See `harness.run.targets.make_targets`.
+
+    Returns
+    -------
+    str
+        Which stages failed; empty where none did.
+    """
+    stages, written = update_pipelines(workspace)
+    for path in written:
+        click.echo(f"written: {path}", err=True)
+    methods = workspace.methods()
+    wanted = plans([*whole, *parts], methods)
+    targets = [*(measure_target(plan.group) for plan in plans(parts, methods)), *(table_target(t.name) for t in whole)]
+    if not targets:
+        return ""
+    nodes = needed(stage_graph(stages), list(dict.fromkeys(targets)))
+
+    def uses_gpu(node: Node) -> bool:
+        words = node.command.split()
+        method = methods.get(words[words.index("--method") + 1]) if "--method" in words else None
+        return node.verb == "train-run" or (node.verb == "restore" and method is not None and method.on == "tensor")
+
+    cells = {measure_target(plan.group): len(plan.levels) for plan in wanted}
+    outcomes = make_targets(workspace, nodes, settings, cells=cells, uses_gpu=uses_gpu, verbose=verbose, push=push)
+    return failures(nodes, outcomes)
