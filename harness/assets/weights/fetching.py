@@ -18,7 +18,7 @@ from urllib.parse import quote
 from harness.assets.datasets.collection import own_folders, remember_folder
 from harness.assets.datasets.download import Downloader, DownloadError, UnreachableError
 from harness.assets.datasets.folders import MIRROR_VARIABLE, mirrors, place
-from harness.assets.datasets.hosts import Hosts, origin
+from harness.assets.datasets.hosts import Hosts, origin, without_user
 from harness.assets.datasets.places import cannot_write, write_whole
 from harness.assets.datasets.progress import progress
 from harness.assets.datasets.registered import SOURCE_HOST
@@ -244,7 +244,7 @@ class _Collection:
                 except UnreachableError:
                     failures.append(f"{where} could not be reached")
                 except DownloadError as error:
-                    self.say(f"{self.record.name}: {file.name} at {url} {error}")
+                    self.say(f"{self.record.name}: {file.name} at {without_user(url)} {error}")
                     failures.append(f"{file.name} at {where} {error}")
                 else:
                     self.have[file.name] = ManifestFile(file.name, file.bytes, file.sha256)
