@@ -8,6 +8,7 @@ import os
 import pickle
 import socket
 import threading
+import time
 import zipfile
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -20,14 +21,17 @@ import pytest
 import torch
 from PIL import Image
 
+from harness.assets.datasets.arrays import look_at_array
 from harness.assets.datasets.download import Downloader, DownloadError
 from harness.assets.datasets.hosts import Hosts
 from harness.assets.datasets.inner import leads_inside
 from harness.assets.datasets.manifest import read_manifest
 from harness.assets.datasets.registry import read_record
+from harness.assets.datasets.unpacking import read_dnd_image
 from harness.assets.weights.importers import import_weights
 from harness.errors import HarnessError
 from harness.extras.crate import unpack_zip
+from harness.extras.dnd import read_boxes
 from harness.images import decode_image
 from harness.names import check_name
 from harness.records.loading import read_yaml
@@ -102,7 +106,7 @@ def test_archives_that_unpack_to_more_than_they_say(tmp_path: Path, monkeypatch:
 def test_weights_that_unpack_to_more_than_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_name: str
 ) -> None:
-    monkeypatch.setattr("harness.assets.weights.importers.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("harness.assets.bounds.MOST_BYTES", 1_000_000)
     path = zipped(tmp_path / "w", lambda z: z.writestr("conv1_weight.npy", bytes(10_000_000)))
     with pytest.raises(HarnessError, match="more than weights have"):
         import_weights(path, format_name)
@@ -112,7 +116,7 @@ def test_matlab_files_that_unpack_to_more_than_weights(tmp_path: Path, monkeypat
     import scipy.io
 
     monkeypatch.setattr("harness.assets.weights.mat_structure.MOST_BYTES", 1_000_000)
-    monkeypatch.setattr("harness.assets.weights.matlab.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("harness.assets.bounds.MOST_BYTES", 1_000_000)
     scipy.io.savemat(tmp_path / "a.mat", {"net": np.zeros((2000, 2000))}, do_compression=True)
     with pytest.raises(HarnessError, match="unpacks to more than 1000000 bytes"):
         import_weights(tmp_path / "a.mat", "matconvnet")
@@ -138,22 +142,95 @@ def test_checkpoints_with_code(tmp_path: Path, kind: str) -> None:
     assert (tmp_path / "harm").is_dir()
 
 
-def test_hdf5_weights_that_name_other_files(tmp_path: Path) -> None:
-    other = tmp_path / "other.h5"
+# Every reader of HDF5, with the name of the variable that it asks for.
+HDF5_READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "weights": ("net", lambda path: import_weights(path, "dagnn")),
+    "SIDD's blocks": ("ValidationGtBlocksSrgb", lambda path: look_at_array(path, "ValidationGtBlocksSrgb")),
+    "DND's photographs": ("InoisySRGB", read_dnd_image),
+    "DND's boxes": ("info/boundingboxes", lambda path: read_boxes(path, 1)),
+}
+
+
+HDF5_FAULTS = (
+    *("external link", "soft link", "external storage", "virtual", "swollen", "swollen chunk"),
+    *("samples of any length", "reference to what no group holds"),
+)
+
+
+def hdf5_faults(folder: Path) -> dict[str, tuple[Callable[[h5py.File, str], object], str]]:
+    """What leads out of a file, or out of proportion, by the name of the variable that does."""
+    other = folder / "other.h5"
     with h5py.File(other, "w") as file:
-        file["secret"] = np.arange(4)
-    with h5py.File(tmp_path / "a.mat", "w") as file:
-        file.create_group("net")["w"] = h5py.ExternalLink("other.h5", "secret")
-    with h5py.File(tmp_path / "b.mat", "w") as file:
-        raw = [(str(other), 0, 32)]
-        file.create_group("net").create_dataset("w", (4,), dtype="i8", external=raw)
-    with h5py.File(tmp_path / "c.mat", "w") as file:
-        layout = h5py.VirtualLayout((4,), dtype="i8")
+        file["secret"] = np.arange(4.0)
+
+    def virtual(file: h5py.File, name: str) -> None:
+        layout = h5py.VirtualLayout((4,), dtype="f8")
         layout[:] = h5py.VirtualSource(str(other), "secret", shape=(4,))
-        file.create_group("net").create_virtual_dataset("w", layout)
-    for name, said in (("a", "is a link"), ("b", "lies in another file"), ("c", "lies in another file")):
-        with pytest.raises(HarnessError, match=said):
-            import_weights(tmp_path / f"{name}.mat", "dagnn")
+        file.create_virtual_dataset(name, layout)
+
+    def unlinked(file: h5py.File, name: str) -> None:
+        hidden = file.create_dataset("zzz", (4,), dtype="f8", external=[(str(other), 0, 32)])
+        references = file.create_dataset(name, (1,), dtype=h5py.ref_dtype)
+        references[0] = hidden.ref
+
+    return {
+        "external link": (lambda file, name: file.__setitem__(name, h5py.ExternalLink("other.h5", "secret")), "a link"),
+        "soft link": (lambda file, name: file.__setitem__(name, h5py.SoftLink("/elsewhere")), "a link"),
+        "external storage": (
+            lambda file, name: file.create_dataset(name, (4,), dtype="f8", external=[(str(other), 0, 32)]),
+            "lies in another file",
+        ),
+        "virtual": (virtual, "lies in another file"),
+        "swollen": (
+            lambda file, name: file.create_dataset(name, (30_000, 30_000), dtype="f8", chunks=(100, 100)),
+            "unpacks to more than",
+        ),
+        "swollen chunk": (
+            lambda file, name: file.create_dataset(
+                name, (2, 2), dtype="f8", chunks=(10_000, 10_000), maxshape=(None, None)
+            ),
+            "unpacks to more than",
+        ),
+        "samples of any length": (
+            lambda file, name: file.create_dataset(name, data=["a", "b"], dtype=h5py.string_dtype()),
+            "of any length",
+        ),
+        "reference to what no group holds": (unlinked, "refers to an object that no group holds|no array"),
+    }
+
+
+@pytest.mark.parametrize("reader", list(HDF5_READERS))
+@pytest.mark.parametrize("fault", HDF5_FAULTS)
+def test_hdf5_files_that_lead_elsewhere(tmp_path: Path, reader: str, fault: str) -> None:
+    """Also beside what is asked for: a file that holds such a thing is not what it should be."""
+    (name, read), (make, told) = HDF5_READERS[reader], hdf5_faults(tmp_path)[fault]
+    path = tmp_path / "a.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        make(file, name)
+    if fault == "reference to what no group holds":  # the root's table of two names says that it has one
+        data = path.read_bytes()
+        assert data.count(b"SNOD\x01\x00\x02\x00") == 1
+        path.write_bytes(data.replace(b"SNOD\x01\x00\x02\x00", b"SNOD\x01\x00\x01\x00"))
+    assert path.stat().st_size < 20_000
+    with pytest.raises(HarnessError, match=told):
+        read(path)
+
+
+def test_references_that_multiply(tmp_path: Path) -> None:
+    """Ten levels of ten references each, all to the level below: ten thousand million values in 30 kB."""
+    path = tmp_path / "a.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        below = file.create_dataset("#refs#/0", data=np.ones((1, 1)))
+        for level in range(1, 11):
+            where = "net" if level == 10 else f"#refs#/{level}"
+            cell = file.create_dataset(where, (10,), dtype=h5py.ref_dtype)
+            cell[:] = [below.ref] * 10
+            cell.attrs["MATLAB_class"] = np.bytes_("cell")
+            below = cell
+    began = time.monotonic()
+    with pytest.raises(HarnessError, match="nested too deeply"):
+        import_weights(path, "dagnn")
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(

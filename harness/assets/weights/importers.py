@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.assets.weights.mat_structure import MOST_BYTES
+from harness.assets.bounds import most_bytes
 from harness.assets.weights.matlab import number, read_mat, require
 from harness.errors import HarnessError, unknown_name
 
@@ -80,7 +80,7 @@ def _refuse_bomb(path: Path) -> None:
             size = sum(member.file_size for member in archive.infolist())
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
         return  # no archive, or a damaged one: the reader says what is wrong
-    if size > MOST_BYTES:
+    if size > most_bytes(path):
         raise HarnessError(f"{path}: unpacks to {size} bytes, more than weights have; it is no weights file")
 
 
