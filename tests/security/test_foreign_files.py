@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import io
 import json
 import os
 import pickle
+import re
 import socket
 import threading
 import time
@@ -21,6 +24,7 @@ import pytest
 import torch
 from PIL import Image
 
+import harness.cli
 from harness.assets.datasets.arrays import look_at_array
 from harness.assets.datasets.download import Downloader, DownloadError
 from harness.assets.datasets.hosts import Hosts
@@ -35,7 +39,7 @@ from harness.extras.dnd import read_boxes
 from harness.images import decode_image
 from harness.names import check_name
 from harness.records.loading import read_yaml
-from harness.report.render import latex, markdown
+from harness.report.render import csv_text, csv_value, latex, markdown
 from harness.tables.diff import diff_table
 from harness.tables.measurements import Measurements
 from harness.tables.published import read_table
@@ -370,12 +374,15 @@ TABLE = """
 name: mine
 title: T <img src=x onerror=alert(1)>
 paper: P
+source: S
 parts:
   - task: jpeg
+    degradation: jpeg-y8
+    protocol: {psnr: psnr}
     columns:
-      - {dataset: classic5, level: 10, metric: psnr}
+      - {dataset: classic5, metric: psnr}
     rows:
-      - {name: 'R <svg onload="alert(1)">', values: ['29.03'], not_run: 'why <script>alert(1)</script>'}
+      - {level: 10, name: 'R <svg onload="alert(1)">', values: ['29.03'], not_run: 'why <script>alert(1)</script>'}
 """
 
 
@@ -384,16 +391,114 @@ def test_markup_in_names_stays_text(tmp_path: Path) -> None:
 
     path = tmp_path / "mine.yaml"
     path.write_text(TABLE)
-    try:
-        table = read_table(path)
-    except HarnessError as error:
-        assert "<" in str(error) or "name" in str(error)  # refused outright is as good
-        return
+    table = read_table(path)
     results = diff_table(table, methods(), Measurements(tmp_path))
     text = markdown(table, results)
     for harm in ("<svg", "<img", "<script"):
         assert harm not in text
     assert "\\input" not in latex(table, results)
+
+
+# Sets the window's title, clears the screen, turns the order of letters; and is a file name of no encoding.
+CODES = "\x1b]0;title\x07 \x1b[2J \x9b31m \u202e \udc80"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with one table, `mine`, in whose words are terminal codes and formulas."""
+    table = {
+        "name": "mine",
+        "title": f"T {CODES[:-2]}",
+        "paper": "P",
+        "source": "S",
+        "parts": [
+            {
+                "task": "jpeg",
+                "protocol": {"psnr": "psnr"},
+                "degradation": "jpeg-y8",
+                "columns": [{"dataset": "classic5", "metric": "psnr"}],
+                "rows": [
+                    {
+                        "name": f"=cmd|' /C calc'!A0 {CODES[:-2]}",
+                        "level": 10,
+                        "values": ["29.03"],
+                        "not_run": f"@why {CODES[:-2]}",
+                    }
+                ],
+            }
+        ],
+    }
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "mine.yaml").write_text(json.dumps(table))
+    (tmp_path / "params.yaml").write_text("tables: [tables]\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", ["table mine", "diff mine", "diff mine --format csv", "diff mine --format md"])
+def test_terminal_codes_in_names_are_shown(
+    project: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    from harness.cli.main import main
+
+    monkeypatch.setenv("COLUMNS", "400")
+    with contextlib.suppress(SystemExit):
+        main(command.split())
+    out = "".join(capfd.readouterr())
+    assert set(out) & set(CODES) <= set(" ];0title[2J31mudc")
+    assert "x1b" in out
+
+
+def test_terminal_codes_in_pages(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.methods import methods
+    from harness.report.site.pages import environment
+
+    table = read_table(project / "tables" / "mine.yaml")
+    assert "\x1b" in table.parts[0].rows[0].name  # the test can fail
+    text = markdown(table, diff_table(table, methods(), Measurements(project)))
+    page = environment().from_string("<p>{{ name }}</p>").render(name=table.parts[0].rows[0].name)
+    for made in (text, page):
+        assert "x1b" in made
+        assert "\x1b" not in made
+
+
+def test_checkpoint_keys_with_terminal_codes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from harness.cli.main import main
+
+    path = tmp_path / "a.pth"
+    torch.save({"weight\x1b]0;title\x07": torch.tensor([float("nan")])}, path)
+    with pytest.raises(HarnessError, match=r"'weight\\x1b\]0;title\\x07' holds NaN"):
+        import_weights(path, "state-dict")
+    with pytest.raises(SystemExit):
+        main(["datasets", "fetch", "a\x1b[2Jb"])
+    assert r"a\x1b[2Jb" in capfd.readouterr().err
+
+
+def test_every_command_prints_through_one_place() -> None:
+    """So no command can print a stranger's names as they are."""
+    folder = Path(harness.cli.__file__).parent
+    printing = [path.name for path in folder.glob("*.py") if re.search(r"click\.echo\(|\bprint\(", path.read_text())]
+    assert printing == ["printing.py"]
+
+
+@pytest.mark.parametrize("text", ["=cmd", "+1+1", "-cmd", "@SUM(A1)", "\t=1", "\r=1", "-", "=1.5"])
+def test_formulas_in_csv_are_text(text: str) -> None:
+    assert csv_value(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["-0.02", "+0.3", -0.5, 3, None, "FFDNet", "29.03", "", "a=b"])
+def test_other_values_in_csv_stay(value: object) -> None:
+    assert csv_value(value) == ("" if value is None else value)
+
+
+def test_formulas_in_rendered_csv(project: Path) -> None:
+    from harness.methods import methods
+
+    table = read_table(project / "tables" / "mine.yaml")
+    (line,) = csv.DictReader(io.StringIO(csv_text(diff_table(table, methods(), Measurements(project)))))
+    assert line["row"].startswith("'=cmd")
+    assert line["reason"].startswith("'@why")
+    assert line["printed"] == "29.03"
 
 
 @pytest.mark.parametrize("kind", ["EPS", "ICO", "PCX", "PDF"])

@@ -27,7 +27,7 @@ from harness.assets.weights import places
 from harness.assets.weights.manifest import Manifest, ManifestFile, make_manifest, read_manifest
 from harness.assets.weights.registry import WeightFile, WeightSet, record_path, weight_set
 from harness.assets.weights.verified import stat_key, still_complete, write_state
-from harness.errors import HarnessError
+from harness.errors import HarnessError, printable
 
 DEFAULT_JOBS = 8
 
@@ -91,7 +91,7 @@ def fetch(
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    print(printable(text), file=sys.stderr)
 
 
 def _own_key(name: str) -> str:
