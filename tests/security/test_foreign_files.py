@@ -10,6 +10,8 @@ import os
 import pickle
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -29,7 +31,7 @@ from harness.assets.datasets.arrays import look_at_array
 from harness.assets.datasets.download import Downloader, DownloadError
 from harness.assets.datasets.hosts import Hosts
 from harness.assets.datasets.inner import leads_inside
-from harness.assets.datasets.manifest import read_manifest
+from harness.assets.datasets.manifest import Manifest, read_manifest
 from harness.assets.datasets.registry import read_record
 from harness.assets.datasets.unpacking import read_dnd_image
 from harness.assets.weights.importers import import_weights
@@ -38,7 +40,7 @@ from harness.extras.crate import unpack_zip
 from harness.extras.dnd import read_boxes
 from harness.images import decode_image
 from harness.names import check_name
-from harness.records.loading import read_yaml
+from harness.records.loading import load_json, read_yaml
 from harness.report.render import csv_text, csv_value, latex, markdown
 from harness.tables.diff import diff_table
 from harness.tables.measurements import Measurements
@@ -499,6 +501,121 @@ def test_formulas_in_rendered_csv(project: Path) -> None:
     assert line["row"].startswith("'=cmd")
     assert line["reason"].startswith("'@why")
     assert line["printed"] == "29.03"
+
+
+def laughs(anchors: int, aliases: int) -> str:
+    """Anchors of lists that hold aliases to the one before."""
+    lines = ["a0: &a0 [x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * aliases)}]" for n in range(1, anchors)]
+    return "\n".join(lines)
+
+
+YAML_FAULTS = [
+    ("methods: 2026-99-99", "a date or number in it is none"),
+    ("methods: 2026-11-20", "Expected"),
+    ("2026-11-20: 1", "."),
+    ("methods: 0b_", "a date or number in it is none"),
+    ("methods: !!float _", "a date or number in it is none"),
+    ("methods: !!timestamp x", "a date or number in it is none"),
+    ("methods: " + "9" * 5000, "a date or number in it is none"),
+    ("methods: .nan", "Expected"),
+    ("[" * 100_000, "nests deeper than 50|not valid YAML"),
+    ("[" * 100_000 + "]" * 100_000, "nests deeper than 50"),
+    ("{a: " * 100_000, "nests deeper than 50"),
+    ("- " * 100_000, "nests deeper than 50"),
+    ("a: &a [*a]", "inside itself"),
+    (laughs(30, 10), "over 200000 values"),
+    ("a: &a [" + "x, " * 1500 + "]\nb: [" + "*a, " * 1500 + "]", "over 200000 values"),
+    ("? [a]\n: b", "not valid YAML"),
+    ("a: !!python/object/apply:os.system [ls]", "not valid YAML"),
+]
+
+
+def test_yaml_that_is_no_record(tmp_path: Path) -> None:
+    """In a process of its own: what is read here has ended interpreters."""
+    for number, (text, _) in enumerate(YAML_FAULTS):
+        (tmp_path / f"{number}.yaml").write_text(text)
+    code = (
+        "from harness.records.loading import load_yaml; from harness.records.workspace import Params\n"
+        "from harness.errors import HarnessError\n"
+        f"for number in range({len(YAML_FAULTS)}):\n"
+        "    try: load_yaml(f'{number}.yaml', Params)\n"
+        "    except HarnessError as error: print(error)\n"
+        "    except BaseException as error: print(f'{number}.yaml: traceback of {error!r}')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    for (_, told), line in zip(YAML_FAULTS, done.stdout.splitlines(), strict=True):
+        assert re.match(rf"\d+\.yaml(?!: traceback).*({told})", line)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[" * 900 + "]" * 900, "1" * 5000, "\ud800"])
+def test_json_that_is_no_record(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(HarnessError, match=r"a\.json"):
+        load_json(tmp_path / "a.json", Manifest)
+
+
+@pytest.mark.parametrize("read", [read_yaml, read_manifest])
+def test_records_that_are_no_files(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(HarnessError, match="is no file"):
+            read(path)
+
+
+def test_records_that_are_too_large(tmp_path: Path) -> None:
+    with open(tmp_path / "a", "wb") as file:
+        file.truncate(10 << 30)  # takes no room on the disk
+    with pytest.raises(HarnessError, match="larger than"):
+        read_yaml(tmp_path / "a")
+
+
+# Weights that are small files and large tensors.
+
+
+@pytest.mark.parametrize("form", ["state-dict", "checkpoint"])
+def test_tensors_that_repeat_one_number(tmp_path: Path, form: str) -> None:
+    """A trillion numbers in a kilobyte: all strides are 0."""
+    torch.save({"weight": torch.zeros(1).expand(1_000_000, 1_000_000)}, tmp_path / "a.pth")
+    with pytest.raises(HarnessError, match="unpacks to 4000000000000 bytes"):
+        import_weights(tmp_path / "a.pth", form)
+
+
+def test_gigabytes_of_zeros(tmp_path: Path) -> None:
+    """Three gigabytes in three megabytes."""
+    path, block = tmp_path / "a.pth", bytes(1 << 20)
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("a/data/0", "w", force_zip64=True) as inside,
+    ):
+        for _ in range(3 << 10):
+            inside.write(block)
+    began = time.monotonic()
+    with pytest.raises(HarnessError, match="unpacks to 3221225472 bytes"):
+        import_weights(path, "npz")
+    assert time.monotonic() - began < 5
+
+
+def test_checkpoints_of_nested_references(tmp_path: Path) -> None:
+    """Each tuple holds the one below twice: as text it would be 2 to the 60 numbers."""
+    nested: Any = (1,)
+    for _ in range(60):
+        nested = (nested, nested)
+    torch.save([nested], tmp_path / "a.pth")
+    torch.save({"a": nested}, tmp_path / "b.pth")
+    for name in "ab":
+        with pytest.raises(HarnessError, match="no state dictionary"):
+            import_weights(tmp_path / f"{name}.pth", "checkpoint")
+
+
+@pytest.mark.parametrize(
+    "tensor", [torch.zeros(3).to_sparse(), torch.zeros(3, dtype=torch.complex64)], ids=["sparse", "complex"]
+)
+def test_tensors_that_are_no_arrays(tmp_path: Path, tensor: torch.Tensor) -> None:
+    torch.save({"a": tensor}, tmp_path / "a.pth")
+    with pytest.raises(HarnessError, match="'a' is no plain tensor"):
+        import_weights(tmp_path / "a.pth", "checkpoint")
 
 
 @pytest.mark.parametrize("kind", ["EPS", "ICO", "PCX", "PDF"])
