@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+# What moves a terminal's cursor, sets its colours or title, or turns the order of letters; and what no terminal takes.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""Show control characters as escapes (``\x1b``), line ends and tabs excepted.
+
+    Names of rows, files and tensors, and what libraries say about them, come from strangers' files: whatever prints
+    them, or writes them into a page, does so through here.
+    """
+    return _UNPRINTABLE.sub(lambda sign: ascii(sign[0])[1:-1], text)
 
 
 class HarnessError(Exception):
     """A mistake in the input or the environment; the command line prints it and exits with status 2."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        """Give the sentence; what it names may come from a stranger's file."""
+        return printable(super().__str__())
 
 
 class InvalidArgumentError(HarnessError, ValueError):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import click
 
 from harness.audit.settings import INPUTS, Settings
+from harness.cli.printing import echo
 from harness.errors import HarnessError
 from harness.tables.workspace import Workspace
 
@@ -63,7 +64,7 @@ def audit(
     if as_json:
         import msgspec
 
-        click.echo(msgspec.json.format(msgspec.json.encode([_plain(a) for a in audits]), indent=1).decode())
+        echo(msgspec.json.format(msgspec.json.encode([_plain(a) for a in audits]), indent=1).decode())
     else:
         from harness.audit.terminal import print_audits
 
@@ -72,7 +73,7 @@ def audit(
         from harness.audit.writing import write_audits
 
         for line in write_audits(workspace, name, audits):
-            click.echo(line, err=as_json)
+            echo(line, err=as_json)
 
 
 @click.command()
@@ -99,9 +100,9 @@ def findings(only_render: bool, check: bool, inputs: str, budget: float, table: 
     workspace = Workspace.find()
     if check:
         check_page(workspace)
-        click.echo(f"{PAGE} is up to date")
+        echo(f"{PAGE} is up to date")
     elif only_render:
-        click.echo(f"written: {write_page(workspace)}")
+        echo(f"written: {write_page(workspace)}")
     else:
         progress, settings = _progress(False), Settings(inputs=inputs, budget=budget, seeds=2)
         if table:
@@ -110,7 +111,7 @@ def findings(only_render: bool, check: bool, inputs: str, budget: float, table: 
             found = collect(workspace, settings, progress)
         progress("")
         for path in write_findings(workspace, found):
-            click.echo(f"written: {path}")
+            echo(f"written: {path}")
 
 
 def _plain(found: object) -> object:

@@ -10,6 +10,7 @@ import click
 
 from harness.assets.datasets.verified import still_complete
 from harness.cli.dataset_options import data_option, fetch_options, format_option
+from harness.cli.printing import echo
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ def ls(data: Path, form: str) -> None:
     from harness.assets.datasets import listing
 
     if form == "json":
-        click.echo(json.dumps(listing.rows(data), indent=1, ensure_ascii=False))
+        echo(json.dumps(listing.rows(data), indent=1, ensure_ascii=False))
     else:
-        click.echo(listing.markdown() if form == "md" else listing.text(data), nl=False)
+        echo(listing.markdown() if form == "md" else listing.text(data), nl=False)
 
 
 @datasets.command()
@@ -42,7 +43,7 @@ def show(name: str, data: Path) -> None:
     from harness.assets.datasets import listing
     from harness.assets.datasets.registry import dataset
 
-    click.echo(listing.show(dataset(name), data), nl=False)
+    echo(listing.show(dataset(name), data), nl=False)
 
 
 @datasets.command()
@@ -68,7 +69,7 @@ def fetch(
         # Before every table: this path imports neither msgspec nor an HTTP library.
         plain = still_complete(name, data) if folder is None else None
         if plain is not None:
-            click.echo(f"{plain['dataset']}: complete, {plain['images']} images")
+            echo(f"{plain['dataset']}: complete, {plain['images']} images")
             continue
         from harness.assets.datasets.fetching import fetch as fetch_dataset
         from harness.assets.datasets.hosts import Hosts
@@ -76,10 +77,10 @@ def fetch(
         hosts = hosts or Hosts(data, retry)
         manifest = fetch_dataset(name, data, folder=folder, jobs=jobs, hosts=hosts)
         if manifest.complete:
-            click.echo(f"{manifest.dataset}: complete, {manifest.images} images")
+            echo(f"{manifest.dataset}: complete, {manifest.images} images")
         else:
             missing.append(manifest.dataset)
-            click.echo(f"{manifest.dataset}: missing: {manifest.reason}")
+            echo(f"{manifest.dataset}: missing: {manifest.reason}")
     if missing and strict:
         raise NotAvailableError(f"{len(missing)} of {len(names)} datasets cannot be had here: {', '.join(missing)}")
 
@@ -112,13 +113,13 @@ def verify(names: tuple[str, ...], folder: Path | None, data: Path) -> None:
         what = f"complete, {found.files} files" if found.status == "complete" else found.status
         if found.status == "missing":
             what += f": {found.problems[0]}"
-        click.echo(f"{found.dataset}: {what}")
+        echo(f"{found.dataset}: {what}")
         if found.status == "damaged":
             damaged.append(found.dataset)
             for problem in found.problems:
-                click.echo(f"  {problem}")
+                echo(f"  {problem}")
     if not looked_at:
-        click.echo(f"no dataset is fetched into {data}")
+        echo(f"no dataset is fetched into {data}")
     if damaged:
         raise CheckFailedError(
             f"{', '.join(damaged)}: damaged; run `harness datasets fetch {' '.join(damaged)}` to repair"
@@ -131,14 +132,14 @@ def _verify_folder(names: tuple[str, ...], folder: Path) -> None:
     if len(names) != 1:
         raise HarnessError("--from names the folder of one dataset; name that dataset")
     found = verify_folder(names[0], folder)
-    click.echo(f"{found.dataset}: {found.status}, {found.files} files in {folder}")
+    echo(f"{found.dataset}: {found.status}, {found.files} files in {folder}")
     for problem in found.problems[:20]:
-        click.echo(f"  {problem}")
+        echo(f"  {problem}")
     if found.problems[20:]:
-        click.echo(f"  and {len(found.problems) - 20} more")
+        echo(f"  and {len(found.problems) - 20} more")
     if found.problems:
         raise CheckFailedError(f"{folder} does not hold '{found.dataset}' whole; see above")
-    click.echo(f"next: harness datasets fetch {found.dataset} --from {folder}")
+    echo(f"next: harness datasets fetch {found.dataset} --from {folder}")
 
 
 @datasets.command()
@@ -167,15 +168,15 @@ def add(name: str, folder: Path, input_pattern: str, target_pattern: str, title:
     except HarnessError:
         path.unlink(missing_ok=True)  # a record of what cannot be read would only be in the way of the next try
         raise
-    click.echo(f"written: {path}")
+    echo(f"written: {path}")
     if record.kind == "pairs" and not (input_pattern or target_pattern):
-        click.echo(f"taken: {record.layouts[0].input} and {record.layouts[0].target}")
+        echo(f"taken: {record.layouts[0].input} and {record.layouts[0].target}")
     if left:
         more = f" and {len(left) - 1} more" if left[1:] else ""
-        click.echo(f"left out, without a partner: {printable(left[0])}{more}")
-    click.echo(f"{record.name}: {manifest.status}, {manifest.images} {'pairs' if record.kind == 'pairs' else 'images'}")
+        echo(f"left out, without a partner: {printable(left[0])}{more}")
+    echo(f"{record.name}: {manifest.status}, {manifest.images} {'pairs' if record.kind == 'pairs' else 'images'}")
     if not manifest.complete:
         raise NotAvailableError(f"dataset '{record.name}': {manifest.reason}")
     if record.kind != "inputs":  # nothing is measured without a ground truth
         tasks = "denoise-real, deblur or derain" if record.kind == "pairs" else "denoise-rgb, sr, jpeg, ..."
-        click.echo(f"next: harness new-table NAME --task TASK --dataset {record.name} --method METHOD  (TASK: {tasks})")
+        echo(f"next: harness new-table NAME --task TASK --dataset {record.name} --method METHOD  (TASK: {tasks})")

@@ -10,6 +10,7 @@ import sys
 import click
 
 from harness import __version__
+from harness.cli.printing import echo
 from harness.errors import HarnessError, unknown_name
 
 # name -> (where it is, one line of help): `harness --help` imports none of them.
@@ -104,7 +105,7 @@ def _tell_left_out(told: str = "") -> None:
         return
     for reason in registry.broken_plugins().values():
         if reason not in told:
-            click.echo(f"could not be loaded: {reason}", err=True)
+            echo(f"could not be loaded: {reason}", err=True)
 
 
 def _open_streams() -> None:
@@ -127,13 +128,13 @@ def main(arguments: list[str] | None = None) -> None:
         _tell_left_out()
     except HarnessError as error:
         _tell_left_out(str(error))
-        click.echo(f"error: {error}", err=True)
+        echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; what was finished is kept, run the same command again to go on", err=True)
+        echo("interrupted; what was finished is kept, run the same command again to go on", err=True)
         sys.exit(130)
     except BrokenPipeError:
         # `harness diff ... | head`: the reader has what it wanted.
@@ -146,8 +147,6 @@ def main(arguments: list[str] | None = None) -> None:
         earlier = error.__context__
         own = str(earlier) if isinstance(earlier, HarnessError) else ""
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(
-            f"error: {own or f'{where}{error.strerror}; what was finished is kept, run again to go on'}", err=True
-        )
+        echo(f"error: {own or f'{where}{error.strerror}; what was finished is kept, run again to go on'}", err=True)
         sys.exit(HarnessError.exit_code)
     sys.exit(code if isinstance(code, int) else 0)

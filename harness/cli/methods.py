@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.printing import echo
 from harness.errors import CheckFailedError, HarnessError
 from harness.tables.workspace import Workspace
 
@@ -36,7 +37,7 @@ def methods_command(task: str, form: str) -> None:
         for m in found
     ]
     if form == "json":
-        click.echo(json.dumps(records, indent=1, ensure_ascii=False))
+        echo(json.dumps(records, indent=1, ensure_ascii=False))
     else:
         from tabulate import tabulate
 
@@ -44,7 +45,7 @@ def methods_command(task: str, form: str) -> None:
             [r["method"], r["title"], ", ".join(r["tasks"]), r["origin"], r["policy"], r["paper"]] for r in records
         ]
         heads = ("method", "title", "tasks", "weights", "policy", "paper")
-        click.echo(tabulate(lines, heads, tablefmt="github" if form == "md" else "simple"))
+        echo(tabulate(lines, heads, tablefmt="github" if form == "md" else "simple"))
 
 
 @click.command("new-method")
@@ -88,17 +89,15 @@ def new_method(name: str, task: str, kind: str, checkpoint: Path | None, levels:
             levels,
             origin,  # type: ignore[arg-type]
         )
-        click.echo(f"recognised: {what}")
-        click.echo(f"written: {path}")
-        click.echo(
-            f"next: `harness check-method {name}` and `harness new-table NAME --task {task} --method {name} ...`"
-        )
+        echo(f"recognised: {what}")
+        echo(f"written: {path}")
+        echo(f"next: `harness check-method {name}` and `harness new-table NAME --task {task} --method {name} ...`")
         return
     if levels:
         raise HarnessError("--level goes with --checkpoint; a method of your own gets the level when it is built")
     path = write_method(Workspace.find(), name, task, kind)  # type: ignore[arg-type]
-    click.echo(f"written: {path}")
-    click.echo(f"next: edit it, then `harness check-method {name}` and `harness new-table NAME --method {name}`")
+    echo(f"written: {path}")
+    echo(f"next: edit it, then `harness check-method {name}` and `harness new-table NAME --method {name}`")
 
 
 @click.command("check-method")
@@ -136,7 +135,7 @@ def check_method(name: str, limit: float) -> None:
     for check in run_checks(method):
         supervised.goes_on()
         sign = {True: "ok  ", False: "FAIL", None: "skip"}[check.held]
-        click.echo(f"{sign}  {check.what}{': ' + check.found if check.found else ''}")
+        echo(f"{sign}  {check.what}{': ' + check.found if check.found else ''}")
         failed += check.held is False
         held += check.held is True
     supervised.done()
@@ -144,7 +143,7 @@ def check_method(name: str, limit: float) -> None:
         raise CheckFailedError(f"{failed} checks of '{name}' failed")
     if not held and method.on != "images":
         raise CheckFailedError(f"nothing of '{name}' could be tried, so it is not known whether it conforms")
-    click.echo(f"'{name}' conforms" if held else f"'{name}' gives images that were restored elsewhere")
+    echo(f"'{name}' conforms" if held else f"'{name}' gives images that were restored elsewhere")
 
 
 @click.command()
@@ -164,7 +163,7 @@ def describe(name: str, task: str, size: str, measure: bool) -> None:
     except ValueError:
         raise HarnessError(f"'{size}' is no size; write height x width, such as 96x96") from None
     for fact, text in describe_method(method, task or method.tasks[0], (height, width) if size else None, measure):
-        click.echo(f"{fact:<14} {text}")
+        echo(f"{fact:<14} {text}")
 
 
 @click.command("new-table")
@@ -186,5 +185,5 @@ def new_table(
     from harness.cli.authoring import write_table
 
     path = write_table(Workspace.find(), name, task, list(datasets), list(levels), list(methods), list(published))
-    click.echo(f"written: {path}")
-    click.echo(f"next: harness repro {name}")
+    echo(f"written: {path}")
+    echo(f"next: harness repro {name}")

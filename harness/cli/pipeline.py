@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.failing import check_results, failing_options
+from harness.cli.printing import echo
 from harness.errors import CheckFailedError, HarnessError
 from harness.tables.workspace import Workspace
 
@@ -24,9 +25,9 @@ def pipeline(check: bool) -> None:
 
     changed = write_stage_files(Workspace.find(), check=check)
     for path in changed:
-        click.echo(f"{'out of date' if check else 'written'}: {path}")
+        echo(f"{'out of date' if check else 'written'}: {path}")
     if not changed:
-        click.echo("every dvc.yaml is up to date")
+        echo("every dvc.yaml is up to date")
     elif check:
         raise CheckFailedError("run harness pipeline")
 
@@ -57,11 +58,11 @@ def revalidate(names: tuple[str, ...], images: int) -> None:
     workspace = Workspace.find()
 
     def say(outcome: Outcome) -> None:
-        click.echo(f"{outcome.verdict}: {outcome.group.place}: {outcome.detail}")
+        echo(f"{outcome.verdict}: {outcome.group.place}: {outcome.detail}")
 
     outcomes = revalidate(workspace, names or sorted(workspace.tables()), images=images, say=say)
     if not outcomes:
-        click.echo("nothing is outdated")
+        echo("nothing is outdated")
     differing = sum(outcome.verdict == "differs" for outcome in outcomes)
     if differing:
         raise CheckFailedError(f"{differing} of {len(outcomes)} groups differ; harness repro restores them again")
@@ -147,14 +148,14 @@ def first_table() -> None:
     for table in (embedded, *published):
         results = results_of(workspace, table)
         if results and all(result.verdict == "not run" for result in results):
-            click.echo(f"\n{table.name} is left out: {results[0].judgement.reason}")
+            echo(f"\n{table.name} is left out: {results[0].judgement.reason}")
             continue
         print_table(table, results)
         if table in published:
             shown += results
     if shown:
-        click.echo(f"\n{count(shown).text()}. Next: harness repro panet-table3")
+        echo(f"\n{count(shown).text()}. Next: harness repro panet-table3")
     else:
-        click.echo("\nNext: set HARNESS_MIRROR or connect to the network, then harness repro panet-table3")
+        echo("\nNext: set HARNESS_MIRROR or connect to the network, then harness repro panet-table3")
     if failed:
         raise HarnessError(f"{failed}; what was finished is kept, run the same command again")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.printing import echo
 from harness.errors import CheckFailedError
 from harness.tables.workspace import Workspace
 
@@ -25,7 +26,7 @@ def why(table: str, row: str, column: str, form: str) -> None:
 
     workspace = Workspace.find()
     links = explain(workspace, find_cell(workspace, table, row, column))
-    click.echo(json.dumps(chain_record(links), indent=1, ensure_ascii=False) if form == "json" else chain_text(links))
+    echo(json.dumps(chain_record(links), indent=1, ensure_ascii=False) if form == "json" else chain_text(links))
 
 
 @click.command()
@@ -41,11 +42,11 @@ def doctor(form: str) -> None:
 
     found = examine(Workspace.find())
     if form == "json":
-        click.echo(json.dumps(msgspec.to_builtins(found), indent=1, ensure_ascii=False))
+        echo(json.dumps(msgspec.to_builtins(found), indent=1, ensure_ascii=False))
     else:
         signs = {"fine": "✓", "note": "·", "wrong": "✗"}
         for finding in found:
-            click.echo(f"{signs[finding.state]} {finding.what}: {finding.detail}")
+            echo(f"{signs[finding.state]} {finding.what}: {finding.detail}")
     wrong = sum(finding.state == "wrong" for finding in found)
     if wrong:
         raise CheckFailedError(f"{wrong} of {len(found)} checks failed; a run would not work")
@@ -68,7 +69,7 @@ def export(table: str, target: Path, images: bool) -> None:
     from harness.extras.crate import export_crate
 
     count = export_crate(Workspace.find(), table, target, images=images)
-    click.echo(f"{target}: {count} files; check it anywhere with harness crate verify {target}")
+    echo(f"{target}: {count} files; check it anywhere with harness crate verify {target}")
 
 
 @crate.command()
@@ -79,11 +80,11 @@ def verify(source: Path) -> None:
 
     checked = check_crate(source, Workspace.find())
     for problem in checked.problems:
-        click.echo(problem, err=True)
+        echo(problem, err=True)
     images = f", {checked.measured} restored images have the recorded pixels" if checked.measured else ""
     remade = ", the results follow from the rows" if checked.remade else ""
     made = f" (made by revision {checked.revision[:12]})" if checked.revision else ""
-    click.echo(f"{checked.table}{made}: {checked.files} files are as they were{remade}{images}")
+    echo(f"{checked.table}{made}: {checked.files} files are as they were{remade}{images}")
     if checked.problems:
         count = len(checked.problems)
         raise CheckFailedError(f"{source}: {count} problem{'s' if count > 1 else ''}; it is not what was exported")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.printing import echo
 from harness.errors import HarnessError
 from harness.tables.workspace import Workspace
 
@@ -59,11 +60,11 @@ def report(
         changes = compare_runs(workspace, compare[0], compare[1], names)
         if out is not None:
             write_page(changes, out)
-            click.echo(f"written: {out}", err=True)
+            echo(f"written: {out}", err=True)
         if form == "json":
-            click.echo(changes_json(changes), nl=False)
+            echo(changes_json(changes), nl=False)
         else:
-            click.echo(changes_text(changes, "github" if form == "md" else "simple"), nl=False)
+            echo(changes_text(changes, "github" if form == "md" else "simple"), nl=False)
         return
     if summary:
         from harness.report.terminal import print_coverage
@@ -85,11 +86,11 @@ def report(
         names=names,
         budget=None if budget is None else int(budget * 1e6),
         all_images=all_images,
-        progress=lambda text: click.echo(f"  {text}", err=True) if sys.stderr.isatty() else None,
+        progress=lambda text: echo(f"  {text}", err=True) if sys.stderr.isatty() else None,
     )
     for note in made.notes:
-        click.echo(f"note: {note}", err=True)
-    click.echo(
+        echo(f"note: {note}", err=True)
+    echo(
         f"{target / 'index.html'}: {made.pages} pages, {made.bytes / 1e6:.1f} MB; {made.images_shown} images of "
         f"{made.scenes_shown} scenes"
         + (f", {made.images_left_out} more with --all-images" if made.images_left_out else "")
@@ -111,7 +112,7 @@ def badge(name: str, svg: Path | None) -> None:
     text = badge_text(name or "published tables", found)
     if svg is not None:
         write_text(svg, badge_svg(name or "published tables", found))
-    click.echo(text)
+    echo(text)
     _tell_recorded(found)
     _tell_damaged(found)
 
@@ -120,12 +121,12 @@ def _tell_recorded(found: Sequence[TableResults]) -> None:
     from harness.report.grid import recorded_text
 
     if text := recorded_text([result for item in found for result in item.results]):
-        click.echo(text, err=True)
+        echo(text, err=True)
 
 
 def _tell_damaged(found: Sequence[TableResults]) -> None:
     for text in dict.fromkeys(text for item in found for text in item.damaged):
-        click.echo(f"note: {text}", err=True)
+        echo(f"note: {text}", err=True)
 
 
 class Numbers(click.ParamType[tuple[int, ...]]):
@@ -192,4 +193,4 @@ def attention_maps(
         generated=generated_weights,
         target=out,
     )
-    click.echo(f"written: {folder}")
+    echo(f"written: {folder}")

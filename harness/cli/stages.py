@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli.printing import echo
 from harness.errors import HarnessError
 from harness.names import check_name
 from harness.records.cells import SAVINGS
@@ -53,7 +54,7 @@ def _options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    echo(text, err=True)
 
 
 def _supervise(what: str, workspace: Workspace) -> Supervised:
@@ -223,7 +224,7 @@ def _measure_folder(
     values = measure_folder(restored, workspace.data, task, dataset, level, degradation, protocols, saving)
     lines = [[image, *(f"{of_image[name]:.5f}" for name in protocols)] for image, of_image in values.items()]
     means = [f"{sum(of_image[name] for of_image in values.values()) / len(values):.5f}" for name in protocols]
-    click.echo(tabulate([*lines, ["mean", *means]], ("image", *protocols), disable_numparse=True, stralign="right"))
+    echo(tabulate([*lines, ["mean", *means]], ("image", *protocols), disable_numparse=True, stralign="right"))
 
 
 @click.command()
@@ -280,11 +281,14 @@ def rows(task: str, dataset: str, method: str, mean: bool, form: str) -> None:
         keys = [column for column in COLUMNS if column not in ("image", "draw", "value")]
         frame = frame.groupby(keys, sort=False)["value"].agg(["mean", "count"]).reset_index()
     if form == "csv":
-        click.echo(frame.to_csv(index=False, lineterminator="\n"), nl=False)
+        from harness.report.render import csv_value
+
+        frame = frame.map(csv_value)
+        echo(frame.to_csv(index=False, lineterminator="\n"), nl=False)
     elif form == "json":
-        click.echo(json.dumps(json_numbers(frame.to_dict(orient="records")), indent=1))
+        echo(json.dumps(json_numbers(frame.to_dict(orient="records")), indent=1))
     else:
-        click.echo(frame.to_markdown(index=False))
+        echo(frame.to_markdown(index=False))
 
 
 class ProgressBar:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.printing import echo
 from harness.errors import CheckFailedError
 from harness.tables.workspace import Workspace
 
@@ -53,10 +54,10 @@ def dnd(method: str, folder: Path | None, out: Path | None, policy: str, zipped:
             progress=progress,
         )
     _tell(check_submission(target, release), target)
-    click.echo(f"written and read back: {len(release.images)} files in {target}")
+    echo(f"written and read back: {len(release.images)} files in {target}")
     if zipped:
         archive = pack(target, len(release.images))
-        click.echo(f"upload: {archive} ({archive.stat().st_size / 1e6:,.0f} MB)")
+        echo(f"upload: {archive} ({archive.stat().st_size / 1e6:,.0f} MB)")
 
 
 @submit.command("check-dnd")
@@ -68,11 +69,11 @@ def check_dnd(path: Path, folder: Path | None) -> None:
 
     release = open_release(folder) if folder is not None else find_release(Workspace.find().data)
     _tell(check_submission(path, release), path)
-    click.echo(f"{path}: {len(release.images)} files, {sum(map(len, release.boxes)):,} boxes; the format is kept")
+    echo(f"{path}: {len(release.images)} files, {sum(map(len, release.boxes)):,} boxes; the format is kept")
 
 
 def _tell(problems: list[str], path: Path) -> None:
     for problem in problems[:20]:
-        click.echo(f"  {problem}")
+        echo(f"  {problem}")
     if problems:
         raise CheckFailedError(f"{path}: {len(problems)} problems; the server would refuse it")

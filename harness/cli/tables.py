@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.failing import check_results, failing_options
+from harness.cli.printing import echo
 from harness.errors import HarnessError
 from harness.tables.workspace import Workspace
 
@@ -42,7 +43,7 @@ def tables(form: str, own: bool, file: Path | None, check: bool) -> None:
     workspace = Workspace.find()
     if file is not None:
         changed = write_counts(file, counts_block(papers_coverage(workspace, here=False)), check=check)
-        click.echo(f"{'written' if changed else 'up to date'}: {file}")
+        echo(f"{'written' if changed else 'up to date'}: {file}")
         return
     if check:
         raise HarnessError("--check goes with --write-counts")
@@ -69,19 +70,19 @@ def tables(form: str, own: bool, file: Path | None, check: bool) -> None:
             | {reach: counts.places["not run"] for reach, counts in found.by_reach.items()}
         )
     if form == "json":
-        click.echo(json.dumps(records, indent=1, ensure_ascii=False))
+        echo(json.dumps(records, indent=1, ensure_ascii=False))
         return
     from tabulate import tabulate
 
     shown = ("table", "title", "numbers", "match", "measured", *REACHES)
     style = "github" if form == "md" else "simple"
-    click.echo(tabulate([[record[key] for key in shown] for record in records], shown, tablefmt=style))
-    click.echo("\nNot run, by what it takes: " + "; ".join(f"{name} = {MEANINGS[name]}" for name in REACHES) + ".")
-    click.echo(coverage_text(papers_coverage(workspace)))
+    echo(tabulate([[record[key] for key in shown] for record in records], shown, tablefmt=style))
+    echo("\nNot run, by what it takes: " + "; ".join(f"{name} = {MEANINGS[name]}" for name in REACHES) + ".")
+    echo(coverage_text(papers_coverage(workspace)))
     if text := recorded_text([result for item in collected for result in item.results]):
-        click.echo(text)
+        echo(text)
     if not own:
-        click.echo(f"And {len(others)} tables that no paper printed (--own lists them): {', '.join(others)}")
+        echo(f"And {len(others)} tables that no paper printed (--own lists them): {', '.join(others)}")
 
 
 @click.command()
@@ -115,13 +116,13 @@ def diff(
     table = select(workspace.table(name), row=row, dataset=dataset)
     results = results_of(workspace, table)
     if form == "json":
-        click.echo(json_text(results), nl=False)
+        echo(json_text(results), nl=False)
     elif form == "csv":
-        click.echo(csv_text(results), nl=False)
+        echo(csv_text(results), nl=False)
     elif form == "md":
-        click.echo(markdown(table, results), nl=False)
+        echo(markdown(table, results), nl=False)
     elif form == "tex":
-        click.echo(latex(table, results), nl=False)
+        echo(latex(table, results), nl=False)
     else:
         from tabulate import tabulate
 
@@ -147,14 +148,14 @@ def diff(
                 ]
             )
         if lines:
-            click.echo(tabulate(lines, DIFF_FIELDS, disable_numparse=True, maxcolwidths=[None] * 8 + [60]))
+            echo(tabulate(lines, DIFF_FIELDS, disable_numparse=True, maxcolwidths=[None] * 8 + [60]))
         for ordering in orderings(table, results):
-            click.echo(f"ordering: {ordering.text}")
+            echo(f"ordering: {ordering.text}")
         for reason in reasons_not_run(results):
-            click.echo(f"not run: {', '.join(reason.rows)} ({reason.cells} cells): {reason.reason}")
-        click.echo(summary(table, results))
+            echo(f"not run: {', '.join(reason.rows)} ({reason.cells} cells): {reason.reason}")
+        echo(summary(table, results))
         if recorded := recorded_text(results):
-            click.echo(recorded)
+            echo(recorded)
     check_results(name, results, fail_on, strict)
 
 
@@ -202,7 +203,7 @@ def table(name: str, row: str, dataset: str, svg: str | None, wanted: str, form:
     results = results_of(workspace, chosen)
     if svg:
         write_text(svg, table_svg(chosen, results))
-        click.echo(f"written: {svg}")
+        echo(f"written: {svg}")
     else:
         print_table(chosen, results)
 
@@ -227,6 +228,6 @@ def _one_protocol(workspace: Workspace, table: Table, wanted: str, form: str, wr
         base = workspace.results / f"{table.name}--{wanted.replace(',', '--')}"
         for suffix, text in texts.items():
             write_text(base.with_name(f"{base.name}.{suffix}"), text)
-            click.echo(f"written: {base}.{suffix}")
+            echo(f"written: {base}.{suffix}")
     else:
-        click.echo(texts[form], nl=False)
+        echo(texts[form], nl=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli.printing import echo
 from harness.errors import HarnessError, NotAvailableError
 from harness.records.training_runs import (
     Options,
@@ -122,13 +123,13 @@ def train(
     with world(device) as here:
         for number, run in enumerate(runs, 1):
             if here.first and len(runs) > 1:
-                click.echo(f"{number} of {len(runs)}: {run.name}", err=True)
+                echo(f"{number} of {len(runs)}: {run.name}", err=True)
             make_run(workspace, run, wishes[run], here, workers=workers, checkpoint_minutes=checkpoint_minutes)
             if here.first:
                 # Not before: the pipeline makes what is wished, and would put a refusal in place of good weights.
                 write_wishes(workspace.root, {**read_wishes(workspace.root), run: wishes[run]})
         if here.first:
-            click.echo("evaluate it with `harness repro TABLE`, plot it with `harness curves`", err=True)
+            echo("evaluate it with `harness repro TABLE`, plot it with `harness curves`", err=True)
 
 
 def make_run(
@@ -173,7 +174,7 @@ def make_run(
     if here.first:
         export(record, result_folder(folder, record), workspace.work / "trained" / run.place)
         psnr = f", {record.validation.psnr:.2f} dB on {record.validation.dataset}" if record.validation else ""
-        click.echo(f"{run.name}: {record.origin}{psnr}, {record.seconds:,.0f} s of training", err=True)
+        echo(f"{run.name}: {record.origin}{psnr}, {record.seconds:,.0f} s of training", err=True)
     return record
 
 
@@ -211,7 +212,7 @@ def train_run(name: str) -> None:
                 reason=str(missing),
             )
             export(record, None, workspace.work / "trained" / run.place)
-            click.echo(f"{name}: not trained: {missing}", err=True)
+            echo(f"{name}: not trained: {missing}", err=True)
 
 
 @click.command()
@@ -236,7 +237,7 @@ def curves(targets: tuple[str, ...], out: Path | None) -> None:
         raise HarnessError("nothing trained here yet fits; harness train METHOD --budget smoke, then harness curves")
     path = out or workspace.work / "training" / "curves.svg"
     plot_curves(logs, path)
-    click.echo(f"written: {path}")
+    echo(f"written: {path}")
 
 
 def _list(workspace: Workspace) -> None:
@@ -259,7 +260,7 @@ def _list(workspace: Workspace) -> None:
             made += [f"{run.level}: shipped" for run in shipped if (run.method, run.task) == (name, task)]
             lines.append([name, task, found, known.data, f"{known.iterations:,}", "; ".join(made)])
     heads = ("method", "task", "recipe", "data", "iterations", "here")
-    click.echo(tabulate(lines, heads, disable_numparse=True))
+    echo(tabulate(lines, heads, disable_numparse=True))
 
 
 def _made(workspace: Workspace, run: Run, wish: Wish) -> str:
@@ -321,7 +322,7 @@ class _Bar:
             self._bar.update(self._task, completed=row.iteration, total=length, f=fields)
         elif time.monotonic() - self._last > LINE_SECONDS or row.iteration >= length:
             self._last = time.monotonic()
-            click.echo(f"{self._title}: {row.iteration:,} of {length:,}  {fields}", err=True)
+            echo(f"{self._title}: {row.iteration:,} of {length:,}  {fields}", err=True)
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:

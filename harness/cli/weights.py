@@ -11,6 +11,7 @@ import click
 from harness.assets.weights import places
 from harness.assets.weights.verified import still_complete
 from harness.cli.dataset_options import data_option, fetch_options, format_option
+from harness.cli.printing import echo
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ def ls(data: Path, form: str) -> None:
     from harness.assets.weights import listing
 
     if form == "json":
-        click.echo(json.dumps(listing.rows(data), indent=1, ensure_ascii=False))
+        echo(json.dumps(listing.rows(data), indent=1, ensure_ascii=False))
     else:
-        click.echo(listing.markdown() if form == "md" else listing.text(data), nl=False)
+        echo(listing.markdown() if form == "md" else listing.text(data), nl=False)
 
 
 @weights.command()
@@ -43,7 +44,7 @@ def show(name: str, data: Path) -> None:
     from harness.assets.weights import listing
     from harness.assets.weights.registry import weight_set
 
-    click.echo(listing.show(weight_set(name), data), nl=False)
+    echo(listing.show(weight_set(name), data), nl=False)
 
 
 @weights.command()
@@ -69,7 +70,7 @@ def fetch(
         # Before every table: this path imports neither msgspec nor an HTTP library.
         plain = still_complete(name, data) if folder is None else None
         if plain is not None:
-            click.echo(f"{plain['weights']}: complete, {len(plain['files'])} files")
+            echo(f"{plain['weights']}: complete, {len(plain['files'])} files")
             continue
         from harness.assets.datasets.hosts import Hosts
         from harness.assets.weights.fetching import fetch as fetch_weights
@@ -77,10 +78,10 @@ def fetch(
         hosts = hosts or Hosts(data, retry)
         manifest = fetch_weights(name, data, folder=folder, jobs=jobs, hosts=hosts)
         if manifest.complete:
-            click.echo(f"{name}: complete, {len(manifest.files)} files")
+            echo(f"{name}: complete, {len(manifest.files)} files")
         else:
             incomplete.append(name)
-            click.echo(f"{name}: {manifest.status}: {manifest.reason}")
+            echo(f"{name}: {manifest.status}: {manifest.reason}")
     if incomplete and strict:
         raise NotAvailableError(f"{len(incomplete)} of {len(names)} weight sets are not whole: {', '.join(incomplete)}")
 
@@ -101,7 +102,7 @@ def verify(names: tuple[str, ...], data: Path) -> None:
         path = places.manifest_path(data, name)
         if not path.is_file():
             if names:
-                click.echo(f"{name}: not fetched; run `harness weights fetch {name}`")
+                echo(f"{name}: not fetched; run `harness weights fetch {name}`")
             continue
         looked_at += 1
         manifest = read_manifest(path)
@@ -113,14 +114,14 @@ def verify(names: tuple[str, ...], data: Path) -> None:
                     problems.append(f"{weights_file}: has a wrong checksum")
             except OSError as error:
                 problems.append(f"{weights_file}: cannot be read ({error.strerror or error})")
-        click.echo(f"{name}: {'damaged' if problems else manifest.status}, {len(manifest.files) - len(problems)} files")
+        echo(f"{name}: {'damaged' if problems else manifest.status}, {len(manifest.files) - len(problems)} files")
         for problem in problems:
-            click.echo(f"  {problem}")
+            echo(f"  {problem}")
         if problems:
             damaged.append(name)
             places.state_path(data, name).unlink(missing_ok=True)  # the next fetch looks properly
     if not looked_at and not names:
-        click.echo(f"no weights are fetched into {data}")
+        echo(f"no weights are fetched into {data}")
     if damaged:
         raise CheckFailedError(
             f"{', '.join(damaged)}: damaged; run `harness weights fetch {' '.join(damaged)}` to repair"

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.assets.datasets.unpacking import DND_FOLDER, DND_INFO, find_dnd, read_dnd_image
+from harness.assets.hdf5 import open_hdf5
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import whole_file, write_json
 from harness.methods import Method, build_method
@@ -124,20 +125,20 @@ def read_boxes(path: Path, images: int = IMAGES) -> tuple[tuple[tuple[int, int, 
     HarnessError
         The file is damaged, or holds another number of images or boxes, or boxes that are none.
     """
-    import h5py
-
     try:
-        with h5py.File(path, "r") as file:
-            references = file["info"]["boundingboxes"]
-            flat = np.asarray(references).ravel()
-            tables = [np.asarray(file[reference], dtype=np.float64).T for reference in flat]
+        with open_hdf5(path) as contents:
+            references = contents.file["info"]["boundingboxes"]
+            nodes = [contents.follow(reference) for reference in np.asarray(references).ravel()]
+            shapes = [tuple(reversed(node.shape)) for node in nodes]
+            sound = len(shapes) == images and set(shapes) == {(BOXES, 4)}
+            tables = [np.asarray(node, dtype=np.float64).T for node in nodes] if sound else []
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         brief = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise HarnessError(f"{path}: cannot be read as DND's {DND_INFO} ({brief}); download it again") from None
-    if len(tables) != images or any(table.shape != (BOXES, 4) for table in tables):
-        shapes = tables[0].shape if tables else ()
+    if not sound:
         raise HarnessError(
-            f"{path}: holds boxes of {len(tables)} images, {shapes} each, instead of {images} of ({BOXES}, 4)"
+            f"{path}: holds boxes of {len(shapes)} images, {shapes[0] if shapes else ()} each, "
+            f"instead of {images} of ({BOXES}, 4)"
         )
     result = []
     for number, table in enumerate(tables, 1):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError, NotAvailableError
 from harness.networks.blocks import MeanShift
+from harness.networks.wrappers import unwrapped
 
 ORIGINS = ("released", "trained")
 """Where weights come from: the authors' checkpoint, or a training run of this harness."""
@@ -50,7 +51,8 @@ def load_released(network: Network, state_dict: Mapping[str, Tensor], source: st
         Any network of this package; changed in place. Its ``when_missing``, if it has one, says what it means that a
         tensor of some last name is not there.
     state_dict : mapping
-        Key to tensor, as ``torch.save`` stored it. The ``module.`` prefix of DataParallel is understood.
+        Key to tensor, as ``torch.save`` stored it. What training programs wrap around names is taken off
+        (`harness.networks.wrappers`).
     source : str
         File name and SHA-256, or another description that a reader can follow; it appears in errors.
     kind : str
@@ -67,10 +69,10 @@ def load_released(network: Network, state_dict: Mapping[str, Tensor], source: st
         One sentence that names the first key that is missing, left over, misshaped or not finite.
     """
     name = type(network).__name__
-    given = dict(state_dict)
-    if given and all(key.startswith("module.") for key in given):
-        given = {key.removeprefix("module."): value for key, value in given.items()}
     own = network.state_dict()
+    given = dict(state_dict)
+    if given.keys() != own.keys():
+        given = unwrapped(given)
     for key, value in own.items():
         if key not in given:
             known: Mapping[str, str] = getattr(network, "when_missing", {})

@@ -19,6 +19,7 @@ from harness.errors import HarnessError, NotAvailableError
 from harness.networks.checkpoints import load_released
 from harness.networks.mirnet import MIRNet
 from harness.networks.mprnet import MPRNet
+from harness.networks.wrappers import unwrapped
 
 # Transformers look at windows of up to 8 pixels and mirror the image by as many: thinner images are widened first.
 _THINNEST = 16
@@ -113,6 +114,7 @@ def recognise(weights: Mapping[str, Tensor], source: str) -> RecognisedNetwork:
     HarnessError
         Tensors are missing, left over or misshaped.
     """
+    weights = unwrapped(weights)
     if weights.keys() >= _MPRNET:
         return _mprnet(weights, source)
     if weights.keys() >= _MIRNET:
@@ -121,8 +123,10 @@ def recognise(weights: Mapping[str, Tensor], source: str) -> RecognisedNetwork:
     try:
         descriptor = library.ModelLoader().load_from_state_dict(dict(weights))
     except library.UnsupportedModelError:
+        begin = ", ".join(list(dict.fromkeys(name.split(".")[0] for name in weights))[:5])
         raise NotAvailableError(
-            f"{source}: is of an architecture that spandrel {version('spandrel')} does not read; the package "
+            f"{source}: is of an architecture that spandrel {version('spandrel')} does not read (its tensors' names "
+            f"begin with {begin}; other networks and losses beside it have to be taken out first); the package "
             "spandrel_extra_arches adds some whose licences are not commercial (Restormer, MIRNet v2), or write the "
             "network as a method (harness new-method)"
         ) from None

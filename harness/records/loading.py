@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,11 @@ import msgspec
 from harness.errors import HarnessError, unknown_name
 
 T = TypeVar("T")
+
+# Far more than any record has: the largest table has 2,000 values, the largest JSON a few megabytes.
+_MOST_BYTES = 1 << 27
+_MOST_VALUES = 200_000
+_DEEPEST = 50
 
 _UNKNOWN_FIELD = re.compile(r"unknown field `(?P<field>[^`]+)`(?: - at `(?P<path>[^`]+)`)?")
 
@@ -43,31 +49,73 @@ def read_yaml(path: str | Path) -> Any:
     import yaml
 
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise HarnessError(f"{path}: no such file") from None
+        text = _read_file(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise HarnessError(f"{path}: not a text file in UTF-8 ({error.reason} at byte {error.start})") from None
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
+        _refuse_swollen(yaml.parse(text, Loader=loader), path)
         return yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where is not None else ""
         raise HarnessError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    # PyYAML takes a word for a date or a number by its look, and then fails on it in many ways.
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        raise HarnessError(f"{path}: a date or number in it is none ({error}); put quotes around text") from None
 
 
 def load_json(path: str | Path, kind: type[T]) -> T:
     """Read a JSON file into a struct type; the errors are those of `load_yaml`."""
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise HarnessError(f"{path}: no such file") from None
+    data = _read_file(path)
     try:
         plain = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise HarnessError(f"{path}: not valid JSON ({error}); delete it and run again") from None
     return convert(plain, kind, str(path), str_keys=True)
+
+
+def _read_file(path: str | Path) -> bytes:
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for without end
+            raise HarnessError(f"{path}: is no file")
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise HarnessError(f"{path}: no such file") from None
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if len(data) > _MOST_BYTES:
+        raise HarnessError(f"{path}: is larger than {_MOST_BYTES} bytes; it is no record")
+    return data
+
+
+def _refuse_swollen(events: Iterator[Any], path: str | Path) -> None:
+    """Refuse what nests too deeply, or stands for too many values once every alias is written out."""
+    sizes: dict[str, int] = {}  # values that an anchor stands for
+    opened: list[tuple[str | None, int]] = []  # anchors of what is open, and the count where it began
+    count = 0
+    for event in events:
+        kind = type(event).__name__
+        if kind == "AliasEvent":
+            if any(anchor == event.anchor for anchor, _ in opened):
+                raise HarnessError(f"{path}, line {event.start_mark.line + 1}: '*{event.anchor}' is inside itself")
+            count += sizes.get(event.anchor, 0)
+        elif kind in ("SequenceStartEvent", "MappingStartEvent"):
+            opened.append((event.anchor, count))
+            count += 1
+        elif kind in ("SequenceEndEvent", "MappingEndEvent"):
+            anchor, before = opened.pop()
+            if anchor:
+                sizes[anchor] = count - before
+        elif kind == "ScalarEvent":
+            count += 1
+            if event.anchor:
+                sizes[event.anchor] = 1
+        if len(opened) > _DEEPEST or count > _MOST_VALUES:
+            what = f"nests deeper than {_DEEPEST}" if len(opened) > _DEEPEST else f"has over {_MOST_VALUES} values"
+            raise HarnessError(f"{path}, line {event.start_mark.line + 1}: {what}; it is no record")
 
 
 def convert(plain: Any, kind: type[T], where: str, *, str_keys: bool = False) -> T:
@@ -81,6 +129,8 @@ def convert(plain: Any, kind: type[T], where: str, *, str_keys: bool = False) ->
             at = f" (at {found['path']})" if found["path"] else ""
             raise HarnessError(f"{where}{at}: {near}") from None
         raise HarnessError(f"{where}: {error}") from None
+    except (RecursionError, TypeError, ValueError) as error:
+        raise HarnessError(f"{where}: cannot be understood ({error})") from None
 
 
 def _field_names(kind: Any, seen: set[Any] | None = None) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from harness.report.render import finalize
 from harness.tables.collected import TableResults
 from harness.tables.counting import count_tables
 
@@ -35,6 +36,7 @@ def badge_svg(name: str, found: Sequence[TableResults]) -> str:
     made: Any = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report", "templates/site"),
         autoescape=True,
+        finalize=finalize,
         undefined=jinja2.StrictUndefined,
     )
     text: str = made.get_template("badge.svg.j2").render(

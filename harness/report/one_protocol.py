@@ -12,7 +12,7 @@ import msgspec
 
 from harness.files import json_numbers
 from harness.report.grid import Grid, Place, Reason, grids, reasons_not_run
-from harness.report.render import few_empty_lines, markdown_environment, tex_environment
+from harness.report.render import csv_value, few_empty_lines, markdown_environment, tex_environment
 from harness.tables.diff import CellResult
 from harness.tables.measurements import Measurement
 from harness.tables.one_protocol import OneProtocolCell, input_groups
@@ -102,7 +102,7 @@ def csv_text(cells: list[OneProtocolCell]) -> str:
     writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
     writer.writeheader()
     for record in records(cells):
-        writer.writerow({key: "" if value is None else value for key, value in record.items()})
+        writer.writerow({key: csv_value(value) for key, value in record.items()})
     return text.getvalue()
 
 

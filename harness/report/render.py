@@ -9,6 +9,7 @@ import json
 import unicodedata
 from typing import Any
 
+from harness.errors import printable
 from harness.files import json_numbers
 from harness.report.grid import (
     Grid,
@@ -153,8 +154,27 @@ def csv_text(results: list[CellResult]) -> str:
     writer.writeheader()
     for result in results:
         record = as_record(result)
-        writer.writerow({key: "" if record[key] is None else record[key] for key in CSV_FIELDS})
+        writer.writerow({key: csv_value(record[key]) for key in CSV_FIELDS})
     return text.getvalue()
+
+
+def csv_value(value: object) -> object:
+    """Give a value for a CSV file: a text that a spreadsheet would take for a formula gets an apostrophe before it.
+
+    Texts of digits (``-0.02``) stay; None is empty.
+    """
+    if not isinstance(value, str):
+        return "" if value is None else value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return value
+
+
+def finalize(value: object) -> object:
+    """Show control characters in what a template writes as escapes."""
+    return printable(value) if type(value) is str else value
 
 
 def json_text(results: list[CellResult]) -> str:
@@ -234,6 +254,7 @@ def _environment(**options: Any) -> Any:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
         autoescape=False,
+        finalize=finalize,
         **options,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from harness.errors import printable
 from harness.report.grid import Grid, Place, choices, grids, legend, reasons_not_run, recorded_text, remarks, summary
 from harness.tables.collected import TableResults
 from harness.tables.counting import count, count_tables, of_papers
@@ -38,6 +39,13 @@ def print_table(table: Table, results: list[CellResult]) -> None:
     _print(console, table, results)
 
 
+def _text(text: str = "", style: str = "") -> Any:
+    """Make a piece of text that is printed as it stands: neither Rich's markup nor a terminal's codes in it count."""
+    from rich.text import Text
+
+    return Text(printable(text), style=style)
+
+
 BAR = 24
 
 
@@ -48,7 +56,6 @@ def print_coverage(collected: Sequence[TableResults]) -> None:
     """
     from rich.console import Console
     from rich.table import Table as RichTable
-    from rich.text import Text
 
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -62,7 +69,7 @@ def print_coverage(collected: Sequence[TableResults]) -> None:
             piece.add_row(item.table.name, *_coverage(counts.places))
     papers = count_tables(of_papers(collected))
     if papers.numbers:
-        piece.add_row(Text("the papers' numbers", style="bold"), *_coverage(papers.distinct))
+        piece.add_row(_text("the papers' numbers", style="bold"), *_coverage(papers.distinct))
         piece.add_row("with their copies", *_coverage(papers.places))
     console.print(piece)
 
@@ -73,10 +80,8 @@ def _coverage(counts: dict[Verdict, int]) -> list[Any]:
 
 def _bar(counts: dict[Verdict, int]) -> Any:
     """Draw shares as blocks; letters would be lost without colour, so a bar only stands beside its numbers."""
-    from rich.text import Text
-
     total = sum(counts.values()) or 1
-    bar, done, drawn = Text(), 0, 0
+    bar, done, drawn = _text(), 0, 0
     for verdict in VERDICTS:
         done += counts[verdict]
         length = round(done / total * BAR) - drawn
@@ -118,41 +123,41 @@ def table_svg(table: Table, results: list[CellResult]) -> str:
 
 
 def _print(console: Any, table: Table, results: list[CellResult]) -> None:
-    from rich.text import Text
 
     console.print(
-        Text(f"{table.name}  ", style="bold") + Text(f"{table.title} — {table.source.split('. ')[0]}", style="dim")
+        _text(f"{table.name}  ", style="bold") + _text(f"{table.title} — {table.source.split('. ')[0]}", style="dim")
     )
     for grid in grids(table, results):
         for piece in grid_pieces(grid, console.width):
             console.print(piece)
     console.print(
-        Text("  ").join(
+        _text("  ").join(
             [
-                Text("published above, measured below ", style="dim"),
-                *(Text(f"{sign} {verdict}", style=COLOURS[verdict]) for verdict, sign, _ in legend(results)),
-                Text("gray: not run", style="dim"),
+                _text("published above, measured below ", style="dim"),
+                *(_text(f"{sign} {verdict}", style=COLOURS[verdict]) for verdict, sign, _ in legend(results)),
+                _text("gray: not run", style="dim"),
             ]
         )
     )
     for ordering in orderings(table, results):
-        console.print(Text(f"  ordering: {ordering.text}"))
+        console.print(_text(f"  ordering: {ordering.text}"))
     for remark in remarks(results):
-        console.print(Text(f"  {', '.join(remark.rows)} ({remark.cells} cells): {remark.reason}"))
+        console.print(_text(f"  {', '.join(remark.rows)} ({remark.cells} cells): {remark.reason}"))
     for row, text in choices(table, results):
-        console.print(Text(f"  choices for {row}: {text}", style="dim"))
+        console.print(_text(f"  choices for {row}: {text}", style="dim"))
     for reason in reasons_not_run(results):
-        console.print(Text(f"  not run: {', '.join(reason.rows)} ({reason.cells} cells): {reason.reason}", style="dim"))
-    console.print(Text(summary(table, results), style="bold"))
+        console.print(
+            _text(f"  not run: {', '.join(reason.rows)} ({reason.cells} cells): {reason.reason}", style="dim")
+        )
+    console.print(_text(summary(table, results), style="bold"))
     if recorded := recorded_text(results):
-        console.print(Text(f"  {recorded}"))
+        console.print(_text(f"  {recorded}"))
 
 
 def grid_pieces(grid: Grid, width: int, shown_as: Callable[[Place], Any] | None = None) -> list[Any]:
     """Cut a grid into tables that fit the width; every piece repeats the row headings."""
     from rich import box
     from rich.table import Table as RichTable
-    from rich.text import Text
 
     shown = [max(len(head) for head in heads) for heads in zip(*grid.heads, strict=True)]
     for row in grid.rows:
@@ -167,15 +172,17 @@ def grid_pieces(grid: Grid, width: int, shown_as: Callable[[Place], Any] | None 
         while stop < len(shown) and (stop == start or used + shown[stop] + 2 <= width):
             used += shown[stop] + 2
             stop += 1
-        piece = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title=grid.title or None)
-        for title in grid.corner:
-            piece.add_column(Text(title))
+        piece = RichTable(
+            box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title=_text(grid.title) if grid.title else None
+        )
+        for corner in grid.corner:
+            piece.add_column(_text(corner))
         for column in range(start, stop):
             heads = [_head(grid, line, column, start) for line in range(len(grid.heads))]
-            piece.add_column(Text("\n".join(heads)), justify="right", no_wrap=True)
+            piece.add_column(_text("\n".join(heads)), justify="right", no_wrap=True)
         for row in grid.rows:
             piece.add_row(
-                *(Text(head) for head in row.heads), *((shown_as or _cell)(place) for place in row.places[start:stop])
+                *(_text(head) for head in row.heads), *((shown_as or _cell)(place) for place in row.places[start:stop])
             )
         pieces.append(piece)
         start = stop
@@ -197,11 +204,12 @@ def _measured(place: Place) -> str:
 
 
 def _cell(place: Place) -> Any:
-    from rich.text import Text
 
     marks = {"best": "bold", "second": "underline", "": ""}
-    printed = Text(place.printed, style=f"dim {marks[place.mark]}".strip() if not place.measured else marks[place.mark])
+    printed = _text(
+        place.printed, style=f"dim {marks[place.mark]}".strip() if not place.measured else marks[place.mark]
+    )
     if not place.measured:
         return printed
-    measured = Text(_measured(place), style=COLOURS.get(place.verdict, "") if place.sign else "")
-    return Text("\n").join([printed, measured]) if place.printed else measured
+    measured = _text(_measured(place), style=COLOURS.get(place.verdict, "") if place.sign else "")
+    return _text("\n").join([printed, measured]) if place.printed else measured

@@ -142,13 +142,14 @@ def _places(workspace: Workspace) -> Iterator[Finding]:
 
 def _images(workspace: Workspace) -> Iterator[Finding]:
     from harness.assets.datasets.folders import mirrors
+    from harness.assets.datasets.hosts import without_user
 
     folders, urls = mirrors()
     for folder in folders:
         fine = folder.is_dir()
         yield Finding("mirror", "fine" if fine else "wrong", str(folder) if fine else f"{folder} is no folder")
     for url in urls:
-        yield Finding("mirror", "fine", f"{url} (asked when something is fetched)")
+        yield Finding("mirror", "fine", f"{without_user(url)} (asked when something is fetched)")
     if not folders and not urls:
         yield Finding(
             "mirror", "note", "HARNESS_MIRROR is not set: images come from public sources or your own folders"

@@ -77,6 +77,18 @@ def test_every_fault_is_named_and_nothing_is_loaded() -> None:
             require_ready(network)
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])
+def test_wrappers_are_taken_off_before_a_network_is_filled(prefix: str) -> None:
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Linear(2, 2)
+
+    state = {f"{prefix}{name}": value for name, value in Network().state_dict().items()}
+    network = load_released(Network(), {**state, f"{prefix}total_ops": torch.zeros(1)}, "file")
+    torch.testing.assert_close(network.body.weight, state[f"{prefix}body.weight"])
+
+
 def test_a_mean_shift_of_another_range_is_refused_where_it_is_used() -> None:
     weights = state(RNANSR(2, n_resgroups=2, n_feats=4, rgb_range=1))
     with pytest.raises(HarnessError, match="rgb_range 255"):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import io
 import json
 import os
 import pickle
+import re
 import socket
+import subprocess
+import sys
 import threading
+import time
 import zipfile
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -20,18 +26,22 @@ import pytest
 import torch
 from PIL import Image
 
+import harness.cli
+from harness.assets.datasets.arrays import look_at_array
 from harness.assets.datasets.download import Downloader, DownloadError
 from harness.assets.datasets.hosts import Hosts
 from harness.assets.datasets.inner import leads_inside
-from harness.assets.datasets.manifest import read_manifest
+from harness.assets.datasets.manifest import Manifest, read_manifest
 from harness.assets.datasets.registry import read_record
+from harness.assets.datasets.unpacking import read_dnd_image
 from harness.assets.weights.importers import import_weights
 from harness.errors import HarnessError
 from harness.extras.crate import unpack_zip
+from harness.extras.dnd import read_boxes
 from harness.images import decode_image
 from harness.names import check_name
-from harness.records.loading import read_yaml
-from harness.report.render import latex, markdown
+from harness.records.loading import load_json, read_yaml
+from harness.report.render import csv_text, csv_value, latex, markdown
 from harness.tables.diff import diff_table
 from harness.tables.measurements import Measurements
 from harness.tables.published import read_table
@@ -102,7 +112,7 @@ def test_archives_that_unpack_to_more_than_they_say(tmp_path: Path, monkeypatch:
 def test_weights_that_unpack_to_more_than_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_name: str
 ) -> None:
-    monkeypatch.setattr("harness.assets.weights.importers.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("harness.assets.bounds.MOST_BYTES", 1_000_000)
     path = zipped(tmp_path / "w", lambda z: z.writestr("conv1_weight.npy", bytes(10_000_000)))
     with pytest.raises(HarnessError, match="more than weights have"):
         import_weights(path, format_name)
@@ -112,7 +122,7 @@ def test_matlab_files_that_unpack_to_more_than_weights(tmp_path: Path, monkeypat
     import scipy.io
 
     monkeypatch.setattr("harness.assets.weights.mat_structure.MOST_BYTES", 1_000_000)
-    monkeypatch.setattr("harness.assets.weights.matlab.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("harness.assets.bounds.MOST_BYTES", 1_000_000)
     scipy.io.savemat(tmp_path / "a.mat", {"net": np.zeros((2000, 2000))}, do_compression=True)
     with pytest.raises(HarnessError, match="unpacks to more than 1000000 bytes"):
         import_weights(tmp_path / "a.mat", "matconvnet")
@@ -138,22 +148,95 @@ def test_checkpoints_with_code(tmp_path: Path, kind: str) -> None:
     assert (tmp_path / "harm").is_dir()
 
 
-def test_hdf5_weights_that_name_other_files(tmp_path: Path) -> None:
-    other = tmp_path / "other.h5"
+# Every reader of HDF5, with the name of the variable that it asks for.
+HDF5_READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "weights": ("net", lambda path: import_weights(path, "dagnn")),
+    "SIDD's blocks": ("ValidationGtBlocksSrgb", lambda path: look_at_array(path, "ValidationGtBlocksSrgb")),
+    "DND's photographs": ("InoisySRGB", read_dnd_image),
+    "DND's boxes": ("info/boundingboxes", lambda path: read_boxes(path, 1)),
+}
+
+
+HDF5_FAULTS = (
+    *("external link", "soft link", "external storage", "virtual", "swollen", "swollen chunk"),
+    *("samples of any length", "reference to what no group holds"),
+)
+
+
+def hdf5_faults(folder: Path) -> dict[str, tuple[Callable[[h5py.File, str], object], str]]:
+    """What leads out of a file, or out of proportion, by the name of the variable that does."""
+    other = folder / "other.h5"
     with h5py.File(other, "w") as file:
-        file["secret"] = np.arange(4)
-    with h5py.File(tmp_path / "a.mat", "w") as file:
-        file.create_group("net")["w"] = h5py.ExternalLink("other.h5", "secret")
-    with h5py.File(tmp_path / "b.mat", "w") as file:
-        raw = [(str(other), 0, 32)]
-        file.create_group("net").create_dataset("w", (4,), dtype="i8", external=raw)
-    with h5py.File(tmp_path / "c.mat", "w") as file:
-        layout = h5py.VirtualLayout((4,), dtype="i8")
+        file["secret"] = np.arange(4.0)
+
+    def virtual(file: h5py.File, name: str) -> None:
+        layout = h5py.VirtualLayout((4,), dtype="f8")
         layout[:] = h5py.VirtualSource(str(other), "secret", shape=(4,))
-        file.create_group("net").create_virtual_dataset("w", layout)
-    for name, said in (("a", "is a link"), ("b", "lies in another file"), ("c", "lies in another file")):
-        with pytest.raises(HarnessError, match=said):
-            import_weights(tmp_path / f"{name}.mat", "dagnn")
+        file.create_virtual_dataset(name, layout)
+
+    def unlinked(file: h5py.File, name: str) -> None:
+        hidden = file.create_dataset("zzz", (4,), dtype="f8", external=[(str(other), 0, 32)])
+        references = file.create_dataset(name, (1,), dtype=h5py.ref_dtype)
+        references[0] = hidden.ref
+
+    return {
+        "external link": (lambda file, name: file.__setitem__(name, h5py.ExternalLink("other.h5", "secret")), "a link"),
+        "soft link": (lambda file, name: file.__setitem__(name, h5py.SoftLink("/elsewhere")), "a link"),
+        "external storage": (
+            lambda file, name: file.create_dataset(name, (4,), dtype="f8", external=[(str(other), 0, 32)]),
+            "lies in another file",
+        ),
+        "virtual": (virtual, "lies in another file"),
+        "swollen": (
+            lambda file, name: file.create_dataset(name, (30_000, 30_000), dtype="f8", chunks=(100, 100)),
+            "unpacks to more than",
+        ),
+        "swollen chunk": (
+            lambda file, name: file.create_dataset(
+                name, (2, 2), dtype="f8", chunks=(10_000, 10_000), maxshape=(None, None)
+            ),
+            "unpacks to more than",
+        ),
+        "samples of any length": (
+            lambda file, name: file.create_dataset(name, data=["a", "b"], dtype=h5py.string_dtype()),
+            "of any length",
+        ),
+        "reference to what no group holds": (unlinked, "refers to an object that no group holds|no array"),
+    }
+
+
+@pytest.mark.parametrize("reader", list(HDF5_READERS))
+@pytest.mark.parametrize("fault", HDF5_FAULTS)
+def test_hdf5_files_that_lead_elsewhere(tmp_path: Path, reader: str, fault: str) -> None:
+    """Also beside what is asked for: a file that holds such a thing is not what it should be."""
+    (name, read), (make, told) = HDF5_READERS[reader], hdf5_faults(tmp_path)[fault]
+    path = tmp_path / "a.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        make(file, name)
+    if fault == "reference to what no group holds":  # the root's table of two names says that it has one
+        data = path.read_bytes()
+        assert data.count(b"SNOD\x01\x00\x02\x00") == 1
+        path.write_bytes(data.replace(b"SNOD\x01\x00\x02\x00", b"SNOD\x01\x00\x01\x00"))
+    assert path.stat().st_size < 20_000
+    with pytest.raises(HarnessError, match=told):
+        read(path)
+
+
+def test_references_that_multiply(tmp_path: Path) -> None:
+    """Ten levels of ten references each, all to the level below: ten thousand million values in 30 kB."""
+    path = tmp_path / "a.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        below = file.create_dataset("#refs#/0", data=np.ones((1, 1)))
+        for level in range(1, 11):
+            where = "net" if level == 10 else f"#refs#/{level}"
+            cell = file.create_dataset(where, (10,), dtype=h5py.ref_dtype)
+            cell[:] = [below.ref] * 10
+            cell.attrs["MATLAB_class"] = np.bytes_("cell")
+            below = cell
+    began = time.monotonic()
+    with pytest.raises(HarnessError, match="nested too deeply"):
+        import_weights(path, "dagnn")
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(
@@ -293,12 +376,15 @@ TABLE = """
 name: mine
 title: T <img src=x onerror=alert(1)>
 paper: P
+source: S
 parts:
   - task: jpeg
+    degradation: jpeg-y8
+    protocol: {psnr: psnr}
     columns:
-      - {dataset: classic5, level: 10, metric: psnr}
+      - {dataset: classic5, metric: psnr}
     rows:
-      - {name: 'R <svg onload="alert(1)">', values: ['29.03'], not_run: 'why <script>alert(1)</script>'}
+      - {level: 10, name: 'R <svg onload="alert(1)">', values: ['29.03'], not_run: 'why <script>alert(1)</script>'}
 """
 
 
@@ -307,16 +393,229 @@ def test_markup_in_names_stays_text(tmp_path: Path) -> None:
 
     path = tmp_path / "mine.yaml"
     path.write_text(TABLE)
-    try:
-        table = read_table(path)
-    except HarnessError as error:
-        assert "<" in str(error) or "name" in str(error)  # refused outright is as good
-        return
+    table = read_table(path)
     results = diff_table(table, methods(), Measurements(tmp_path))
     text = markdown(table, results)
     for harm in ("<svg", "<img", "<script"):
         assert harm not in text
     assert "\\input" not in latex(table, results)
+
+
+# Sets the window's title, clears the screen, turns the order of letters; and is a file name of no encoding.
+CODES = "\x1b]0;title\x07 \x1b[2J \x9b31m \u202e \udc80"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with one table, `mine`, in whose words are terminal codes and formulas."""
+    table = {
+        "name": "mine",
+        "title": f"T {CODES[:-2]}",
+        "paper": "P",
+        "source": "S",
+        "parts": [
+            {
+                "task": "jpeg",
+                "protocol": {"psnr": "psnr"},
+                "degradation": "jpeg-y8",
+                "columns": [{"dataset": "classic5", "metric": "psnr"}],
+                "rows": [
+                    {
+                        "name": f"=cmd|' /C calc'!A0 {CODES[:-2]}",
+                        "level": 10,
+                        "values": ["29.03"],
+                        "not_run": f"@why {CODES[:-2]}",
+                    }
+                ],
+            }
+        ],
+    }
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "mine.yaml").write_text(json.dumps(table))
+    (tmp_path / "params.yaml").write_text("tables: [tables]\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", ["table mine", "diff mine", "diff mine --format csv", "diff mine --format md"])
+def test_terminal_codes_in_names_are_shown(
+    project: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    from harness.cli.main import main
+
+    monkeypatch.setenv("COLUMNS", "400")
+    with contextlib.suppress(SystemExit):
+        main(command.split())
+    out = "".join(capfd.readouterr())
+    assert set(out) & set(CODES) <= set(" ];0title[2J31mudc")
+    assert "x1b" in out
+
+
+def test_terminal_codes_in_pages(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.methods import methods
+    from harness.report.site.pages import environment
+
+    table = read_table(project / "tables" / "mine.yaml")
+    assert "\x1b" in table.parts[0].rows[0].name  # the test can fail
+    text = markdown(table, diff_table(table, methods(), Measurements(project)))
+    page = environment().from_string("<p>{{ name }}</p>").render(name=table.parts[0].rows[0].name)
+    for made in (text, page):
+        assert "x1b" in made
+        assert "\x1b" not in made
+
+
+def test_checkpoint_keys_with_terminal_codes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from harness.cli.main import main
+
+    path = tmp_path / "a.pth"
+    torch.save({"weight\x1b]0;title\x07": torch.tensor([float("nan")])}, path)
+    with pytest.raises(HarnessError, match=r"'weight\\x1b\]0;title\\x07' holds NaN"):
+        import_weights(path, "state-dict")
+    with pytest.raises(SystemExit):
+        main(["datasets", "fetch", "a\x1b[2Jb"])
+    assert r"a\x1b[2Jb" in capfd.readouterr().err
+
+
+def test_every_command_prints_through_one_place() -> None:
+    """So no command can print a stranger's names as they are."""
+    folder = Path(harness.cli.__file__).parent
+    printing = [path.name for path in folder.glob("*.py") if re.search(r"click\.echo\(|\bprint\(", path.read_text())]
+    assert printing == ["printing.py"]
+
+
+@pytest.mark.parametrize("text", ["=cmd", "+1+1", "-cmd", "@SUM(A1)", "\t=1", "\r=1", "-", "=1.5"])
+def test_formulas_in_csv_are_text(text: str) -> None:
+    assert csv_value(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["-0.02", "+0.3", -0.5, 3, None, "FFDNet", "29.03", "", "a=b"])
+def test_other_values_in_csv_stay(value: object) -> None:
+    assert csv_value(value) == ("" if value is None else value)
+
+
+def test_formulas_in_rendered_csv(project: Path) -> None:
+    from harness.methods import methods
+
+    table = read_table(project / "tables" / "mine.yaml")
+    (line,) = csv.DictReader(io.StringIO(csv_text(diff_table(table, methods(), Measurements(project)))))
+    assert line["row"].startswith("'=cmd")
+    assert line["reason"].startswith("'@why")
+    assert line["printed"] == "29.03"
+
+
+def laughs(anchors: int, aliases: int) -> str:
+    """Anchors of lists that hold aliases to the one before."""
+    lines = ["a0: &a0 [x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * aliases)}]" for n in range(1, anchors)]
+    return "\n".join(lines)
+
+
+YAML_FAULTS = [
+    ("methods: 2026-99-99", "a date or number in it is none"),
+    ("methods: 2026-11-20", "Expected"),
+    ("2026-11-20: 1", "."),
+    ("methods: 0b_", "a date or number in it is none"),
+    ("methods: !!float _", "a date or number in it is none"),
+    ("methods: !!timestamp x", "a date or number in it is none"),
+    ("methods: " + "9" * 5000, "a date or number in it is none"),
+    ("methods: .nan", "Expected"),
+    ("[" * 100_000, "nests deeper than 50|not valid YAML"),
+    ("[" * 100_000 + "]" * 100_000, "nests deeper than 50"),
+    ("{a: " * 100_000, "nests deeper than 50"),
+    ("- " * 100_000, "nests deeper than 50"),
+    ("a: &a [*a]", "inside itself"),
+    (laughs(30, 10), "over 200000 values"),
+    ("a: &a [" + "x, " * 1500 + "]\nb: [" + "*a, " * 1500 + "]", "over 200000 values"),
+    ("? [a]\n: b", "not valid YAML"),
+    ("a: !!python/object/apply:os.system [ls]", "not valid YAML"),
+]
+
+
+def test_yaml_that_is_no_record(tmp_path: Path) -> None:
+    """In a process of its own: what is read here has ended interpreters."""
+    for number, (text, _) in enumerate(YAML_FAULTS):
+        (tmp_path / f"{number}.yaml").write_text(text)
+    code = (
+        "from harness.records.loading import load_yaml; from harness.records.workspace import Params\n"
+        "from harness.errors import HarnessError\n"
+        f"for number in range({len(YAML_FAULTS)}):\n"
+        "    try: load_yaml(f'{number}.yaml', Params)\n"
+        "    except HarnessError as error: print(error)\n"
+        "    except BaseException as error: print(f'{number}.yaml: traceback of {error!r}')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    for (_, told), line in zip(YAML_FAULTS, done.stdout.splitlines(), strict=True):
+        assert re.match(rf"\d+\.yaml(?!: traceback).*({told})", line)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[" * 900 + "]" * 900, "1" * 5000, "\ud800"])
+def test_json_that_is_no_record(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(HarnessError, match=r"a\.json"):
+        load_json(tmp_path / "a.json", Manifest)
+
+
+@pytest.mark.parametrize("read", [read_yaml, read_manifest])
+def test_records_that_are_no_files(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(HarnessError, match="is no file"):
+            read(path)
+
+
+def test_records_that_are_too_large(tmp_path: Path) -> None:
+    with open(tmp_path / "a", "wb") as file:
+        file.truncate(10 << 30)  # takes no room on the disk
+    with pytest.raises(HarnessError, match="larger than"):
+        read_yaml(tmp_path / "a")
+
+
+# Weights that are small files and large tensors.
+
+
+@pytest.mark.parametrize("form", ["state-dict", "checkpoint"])
+def test_tensors_that_repeat_one_number(tmp_path: Path, form: str) -> None:
+    """A trillion numbers in a kilobyte: all strides are 0."""
+    torch.save({"weight": torch.zeros(1).expand(1_000_000, 1_000_000)}, tmp_path / "a.pth")
+    with pytest.raises(HarnessError, match="unpacks to 4000000000000 bytes"):
+        import_weights(tmp_path / "a.pth", form)
+
+
+def test_gigabytes_of_zeros(tmp_path: Path) -> None:
+    """Three gigabytes in three megabytes."""
+    path, block = tmp_path / "a.pth", bytes(1 << 20)
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("a/data/0", "w", force_zip64=True) as inside,
+    ):
+        for _ in range(3 << 10):
+            inside.write(block)
+    began = time.monotonic()
+    with pytest.raises(HarnessError, match="unpacks to 3221225472 bytes"):
+        import_weights(path, "npz")
+    assert time.monotonic() - began < 5
+
+
+def test_checkpoints_of_nested_references(tmp_path: Path) -> None:
+    """Each tuple holds the one below twice: as text it would be 2 to the 60 numbers."""
+    nested: Any = (1,)
+    for _ in range(60):
+        nested = (nested, nested)
+    torch.save([nested], tmp_path / "a.pth")
+    torch.save({"a": nested}, tmp_path / "b.pth")
+    for name in "ab":
+        with pytest.raises(HarnessError, match="no state dictionary"):
+            import_weights(tmp_path / f"{name}.pth", "checkpoint")
+
+
+@pytest.mark.parametrize(
+    "tensor", [torch.zeros(3).to_sparse(), torch.zeros(3, dtype=torch.complex64)], ids=["sparse", "complex"]
+)
+def test_tensors_that_are_no_arrays(tmp_path: Path, tensor: torch.Tensor) -> None:
+    torch.save({"a": tensor}, tmp_path / "a.pth")
+    with pytest.raises(HarnessError, match="'a' is no plain tensor"):
+        import_weights(tmp_path / "a.pth", "checkpoint")
 
 
 @pytest.mark.parametrize("kind", ["EPS", "ICO", "PCX", "PDF"])

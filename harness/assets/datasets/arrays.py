@@ -19,6 +19,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.assets.bounds import MOST_BYTES, most_bytes
+from harness.assets.hdf5 import open_hdf5
 from harness.errors import HarnessError
 
 # Data types of MAT-file level 5 (MathWorks, "MAT-File Format", tables 1-1 and 1-3).
@@ -51,7 +53,8 @@ def open_array(path: Path, variable: str) -> Iterator[NDArray[Any]]:
     Raises
     ------
     HarnessError
-        The file is missing, damaged or truncated, has no such variable, or it is no plain array of real numbers.
+        The file is missing, damaged or truncated, has no such variable, or it is no plain array of real numbers; or it
+        names other files, or declares more than a file of its size can hold.
     """
     with tempfile.TemporaryFile(prefix="harness-array-") as laid:
         with _opened(path) as (file, is_hdf5):
@@ -99,16 +102,18 @@ def _hdf5_array(path: Path, variable: str) -> Iterator[Any]:
     import h5py
 
     try:
-        with h5py.File(path, "r") as file:
-            stored = file.get(variable)
+        with open_hdf5(path) as contents:
+            stored = contents.file.get(variable)
             if (
                 not isinstance(stored, h5py.Dataset)
                 or stored.dtype.kind not in "iuf"
                 or not (stored.ndim and stored.size)
             ):
-                raise HarnessError(f"{path}: holds {_names(list(file))} and no array '{variable}'; download it again")
+                raise HarnessError(
+                    f"{path}: holds {_names(list(contents.file))} and no array '{variable}'; download it again"
+                )
             yield stored
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
         brief = (str(error).splitlines() or [type(error).__name__])[0][:150]
         raise HarnessError(f"{path}: cannot be read ({brief}); download it again") from None
 
@@ -267,6 +272,8 @@ def _read_matrix(
     stored = np.dtype(f"{order}{_NUMERIC[kind]}")
     if size != math.prod(shape) * stored.itemsize:
         raise EOFError
+    if size > most_bytes(path) or math.prod(shape) * np.dtype(_CLASSES[array_class]).itemsize > MOST_BYTES:
+        raise HarnessError(f"{path}: '{variable}' unpacks to more than a file of this size holds; download it again")
     return shape, np.dtype(_CLASSES[array_class]), stored
 
 

@@ -20,7 +20,7 @@ from harness.assets.datasets.registered import Registered
 from harness.assets.datasets.registry import Dataset, dataset
 from harness.assets.datasets.supplied import Supplied
 from harness.assets.datasets.verified import Hashes, read_state, still_complete, write_state
-from harness.errors import HarnessError
+from harness.errors import HarnessError, printable
 
 DEFAULT_JOBS = 8
 
@@ -99,7 +99,7 @@ def fetch(
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    print(printable(text), file=sys.stderr)
 
 
 def _finish(data: Path, name: str, manifest: Manifest, hashes: Hashes) -> None:

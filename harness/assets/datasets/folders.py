@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from harness.assets.datasets import places
+from harness.assets.datasets.hosts import is_address, without_user
 from harness.assets.datasets.registry import File
 from harness.assets.datasets.verified import Hashes
 from harness.errors import HarnessError
@@ -28,15 +29,20 @@ def mirrors() -> tuple[list[Path], list[str]]:
     Raises
     ------
     HarnessError
-        A URL that is neither http nor https.
+        A URL that is neither http nor https, or none that can be understood.
     """
     folders: list[Path] = []
     urls: list[str] = []
     for part in (part.strip() for part in os.environ.get(MIRROR_VARIABLE, "").split(",")):
         if part.lower().startswith(("http://", "https://")):
+            if not is_address(part):
+                # Not shown: what cannot be taken apart may hold a password anywhere.
+                raise HarnessError(f"{MIRROR_VARIABLE} holds an address that cannot be understood; correct it")
             urls.append(part.rstrip("/"))
         elif _SCHEME.match(part):
-            raise HarnessError(f"{MIRROR_VARIABLE}={part}: only http and https addresses and folders are understood")
+            raise HarnessError(
+                f"{MIRROR_VARIABLE}={without_user(part)}: only http and https addresses and folders are understood"
+            )
         else:
             folders += [Path(folder).expanduser() for folder in part.split(os.pathsep) if folder]
     return folders, urls

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -25,6 +26,19 @@ def origin(url: str) -> str:
     """Give scheme, host and port of a URL, such as ``https://raw.githubusercontent.com:443``."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname}:{parts.port or _PORTS[parts.scheme]}"
+
+
+def is_address(url: str) -> bool:
+    """Tell whether a URL names a host, and a port that there can be if any."""
+    try:
+        return bool(urlsplit(url).hostname) and urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+def without_user(url: str) -> str:
+    """Give a URL without the user and the password that it may hold: so it is printed and written to files."""
+    return re.sub(r"(?<=://)[^/?#]*@", "", url)
 
 
 class Hosts:

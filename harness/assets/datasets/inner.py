@@ -15,7 +15,10 @@ def leads_inside(url: str) -> bool:
     url : str
         Absolute URL.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return True
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return True
     try:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from harness.assets.datasets.collection import own_folders, remember_folder
 from harness.assets.datasets.download import Downloader, DownloadError, UnreachableError
 from harness.assets.datasets.folders import MIRROR_VARIABLE, mirrors, place
-from harness.assets.datasets.hosts import Hosts, origin
+from harness.assets.datasets.hosts import Hosts, origin, without_user
 from harness.assets.datasets.places import cannot_write, write_whole
 from harness.assets.datasets.progress import progress
 from harness.assets.datasets.registered import SOURCE_HOST
@@ -27,7 +27,7 @@ from harness.assets.weights import places
 from harness.assets.weights.manifest import Manifest, ManifestFile, make_manifest, read_manifest
 from harness.assets.weights.registry import WeightFile, WeightSet, record_path, weight_set
 from harness.assets.weights.verified import stat_key, still_complete, write_state
-from harness.errors import HarnessError
+from harness.errors import HarnessError, printable
 
 DEFAULT_JOBS = 8
 
@@ -91,7 +91,7 @@ def fetch(
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    print(printable(text), file=sys.stderr)
 
 
 def _own_key(name: str) -> str:
@@ -244,7 +244,7 @@ class _Collection:
                 except UnreachableError:
                     failures.append(f"{where} could not be reached")
                 except DownloadError as error:
-                    self.say(f"{self.record.name}: {file.name} at {url} {error}")
+                    self.say(f"{self.record.name}: {file.name} at {without_user(url)} {error}")
                     failures.append(f"{file.name} at {where} {error}")
                 else:
                     self.have[file.name] = ManifestFile(file.name, file.bytes, file.sha256)

@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.assets.weights.mat_structure import MOST_BYTES
+from harness.assets.bounds import most_bytes
 from harness.assets.weights.matlab import number, read_mat, require
 from harness.errors import HarnessError, unknown_name
+from harness.networks.wrappers import inside, unwrapped
 
 Arrays = dict[str, NDArray[Any]]
 
 # Raised whenever an importer changes what it returns, so that cached imports of the old one are not used.
-VERSION = 1
+VERSION = 2
 
 _FOREIGN = "it is not a file of this format"
 
@@ -80,7 +81,7 @@ def _refuse_bomb(path: Path) -> None:
             size = sum(member.file_size for member in archive.infolist())
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
         return  # no archive, or a damaged one: the reader says what is wrong
-    if size > MOST_BYTES:
+    if size > most_bytes(path):
         raise HarnessError(f"{path}: unpacks to {size} bytes, more than weights have; it is no weights file")
 
 
@@ -325,61 +326,70 @@ def _is_state_dict(state: Any) -> bool:
     )
 
 
+def _arrays(path: Path, state: Mapping[str, Any]) -> Arrays:
+    """Give tensors as arrays, bfloat16 (which numpy lacks) as float32."""
+    import torch
+
+    # A tensor can repeat one stored number without end (its strides are 0), and be of no layout that has numbers.
+    size = sum(value.numel() * max(value.element_size(), 4) for value in state.values())
+    if size > most_bytes(path):
+        raise HarnessError(f"{path}: unpacks to {size} bytes, more than weights have; it is no weights file")
+    for name, value in state.items():
+        if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.is_meta:
+            raise HarnessError(f"{path}: '{name}' is no plain tensor of numbers; save the model's state_dict() alone")
+    return {
+        name: np.ascontiguousarray((value.float() if value.dtype == torch.bfloat16 else value).detach().cpu().numpy())
+        for name, value in state.items()
+    }
+
+
 def read_state_dict(path: Path) -> Arrays:
     """Read a PyTorch state dictionary, without running what a pickle may hold; names stay as they are."""
     state = _load_torch(path)
     if not _is_state_dict(state):
         raise HarnessError(f"{path}: is not a state dictionary of named tensors; save the model's state_dict() alone")
-    return {name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in state.items()}
-
-
-# Under which names training programs keep a network's weights beside the optimiser's state, the ones to test with first
-# (BasicSR keeps an average of the weights beside the last ones).
-_INSIDE = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net", "generator")
+    return _arrays(path, state)
 
 
 def read_checkpoint(path: Path) -> Arrays:
     """Read a network's weights out of a training checkpoint or a safetensors file.
 
-    The state dictionary may be the file itself or lie in it under one of the usual names; the prefix ``module.`` of
-    DataParallel is taken off, half precision becomes float32.
+    The state dictionary may be the file itself or lie in it under one of the usual names. What training programs wrap
+    around the names is taken off (`harness.networks.wrappers`); half precision becomes float32.
     """
-    import torch
-
     try:
         with path.open("rb") as file:
             head = file.read(16)
     except OSError as error:
         raise HarnessError(f"{path}: cannot be read ({error.strerror or error}); fetch the weights again") from None
     if head[8:9] == b"{":  # safetensors: eight bytes of length, then JSON
-        return read_safetensors(path)
+        return {
+            name: array.astype(np.float32) if array.dtype == np.float16 else array
+            for name, array in unwrapped(read_safetensors(path)).items()
+        }
     state = _load_torch(path)
-    inside = [state[name] for name in _INSIDE if isinstance(state, Mapping) and name in state]
-    for candidate in (state, *inside):
-        if _is_state_dict(candidate):
-            state = candidate
-            break
-    else:
-        keys = ", ".join(str(key) for key in list(state)[:5]) if isinstance(state, Mapping) else type(state).__name__
+    found = next((inner for inner in inside(state) if _is_state_dict(inner)), None)
+    if found is None:
+        # Only texts are shown: other keys could be of any size.
+        keys = [key if isinstance(key, str) else type(key).__name__ for key in list(state)[:5]] if state else []
+        there = ", ".join(keys) if isinstance(state, Mapping) else type(state).__name__
         raise HarnessError(
-            f"{path}: holds no state dictionary of named tensors (it holds {keys}); save the model's state_dict() alone"
+            f"{path}: holds no state dictionary of named tensors (it holds {there}); save the model's state_dict() "
+            "alone"
         )
-    if all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): value for name, value in state.items()}
-    half = (torch.float16, torch.bfloat16)
     return {
-        name: np.ascontiguousarray((value.float() if value.dtype in half else value).detach().cpu().numpy())
-        for name, value in state.items()
+        name: array.astype(np.float32) if array.dtype == np.float16 else array
+        for name, array in _arrays(path, unwrapped(found)).items()
     }
 
 
 def read_safetensors(path: Path) -> Arrays:
-    """Read a safetensors file; names stay as they are."""
+    """Read a safetensors file; names stay as they are, bfloat16 becomes float32."""
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors.torch import load_file
 
     try:
-        return dict(load_file(path))
+        return _arrays(path, load_file(path))
     except FileNotFoundError:
         raise HarnessError(f"{path}: no such file; fetch the weights again") from None
     except (SafetensorError, OSError, ValueError) as error:

@@ -13,8 +13,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-# Larger than any released weights by a factor of ten; a variable of this format cannot have more.
-MOST_BYTES = 2**31
+from harness.assets.bounds import MOST_BYTES
 
 _INT8, _UINT8, _INT32, _UINT32, _MATRIX, _COMPRESSED = 1, 2, 5, 6, 14, 15
 # Bytes of a number by its type.

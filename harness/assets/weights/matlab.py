@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.assets.weights.mat_structure import MOST_BYTES, check_structure
+from harness.assets.bounds import MOST_BYTES
+from harness.assets.hdf5 import Contents, holds_references, open_hdf5
+from harness.assets.weights.mat_structure import check_structure
 from harness.errors import HarnessError
 
 # MathWorks, "MAT-File Format": the text header of a version 7.3 file begins so, and HDF5 starts at byte 512.
@@ -81,79 +82,68 @@ def _plain_v5(value: Any) -> Any:
     return value
 
 
+# More values than any network has; references that name each other again and again would make any number.
+_MOST_VALUES = 20_000
+
+
 def _read_v73(path: Path) -> dict[str, Any]:
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        _refuse_outside(path, file)
-        return {name: _plain_v73(file, file[name], 0) for name in file if not name.startswith("#")}
+    with open_hdf5(path) as contents:
+        values = _Values(contents)
+        return {name: values.plain(contents.file[name], 0) for name in contents.file if not name.startswith("#")}
 
 
-def _refuse_outside(path: Path, file: Any) -> None:
-    """Refuse what names another file of this machine, and more data than weights can have."""
-    import h5py
+class _Values:
+    """The values of one file of version 7.3, counted while they are read."""
 
-    stored = 0
-    seen: set[int] = set()
-    groups = [("", file)]
-    while groups:
-        where, group = groups.pop()
-        for name in group:
-            inside = f"{where}{name}"
-            # A soft or external link could name another file of this machine.
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise HarnessError(f"{path}: '{inside}' is a link, weights files hold none; fetch the weights again")
-            node = group[name]
-            address = h5py.h5o.get_info(node.id).addr
-            if address in seen:
-                continue
-            seen.add(address)
-            if isinstance(node, h5py.Group):
-                groups.append((f"{inside}/", node))
-            elif isinstance(node, h5py.Dataset):
-                if node.external or node.is_virtual:
-                    raise HarnessError(f"{path}: '{inside}' lies in another file; fetch the weights again")
-                stored += node.size * node.dtype.itemsize
-                if stored > MOST_BYTES:
-                    raise HarnessError(f"{path}: unpacks to more than {MOST_BYTES} bytes; it is no weights file")
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+        self._left = _MOST_VALUES
+        self._bytes_left = MOST_BYTES
 
+    def plain(self, node: Any, depth: int) -> Any:
+        """Give a variable as plain values."""
+        import h5py
 
-def _plain_v73(file: Any, node: Any, depth: int) -> Any:
-    import h5py
+        self._left -= 1
+        if depth > 16 or self._left < 0:  # networks nest four deep; a reference loop would never end
+            raise ValueError("values are nested too deeply")
+        if isinstance(node, h5py.Group):
+            fields = {name: node[name] for name in node}
+            arrays = [field for field in fields.values() if _is_struct_array_field(field)]
+            if fields and len(arrays) == len(fields):
+                columns = {name: self._followed(field) for name, field in fields.items()}
+                return [
+                    {name: self.plain(column[i], depth + 1) for name, column in columns.items()}
+                    for i in range(arrays[0].size)
+                ]
+            return {name: self.plain(field, depth + 1) for name, field in fields.items()}
+        kind = bytes(node.attrs.get("MATLAB_class", b"")).decode()
+        if node.attrs.get("MATLAB_empty", 0):
+            return [] if kind == "cell" else "" if kind == "char" else np.zeros(0)
+        if holds_references(node):
+            return [self.plain(value, depth + 1) for value in self._followed(node)]
+        if kind in ("function_handle", "opaque"):
+            return None
+        self._bytes_left -= node.nbytes
+        if self._bytes_left < 0:  # one array that many references name
+            raise ValueError(f"unpacks to more than {MOST_BYTES} bytes")
+        # HDF5 stores MATLAB's column-major arrays with the axes reversed.
+        array = np.asarray(node[()]).T
+        if kind == "char":
+            return "".join(chr(code) for code in array.ravel(order="F"))
+        return array
 
-    if depth > 16:  # networks nest four deep; a reference loop would never end
-        raise ValueError("values are nested too deeply")
-    if isinstance(node, h5py.Group):
-        fields = {name: node[name] for name in node}
-        arrays = [field for field in fields.values() if _is_struct_array_field(field)]
-        if fields and len(arrays) == len(fields):
-            count = arrays[0].size
-            columns = {name: [file[r] for r in _references(field)] for name, field in fields.items()}
-            return [{name: _plain_v73(file, c[i], depth + 1) for name, c in columns.items()} for i in range(count)]
-        return {name: _plain_v73(file, field, depth + 1) for name, field in fields.items()}
-    kind = bytes(node.attrs.get("MATLAB_class", b"")).decode()
-    if node.attrs.get("MATLAB_empty", 0):
-        return [] if kind == "cell" else "" if kind == "char" else np.zeros(0)
-    if node.dtype == h5py.ref_dtype:
-        return [_plain_v73(file, file[reference], depth + 1) for reference in _references(node)]
-    if kind in ("function_handle", "opaque"):
-        return None
-    # HDF5 stores MATLAB's column-major arrays with the axes reversed.
-    array = np.asarray(node[()]).T
-    if kind == "char":
-        return "".join(chr(code) for code in array.ravel(order="F"))
-    return array
+    def _followed(self, node: Any) -> list[Any]:
+        """Give what an array refers to, in column order: reversed axes make that C order."""
+        if node.size > self._left:
+            raise ValueError("values are nested too deeply")
+        return [self._contents.follow(reference) for reference in np.asarray(node[()]).ravel()]
 
 
 def _is_struct_array_field(node: Any) -> bool:
     import h5py
 
-    return isinstance(node, h5py.Dataset) and node.dtype == h5py.ref_dtype and "MATLAB_class" not in node.attrs
-
-
-def _references(node: Any) -> NDArray[np.object_]:
-    references: NDArray[np.object_] = np.asarray(node[()]).ravel()  # reversed axes: C order is column order
-    return references
+    return isinstance(node, h5py.Dataset) and holds_references(node) and "MATLAB_class" not in node.attrs
 
 
 def require(variables: Mapping[str, Any], name: str, where: str) -> Any:

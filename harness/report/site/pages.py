@@ -16,6 +16,7 @@ from harness import __version__
 from harness.files import json_numbers, write_text
 from harness.records.cells import Group
 from harness.report.grid import MEANINGS, SIGNS
+from harness.report.render import finalize
 from harness.tables.verdicts import VERDICTS
 
 CellId = tuple[Group, int]
@@ -66,6 +67,7 @@ def environment() -> Any:
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report", "templates/site"),
         autoescape=True,
+        finalize=finalize,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,

@@ -33,6 +33,13 @@ def server() -> Iterator[Server]:
             asked = self.headers.get("Range", "")
             state.requests.append((path, asked))
             state.counts[path] += 1
+            if path in state.raw:
+                self.close_connection = True
+                for piece in state.raw[path]:
+                    self.wfile.write(piece)
+                    if stop.wait(state.slow):
+                        return
+                return
             planned = state.status.get(path, [])
             status = planned.pop(0) if planned else 200
             body = state.files.get(path)

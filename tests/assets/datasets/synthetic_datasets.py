@@ -38,6 +38,7 @@ class Server:
         self.etag: Callable[[str], str] | None = None
         self.cut: dict[str, list[int]] = {}  # path: after how many bytes the first, second ... answer breaks off
         self.status: dict[str, list[int]] = {}  # path: status of the first, second ... answer
+        self.raw: dict[str, list[bytes]] = {}  # path: what goes over the line instead of an answer, `slow` between
         self.slow: float = 0.0
         self.url = ""
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +214,105 @@ def test_busy_server_is_asked_again(registry, get, server):
     server.status[source("one/first", "1.png")] = [503, 429]
     assert get().complete
     assert server.counts[source("one/first", "1.png")] == 3
+
+
+# Strange answers: each is a sentence for its source, and the next source is asked ------------------------------------
+
+OK = b"HTTP/1.1 200 OK\r\n"
+MOVED = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: "
+NOT_UNDERSTOOD = "no answer that can be understood"
+
+
+def gzip_bomb(layers):
+    """A few kB that unpack to 50 MB; each further layer packs the one below."""
+    body = b"\0" * 50_000_000
+    for _ in range(layers):
+        body = gzip.compress(body)
+    return body
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda: MOVED + b"http://[::1\r\n\r\n", "redirects to an address of an inner network|" + NOT_UNDERSTOOD),
+        (lambda: MOVED + b"http://a:99999999/x\r\n\r\n", NOT_UNDERSTOOD),
+        (lambda: MOVED + b"http://a:b/x\r\n\r\n", NOT_UNDERSTOOD),
+        (lambda: MOVED + b"/\xff\xfe\r\n\r\n", NOT_UNDERSTOOD),
+        (lambda: MOVED + b"http://" + b"a" * 70 + b".example/\r\n\r\n", NOT_UNDERSTOOD),
+        (lambda: MOVED + b"http://a..b/\r\n\r\n", NOT_UNDERSTOOD),
+        (lambda: MOVED + b"file:///etc/passwd\r\n\r\n", NOT_UNDERSTOOD),
+        (lambda: OK + "Content-Length: ²\r\n\r\n".encode("latin-1"), "wrong size"),
+        (lambda: OK + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n", "wrong size"),
+        (lambda: OK + b"Content-Length: -1\r\n\r\n", "wrong size"),
+        (lambda: OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", "broken off again and again"),
+        (lambda: OK + b"X: 1\r\n" * 200 + b"\r\n", "broken off again and again"),
+        (lambda: b"HTTP/1.1 2x0 OK\r\n\r\n", "broken off again and again"),
+        (lambda: b"SSH-2.0-OpenSSH_9.6\r\n", "broken off again and again"),
+        (lambda: OK + b"Content-Encoding: gzip\r\n\r\n" + gzip_bomb(1), "sends it compressed"),
+        (lambda: OK + b"Content-Encoding: gzip, gzip\r\n\r\n" + gzip_bomb(2), "sends it compressed"),
+        (lambda: MOVED[:-10] + b"Content-Encoding: gzip\r\nLocation: /no\r\n\r\n" + gzip_bomb(1), "status 404"),
+        (lambda: OK + b"\r\n" + b"x" * 100_000, "wrong size"),
+    ],
+)
+def test_strange_answers(registry, get, server, said, answer, told):
+    pin(registry)
+    serve_sources(registry, server, "one/first")
+    serve_sources(registry, server, "two/second")
+    sent = answer()
+    server.raw[source("one/first", "1.png")] = [sent]
+    tracemalloc.start()
+    try:
+        manifest = get()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert manifest.complete
+    assert peak < 20_000_000
+    assert re.search(f"1.png from 127.0.0.1: ({told})", " ".join(said))
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [OK + b"\r\n", *[b"x"] * 1000],  # a body
+        [OK, *[b"X"] * 1000],  # a header
+        [b"HTTP/1.1 100 Continue\r\n\r\n"] * 1000,  # one that never comes
+        [OK + b"Transfer-Encoding: chunked\r\n\r\n", *[b"0"] * 1000],  # the length of a chunk
+        [b"HTTP/1.1 503 Busy\r\n\r\n", *[b"x"] * 1000],  # an answer that nobody reads
+    ],
+)
+def test_an_answer_that_trickles(registry, get, server, said, monkeypatch, pieces):
+    """No wait between two bytes is long, and all of them together have no end."""
+    pin(registry)
+    serve_sources(registry, server, "two/second")
+    for name in registry.content["tiny"]:
+        server.raw[source("one/first", name)] = pieces
+    server.slow = 0.1
+    monkeypatch.setattr(download, "SLOW_SECONDS", 0.5)
+    began = time.monotonic()
+    assert get().complete
+    assert time.monotonic() - began < 15
+    assert re.search("from 127.0.0.1: (sends too slowly|status 503)", " ".join(said))
+
+
+def test_a_mirrors_password_is_not_shown(big, data, get, said, monkeypatch, server, capsys):
+    monkeypatch.setenv("HARNESS_MIRROR", server.url.replace("//", "//me:geheim@"))
+    path, _ = big
+    server.cut[path] = [10_000]
+    server.status[path] = [200, 404]
+    manifest = get("big")
+    assert not manifest.complete
+    assert server.requests
+    kept = [file for file in data.rglob("*") if file.is_file() and b"geheim" in file.read_bytes()]
+    assert (kept, "geheim" in " ".join([*said, manifest.text()])) == ([], False)
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "http://me:geheim@host:port", "https://", "https://a:0"])
+def test_a_mirror_that_is_no_address(registry, get, monkeypatch, address):
+    monkeypatch.setenv("HARNESS_MIRROR", address)
+    with pytest.raises(HarnessError, match="holds an address that cannot be understood") as refused:
+        get()
+    assert "geheim" not in str(refused.value)
 
 
 # Downloads that break off --------------------------------------------------------------------------------------------

@@ -274,6 +274,48 @@ def test_not_a_state_dict(tmp_path: Path, state: Any) -> None:
     one_sentence(error, path)
 
 
+WRAPPED: dict[str, Callable[[dict[str, torch.Tensor]], Any]] = {
+    "bare": lambda state: state,
+    "DataParallel": lambda state: {f"module.{name}": value for name, value in state.items()},
+    "torch.compile": lambda state: {f"_orig_mod.{name}": value for name, value in state.items()},
+    "both": lambda state: {f"module._orig_mod.{name}": value for name, value in state.items()},
+    "Lightning": lambda state: {
+        "state_dict": {f"model.{name}": value for name, value in state.items()},
+        "pytorch-lightning_version": "2.0",
+        "epoch": 3,
+    },
+    "thop": lambda state: {**state, "total_ops": torch.zeros(1), "body.total_params": torch.zeros(1)},
+    "bfloat16": lambda state: {name: value.bfloat16() for name, value in state.items()},
+    "BasicSR": lambda state: {"params": {name: value + 1 for name, value in state.items()}, "params_ema": state},
+}
+
+
+@pytest.mark.parametrize("saved_as", ["pth", "safetensors"])
+@pytest.mark.parametrize("wrapper", list(WRAPPED))
+def test_what_training_programs_wrap_around_weights_is_taken_off(tmp_path: Path, wrapper: str, saved_as: str) -> None:
+    from safetensors.torch import save_file
+
+    state = {"conv_first.weight": torch.arange(6.0).reshape(2, 3), "body.0.bias": torch.ones(2)}
+    wrapped, path = WRAPPED[wrapper](state), tmp_path / f"a.{saved_as}"
+    if saved_as == "safetensors":
+        if wrapper in ("Lightning", "BasicSR"):
+            pytest.skip("safetensors has no names within names")
+        save_file(wrapped, path)
+    else:
+        torch.save(wrapped, path)
+    found = import_weights(path, "checkpoint")
+    assert found.keys() == state.keys()
+    for name, value in state.items():
+        np.testing.assert_array_equal(found[name], value.numpy())
+        assert found[name].dtype == np.float32
+
+
+def test_a_sequences_own_prefix_stays(tmp_path: Path) -> None:
+    """``model.0.weight`` is how ESRGAN and DnCNN call their own layers."""
+    torch.save({"model.0.weight": torch.ones(1), "model.2.weight": torch.ones(1)}, tmp_path / "a.pth")
+    assert list(import_weights(tmp_path / "a.pth", "checkpoint")) == ["model.0.weight", "model.2.weight"]
+
+
 def test_link_to_another_file_is_refused(tmp_path: Path) -> None:
     import h5py
 

@@ -156,6 +156,25 @@ def test_from_a_mirror_address(
     assert asked == ["/m/weights/toy/a.npz"]  # what has no checksum is not downloaded
 
 
+def test_a_mirrors_password_is_not_shown(
+    tmp_path: Path,
+    registry: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    server: tuple[str, list[str], Path],
+) -> None:
+    from harness.run.environment import _images
+    from harness.tables.workspace import Workspace
+
+    registry("toy", {"a.npz": ("npz", b"one", True)})
+    monkeypatch.setenv("HARNESS_MIRROR", server[0].replace("//", "//me:geheim@"))
+    said: list[str] = []
+    manifest = fetch("toy", tmp_path / "data", say=said.append)
+    assert server[1] and said
+    found = [finding.detail for finding in _images(Workspace(tmp_path))]
+    assert f"{server[0]} (asked when something is fetched)" in found
+    assert "geheim" not in " ".join([*said, manifest.text(), *found])
+
+
 def test_own_folder_under_the_released_name(tmp_path: Path, registry: Callable[..., Path]) -> None:
     registry("toy", {"a.npz": ("npz", b"one", False)}, **{"a.npz": {"released_as": "Model A.mat"}})
     own = tmp_path / "downloads" / "deep"
