@@ -20,7 +20,7 @@ from harness.degradations import Degradation, degradation, noise_generator
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import write_json
 from harness.images import pixels_sha256
-from harness.records.cells import InputId, Noise, input_ids
+from harness.records.cells import InputId, NoiseDraws, input_ids
 from harness.records.loading import load_json
 
 
@@ -106,7 +106,7 @@ def iterate_inputs(
 
 
 def record_inputs(
-    data: Path, dataset: str, name: str, levels: tuple[int, ...], noise: Noise, workers: int = 2
+    data: Path, dataset: str, name: str, levels: tuple[int, ...], noise: NoiseDraws, workers: int = 2
 ) -> InputRecord:
     """Make every input of a dataset once and record the hashes.
 
@@ -118,7 +118,7 @@ def record_inputs(
         Dataset and degradation.
     levels : tuple of int
         Levels.
-    noise : Noise
+    noise : NoiseDraws
         Noise draws.
     workers : int
         Threads.

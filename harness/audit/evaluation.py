@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from harness.audit.grid import Candidate, Grid
+from harness.audit.grid import Candidate, VariantGrid
 from harness.audit.outcomes import ScreenedAudit
 from harness.audit.screening import BATCH, OUT_OF_BUDGET, STATED_SHARE, Budget, measured_metrics, most_digits
 from harness.audit.ssim_reading import read_ssim
@@ -29,7 +29,7 @@ class Evaluation:
         Kinds of variants that were not tried at all, in words.
     """
 
-    def __init__(self, grid: Grid, progress: Callable[[str], None]) -> None:
+    def __init__(self, grid: VariantGrid, progress: Callable[[str], None]) -> None:
         self.candidates: list[Candidate] = []
         self.screened: list[ScreenedAudit] = []
         self.not_tried: list[str] = []
@@ -193,7 +193,7 @@ class Evaluation:
         self.screened.append(ScreenedAudit(choices or {"making": "as stated"}, verdict, reason))
 
 
-def equal_images(grid: Grid, candidates: Iterable[Candidate]) -> list[tuple[Candidate, Candidate]]:
+def equal_images(grid: VariantGrid, candidates: Iterable[Candidate]) -> list[tuple[Candidate, Candidate]]:
     """Pair the candidates of methods that restore the same images with the one that stands for them.
 
     The plain method stands for its variants (those with a parenthesis in their title).

@@ -10,7 +10,7 @@ import msgspec
 from harness.assets.datasets import fetch
 from harness.assets.datasets.reading import FetchedDataset, open_dataset
 from harness.audit.kept import Shelf
-from harness.audit.sources import Restorer, Source
+from harness.audit.sources import RestoredSet, Restorer
 from harness.audit.variants import Making, dataset_variants
 from harness.errors import HarnessError, NotAvailableError
 from harness.methods import Method, build_method
@@ -38,7 +38,7 @@ class Bench:
         self.methods = workspace.methods()
         self.workers = workers
         self.shelf = Shelf(workspace.work / "audit")
-        self._sources: dict[tuple[str, str, int, Making, bool], Source] = {}
+        self._sources: dict[tuple[str, str, int, Making, bool], RestoredSet] = {}
         self._opened: dict[str, FetchedDataset] = {}
         self._records: dict[Group, RestoredRecord | None] = {}
         self._restorers: dict[tuple[str, str, int, str, str], tuple[Restorer, str]] = {}
@@ -56,7 +56,7 @@ class Bench:
         """Whether images may be restored side by side."""
         return self.light(name) and not self.methods[name].random
 
-    def source(self, task: str, dataset: str, level: int, making: Making, here: bool = False) -> Source:
+    def source(self, task: str, dataset: str, level: int, making: Making, here: bool = False) -> RestoredSet:
         """Open a source once; `here` leaves aside what is stored, so that every finish can be measured.
 
         Raises
@@ -68,10 +68,10 @@ class Bench:
         plain = msgspec.structs.replace(making, datasets=())
         key = (task, dataset, level, plain, here)
         if key not in self._sources:
-            self._sources[key] = Source(self, task, dataset, level, plain, here)
+            self._sources[key] = RestoredSet(self, task, dataset, level, plain, here)
         return self._sources[key]
 
-    def whole_source(self, task: str, dataset: str, level: int, making: Making, here: bool = False) -> Source:
+    def whole_source(self, task: str, dataset: str, level: int, making: Making, here: bool = False) -> RestoredSet:
         """Open a source that holds every image: where only some of them are stored, all are restored here.
 
         Raises

@@ -14,7 +14,7 @@ from harness.errors import CheckFailedError, HarnessError
 from harness.tables.workspace import Workspace
 
 if TYPE_CHECKING:
-    from harness.run.execution import Settings
+    from harness.run.execution import RunSettings
     from harness.tables.diff import CellResult
     from harness.tables.requests import Plan
 
@@ -55,11 +55,11 @@ def revalidate(names: tuple[str, ...], images: int) -> None:
     For an edit of shared code that should change no pixel: some images of each outdated group are restored again, and
     where all are equal DVC is told that the rest stands. Groups that differ are restored by the next `harness repro`.
     """
-    from harness.run.revalidation import Outcome, revalidate
+    from harness.run.revalidation import RevalidatedGroup, revalidate
 
     workspace = Workspace.find()
 
-    def say(outcome: Outcome) -> None:
+    def say(outcome: RevalidatedGroup) -> None:
         click.echo(f"{outcome.verdict}: {outcome.group.place}: {outcome.detail}")
 
     outcomes = revalidate(workspace, names or sorted(workspace.tables()), images=images, say=say)
@@ -104,7 +104,7 @@ def repro(
     --cluster says so. Interrupt it at any time; the next run goes on.
     """
     from harness.report.terminal import print_table
-    from harness.run.execution import Settings
+    from harness.run.execution import RunSettings
     from harness.run.pipeline import measure_target, table_target, update_pipelines
     from harness.tables.collected import results_of
     from harness.tables.published import select
@@ -120,7 +120,7 @@ def repro(
         targets = list(dict.fromkeys(measure_target(plan.group) for plan in wanted))
     else:
         targets = [table_target(table.name) for table in tables]
-    settings = Settings(jobs, cluster, per_gpu, keep_going, force, pull)
+    settings = RunSettings(jobs, cluster, per_gpu, keep_going, force, pull)
     failed = _make(workspace, stages, targets, wanted, settings, verbose=verbose, push=push)
     results = {table.name: results_of(workspace, table) for table in tables}
     for table in tables:
@@ -141,7 +141,7 @@ def _make(
     stages: Mapping[PurePosixPath, Mapping[str, Any]],
     targets: list[str],
     wanted: list[Plan],
-    settings: Settings,
+    settings: RunSettings,
     *,
     verbose: bool = False,
     push: bool = False,
@@ -174,7 +174,7 @@ FIRST_ROWS = (("panet-table3", "JPEG", "classic5"), ("rnan-table6", "Bicubic", "
 def first_table() -> None:
     """Make the table on embedded images through DVC, then two published rows if their images can be had."""
     from harness.report.terminal import print_table
-    from harness.run.execution import Settings
+    from harness.run.execution import RunSettings
     from harness.run.pipeline import measure_target, table_target, update_pipelines
     from harness.tables.collected import results_of
     from harness.tables.counting import count
@@ -186,7 +186,7 @@ def first_table() -> None:
     published = [select(workspace.table(name), row=row, dataset=dataset) for name, row, dataset in FIRST_ROWS]
     wanted = plans([workspace.table("embedded"), *published], workspace.methods())
     targets = [*(measure_target(plan.group) for plan in wanted), table_target("embedded")]
-    failed = _make(workspace, stages, targets, wanted, Settings(keep_going=True))
+    failed = _make(workspace, stages, targets, wanted, RunSettings(keep_going=True))
     shown: list[CellResult] = []
     for table in (workspace.table("embedded"), *published):
         results = results_of(workspace, table)

@@ -39,7 +39,7 @@ _TYPES = {
 }
 
 
-class Checked(msgspec.Struct, frozen=True):
+class CrateCheck(msgspec.Struct, frozen=True):
     """What checking a crate found.
 
     Attributes
@@ -109,17 +109,17 @@ def files_of_table(workspace: Workspace, table: str, *, images: bool) -> list[st
 
 def _training_of(workspace: Workspace, table: str, *, weights: bool) -> set[str]:
     """List what tells of the training of a table's own networks: without it a verdict `trained` cannot be checked."""
-    from harness.records.training_runs import WEIGHTS, WISHES, Run, read_wishes, trained_folder
+    from harness.records.training_runs import PLANS, WEIGHTS, TrainingRun, read_training_plans, trained_folder
     from harness.tables.requests import plans
 
-    methods, wished = workspace.methods(), read_wishes(workspace.root)
-    found = {WISHES} if wished else set()
+    methods, planned = workspace.methods(), read_training_plans(workspace.root)
+    found = {PLANS} if planned else set()
     for plan in plans([workspace.table(table)], methods):
         if methods[plan.group.method].origin != "trained":
             continue
         for level in plan.levels:
-            run = Run(plan.group.task, plan.group.method, level)
-            folder = trained_folder(workspace.root, run, run in wished)
+            run = TrainingRun(plan.group.task, plan.group.method, level)
+            folder = trained_folder(workspace.root, run, run in planned)
             files = (path for path in sorted(folder.glob("*")) if path.is_file() and (weights or path.name != WEIGHTS))
             found |= {path.relative_to(workspace.root).as_posix() for path in files}
     return found
@@ -232,7 +232,7 @@ def export_crate(workspace: Workspace, table: str, target: Path, *, images: bool
     return len(names)
 
 
-def check_crate(source: Path, workspace: Workspace) -> Checked:
+def check_crate(source: Path, workspace: Workspace) -> CrateCheck:
     """Check a crate: every file, the results against the rows, and the images against their records.
 
     Parameters
@@ -277,7 +277,7 @@ def check_crate(source: Path, workspace: Workspace) -> Checked:
             problems += damaged
         elif not table:
             problems.append(f"{METADATA}: names no table of this harness")
-        return Checked(table, good, tuple(problems), remade, measured, software.rpartition(" ")[2])
+        return CrateCheck(table, good, tuple(problems), remade, measured, software.rpartition(" ")[2])
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from harness.methods import Method
 from harness.methods.fingerprints import PACKAGE, method_code, stage_code
 from harness.records.cells import Group
 from harness.records.tasks import TASKS
-from harness.records.training_runs import WISHES, Run, read_wishes, trained_folder
+from harness.records.training_runs import PLANS, TrainingRun, read_training_plans, trained_folder
 from harness.tables.published import Table, table_file
 from harness.tables.requests import Plan, counted, plans
 from harness.tables.workspace import Workspace
@@ -194,7 +194,7 @@ class _Writer:
     def __init__(self, workspace: Workspace, methods: Mapping[str, Method], everything: list[Plan]) -> None:
         self._workspace = workspace
         self._methods = methods
-        self._wishes = read_wishes(workspace.root)
+        self._training_plans = read_training_plans(workspace.root)
         self._levels: dict[tuple[str, str, str], set[int]] = defaultdict(set)
         for plan in everything:
             self._levels[_inputs_of(plan.group)].update(plan.levels)
@@ -245,17 +245,17 @@ class _Writer:
         method = self._methods[plan.group.method]
         if method.origin != "trained":
             return []
-        runs = [Run(plan.group.task, method.name, level) for level in plan.levels]
+        runs = [TrainingRun(plan.group.task, method.name, level) for level in plan.levels]
         found = [run for run in runs if (run.task, run.level) in method.trained]
-        return [trained_folder(Path(), run, run in self._wishes).as_posix() for run in found]
+        return [trained_folder(Path(), run, run in self._training_plans).as_posix() for run in found]
 
     def training_stages(self) -> dict[str, dict[str, Any]]:
-        """Make one stage ``train`` per task, with an instance ``train@<method>-<level>`` per wished run."""
+        """Make one stage ``train`` per task, with an instance ``train@<method>-<level>`` per planned run."""
         stages: dict[str, dict[str, Any]] = {}
-        for run, wish in self._wishes.items():
+        for run, training_plan in self._training_plans.items():
             method = self._methods.get(run.method)
             if method is None or run.task not in method.recipes:
-                raise HarnessError(f"{WISHES}: no method trains '{run.name}'; `harness train --list` shows what can be")
+                raise HarnessError(f"{PLANS}: no method trains '{run.name}'; `harness train --list` shows what can be")
             name = method.recipes[run.task]
             stage = stages.setdefault(
                 run.task,
@@ -268,7 +268,7 @@ class _Writer:
                             "${item.recipe}",
                             "data/manifests/datasets/${item.data}.json",
                         ],
-                        "params": [{WISHES: ["runs.${item.run}"]}],
+                        "params": [{PLANS: ["runs.${item.run}"]}],
                         "outs": ["work/trained/${item.place}"],
                     },
                 },
@@ -276,7 +276,7 @@ class _Writer:
             stage["foreach"][f"{run.method}-{run.level}"] = {
                 "run": run.name,
                 "recipe": self._relative(recipe_file(name)),
-                "data": dataset_of(wish.data or recipe(name).data).name,
+                "data": dataset_of(training_plan.data or recipe(name).data).name,
                 "place": str(run.place),
             }
         return stages

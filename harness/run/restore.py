@@ -33,9 +33,9 @@ from harness.files import write_json
 from harness.images import pixels_sha256, write_fine_png, write_png
 from harness.methods import Method, build_method
 from harness.metrics.quantization import to_uint8
-from harness.records.cells import Group, InputId, Noise, input_ids
+from harness.records.cells import Group, InputId, NoiseDraws, input_ids
 from harness.records.restored import RECORD, LevelRecord, RestoredRecord, read_pixels
-from harness.records.runs import Clock, Run, device_name, library_versions
+from harness.records.runs import Clock, RunRecord, device_name, library_versions
 from harness.records.tasks import TASKS
 from harness.run.apply import (
     SHRINKING,
@@ -65,13 +65,13 @@ def restore(
     data: Path,
     partial: Path,
     target: Path,
-    noise: Noise,
+    noise: NoiseDraws,
     code: str,
     packages: Collection[str] = (),
     shrink: int = 0,
     only: Collection[InputId] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[RestoredRecord, Run]:
+) -> tuple[RestoredRecord, RunRecord]:
     """Restore every input of a group into `target`.
 
     Parameters
@@ -86,7 +86,7 @@ def restore(
         The recorded hashes of the inputs; an input that differs stops the run.
     data, partial, target : path
         Folder of fetched files, of unfinished work, and of the result (replaced when everything is done).
-    noise : Noise
+    noise : NoiseDraws
         Noise draws.
     code : str
         Fingerprint of the restoring code.
@@ -103,7 +103,7 @@ def restore(
     -------
     record : RestoredRecord
         Also written to `target`/restored.json.
-    run : Run
+    run : RunRecord
         How this run went.
 
     Raises

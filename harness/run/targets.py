@@ -15,24 +15,24 @@ import click
 import msgspec
 
 from harness.errors import HarnessError
-from harness.run.execution import Settings
+from harness.run.execution import RunSettings
 from harness.run.graph import Node
 from harness.run.progress import RunView
 from harness.run.project import Project, drop_dead_locks
-from harness.run.worker import Outcome
+from harness.run.worker import StageOutcome
 from harness.tables.workspace import Workspace
 
 
 def make_targets(
     workspace: Workspace,
     nodes: Mapping[str, Node],
-    settings: Settings,
+    settings: RunSettings,
     *,
     cells: Mapping[str, int] | None = None,
     uses_gpu: Callable[[Node], bool] = lambda node: False,
     verbose: bool = False,
     push: bool = False,
-) -> dict[str, Outcome]:
+) -> dict[str, StageOutcome]:
     """Bring stages up to date.
 
     Parameters
@@ -41,7 +41,7 @@ def make_targets(
         Where.
     nodes : mapping
         The stages by address, each after those it needs (`harness.run.graph.needed`).
-    settings : Settings
+    settings : RunSettings
         How many side by side, where, and so on.
     cells : mapping
         Number of cells that are done when a stage is.
@@ -78,7 +78,7 @@ def make_targets(
         for address in nodes:
             if address not in changed:
                 click.echo(f"Stage '{address}' didn't change, skipping")
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, StageOutcome] = {}
     if todo:
         from harness.run.execution import quiet_dask, run_stages
 
@@ -155,7 +155,7 @@ def installed_since(root: Path, nodes: Iterable[Node]) -> set[str]:
     return found
 
 
-def failures(nodes: Mapping[str, Node], outcomes: Mapping[str, Outcome]) -> str:
+def failures(nodes: Mapping[str, Node], outcomes: Mapping[str, StageOutcome]) -> str:
     """Say in a sentence which stages failed; empty where none did."""
     failed = [address for address, outcome in outcomes.items() if outcome.state == "failed"]
     skipped = sum(outcome.state == "skipped" for outcome in outcomes.values())

@@ -27,7 +27,7 @@ from harness.tables.requests import Request, requests
 from harness.tables.verdicts import NOISE_DEVIATIONS, Judgement, Verdict
 from harness.tables.workspace import Workspace
 
-Place = tuple[int, int, str]
+CellPosition = tuple[int, int, str]
 
 UNCOMMITTED = "uncommitted"
 """What stands for a revision where results are in no commit."""
@@ -82,12 +82,12 @@ class TableResults(msgspec.Struct, frozen=True):
         return (*self.damaged_rows, *self.damaged_results)
 
     @property
-    def recorded(self) -> dict[Place, str]:
+    def recorded(self) -> dict[CellPosition, str]:
         """Part, line and key of the numbers that were not measured here, with the revision that recorded them."""
         return {place_of(result.request): result.recorded for result in self.results if result.recorded}
 
 
-def place_of(request: Request) -> Place:
+def place_of(request: Request) -> CellPosition:
     """Name a cell within its table."""
     return request.part, request.line, request.key
 

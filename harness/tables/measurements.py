@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.records.cells import FIRST_DRAW, Group
 from harness.records.cost import read_cost
 from harness.records.rows import ImageRow, MeasuredRecord, read_rows
-from harness.records.training_runs import Run, TrainedRecord, read_trained, read_wishes, trained_folder
+from harness.records.training_runs import TrainedRecord, TrainingRun, read_trained, read_training_plans, trained_folder
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ class Measurements:
         self._work = work
         self._folder = work / "rows"
         self._groups: dict[Group, _Rows | NotRun] = {}
-        self._wished: set[Run] | None = None
+        self._planned: set[TrainingRun] | None = None
         self.damaged: list[str] = []
 
     def record(self, group: Group) -> MeasuredRecord | None:
@@ -109,10 +109,10 @@ class Measurements:
 
     def trained(self, group: Group, level: int) -> TrainedRecord | None:
         """How the weights behind a cell were trained here, or None if they are not there."""
-        run = Run(group.task, group.method, level)
-        if self._wished is None:
-            self._wished = set(read_wishes(self._work.parent))
-        return read_trained(trained_folder(self._work.parent, run, run in self._wished))
+        run = TrainingRun(group.task, group.method, level)
+        if self._planned is None:
+            self._planned = set(read_training_plans(self._work.parent))
+        return read_trained(trained_folder(self._work.parent, run, run in self._planned))
 
     def parameters(self, method: str, task: str) -> Measurement | NotRun:
         """Find the number of parameters of a method's network for a task."""

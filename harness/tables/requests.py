@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.methods import Method
 from harness.records.cells import Group
 from harness.records.tasks import TASKS, Task
-from harness.tables.published import Cell, Column, Part, PublishedNumber, Row, Table, published_number
+from harness.tables.published import CellNote, Column, PublishedNumber, Row, Table, TablePart, published_number
 
 IMAGE_METRICS = ("psnr", "ssim")
 
@@ -52,7 +52,7 @@ class Request(msgspec.Struct, frozen=True):
         None where the paper prints no number.
     reason : str
         Why nothing can run.
-    special : Cell
+    special : CellNote
         What is special about the cell.
     evidence : str
         Why we believe in the protocol and the input.
@@ -79,7 +79,7 @@ class Request(msgspec.Struct, frozen=True):
     column_protocol: str
     printed: PublishedNumber | None
     reason: str
-    special: Cell
+    special: CellNote
     evidence: str
     fitted: str = ""
     choices: tuple[str, ...] = ()
@@ -108,7 +108,7 @@ def _request(table: Table, index: int, line: int, position: int, methods: Mappin
     row, column = part.rows[line], part.columns[position]
     key = part.column_key(column, row)
     level = column.level if column.level is not None else row.level
-    special = row.cells.get(key, Cell())
+    special = row.cells.get(key, CellNote())
     name = f"{row.method}-{column.variant}" if row.method and column.variant else row.method
     column_protocol = protocol = ""
     group, reason = None, row.not_run
@@ -154,14 +154,14 @@ def _printed(row: Row, column: Column, position: int) -> PublishedNumber | None:
     return number
 
 
-def _fitted(row: Row, column: Column, special: Cell) -> str:
+def _fitted(row: Row, column: Column, special: CellNote) -> str:
     own = " and ".join(f"{key} '{value}'" for key in ("protocol", "saving") if (value := getattr(special, key)))
     if own:
         return f"the {own} of this cell alone, chosen after its number was seen"
     return row.fitted.get(column.metric, "")
 
 
-def _choices(part: Part, row: Row, method: Method | None) -> tuple[str, ...]:
+def _choices(part: TablePart, row: Row, method: Method | None) -> tuple[str, ...]:
     """List in what a row is made or measured otherwise than the default of its part and its method."""
     if not part.task:
         return ()
@@ -192,7 +192,7 @@ def _cost_reason(metric: str, name: str, methods: Mapping[str, Method]) -> str:
 
 
 def _group(
-    table: Table, part: Part, row: Row, column: Column, name: str, saving: str, methods: Mapping[str, Method]
+    table: Table, part: TablePart, row: Row, column: Column, name: str, saving: str, methods: Mapping[str, Method]
 ) -> tuple[Group | None, str]:
     if not name:
         return None, "no code or weights of this method are known to the harness"

@@ -249,11 +249,11 @@ def test_gpus_are_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
                 log = "echo + $CUDA_VISIBLE_DEVICES >> log; sleep 0.3; echo - $CUDA_VISIBLE_DEVICES >> log"
                 stage["cmd"] = f"{log}; cp a {name}"
     project = DvcProject(tmp_path, files)
-    from harness.run.execution import Settings, quiet_dask, run_stages
+    from harness.run.execution import RunSettings, quiet_dask, run_stages
 
     quiet_dask()
     nodes = project.nodes()
-    outcomes = run_stages(tmp_path, nodes, Settings(jobs=4), Recorder(), lambda node: node.name.startswith("m"))
+    outcomes = run_stages(tmp_path, nodes, RunSettings(jobs=4), Recorder(), lambda node: node.name.startswith("m"))
     assert {outcome.state for outcome in outcomes.values()} <= {"computed", "restored"}
     held: set[str] = set()
     used = set()

@@ -27,7 +27,7 @@ from harness.methods.fingerprints import PACKAGE
 from harness.records.cells import Group
 from harness.records.loading import load_json
 from harness.records.restored import RECORD, read_restored
-from harness.records.training_runs import WISHES, Run, Wish, parse_run, read_wishes
+from harness.records.training_runs import PLANS, TrainingPlan, TrainingRun, parse_run, read_training_plans
 from harness.run import pipeline as stages
 from harness.tables.published import read_table
 from harness.tables.workspace import Workspace
@@ -48,13 +48,13 @@ RUN = "panet-s--denoise-rgb-50"
 
 
 def training(where: Path, name: str) -> Any:
-    (where / WISHES).write_text(yaml.safe_dump({"runs": {RUN: {"budget": "smoke", "data": name}}}))
-    return read_wishes(where)
+    (where / PLANS).write_text(yaml.safe_dump({"runs": {RUN: {"budget": "smoke", "data": name}}}))
+    return read_training_plans(where)
 
 
 def training_run(where: Path, name: str) -> Any:
-    (where / WISHES).write_text(yaml.safe_dump({"runs": {f"{name}--denoise-rgb-50": {"budget": "smoke"}}}))
-    return read_wishes(where)
+    (where / PLANS).write_text(yaml.safe_dump({"runs": {f"{name}--denoise-rgb-50": {"budget": "smoke"}}}))
+    return read_training_plans(where)
 
 
 def recipe_data(where: Path, name: str) -> Any:
@@ -98,12 +98,12 @@ def group_of(key: str) -> Callable[[Path, str], Any]:
 
 def trained_record(where: Path, name: str) -> Any:
     (where / "run.json").write_text(json.dumps({"task": "jpeg", "method": name, "level": 10}))
-    return load_json(where / "run.json", Run)
+    return load_json(where / "run.json", TrainingRun)
 
 
 def registry(key: str) -> Callable[[Path, str], Any]:
     def put(where: Path, name: str) -> Any:
-        plain = json.loads((PACKAGE / "datasets/registry/set5.json").read_text())
+        plain = json.loads((PACKAGE / "assets/datasets/registry/set5.json").read_text())
         (where / "set5.json").write_text(json.dumps(plain | {key: [name] if key == "aliases" else name}))
         return read_record(where / "set5.json")
 
@@ -177,11 +177,13 @@ def test_a_name_that_is_none_is_refused_where_it_enters(
     assert all(file.startswith("a/b/c/d/") and "HARM" not in file for file in written), written
 
 
-def test_what_training_yaml_wishes_does_not_reach_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_training_yaml_plans_does_not_reach_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     """Past the check at its entrance, too: the pipeline takes names from the registry, and quotes them."""
     workspace = Workspace(PACKAGE.parent)
     for name in NAMES[:2]:
-        monkeypatch.setattr(stages, "read_wishes", lambda root, name=name: {parse_run(RUN): Wish("smoke", data=name)})
+        monkeypatch.setattr(
+            stages, "read_training_plans", lambda root, name=name: {parse_run(RUN): TrainingPlan("smoke", data=name)}
+        )
         with pytest.raises(HarnessError, match="unknown dataset"):
             stages.stage_files(workspace)
 

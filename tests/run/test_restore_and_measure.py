@@ -22,7 +22,7 @@ from harness.degradations import degradation
 from harness.errors import HarnessError, NotAvailableError
 from harness.images import read_image, write_png
 from harness.methods import Method
-from harness.records.cells import Group, Noise
+from harness.records.cells import Group, NoiseDraws
 from harness.records.restored import read_pixels
 from harness.records.rows import read_rows, write_rows
 from harness.run.measure import measure
@@ -30,7 +30,7 @@ from harness.run.restore import restore
 from harness.tables.measurements import Measurement, Measurements, NotRun
 
 GROUP = Group("jpeg", "embedded-gray", "jpeg-y8", "test", "whole")
-NOISE = Noise(further_draws=2, images=2)
+NOISE = NoiseDraws(further_draws=2, images=2)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,13 @@ from harness.assets.datasets import folders, layouts, places
 from harness.assets.datasets.collection import HASHING_THREADS, Collection, wait_for
 from harness.assets.datasets.download import CancelledError, Downloader, DownloadError, UnreachableError
 from harness.assets.datasets.hosts import origin
-from harness.assets.datasets.manifest import Manifest, ManifestFile, Role, complete_manifest, missing_manifest
+from harness.assets.datasets.manifest import (
+    DatasetManifest,
+    DatasetManifestFile,
+    Role,
+    complete_manifest,
+    missing_manifest,
+)
 from harness.assets.datasets.progress import progress
 from harness.assets.datasets.registry import File
 from harness.errors import HarnessError
@@ -24,7 +30,7 @@ _UNREACHABLE = "could not be reached"
 class Registered(Collection):
     """Collects registered files: from the dataset's folder, mirrors, public sources, own folders, in this order."""
 
-    def collect(self) -> Manifest:
+    def collect(self) -> DatasetManifest:
         """Collect a dataset whose files are registered one by one."""
         self._keep_what_is_there()
         if self.record.supply == "embedded":
@@ -217,19 +223,19 @@ class Registered(Collection):
 
     # The outcome ----------------------------------------------------------------------------------------------------
 
-    def _describe(self) -> list[ManifestFile]:
+    def _describe(self) -> list[DatasetManifestFile]:
         """Describe the files that are there."""
         names = [file.name for file in self.record.files]
         roles: dict[str, tuple[str, Role]] = {}
         for which, name in layouts.apply_layout(self.record, self.record.folder_layouts[0], names).items():
             roles[name] = which
-        described: list[ManifestFile] = []
+        described: list[DatasetManifestFile] = []
         for file in self.record.files:
             path = self._path(file.name)
             sha256 = self.hashes.sha256(path)
             image, role = roles[file.name]
             size = path.stat().st_size
-            described.append(ManifestFile(file.name, image, role, size, sha256, file.pixels_sha256, file.shape))
+            described.append(DatasetManifestFile(file.name, image, role, size, sha256, file.pixels_sha256, file.shape))
         return described
 
     def _reason(self, wanted: list[File]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from harness.assets.datasets import places
-from harness.assets.datasets.manifest import ManifestFile, Role, read_manifest
+from harness.assets.datasets.manifest import DatasetManifestFile, Role, read_manifest
 from harness.assets.datasets.registry import Dataset, dataset
 from harness.assets.datasets.verified import Hashes, file_sha256, forget
 from harness.errors import HarnessError
@@ -62,7 +62,7 @@ def verify(name: str, data: str | os.PathLike[str]) -> Verification:
         return Verification(record.name, "missing", 0, (manifest.reason,))
     folder = places.dataset_folder(root, manifest.base or record.name)
 
-    def check(file: ManifestFile) -> str:
+    def check(file: DatasetManifestFile) -> str:
         image = folder / file.name
         try:
             if image.stat().st_size != file.bytes:

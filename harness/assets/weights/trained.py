@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.assets.weights.recording import UsedWeights, record
 from harness.errors import HarnessError
-from harness.records.training_runs import Run, require_trained, workspace_root
+from harness.records.training_runs import TrainingRun, require_trained, workspace_root
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +31,7 @@ def trained_network(method: str, task: str, level: int, make: Callable[[], nn.Mo
     HarnessError
         The weights are not those of the record, are damaged, or belong to another network.
     """
-    run = Run(task, method, level)
+    run = TrainingRun(task, method, level)
     about, path = require_trained(workspace_root(), run)
     try:
         data = path.read_bytes()
