@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
 
 
 class HarnessError(Exception):
@@ -18,8 +21,43 @@ class CheckFailedError(HarnessError):
     exit_code = 1
 
 
+class Missing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is not here, by name.
+
+    Attributes
+    ----------
+    kind : {"dataset", "package", "training", "weights"}
+        What it is.
+    name : str
+        Name of the dataset, of the package as it is imported, of the training run, or of the set of weights.
+    file : str
+        The file of the set of weights.
+    """
+
+    kind: Literal["dataset", "package", "training", "weights"]
+    name: str
+    file: str = ""
+
+
 class NotAvailableError(HarnessError):
-    """Data or weights that cannot be had here; a cell that needs them is `not run` with this reason."""
+    """Data or weights that cannot be had here; a cell that needs them is `not run` with this reason.
+
+    Parameters
+    ----------
+    message : str
+        What is missing and how it is to be had.
+    missing : Missing or None
+        The same as data; None where nothing that has a name would help.
+    """
+
+    def __init__(self, message: str, missing: Missing | None = None) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+def missing_package(error: ImportError) -> Missing:
+    """Name the package that an import lacked."""
+    return Missing("package", (error.name or "").partition(".")[0])
 
 
 def unknown_name(kind: str, name: object, known: Iterable[object]) -> HarnessError:

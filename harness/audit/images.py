@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,7 @@ from harness.audit.variants import Making, dataset_variants
 from harness.errors import HarnessError, NotAvailableError
 from harness.methods import Method, build_method
 from harness.records.cells import Group
+from harness.records.in_use import loading_from
 from harness.records.restored import RECORD, RestoredRecord, read_restored
 from harness.records.runs import library_versions
 from harness.run.apply import array_restorer, image_restorer, tensor_restorer
@@ -119,18 +119,12 @@ class Bench:
         return self._restorers[key]
 
     def _build(self, task: str, dataset: str, level: int, making: Making) -> tuple[Restorer, str]:
-        # Methods load weights and released images from the workspace's own folder.
-        os.environ["HARNESS_DATA"] = str(self.workspace.data.resolve())
-        found = self.methods[making.method]
-        used: list[str] = []
-        if found.weights:
-            from harness.assets.weights.recording import recording
+        from harness.assets.weights.recording import recording
 
-            with recording() as loaded:
-                function = build_method(found, task, level, dataset)
-            used = sorted(item.sha256 for item in loaded)
-        else:
+        found = self.methods[making.method]
+        with loading_from(self.workspace.root), recording() as loaded:
             function = build_method(found, task, level, dataset)
+        used = sorted(item.sha256 for item in loaded)
         if found.on == "images":
             find = image_restorer(function, "unrounded")
             return (lambda dataset, image, degraded: find(dataset, image)), ""

@@ -147,22 +147,15 @@ def _make(
     push: bool = False,
 ) -> str:
     """Bring targets and what they need up to date; say what failed."""
-    from harness.run.graph import Node, needed, stage_graph
+    from harness.run.graph import needed, stage_graph
     from harness.run.pipeline import measure_target
     from harness.run.targets import failures, make_targets
 
     if not targets:
         return ""
     nodes = needed(stage_graph(stages), targets)
-    methods = workspace.methods()
-
-    def uses_gpu(node: Node) -> bool:
-        words = node.command.split()
-        method = methods.get(words[words.index("--method") + 1]) if "--method" in words else None
-        return node.verb == "train-run" or (node.verb == "restore" and method is not None and method.on == "tensor")
-
     cells = {measure_target(plan.group): len(plan.levels) for plan in wanted}
-    outcomes = make_targets(workspace, nodes, settings, cells=cells, uses_gpu=uses_gpu, verbose=verbose, push=push)
+    outcomes = make_targets(workspace, nodes, settings, cells=cells, verbose=verbose, push=push)
     return failures(nodes, outcomes)
 
 

@@ -7,14 +7,13 @@ come with the project lie in ``weights/<task>/<method>/<level>`` and are used wh
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import msgspec
 
-from harness.errors import HarnessError, NotAvailableError
+from harness.errors import HarnessError, Missing, NotAvailableError
 from harness.files import write_text
 from harness.names import check_name, is_name
 from harness.records.loading import load_json, load_yaml
@@ -307,11 +306,6 @@ def read_trained(folder: Path) -> TrainedRecord | None:
     return load_json(path, TrainedRecord) if path.is_file() else None
 
 
-def workspace_root() -> Path:
-    """Folder that trained weights are looked for in: HARNESS_ROOT (set by the stages), or the present one."""
-    return Path(os.environ.get("HARNESS_ROOT", "."))
-
-
 def require_trained(root: Path, run: TrainingRun) -> tuple[TrainedRecord, Path]:
     """Return a run's record and its weights file.
 
@@ -326,7 +320,8 @@ def require_trained(root: Path, run: TrainingRun) -> tuple[TrainedRecord, Path]:
         level = f" --level {run.level}" if run.level else ""
         raise NotAvailableError(
             f"'{run.method}' is not trained for {run.task}{f' at level {run.level}' if run.level else ''}; "
-            f"run `harness train {run.method} --task {run.task}{level} --budget smoke` (or short, paper)"
+            f"run `harness train {run.method} --task {run.task}{level} --budget smoke` (or short, paper)",
+            Missing("training", run.name),
         )
     if record.reason:
         raise NotAvailableError(f"not trained: {record.reason}")

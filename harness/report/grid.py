@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections import Counter
 from collections.abc import Callable
 
@@ -15,7 +14,7 @@ from harness.records.tasks import TASKS
 from harness.tables.collected import UNCOMMITTED
 from harness.tables.counting import count
 from harness.tables.diff import CellResult, comparability, measured_text
-from harness.tables.measurements import Measurement
+from harness.tables.measurements import Measurement, NotRun
 from harness.tables.published import Column, Table, TablePart, published_number
 from harness.tables.verdicts import Verdict
 
@@ -235,30 +234,23 @@ def spans(heads: tuple[str, ...]) -> list[tuple[str, int]]:
     return joined
 
 
-# A file name in a reason, such as `jpeg-q10.pt`: levels whose weights are missing differ in nothing else.
-_WEIGHTS_FILE = re.compile(r"[\w=.-]+\.(?:mat|npz|pth?|safetensors)")
-
-
 def reasons_not_run(results: list[CellResult]) -> list[Reason]:
     """Group the cells that were not run by their reason, in the order of the table.
 
-    Reasons that differ only in the names of weights files are one; the first stands for the others.
+    Missing files of one set of weights are one reason; that of the first stands for the others.
     """
-    rows: dict[str, dict[str, None]] = {}
-    cells: dict[str, int] = {}
-    said: dict[str, list[str]] = {}
+    alike: dict[object, list[CellResult]] = {}
     for result in results:
         if result.verdict == "not run":
-            reason = result.judgement.reason
-            kind = _WEIGHTS_FILE.sub("…", reason)
-            rows.setdefault(kind, {})[result.request.row] = None
-            cells[kind] = cells.get(kind, 0) + 1
-            if reason not in said.setdefault(kind, []):
-                said[kind].append(reason)
+            missing = result.measured.missing if isinstance(result.measured, NotRun) else None
+            kind = ("weights of", missing.name) if missing and missing.file else result.judgement.reason
+            alike.setdefault(kind, []).append(result)
     found = []
-    for kind, reasons in said.items():
+    for cells in alike.values():
+        reasons = list(dict.fromkeys(result.judgement.reason for result in cells))
         more = f" (and so for {len(reasons) - 1} more files)" if len(reasons) > 1 else ""
-        found.append(Reason(reasons[0] + more, tuple(rows[kind]), cells[kind]))
+        rows = tuple(dict.fromkeys(result.request.row for result in cells))
+        found.append(Reason(reasons[0] + more, rows, len(cells)))
     return found
 
 

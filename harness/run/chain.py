@@ -21,7 +21,7 @@ from harness.records.training_runs import TrainedRecord
 from harness.tables.collected import results_of
 from harness.tables.diff import CellResult, measured_text
 from harness.tables.measurements import Measurement, NotRun
-from harness.tables.requests import AVERAGE, COUNTED, IMAGE_METRICS
+from harness.tables.requests import COUNTED, IMAGE_METRICS
 from harness.tables.workspace import Workspace
 
 
@@ -147,7 +147,7 @@ def _number(workspace: Workspace, result: CellResult) -> Link:
 def _without_images(workspace: Workspace, result: CellResult) -> list[Link]:
     """Explain a cell that is no mean over images: a count, a mean of other cells, or nothing that could be run."""
     request = result.request
-    if request.reason == AVERAGE:
+    if request.averages:
         return _average_of(workspace, result)
     if request.metric == COUNTED and not request.reason:
         return _counted(workspace, result)

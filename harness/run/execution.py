@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -79,7 +79,6 @@ def run_stages(
     nodes: Mapping[str, Node],
     settings: RunSettings,
     watcher: Watcher,
-    uses_gpu: Callable[[Node], bool] = lambda node: False,
 ) -> dict[str, StageOutcome]:
     """Run stages, each after those of them that it needs.
 
@@ -93,8 +92,6 @@ def run_stages(
         How.
     watcher : Watcher
         Is told.
-    uses_gpu : callable
-        Whether a stage takes a GPU where there is one.
 
     Returns
     -------
@@ -107,7 +104,7 @@ def run_stages(
         first = attempt == 0
         # A stage that was killed for its memory gets the machine for itself, and computes less at once.
         chosen = settings if first else msgspec.structs.replace(settings, jobs=1, keep_going=True)
-        outcomes |= _run_once(root, todo, chosen, watcher, uses_gpu, attempt)
+        outcomes |= _run_once(root, todo, chosen, watcher, attempt)
         starved = {address for address in todo if outcomes[address].status in STARVED}
         if not starved:
             break
@@ -120,7 +117,6 @@ def _run_once(
     nodes: Mapping[str, Node],
     settings: RunSettings,
     watcher: Watcher,
-    uses_gpu: Callable[[Node], bool],
     shrink: int,
 ) -> dict[str, StageOutcome]:
     run = uuid.uuid4().hex
@@ -150,7 +146,7 @@ def _run_once(
             log = work / "logs" / f"{address.replace('/', '-').replace(':', '--')}.log"
             force = settings.force or address in settings.forced
             order = Order(node.file, node.name, str(log), force, settings.pull, environment)
-            gpu = uses_gpu(node)
+            gpu = node.step.gpu
             future = client.submit(
                 run_stage,
                 run,

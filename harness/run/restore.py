@@ -130,8 +130,8 @@ def restore(
             with _weights_used() as used:
                 try:
                     restorer = _restorer(method, group, level)
-                except NotAvailableError as missing:
-                    record_levels[level] = LevelRecord(str(missing), {})
+                except NotAvailableError as error:
+                    record_levels[level] = LevelRecord(str(error), {}, error.missing)
                     done += len(of_level)
                     continue
             _check_unchanged(method, depends)
@@ -162,9 +162,9 @@ def restore(
                 # What was finished may be mixed as well.
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-            except NotAvailableError as missing:
+            except NotAvailableError as error:
                 # Released images exist for some datasets only.
-                record_levels[level] = LevelRecord(str(missing), {})
+                record_levels[level] = LevelRecord(str(error), {}, error.missing)
                 images = {file: digest for file, digest in images.items() if not file.startswith(f"{level}/")}
     # DVC hashes them when the stage has ended: it would record new files as those that made these images.
     _check_unchanged(method, depends)
@@ -176,6 +176,7 @@ def restore(
         reason=reason,
         levels=record_levels,
         images=images,
+        missing=inputs.missing,
     )
     _collect(record, {level: partial / key for level, key in keys.items()}, partial, target)
     seed = "per image, CRC-32 of dataset/level/draw/image" if method.random else ""

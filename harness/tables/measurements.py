@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, Missing
 from harness.records.cells import FIRST_DRAW, Group
 from harness.records.cost import read_cost
 from harness.records.rows import ImageRow, MeasuredRecord, read_rows
@@ -50,9 +50,10 @@ class Measurement(msgspec.Struct, frozen=True):
 
 
 class NotRun(msgspec.Struct, frozen=True):
-    """Why there is no number."""
+    """Why there is no number, and what the reason names as missing, as data."""
 
     reason: str
+    missing: Missing | None = None
 
 
 class Measurements:
@@ -94,13 +95,14 @@ class Measurements:
         if isinstance(rows, NotRun):
             return rows
         if rows.record.reason:
-            return NotRun(rows.record.reason)
+            return NotRun(rows.record.reason, rows.record.missing)
         about = rows.record.levels.get(level)
         if about is not None and about.reason:
-            return NotRun(about.reason)
+            return NotRun(about.reason, about.missing)
         why = rows.record.unmeasured.get(level, {}).get(protocol)
         if why:
-            return NotRun(f"not measured under {protocol}: {why}")
+            missing = rows.record.unmeasured_missing.get(level, {}).get(protocol)
+            return NotRun(f"not measured under {protocol}: {why}", missing)
         draws = rows.values.get((level, protocol))
         if not draws:
             return NotRun(f"not measured under {protocol} at level {level}; run harness repro")

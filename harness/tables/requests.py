@@ -61,6 +61,8 @@ class Request(msgspec.Struct, frozen=True):
         `harness.tables.verdicts`.
     choices : tuple of str
         In what the row is made or measured otherwise than its table's default, each a choice made for the row.
+    averages : bool
+        Whether the cell is the mean of the row's other cells.
     """
 
     table: str
@@ -83,6 +85,7 @@ class Request(msgspec.Struct, frozen=True):
     evidence: str
     fitted: str = ""
     choices: tuple[str, ...] = ()
+    averages: bool = False
 
 
 def requests(table: Table, methods: Mapping[str, Method]) -> list[Request]:
@@ -111,13 +114,14 @@ def _request(table: Table, index: int, line: int, position: int, methods: Mappin
     special = row.cells.get(key, CellNote())
     name = f"{row.method}-{column.variant}" if row.method and column.variant else row.method
     column_protocol = protocol = ""
-    group, reason = None, row.not_run
+    group, reason, averages = None, row.not_run, False
     if column.metric in IMAGE_METRICS:
         task = TASKS[part.task]
         column_protocol = part.protocol.get(column.metric) or default_protocol(task, column.metric)
         protocol = special.protocol or row.protocol.get(column.metric, column_protocol)
         if not column.dataset:
             # KiT Table 3's "Average": nothing of its own is restored, see `harness.tables.diff`.
+            averages = not reason
             reason = reason or AVERAGE
         elif not reason:
             group, reason = _group(table, part, row, column, name, special.saving, methods)
@@ -140,6 +144,7 @@ def _request(table: Table, index: int, line: int, position: int, methods: Mappin
         column_protocol=column_protocol,
         printed=_printed(row, column, position),
         reason=reason,
+        averages=averages,
         special=special if special.incomparable else msgspec.structs.replace(special, incomparable=row.incomparable),
         evidence=row.evidence,
         fitted=_fitted(row, column, special),

@@ -167,8 +167,6 @@ def test_a_name_that_is_none_is_refused_where_it_enters(
     inner = tmp_path / "a" / "b" / "c" / "d"
     inner.mkdir(parents=True)
     monkeypatch.chdir(inner)
-    for variable in ("HARNESS_DATA", "HARNESS_ROOT"):  # a stage sets them for its own process
-        monkeypatch.setenv(variable, str(inner))
     with pytest.raises((HarnessError, SystemExit)) as refused:
         ENTRIES[entry](inner, name)
     if isinstance(refused.value, HarnessError):
@@ -190,7 +188,7 @@ def test_what_training_yaml_plans_does_not_reach_a_shell(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("name", NAMES[:-1])
 def test_a_stage_command_is_quoted(name: str, tmp_path: Path) -> None:
-    command = stages._command("datasets", "fetch", name)
+    command = stages._step("datasets", "fetch", name).command
     assert shlex.split(command) == ["harness", "datasets", "fetch", name]
     said = subprocess.run(
         ["sh", "-c", command.replace("harness", "printf %s", 1)], cwd=tmp_path, capture_output=True, check=True
@@ -203,7 +201,7 @@ def test_names_of_a_pipeline_are_plain() -> None:
     workspace = Workspace(PACKAGE.parent)
     for of_file in stages.pipeline_stages(workspace).values():
         for stage in of_file.values():
-            command = stage.get("cmd") or stage["do"]["cmd"].replace("${item.run}", RUN)
+            command = (stage.get("cmd") or stage["do"]["cmd"]).command.replace("${item.run}", RUN)
             assert shlex.join(shlex.split(command)) == command
 
 

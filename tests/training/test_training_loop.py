@@ -11,6 +11,7 @@ from training_workspace import Place
 
 from harness.errors import HarnessError, NotAvailableError
 from harness.networks.checkpoints import require_ready
+from harness.records.in_use import loading_from
 from harness.records.training_runs import Options, TrainedRecord, TrainingPlan, TrainingRun
 from harness.training.exports import export
 from harness.training.logs import FIELDS, read_log
@@ -193,11 +194,15 @@ def test_torchs_settings_are_put_back(place: Place) -> None:
     assert (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark) == before
 
 
-def test_exported_weights_are_held_to_their_record(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exported_weights_are_held_to_their_record(place: Place) -> None:
+    with loading_from(place.root):
+        exported_weights_are_held(place)
+
+
+def exported_weights_are_held(place: Place) -> None:
     from harness.methods import build_method
     from harness.records.training_runs import write_training_plans
 
-    monkeypatch.setenv("HARNESS_ROOT", str(place.root))
     method = place.workspace.method(place.method)
     with pytest.raises(NotAvailableError, match=rf"is not trained .*harness train {place.method} --task denoise-rgb"):
         build_method(method, "denoise-rgb", 50)

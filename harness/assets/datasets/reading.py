@@ -15,7 +15,7 @@ from harness.assets.datasets import places
 from harness.assets.datasets.manifest import DatasetManifest, DatasetManifestFile, Role, read_manifest
 from harness.assets.datasets.registry import Dataset, LandscapeCrop, dataset
 from harness.assets.datasets.verified import forget
-from harness.errors import HarnessError, NotAvailableError, unknown_name
+from harness.errors import HarnessError, Missing, NotAvailableError, unknown_name
 from harness.images import decode_image
 
 _DIGITS = re.compile(r"([0-9]+)")
@@ -76,7 +76,8 @@ def open_dataset(name: str, data: str | os.PathLike[str]) -> FetchedDataset:
     path = places.manifest_path(Path(data), record.name)
     if not path.is_file():
         raise NotAvailableError(
-            f"dataset '{record.name}' was not fetched into {data}; run `harness datasets fetch {record.name}`"
+            f"dataset '{record.name}' was not fetched into {data}; run `harness datasets fetch {record.name}`",
+            Missing("dataset", record.name),
         )
     manifest = read_manifest(path)
     if manifest.dataset != record.name:
@@ -84,7 +85,9 @@ def open_dataset(name: str, data: str | os.PathLike[str]) -> FetchedDataset:
             f"{path}: is the manifest of '{manifest.dataset}'; delete it and fetch '{record.name}' again"
         )
     if not manifest.complete:
-        raise NotAvailableError(f"dataset '{record.name}' is not here: {manifest.reason}")
+        raise NotAvailableError(
+            f"dataset '{record.name}' is not here: {manifest.reason}", Missing("dataset", record.name)
+        )
     return FetchedDataset(record, Path(data), manifest)
 
 

@@ -49,7 +49,7 @@ def fetch(
     name : str
         Weight set.
     data : path, optional
-        Folder of fetched files; by default HARNESS_DATA or ``data``.
+        Folder of fetched files; by default that of the project in use, HARNESS_DATA or ``data``.
     folder : path, optional
         The user's own copy, remembered for later calls.
     retry : bool
