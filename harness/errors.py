@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
-
-import msgspec
 
 
 class HarnessError(Exception):
@@ -21,7 +20,8 @@ class CheckFailedError(HarnessError):
     exit_code = 1
 
 
-class Missing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+@dataclass(frozen=True)
+class Missing:
     """What is not here, by name.
 
     Attributes

@@ -165,7 +165,7 @@ def export_crate(workspace: Workspace, table: str, target: Path, *, images: bool
     problem = _remake(workspace.root, workspace, table)
     if problem:
         # Results come with git, rows do not: a crate of them alone would prove nothing.
-        raise HarnessError(f"{problem.partition(';')[0]}; run harness repro {table} first")
+        raise HarnessError(f"{problem}; run harness repro {table} first")
     from harness.records.runs import Clock
 
     about = Clock().finish()
@@ -272,7 +272,7 @@ def check_crate(source: Path, workspace: Workspace) -> CrateCheck:
         if not problems and table:
             problem = _remake(folder, workspace, table)
             remade = not problem
-            problems += [problem] if problem else []
+            problems += [f"{problem}; compare the versions (git revision of the crate)"] if problem else []
             measured, damaged = _check_images(folder)
             problems += damaged
         elif not table:
@@ -381,11 +381,10 @@ def _remake(folder: Path, workspace: Workspace, table: str) -> str:
     then, now = _by_cell(stored), _by_cell(made)
     differing = [name for name in then if then[name] != now.get(name)]
     if not differing and len(then) == len(now):
-        return f"results/{table}.json: has another form in this version; its numbers are the same"
+        return f"results/{table}.json: has another form in this version, with the same numbers"
     return (
         f"results/{table}.json: {len(differing) or 'other'} of {len(then)} cells do not follow from the rows here"
         + (f", such as {differing[0]}" if differing else "")
-        + "; compare the versions (git revision of the crate)"
     )
 
 

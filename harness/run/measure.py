@@ -212,12 +212,13 @@ def measure_folder(
     dimensions: dict[str, int] = {}
     for image in fetched.image_ids:
         file = _restored_file(restored, image, fetched.name)
+        reference = made.reference(fetched.read(image), level)
+        dimensions[image] = reference.ndim
+        pixels = read_result(file, saving)
         try:
-            reference = made.reference(fetched.read(image), level)
-            dimensions[image] = reference.ndim
-            values[image] = measure_pair(reference, read_result(file, saving), task, level, protocols)
+            values[image] = measure_pair(reference, pixels, task, level, protocols)
         except HarnessError as error:
-            raise HarnessError(str(error) if str(file) in str(error) else f"{file}: {error}") from None
+            raise HarnessError(f"{file}: {error}") from None
     mixed = gray_among_colour(dimensions)
     if mixed:
         raise HarnessError(f"dataset '{dataset}': {mixed}")

@@ -19,7 +19,7 @@ from harness.assets.datasets.progress import progress
 from harness.assets.datasets.reading import gray_among_colour
 from harness.assets.datasets.registry import Dataset
 from harness.errors import HarnessError
-from harness.images import look_at_image
+from harness.images import ImageError, look_at_image
 from harness.names import is_safe
 
 
@@ -119,8 +119,8 @@ class Supplied(Collection):
                 sha256, pixels, shape = self.hashes.image(path)
             except OSError as error:
                 return name, f"cannot be read ({error.strerror or error})"
-            except HarnessError as error:
-                return name, str(error).removeprefix(f"{path}: ").rsplit("; ", 1)[0]
+            except ImageError as error:
+                return name, error.problem
             inside = f"{image}{path.suffix}" if self.record.kind == "images" else f"{role}/{image}{path.suffix}"
             folders.place(path, self._path(inside))
             self.hashes.image(self._path(inside))  # a copy has stats of its own

@@ -147,7 +147,7 @@ _LAST_BYTES = 64
 
 def _cut_short(path: Path) -> str:
     """Tell what is wrong with an image whose file does not end as its format does; empty where it can be decoded."""
-    from harness.images import read_image
+    from harness.images import ImageError, read_image
 
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _LAST_BYTES))
@@ -155,8 +155,8 @@ def _cut_short(path: Path) -> str:
             return ""
     try:
         read_image(path)
-    except HarnessError as error:
-        return str(error).removeprefix(f"{path}: ")
+    except ImageError as error:
+        return error.sentence
     return ""
 
 
