@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 # What moves a terminal's cursor, sets its colours or title, or turns the order of letters; and what no terminal takes.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -43,8 +45,44 @@ class CheckFailedError(HarnessError):
     exit_code = 1
 
 
+@dataclass(frozen=True)
+class Missing:
+    """What is not here, by name.
+
+    Attributes
+    ----------
+    kind : {"dataset", "package", "training", "weights"}
+        What it is.
+    name : str
+        Name of the dataset, of the package as it is imported, of the training run, or of the set of weights.
+    file : str
+        The file of the set of weights.
+    """
+
+    kind: Literal["dataset", "package", "training", "weights"]
+    name: str
+    file: str = ""
+
+
 class NotAvailableError(HarnessError):
-    """Data or weights that cannot be had here; a cell that needs them is `not run` with this reason."""
+    """Data or weights that cannot be had here; a cell that needs them is `not run` with this reason.
+
+    Parameters
+    ----------
+    message : str
+        What is missing and how it is to be had.
+    missing : Missing or None
+        The same as data; None where nothing that has a name would help.
+    """
+
+    def __init__(self, message: str, missing: Missing | None = None) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+def missing_package(error: ImportError) -> Missing:
+    """Name the package that an import lacked."""
+    return Missing("package", (error.name or "").partition(".")[0])
 
 
 def unknown_name(kind: str, name: object, known: Iterable[object]) -> InvalidArgumentError:

@@ -23,6 +23,28 @@ from harness.files import whole_file
 FORMATS = ("PNG", "BMP", "TIFF", "JPEG", "PPM", "WEBP", "GIF")
 
 
+class ImageError(UnreadableFileError):
+    """An image file that is not taken as it is.
+
+    Parameters
+    ----------
+    where : str
+        The file.
+    problem : str
+        What is wrong with it.
+    remedy : str
+        What to do about it.
+    damaged : bool
+        Whether it is no image at all, or a damaged one.
+    """
+
+    def __init__(self, where: object, problem: str, remedy: str = "", *, damaged: bool = False) -> None:
+        self.problem = problem
+        self.sentence = f"{problem}; {remedy}" if remedy else problem
+        self.damaged = damaged
+        super().__init__(f"{where}: {self.sentence}")
+
+
 def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """Read an image file as it is stored, without any colour conversion.
 
@@ -70,7 +92,8 @@ def read_result(path: str | os.PathLike[str], saving: str = "round") -> NDArray[
     if pixels.dtype == np.uint8:
         return pixels
     if saving != "unrounded" or _is_8_bit(pixels):
-        raise HarnessError(f"{path}: {_too_deep(pixels)}, or measure it at its precision with saving 'unrounded'")
+        remedy = "store it with 8, or measure it at its precision with saving 'unrounded'"
+        raise ImageError(path, _too_deep(pixels), remedy)
     return pixels / DEEP_STEPS
 
 
@@ -86,7 +109,7 @@ def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
     """
     pixels = _decode(data, where)
     if pixels.dtype != np.uint8:
-        raise HarnessError(f"{where}: {_too_deep(pixels)}")
+        raise ImageError(where, _too_deep(pixels), "store it with 8")
     return pixels
 
 
@@ -114,8 +137,8 @@ def look_at_image(path: Path) -> tuple[str, tuple[int, ...]]:
     if deep:
         try:
             read_image(path)  # its samples tell which sentence is right
-        except HarnessError as error:
-            return str(error).removeprefix(f"{path}: "), ()
+        except ImageError as error:
+            return error.sentence, ()
     return problem, size if mode in ("1", "L") else (*size, 3)
 
 
@@ -161,11 +184,11 @@ def _contents(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise UnreadableFileError(f"{path}: no such image; check the folder or make it again") from None
+        raise ImageError(path, "no such image", "check the folder or make it again") from None
     except IsADirectoryError:
-        raise UnreadableFileError(f"{path}: is a folder, an image file is needed") from None
+        raise ImageError(path, "is a folder, an image file is needed") from None
     except OSError as error:
-        raise UnreadableFileError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise ImageError(path, f"cannot be read ({error.strerror or error})") from None
 
 
 def _decode(data: bytes, where: str, also: Callable[[ImageFile.ImageFile], str] = lambda image: "") -> NDArray[Any]:
@@ -177,7 +200,7 @@ def _decode(data: bytes, where: str, also: Callable[[ImageFile.ImageFile], str] 
             if deep and not other and not _is_deep_gray(image):
                 problem = f"has more than 8 bits a sample in a form that is not read ({image.format})"
             if problem:
-                raise HarnessError(f"{where}: {problem}")
+                raise ImageError(where, problem)
             image.load()
             if not deep:
                 plain = image.convert("RGB" if image.mode == "P" else "L") if image.mode in ("1", "P") else image
@@ -194,7 +217,7 @@ def _decode(data: bytes, where: str, also: Callable[[ImageFile.ImageFile], str] 
     # A damaged file can fail anywhere inside Pillow, with whatever exception is at hand there.
     except Exception as error:
         detail = "no known image format" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise HarnessError(f"{where}: not a readable image ({detail}); replace the file") from None
+        raise ImageError(where, f"not a readable image ({detail})", "replace the file", damaged=True) from None
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
@@ -258,8 +281,8 @@ def _is_8_bit(pixels: NDArray[Any]) -> bool:
 
 def _too_deep(pixels: NDArray[Any]) -> str:
     if _is_8_bit(pixels):
-        return "has 16 bits a sample and in them values of 8 (none is above 255 of 65535); store it with 8"
-    return "has 16 bits a sample; store it with 8"
+        return "has 16 bits a sample and in them values of 8 (none is above 255 of 65535)"
+    return "has 16 bits a sample"
 
 
 def write_png(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> None:

@@ -65,6 +65,15 @@ def test_an_upward_import_inside_a_function_is_seen(tmp_path: Path) -> None:
     assert refused.returncode == 1 and "harness.metrics is not allowed to import harness.tables" in refused.stdout
 
 
+def test_no_two_public_classes_share_a_name() -> None:
+    places: dict[str, list[str]] = {}
+    for module, file in modules().items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(module)
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
 def rooms_table() -> str:
     lines = ["| room | holds |", "|---|---|"]
     for room in layers():

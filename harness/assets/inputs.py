@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from harness.assets.datasets.reading import FetchedDataset, gray_among_colour, open_dataset
 from harness.degradations import Degradation, degradation, noise_generator
-from harness.errors import HarnessError, NotAvailableError
+from harness.errors import HarnessError, Missing, NotAvailableError
 from harness.files import write_json
 from harness.images import pixels_sha256
-from harness.records.cells import InputId, Noise, input_ids
+from harness.records.cells import InputId, NoiseDraws, input_ids
 from harness.records.loading import load_json
 
 
-class InputRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class InputRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The hashes of a dataset's inputs.
 
     Attributes
@@ -37,6 +37,8 @@ class InputRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Why there are no inputs; empty where there are.
     inputs : dict
         SHA-256 of each input's samples, by the name of the file it is restored to.
+    missing : Missing or None
+        What the reason names, as data.
     """
 
     dataset: str
@@ -44,6 +46,7 @@ class InputRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int
     reason: str
     inputs: dict[str, str]
+    missing: Missing | None = None
 
 
 def make_input(
@@ -106,7 +109,7 @@ def iterate_inputs(
 
 
 def record_inputs(
-    data: Path, dataset: str, name: str, levels: tuple[int, ...], noise: Noise, workers: int = 2
+    data: Path, dataset: str, name: str, levels: tuple[int, ...], noise: NoiseDraws, workers: int = 2
 ) -> InputRecord:
     """Make every input of a dataset once and record the hashes.
 
@@ -118,7 +121,7 @@ def record_inputs(
         Dataset and degradation.
     levels : tuple of int
         Levels.
-    noise : Noise
+    noise : NoiseDraws
         Noise draws.
     workers : int
         Threads.
@@ -131,8 +134,8 @@ def record_inputs(
     made = degradation(name)
     try:
         fetched = open_dataset(dataset, data)
-    except NotAvailableError as missing:
-        return InputRecord(dataset, name, made.version, str(missing), {})
+    except NotAvailableError as error:
+        return InputRecord(dataset, name, made.version, str(error), {}, error.missing)
     ids = input_ids(fetched.image_ids, levels, made.random, noise)
     hashes: dict[str, str] = {}
     dimensions: dict[str, int] = {}

@@ -8,10 +8,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.audit.grid import Candidate, Grid
+from harness.audit.grid import Candidate, VariantGrid
 from harness.audit.outcomes import CellAudit, ChoiceAudit, DimensionAudit, VariantAudit
 from harness.audit.ranking import Chance, chance, distinct
-from harness.audit.selection import Member, Variant, describe_variant
+from harness.audit.selection import SelectedCandidate, Variant, describe_variant
 from harness.audit.variants import INDEPENDENT, Finish, NoiseDraw, making_choices, reading_choices
 
 RANKED = 12
@@ -19,7 +19,7 @@ WRITTEN_OUT = 100
 """Variants that are written out before they are ranked, the best by digits first."""
 
 
-def describe_cells(grid: Grid, variant: Variant) -> tuple[CellAudit, ...]:
+def describe_cells(grid: VariantGrid, variant: Variant) -> tuple[CellAudit, ...]:
     """Describe every cell under a variant."""
     found = []
     rows = dict.fromkeys(variant.picks, 0)
@@ -44,7 +44,7 @@ def describe_cells(grid: Grid, variant: Variant) -> tuple[CellAudit, ...]:
     return tuple(found)
 
 
-def witnesses(grid: Grid, variant: Variant) -> dict[str, tuple[str, float]]:
+def witnesses(grid: VariantGrid, variant: Variant) -> dict[str, tuple[str, float]]:
     """Give the smallest image of each cell with its value: what a test can check in seconds."""
     found = {}
     read = variant.read(grid)
@@ -64,7 +64,7 @@ def witnesses(grid: Grid, variant: Variant) -> dict[str, tuple[str, float]]:
 
 
 def describe_stated(
-    grid: Grid,
+    grid: VariantGrid,
     candidates: Sequence[Candidate],
     bounds: Sequence[tuple[Candidate, int]],
     equal: Sequence[tuple[Candidate, Candidate]],
@@ -75,7 +75,7 @@ def describe_stated(
 
     Parameters
     ----------
-    grid : Grid
+    grid : VariantGrid
         Of the row.
     candidates : sequence of Candidate
         With scores of every metric.
@@ -104,7 +104,7 @@ def describe_stated(
     return describe_variant(grid, Variant(stated, picks))
 
 
-def with_one_reading(grid: Grid, candidate: Candidate, index: int) -> Candidate:
+def with_one_reading(grid: VariantGrid, candidate: Candidate, index: int) -> Candidate:
     """Score a candidate's SSIM under one reading."""
     wanted = np.zeros(len(grid.readings["ssim"]), dtype=bool)
     wanted[index] = True
@@ -118,22 +118,22 @@ def with_one_reading(grid: Grid, candidate: Candidate, index: int) -> Candidate:
 
 
 def describe_dimensions(
-    grid: Grid,
+    grid: VariantGrid,
     candidates: Sequence[Candidate],
     bounds: Sequence[tuple[Candidate, int]],
-    members: Sequence[Member],
+    members: Sequence[SelectedCandidate],
 ) -> tuple[DimensionAudit, ...]:
     """Say for every dimension with more than one value which of them the numbers admit.
 
     Parameters
     ----------
-    grid : Grid
+    grid : VariantGrid
         Of the row.
     candidates : sequence of Candidate
         With scores of every metric.
     bounds : sequence of tuple
         Candidates whose SSIM was not read, and the most digits that they could explain.
-    members : sequence of Member
+    members : sequence of SelectedCandidate
         The variants that explain the most.
     """
     most: dict[str, dict[str, tuple[int, bool]]] = {}
@@ -169,7 +169,7 @@ def describe_dimensions(
     )
 
 
-def _admitted(grid: Grid, members: Sequence[Member]) -> set[tuple[str, str]]:
+def _admitted(grid: VariantGrid, members: Sequence[SelectedCandidate]) -> set[tuple[str, str]]:
     """Dimensions and their values that occur among the variants that explain the most."""
     found: set[tuple[str, str]] = set()
     for member in members:
@@ -183,7 +183,7 @@ def _admitted(grid: Grid, members: Sequence[Member]) -> set[tuple[str, str]]:
 # --- all variants with one luma and border
 
 
-def rank_variants(grid: Grid, candidates: Sequence[Candidate]) -> tuple[VariantAudit, ...]:
+def rank_variants(grid: VariantGrid, candidates: Sequence[Candidate]) -> tuple[VariantAudit, ...]:
     """Rank the variants with one luma and border for both metrics; of those that give equal numbers one is kept."""
     vectors, variants = consistent_variants(grid, candidates)
     different = [variants[i] for i in distinct(vectors, [cell.target.unit for cell in grid.cells])]
@@ -195,7 +195,7 @@ def rank_variants(grid: Grid, candidates: Sequence[Candidate]) -> tuple[VariantA
     return tuple(ranked[:RANKED])
 
 
-def chance_of(grid: Grid, candidates: Sequence[Candidate], best: VariantAudit) -> Chance:
+def chance_of(grid: VariantGrid, candidates: Sequence[Candidate], best: VariantAudit) -> Chance:
     """Say how surprising the best variant's match is, given everything that was tried."""
     vectors, variants = consistent_variants(grid, candidates)
     targets = [cell.target for cell in grid.cells]
@@ -208,7 +208,9 @@ def of_one_draw(variants: Sequence[Variant]) -> NDArray[np.bool_]:
     return found if found.any() else np.ones_like(found)
 
 
-def consistent_variants(grid: Grid, candidates: Sequence[Candidate]) -> tuple[NDArray[np.float64], list[Variant]]:
+def consistent_variants(
+    grid: VariantGrid, candidates: Sequence[Candidate]
+) -> tuple[NDArray[np.float64], list[Variant]]:
     """List the variants with one luma and border for both metrics, with their values ``(variants, cells)``."""
     picked = _consistent_picks(grid)
     blocks, variants = [], []
@@ -222,7 +224,7 @@ def consistent_variants(grid: Grid, candidates: Sequence[Candidate]) -> tuple[ND
     return np.concatenate(blocks), variants
 
 
-def _consistent_picks(grid: Grid) -> list[dict[str, int]]:
+def _consistent_picks(grid: VariantGrid) -> list[dict[str, int]]:
     """Pairs of readings of PSNR and SSIM with one luma and border; or the readings of the one metric there is."""
     if len(grid.metrics) == 1:
         metric = grid.metrics[0]

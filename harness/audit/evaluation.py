@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from harness.audit.grid import Candidate, Grid
+from harness.audit.grid import Candidate, VariantGrid
 from harness.audit.outcomes import ScreenedAudit
 from harness.audit.screening import BATCH, OUT_OF_BUDGET, STATED_SHARE, Budget, measured_metrics, most_digits
 from harness.audit.ssim_reading import read_ssim
 from harness.audit.variants import Finish, Making, difference, differences, makings
 from harness.errors import HarnessError
+
+BUDGET_ENDED = "the budget ended before"
 
 
 class Evaluation:
@@ -29,7 +31,7 @@ class Evaluation:
         Kinds of variants that were not tried at all, in words.
     """
 
-    def __init__(self, grid: Grid, progress: Callable[[str], None]) -> None:
+    def __init__(self, grid: VariantGrid, progress: Callable[[str], None]) -> None:
         self.candidates: list[Candidate] = []
         self.screened: list[ScreenedAudit] = []
         self.not_tried: list[str] = []
@@ -72,12 +74,19 @@ class Evaluation:
                 self._add(making)
             return
         if self._inputs == "stored":
-            self._leave(making, "open", "not in work/restored, and --inputs stored restores no other input")
+            kind = "not in work/restored"
+            self._leave(making, "open", f"{kind}, and --inputs stored restores no other input", kind=kind)
             return
         known = self._known_digits()
         bound = most_digits(self._grid, making, None, known, self._budget)
         if bound.obstacle:
-            self._leave(making, "open" if bound.obstacle == OUT_OF_BUDGET else "not possible", bound.obstacle)
+            over = bound.obstacle == OUT_OF_BUDGET
+            self._leave(
+                making,
+                "open" if over else "not possible",
+                bound.obstacle,
+                kind=BUDGET_ENDED if over else "",
+            )
         elif bound.digits < known:
             self._leave(making, "ruled out", bound.words)
         elif self._complete(making):
@@ -120,7 +129,7 @@ class Evaluation:
                         f"the budget ended at image {first + 1} of {len(source.images)} of {source.dataset}, level "
                         f"{source.level}; run again to go on, or give --budget or --inputs all"
                     )
-                    self._leave(making, "open", reason, finish)
+                    self._leave(making, "open", reason, finish, BUDGET_ENDED)
                     return False
                 self._budget.measure(source, measured_metrics(self._grid), source.images[first : first + BATCH])
         return True
@@ -160,7 +169,8 @@ class Evaluation:
         for finish in due:
             bound = most_digits(grid, stated, finish, known, self._budget)
             if bound.obstacle:
-                self._leave(stated, "open", bound.obstacle, finish)
+                over = bound.obstacle == OUT_OF_BUDGET
+                self._leave(stated, "open", bound.obstacle, finish, BUDGET_ENDED if over else "")
             elif bound.digits <= known and bound.digits < grid.total:
                 self._leave(stated, "ruled out", bound.words, finish)
             else:
@@ -173,7 +183,7 @@ class Evaluation:
             self.candidates += [grid.candidate(stated, finish, grid.metrics, here=True) for finish in ordered]
         else:
             for finish in ordered[1:]:
-                self._leave(stated, "open", self.screened[-1].reason, finish)
+                self._leave(stated, "open", self.screened[-1].reason, finish, self.screened[-1].kind)
 
     # --- what is known
 
@@ -186,14 +196,14 @@ class Evaluation:
         read = read_ssim(self._grid, self.candidates, self._progress).candidates
         return max((candidate.digits(*self._grid.metrics) for candidate in read), default=0)
 
-    def _leave(self, making: Making, verdict: str, reason: str, finish: Finish | None = None) -> None:
+    def _leave(self, making: Making, verdict: str, reason: str, finish: Finish | None = None, kind: str = "") -> None:
         choices = differences(making, self._grid.stated)
         if finish is not None:
             choices |= {"saving": finish.label}
-        self.screened.append(ScreenedAudit(choices or {"making": "as stated"}, verdict, reason))
+        self.screened.append(ScreenedAudit(choices or {"making": "as stated"}, verdict, reason, kind))
 
 
-def equal_images(grid: Grid, candidates: Iterable[Candidate]) -> list[tuple[Candidate, Candidate]]:
+def equal_images(grid: VariantGrid, candidates: Iterable[Candidate]) -> list[tuple[Candidate, Candidate]]:
     """Pair the candidates of methods that restore the same images with the one that stands for them.
 
     The plain method stands for its variants (those with a parenthesis in their title).

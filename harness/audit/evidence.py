@@ -19,7 +19,7 @@ from harness.audit.variants import (
     readings,
     set_readings,
 )
-from harness.tables.published import AuditedCell, AuditedRow, Part, Row
+from harness.tables.published import AuditedCell, AuditedRow, Row, TablePart
 
 RANGES = {"full": "0..255", "studio": "16..235"}
 
@@ -64,7 +64,7 @@ def evidence(audit: RowAudit, keys: set[str]) -> AuditedRow:
     )
 
 
-class Checked(msgspec.Struct, frozen=True):
+class EvidenceCheck(msgspec.Struct, frozen=True):
     """A stored number and what is measured now.
 
     Attributes
@@ -84,15 +84,15 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 def check_evidence(
-    bench: Bench, part: Part, row: Row, whole: bool | None = None, only: Container[str] | None = None
-) -> list[Checked]:
+    bench: Bench, part: TablePart, row: Row, whole: bool | None = None, only: Container[str] | None = None
+) -> list[EvidenceCheck]:
     """Measure again what a row's evidence says.
 
     Parameters
     ----------
     bench : Bench
         Where images come from.
-    part : Part
+    part : TablePart
         The row's part.
     row : Row
         With evidence.
@@ -132,10 +132,10 @@ def check_evidence(
         if everything:
             wanted = set_readings(column.metric, same_size=False)
             measured = set_values(column.metric, values, source.pixels(images), wanted)[wanted.index(reading)]
-            checked.append(Checked(key, cell.measured, float(measured), True))
+            checked.append(EvidenceCheck(key, cell.measured, float(measured), True))
         else:
             index = readings(column.metric).index(_plain(reading))
-            checked.append(Checked(key, cell.value, float(values[0, index]), False))
+            checked.append(EvidenceCheck(key, cell.value, float(values[0, index]), False))
     return checked
 
 

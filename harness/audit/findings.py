@@ -26,7 +26,7 @@ from harness.audit.found import (
 )
 from harness.audit.outcomes import RowAudit
 from harness.audit.overlap import CORRELATION, SetImages, find_overlap, read_set
-from harness.audit.settings import Settings
+from harness.audit.settings import AuditSettings
 from harness.audit.summary import comparison_sentence, summary
 from harness.audit.tables import audit_table
 from harness.audit.tiles import tile_findings
@@ -65,14 +65,16 @@ TESTED_ON = (
 EXAMPLES = 4
 
 
-def collect(workspace: Workspace, settings: Settings, progress: Callable[[str], None] = lambda text: None) -> Findings:
+def collect(
+    workspace: Workspace, settings: AuditSettings, progress: Callable[[str], None] = lambda text: None
+) -> Findings:
     """Audit every table of the papers and compare every set that is here.
 
     Parameters
     ----------
     workspace : Workspace
         Where images and measured rows are.
-    settings : Settings
+    settings : AuditSettings
         What the audits may cost.
     progress : callable
         Called with what is being done.
@@ -111,7 +113,7 @@ def refresh(
     known: Findings,
     table: str,
     row: str,
-    settings: Settings,
+    settings: AuditSettings,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Findings:
     """Audit the rows of one table again, and keep everything else that is known.
@@ -146,7 +148,7 @@ def refresh(
 
 
 def _audits(
-    workspace: Workspace, tables: dict[str, Table], settings: Settings, progress: Callable[[str], None]
+    workspace: Workspace, tables: dict[str, Table], settings: AuditSettings, progress: Callable[[str], None]
 ) -> tuple[list[RowAudit], dict[str, list[str]], dict[str, list[str]]]:
     audits: list[RowAudit] = []
     first: dict[Any, str] = {}

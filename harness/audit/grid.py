@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from harness.audit.images import Bench
 from harness.audit.ranking import Scores, Target, score
-from harness.audit.settings import Settings
-from harness.audit.sources import Source, probes
+from harness.audit.settings import AuditSettings
+from harness.audit.sources import RestoredSet, probes
 from harness.audit.variants import INDEPENDENT, Finish, Making, NoiseDraw, Reading, set_readings
 from harness.degradations import degradation
 from harness.metrics.signal_noise import PEAK
@@ -27,7 +27,7 @@ NOISE_SEEDS = (0, 1, 2)
 """Draws whose spread gives the noise term."""
 
 
-class Cell(msgspec.Struct, frozen=True):
+class RowCell(msgspec.Struct, frozen=True):
     """A cell of the row: what is asked of the pipeline for it, and what it prints."""
 
     request: Request
@@ -75,7 +75,7 @@ class Candidate(msgspec.Struct, frozen=True, eq=False):
         return sum(int(self.scores[m].digits.sum(axis=0).max()) for m in metrics if m in self.scores)
 
 
-class Grid:
+class VariantGrid:
     """What is evaluated for one row.
 
     Parameters
@@ -84,13 +84,13 @@ class Grid:
         Where images come from.
     task : str
         The row's task.
-    cells : sequence of Cell
+    cells : sequence of RowCell
         At least one; the stated making of each can be had.
     stated : Making
         What the table's file says.
     saving : str
         The stated saving.
-    settings : Settings
+    settings : AuditSettings
         What it may cost.
 
     Attributes
@@ -106,7 +106,7 @@ class Grid:
     """
 
     def __init__(
-        self, bench: Bench, task: str, cells: Sequence[Cell], stated: Making, saving: str, settings: Settings
+        self, bench: Bench, task: str, cells: Sequence[RowCell], stated: Making, saving: str, settings: AuditSettings
     ) -> None:
         self.bench, self.task, self.cells, self.saving, self.settings = bench, task, tuple(cells), saving, settings
         self.metrics = [metric for metric in IMAGE_METRICS if self.of_metric(metric)]
@@ -119,7 +119,7 @@ class Grid:
         self.readings: dict[str, tuple[Reading, ...]] = {m: set_readings(m, same) for m in IMAGE_METRICS}
         self._noise: dict[tuple[tuple[str, int], str], NDArray[np.float64]] = {}
 
-    def of_metric(self, metric: str) -> list[Cell]:
+    def of_metric(self, metric: str) -> list[RowCell]:
         """List the cells of a metric: the rows of its scores."""
         return [cell for cell in self.cells if cell.metric == metric]
 
@@ -129,16 +129,16 @@ class Grid:
         known = [reading.label for reading in self.readings[metric]]
         return known.index(name) if name in known else None
 
-    def source(self, making: Making, place: tuple[str, int], here: bool = False) -> Source:
+    def source(self, making: Making, place: tuple[str, int], here: bool = False) -> RestoredSet:
         """Open the source of a making at a place."""
         dataset, level = place
         return self.bench.whole_source(self.task, making.used(dataset), level, making, here)
 
-    def source_of(self, candidate: Candidate, place: tuple[str, int]) -> Source:
+    def source_of(self, candidate: Candidate, place: tuple[str, int]) -> RestoredSet:
         """Open the source of a candidate at a place."""
         return self.source(candidate.making, place, candidate.here)
 
-    def set_values(self, source: Source, finish: Finish, metric: str) -> NDArray[np.float64]:
+    def set_values(self, source: RestoredSet, finish: Finish, metric: str) -> NDArray[np.float64]:
         """Values of a whole set under every reading of a metric; its images are measured already."""
         values = source.values(metric, finish, source.images)
         return set_values(metric, values, source.pixels(source.images), self.readings[metric])
@@ -164,7 +164,7 @@ class Grid:
             parts.append(source.dataset.encode() + source.values("psnr", candidate.finish, source.images).tobytes())
         return b"".join(parts)
 
-    def tolerance(self, making: Making, cell: Cell) -> NDArray[np.float64]:
+    def tolerance(self, making: Making, cell: RowCell) -> NDArray[np.float64]:
         """Noise term of every reading of a cell: two standard deviations of the difference of two draws."""
         if not degradation(making.degradation).random:
             return np.zeros(len(self.readings[cell.metric]))
@@ -179,7 +179,7 @@ class Grid:
         """Noise term of the stated making by cell, one number for all readings."""
         return [float(np.median(self.tolerance(self.stated, cell))) for cell in self.cells]
 
-    def _noise_term(self, made: Making, cell: Cell) -> NDArray[np.float64]:
+    def _noise_term(self, made: Making, cell: RowCell) -> NDArray[np.float64]:
         """Estimate a noise term from the images of which every draw is stored, or from a few restored here."""
         draws = [msgspec.structs.replace(made, noise=NoiseDraw(INDEPENDENT, seed)) for seed in NOISE_SEEDS]
         sources = [self.bench.source(self.task, *cell.place, draw) for draw in draws]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -10,11 +9,12 @@ import msgspec
 from harness.assets.datasets import fetch
 from harness.assets.datasets.reading import FetchedDataset, open_dataset
 from harness.audit.kept import Shelf
-from harness.audit.sources import Restorer, Source
+from harness.audit.sources import RestoredSet, Restorer
 from harness.audit.variants import Making, dataset_variants
 from harness.errors import HarnessError, NotAvailableError
 from harness.methods import Method, build_method
 from harness.records.cells import Group
+from harness.records.in_use import loading_from
 from harness.records.restored import RECORD, RestoredRecord, read_restored
 from harness.records.runs import library_versions
 from harness.run.apply import array_restorer, image_restorer, tensor_restorer
@@ -38,7 +38,7 @@ class Bench:
         self.methods = workspace.methods()
         self.workers = workers
         self.shelf = Shelf(workspace.work / "audit")
-        self._sources: dict[tuple[str, str, int, Making, bool], Source] = {}
+        self._sources: dict[tuple[str, str, int, Making, bool], RestoredSet] = {}
         self._opened: dict[str, FetchedDataset] = {}
         self._records: dict[Group, RestoredRecord | None] = {}
         self._restorers: dict[tuple[str, str, int, str, str], tuple[Restorer, str]] = {}
@@ -56,7 +56,7 @@ class Bench:
         """Whether images may be restored side by side."""
         return self.light(name) and not self.methods[name].random
 
-    def source(self, task: str, dataset: str, level: int, making: Making, here: bool = False) -> Source:
+    def source(self, task: str, dataset: str, level: int, making: Making, here: bool = False) -> RestoredSet:
         """Open a source once; `here` leaves aside what is stored, so that every finish can be measured.
 
         Raises
@@ -68,10 +68,10 @@ class Bench:
         plain = msgspec.structs.replace(making, datasets=())
         key = (task, dataset, level, plain, here)
         if key not in self._sources:
-            self._sources[key] = Source(self, task, dataset, level, plain, here)
+            self._sources[key] = RestoredSet(self, task, dataset, level, plain, here)
         return self._sources[key]
 
-    def whole_source(self, task: str, dataset: str, level: int, making: Making, here: bool = False) -> Source:
+    def whole_source(self, task: str, dataset: str, level: int, making: Making, here: bool = False) -> RestoredSet:
         """Open a source that holds every image: where only some of them are stored, all are restored here.
 
         Raises
@@ -119,18 +119,12 @@ class Bench:
         return self._restorers[key]
 
     def _build(self, task: str, dataset: str, level: int, making: Making) -> tuple[Restorer, str]:
-        # Methods load weights and released images from the workspace's own folder.
-        os.environ["HARNESS_DATA"] = str(self.workspace.data.resolve())
-        found = self.methods[making.method]
-        used: list[str] = []
-        if found.weights:
-            from harness.assets.weights.recording import recording
+        from harness.assets.weights.recording import recording
 
-            with recording() as loaded:
-                function = build_method(found, task, level, dataset)
-            used = sorted(item.sha256 for item in loaded)
-        else:
+        found = self.methods[making.method]
+        with loading_from(self.workspace.root), recording() as loaded:
             function = build_method(found, task, level, dataset)
+        used = sorted(item.sha256 for item in loaded)
         if found.on == "images":
             find = image_restorer(function, "unrounded")
             return (lambda dataset, image, degraded: find(dataset, image)), ""

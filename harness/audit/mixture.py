@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.audit.description import consistent_variants, of_one_draw, with_one_reading
-from harness.audit.grid import Candidate, Grid
+from harness.audit.grid import Candidate, VariantGrid
 from harness.audit.outcomes import MixtureAudit
 from harness.audit.ranking import chance, explained_digits
 from harness.audit.selection import Variant
@@ -25,13 +25,13 @@ UNREAD = 3
 
 
 def find_mixture(
-    grid: Grid, candidates: Sequence[Candidate], bounds: Sequence[tuple[Candidate, int]], best: Variant
+    grid: VariantGrid, candidates: Sequence[Candidate], bounds: Sequence[tuple[Candidate, int]], best: Variant
 ) -> MixtureAudit | None:
     """Find the variant that explains the most of the columns where the best one fails; None where none gains enough.
 
     Parameters
     ----------
-    grid : Grid
+    grid : VariantGrid
         Of the row.
     candidates : sequence of Candidate
         With scores of every metric.
@@ -83,7 +83,7 @@ def find_mixture(
     )
 
 
-def _promising(grid: Grid, bounds: Sequence[tuple[Candidate, int]], best: Variant) -> list[Candidate]:
+def _promising(grid: VariantGrid, bounds: Sequence[tuple[Candidate, int]], best: Variant) -> list[Candidate]:
     """Read the SSIM of the candidates whose PSNR explains the most digits beyond the best variant's."""
     known = best.candidate.scores["psnr"].digits[:, best.picks["psnr"]] if "psnr" in best.picks else None
     if known is None or "ssim" not in best.picks:
@@ -96,7 +96,7 @@ def _promising(grid: Grid, bounds: Sequence[tuple[Candidate, int]], best: Varian
     return [with_one_reading(grid, candidate, best.picks["ssim"]) for candidate in chosen]
 
 
-def _digits_of(grid: Grid, variant: Variant) -> np.ndarray:
+def _digits_of(grid: VariantGrid, variant: Variant) -> np.ndarray:
     """Digits that a variant explains, by cell."""
     found = np.zeros(len(grid.cells), dtype=np.int64)
     for metric, index in variant.picks.items():

@@ -114,11 +114,14 @@ class ScreenedAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ``ruled out``, ``open`` or ``not possible``.
     reason : str
         In words.
+    kind : str
+        The reason without what is of one image or cell only, where it names one.
     """
 
     choices: dict[str, str]
     verdict: str
     reason: str
+    kind: str = ""
 
 
 class MixtureAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

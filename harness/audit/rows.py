@@ -25,13 +25,13 @@ from harness.audit.description import (
     witnesses,
 )
 from harness.audit.evaluation import Evaluation, equal_images
-from harness.audit.grid import Cell, Grid, set_values
+from harness.audit.grid import RowCell, VariantGrid, set_values
 from harness.audit.images import Bench
 from harness.audit.mixture import find_mixture
 from harness.audit.outcomes import CellAudit, ChoiceAudit, DimensionAudit, RowAudit, ScreenedAudit, VariantAudit
 from harness.audit.ranking import target
 from harness.audit.selection import describe_variant, select_best
-from harness.audit.settings import INPUTS, Settings
+from harness.audit.settings import INPUTS, AuditSettings
 from harness.audit.ssim_reading import read_ssim
 from harness.audit.variants import INDEPENDENT, Making, NoiseDraw
 from harness.degradations import degradation
@@ -42,12 +42,12 @@ from harness.tables.requests import IMAGE_METRICS, Request, requests
 
 __all__ = [
     "INPUTS",
+    "AuditSettings",
     "CellAudit",
     "ChoiceAudit",
     "DimensionAudit",
     "RowAudit",
     "ScreenedAudit",
-    "Settings",
     "VariantAudit",
     "audit_row",
     "row_names",
@@ -65,7 +65,7 @@ def audit_row(
     table: Table,
     part: int,
     name: str,
-    settings: Settings | None = None,
+    settings: AuditSettings | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> RowAudit:
     """Audit one row of a table.
@@ -80,7 +80,7 @@ def audit_row(
         Index of the part.
     name : str
         The row's printed name; its lines at several levels are audited together.
-    settings : Settings
+    settings : AuditSettings
         What it may cost.
     progress : callable
         Called with what is being done.
@@ -107,7 +107,7 @@ def audit_row(
         return nothing(next(iter(left_out.values()), "nothing of this row is measured on images"))
     group = found[0].group
     assert group is not None
-    settings = settings or Settings()
+    settings = settings or AuditSettings()
     stated = _stated_making(group, found)
     cells, obstacles = _cells(bench, task, found, stated, settings)
     left_out |= obstacles
@@ -115,7 +115,7 @@ def audit_row(
         return nothing(next(iter(left_out.values())))
     # A row may be saved in two ways (`Cell.saving`); a variant of the audit is one way for all of it.
     saving = Counter(request.group.saving for request in found if request.group is not None).most_common(1)[0][0]
-    grid = Grid(bench, task, cells, stated, saving, settings)
+    grid = VariantGrid(bench, task, cells, stated, saving, settings)
     evaluation = Evaluation(grid, say)
     evaluation.run()
     if not evaluation.candidates:
@@ -140,8 +140,8 @@ def _stated_making(group: Group, found: Sequence[Request]) -> Making:
 
 
 def _cells(
-    bench: Bench, task: str, found: Sequence[Request], stated: Making, settings: Settings
-) -> tuple[list[Cell], dict[str, str]]:
+    bench: Bench, task: str, found: Sequence[Request], stated: Making, settings: AuditSettings
+) -> tuple[list[RowCell], dict[str, str]]:
     """Keep the cells whose stated making can be had; give the reasons of the others by key.
 
     What was printed of other weights than those here has no protocol to be found: nothing would be of the same images.
@@ -162,11 +162,11 @@ def _cells(
             assert request.printed is not None
             printed = published_number(request.printed.text)
             assert printed is not None
-            cells.append(Cell(request, target(printed)))
+            cells.append(RowCell(request, target(printed)))
     return cells, left_out
 
 
-def _obstacle(bench: Bench, task: str, place: tuple[str, int], stated: Making, settings: Settings) -> str:
+def _obstacle(bench: Bench, task: str, place: tuple[str, int], stated: Making, settings: AuditSettings) -> str:
     """Why the stated making cannot be had at a place; empty where its first image could be measured."""
     try:
         source = bench.whole_source(task, *place, stated)
@@ -183,7 +183,7 @@ def _obstacle(bench: Bench, task: str, place: tuple[str, int], stated: Making, s
 # --- the outcome
 
 
-def _outcome(row: RowAudit, grid: Grid, evaluation: Evaluation, say: Callable[[str], None]) -> RowAudit:
+def _outcome(row: RowAudit, grid: VariantGrid, evaluation: Evaluation, say: Callable[[str], None]) -> RowAudit:
     """Complete a row's record with what the evaluation found."""
     equal = equal_images(grid, evaluation.candidates)
     dropped = [candidate for candidate, _ in equal]

@@ -14,9 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.audit.grid import Cell, Grid
+from harness.audit.grid import RowCell, VariantGrid
 from harness.audit.ranking import Target, explained_digits
-from harness.audit.sources import Source, probes
+from harness.audit.sources import RestoredSet, probes
 from harness.audit.variants import Finish, Making
 from harness.errors import HarnessError
 
@@ -46,7 +46,7 @@ class Budget:
         """Forget what is spent."""
         self._spent = 0.0
 
-    def measure(self, source: Source, metrics: Iterable[str], images: Sequence[str]) -> None:
+    def measure(self, source: RestoredSet, metrics: Iterable[str], images: Sequence[str]) -> None:
         """Measure images on the budget; what an earlier audit kept costs next to nothing."""
         start = time.monotonic()
         source.measure(metrics, images)
@@ -71,17 +71,17 @@ class Bound(msgspec.Struct, frozen=True):
     obstacle: str = ""
 
 
-def measured_metrics(grid: Grid) -> list[str]:
+def measured_metrics(grid: VariantGrid) -> list[str]:
     """List what an output of a slow method is measured under: everything at once."""
     return list(dict.fromkeys(("psnr", *grid.metrics)))
 
 
-def most_digits(grid: Grid, making: Making, finish: Finish | None, known: int, budget: Budget) -> Bound:
+def most_digits(grid: VariantGrid, making: Making, finish: Finish | None, known: int, budget: Budget) -> Bound:
     """Bound the digits that a making can explain, from a few images of each set, level by level.
 
     Parameters
     ----------
-    grid : Grid
+    grid : VariantGrid
         Of a row whose stated making is measured.
     making : Making
         What is tried.
@@ -124,7 +124,7 @@ def most_digits(grid: Grid, making: Making, finish: Finish | None, known: int, b
 
 
 def _estimate(
-    grid: Grid, source: Source, finish: Finish, cell: Cell, names: Sequence[str]
+    grid: VariantGrid, source: RestoredSet, finish: Finish, cell: RowCell, names: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Estimate a cell under every reading, with its error.
 
@@ -147,7 +147,7 @@ def _errors(gaps: NDArray[np.float64]) -> NDArray[np.float64]:
     return errors
 
 
-def _closeness(grid: Grid, cell: Cell, values: NDArray[np.float64], errors: NDArray[np.float64]) -> str:
+def _closeness(grid: VariantGrid, cell: RowCell, values: NDArray[np.float64], errors: NDArray[np.float64]) -> str:
     index = grid.stated_reading(cell.metric) or 0
     value, error = _decimals(values[index], cell.target), errors[index]
     return f"{cell.request.key} about {value} (± {error:.1g}), printed {cell.printed}"

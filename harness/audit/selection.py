@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.audit.grid import Candidate, Grid
+from harness.audit.grid import Candidate, VariantGrid
 from harness.audit.outcomes import VariantAudit
 from harness.audit.variants import Finish, Reading, differences, parts_changed, reading_of, variant_choices
 
@@ -29,11 +29,11 @@ class Variant(msgspec.Struct, frozen=True, eq=False):
     candidate: Candidate
     picks: dict[str, int]
 
-    def read(self, grid: Grid) -> dict[str, Reading]:
+    def read(self, grid: VariantGrid) -> dict[str, Reading]:
         """Its reading of each metric."""
         return {metric: grid.readings[metric][index] for metric, index in self.picks.items()}
 
-    def choices(self, grid: Grid) -> dict[str, str]:
+    def choices(self, grid: VariantGrid) -> dict[str, str]:
         """Its value in each dimension."""
         return variant_choices(self.candidate.making, self.candidate.finish, self.read(grid))
 
@@ -53,7 +53,7 @@ class Variant(msgspec.Struct, frozen=True, eq=False):
         return sum(float(self.candidate.scores[m].misfit[index]) for m, index in self.picks.items())
 
 
-class Member(msgspec.Struct, frozen=True, eq=False):
+class SelectedCandidate(msgspec.Struct, frozen=True, eq=False):
     """A candidate among those that explain the most, and by metric the readings with which it does."""
 
     candidate: Candidate
@@ -65,17 +65,17 @@ class Selection(msgspec.Struct, frozen=True, eq=False):
 
     Attributes
     ----------
-    members : list of Member
+    members : list of SelectedCandidate
         All of them.
     best : Variant
         The one that is named.
     """
 
-    members: list[Member]
+    members: list[SelectedCandidate]
     best: Variant
 
 
-def select_best(grid: Grid, candidates: Sequence[Candidate]) -> Selection:
+def select_best(grid: VariantGrid, candidates: Sequence[Candidate]) -> Selection:
     """Select the variants that explain the most digits.
 
     If something explains every digit without a noise term, what needs the term is behind it.
@@ -87,7 +87,7 @@ def select_best(grid: Grid, candidates: Sequence[Candidate]) -> Selection:
     return Selection(members, _choose(grid, members, whole=digits == grid.total))
 
 
-def _members(grid: Grid, candidates: Sequence[Candidate], most: int, by_exact: bool) -> list[Member]:
+def _members(grid: VariantGrid, candidates: Sequence[Candidate], most: int, by_exact: bool) -> list[SelectedCandidate]:
     members = []
     for candidate in candidates:
         total, chosen = 0, {}
@@ -97,11 +97,11 @@ def _members(grid: Grid, candidates: Sequence[Candidate], most: int, by_exact: b
             chosen[metric] = np.flatnonzero(digits == digits.max())
             total += int(digits.max())
         if total == most:
-            members.append(Member(candidate, chosen))
+            members.append(SelectedCandidate(candidate, chosen))
     return members
 
 
-def _choose(grid: Grid, members: Sequence[Member], whole: bool) -> Variant:
+def _choose(grid: VariantGrid, members: Sequence[SelectedCandidate], whole: bool) -> Variant:
     """Pick one of the variants that explain the most.
 
     Where every digit is explained they cannot be told apart: the one that is nearest to what the table says of its
@@ -124,7 +124,7 @@ def _choose(grid: Grid, members: Sequence[Member], whole: bool) -> Variant:
     return min(ranked, key=lambda entry: entry[0])[1]
 
 
-def describe_variant(grid: Grid, variant: Variant) -> VariantAudit:
+def describe_variant(grid: VariantGrid, variant: Variant) -> VariantAudit:
     """Write a variant out: its choices, and what it explains."""
     whole, largest = 0, 0.0
     for metric, index in variant.picks.items():

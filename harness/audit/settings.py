@@ -10,7 +10,7 @@ restored again to be saved otherwise where stored images leave cells unmatched; 
 first, then on all while the budget lasts; ``all``, every one on every image."""
 
 
-class Settings(msgspec.Struct, frozen=True):
+class AuditSettings(msgspec.Struct, frozen=True):
     """What an audit may cost.
 
     Attributes

@@ -63,7 +63,7 @@ class Images(Protocol):
         ...
 
 
-class Source:
+class RestoredSet:
     """One dataset at one level under one making.
 
     Attributes

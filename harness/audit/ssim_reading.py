@@ -13,17 +13,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.audit.grid import Candidate, Grid
+from harness.audit.grid import Candidate, VariantGrid
 from harness.audit.ranking import Scores, score
 from harness.audit.screening import SCREEN_ERRORS
-from harness.audit.sources import Source, probes
+from harness.audit.sources import RestoredSet, probes
 from harness.audit.variants import SSIM_READINGS, Reading, difference
 
 SSIM_PROBES = 5
 SMALL_SET = 8
 """SSIM is read under every reading on this many images of a set first; on sets up to this size on all at once."""
 
-Place = tuple[str, int]
+SetLevel = tuple[str, int]
 
 
 class SsimChances(msgspec.Struct, frozen=True):
@@ -41,12 +41,12 @@ class SsimChances(msgspec.Struct, frozen=True):
     bounds: list[tuple[Candidate, int]]
 
 
-def read_ssim(grid: Grid, candidates: Sequence[Candidate], progress: Callable[[str], None]) -> SsimChances:
+def read_ssim(grid: VariantGrid, candidates: Sequence[Candidate], progress: Callable[[str], None]) -> SsimChances:
     """Read the SSIM of candidates, the best by PSNR first; equal images are read once.
 
     Parameters
     ----------
-    grid : Grid
+    grid : VariantGrid
         Of the row.
     candidates : sequence of Candidate
         Measured under PSNR; slow ones under SSIM too.
@@ -86,7 +86,7 @@ def _with_ssim(candidate: Candidate, scores: Scores, ssim_of: Candidate | None =
     return msgspec.structs.replace(candidate, scores=candidate.scores | {"ssim": scores}, ssim_of=ssim_of)
 
 
-def _read_likely(grid: Grid, candidate: Candidate, anchor: Candidate, needed: int) -> Scores:
+def _read_likely(grid: VariantGrid, candidate: Candidate, anchor: Candidate, needed: int) -> Scores:
     """Read SSIM on a few images of every set under every reading, and on all images where it can still reach.
 
     A reading that cannot explain `needed` digits in all keeps its estimate.
@@ -132,7 +132,7 @@ def _likeliest(scores: Scores, exact: NDArray[np.bool_], needed: int) -> NDArray
 
 
 def _estimates(
-    grid: Grid, candidate: Candidate, anchor: Candidate, sets: dict[Place, Source]
+    grid: VariantGrid, candidate: Candidate, anchor: Candidate, sets: dict[SetLevel, RestoredSet]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Estimate SSIM under every reading from a few images of each set, with errors: both ``(cells, readings)``.
 
@@ -158,7 +158,7 @@ def _estimates(
     return np.array(values), np.array(errors)
 
 
-def _anchor_reading(grid: Grid, anchor: Candidate) -> int:
+def _anchor_reading(grid: VariantGrid, anchor: Candidate) -> int:
     """The Gaussian SSIM on the luma and border that explain the most in PSNR."""
     if "psnr" in anchor.scores:
         best = grid.readings["psnr"][int(np.argmax(anchor.scores["psnr"].digits.sum(axis=0)))]

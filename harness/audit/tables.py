@@ -8,7 +8,7 @@ from collections.abc import Callable
 from harness.audit.images import Bench
 from harness.audit.outcomes import RowAudit
 from harness.audit.rows import audit_row, row_names
-from harness.audit.settings import Settings
+from harness.audit.settings import AuditSettings
 from harness.tables.published import Table
 from harness.tables.workspace import Workspace
 
@@ -16,7 +16,7 @@ from harness.tables.workspace import Workspace
 def audit_table(
     workspace: Workspace,
     table: Table,
-    settings: Settings | None = None,
+    settings: AuditSettings | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> list[RowAudit]:
     """Audit every row of a table.
@@ -27,7 +27,7 @@ def audit_table(
         Holds the datasets and restored images; datasets that can be fetched are fetched.
     table : Table
         The table, or what `harness.tables.published.select` left of it.
-    settings : Settings
+    settings : AuditSettings
         What it may cost.
     progress : callable
         Called with what is being done, and with an empty text at the end.

@@ -160,8 +160,4 @@ _VERDICTS = {"open": "Left open", "ruled out": "Ruled out on a few images", "not
 
 def _kind(screened: ScreenedAudit) -> str:
     """The reason without what is of one image or cell only."""
-    if screened.verdict == "ruled out":
-        return ""
-    if screened.reason.startswith("the budget"):
-        return "the budget ended before"
-    return "not in work/restored" if screened.reason.startswith("not in work/restored") else screened.reason
+    return "" if screened.verdict == "ruled out" else screened.kind or screened.reason

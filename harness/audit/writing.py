@@ -17,7 +17,7 @@ from harness.audit.wording import SUGGESTIVE, accident, headline, percent
 from harness.errors import HarnessError
 from harness.files import write_text
 from harness.records.cells import SAVINGS
-from harness.tables.published import Part, Row, Table, check_table, read_table, table_file
+from harness.tables.published import Row, Table, TablePart, check_table, read_table, table_file
 from harness.tables.workspace import Workspace
 
 WRITTEN = ("degradation", "protocol", "saving", "audit")
@@ -75,7 +75,7 @@ def write_audits(workspace: Workspace, name: str, audits: list[RowAudit]) -> lis
     return said
 
 
-def row_keys(part: Part, row: Row, audit: RowAudit) -> dict[str, Any] | None:
+def row_keys(part: TablePart, row: Row, audit: RowAudit) -> dict[str, Any] | None:
     """Say which keys of a row are written, and what; None where the row has none of the audited cells."""
     own = {part.column_key(column, row) for column in part.columns}
     found = evidence(audit, own)
@@ -108,7 +108,7 @@ def doubtful(audit: RowAudit) -> bool:
     return better(audit) and (audit.chance is None or accident(audit) > SUGGESTIVE)
 
 
-def _changes(part: Part, audit: RowAudit) -> list[str]:
+def _changes(part: TablePart, audit: RowAudit) -> list[str]:
     assert audit.best is not None
     if not better(audit):
         return []

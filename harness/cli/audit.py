@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from harness.audit.settings import INPUTS, Settings
+from harness.audit.settings import INPUTS, AuditSettings
 from harness.cli.printing import echo
 from harness.errors import HarnessError
 from harness.tables.workspace import Workspace
@@ -59,7 +59,7 @@ def audit(
     table = select(workspace.table(name), row=row, dataset=dataset)
     if write and dataset:
         raise HarnessError("--write needs the whole row; leave --dataset away")
-    settings = Settings(inputs=inputs, budget=budget, seeds=seeds)
+    settings = AuditSettings(inputs=inputs, budget=budget, seeds=seeds)
     audits = audit_table(workspace, table, settings, _progress(as_json))
     if as_json:
         import msgspec
@@ -104,7 +104,7 @@ def findings(only_render: bool, check: bool, inputs: str, budget: float, table: 
     elif only_render:
         echo(f"written: {write_page(workspace)}")
     else:
-        progress, settings = _progress(False), Settings(inputs=inputs, budget=budget, seeds=2)
+        progress, settings = _progress(False), AuditSettings(inputs=inputs, budget=budget, seeds=2)
         if table:
             found = refresh(workspace, load_json(workspace.root / DATA, Findings), table, row, settings, progress)
         else:

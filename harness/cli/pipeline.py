@@ -53,11 +53,11 @@ def revalidate(names: tuple[str, ...], images: int) -> None:
     For an edit of shared code that should change no pixel: some images of each outdated group are restored again, and
     where all are equal DVC is told that the rest stands. Groups that differ are restored by the next `harness repro`.
     """
-    from harness.run.revalidation import Outcome, revalidate
+    from harness.run.revalidation import RevalidatedGroup, revalidate
 
     workspace = Workspace.find()
 
-    def say(outcome: Outcome) -> None:
+    def say(outcome: RevalidatedGroup) -> None:
         echo(f"{outcome.verdict}: {outcome.group.place}: {outcome.detail}")
 
     outcomes = revalidate(workspace, names or sorted(workspace.tables()), images=images, say=say)
@@ -102,7 +102,7 @@ def repro(
     --cluster says so. Interrupt it at any time; the next run goes on.
     """
     from harness.report.terminal import print_table
-    from harness.run.execution import Settings
+    from harness.run.execution import RunSettings
     from harness.run.reproduction import make_tables
     from harness.tables.collected import results_of
     from harness.tables.published import select
@@ -110,7 +110,7 @@ def repro(
     workspace = Workspace.find()
     tables = [select(workspace.table(name), row=row, dataset=dataset) for name in dict.fromkeys(names)]
     whole, parts = ([], tables) if row or dataset else (tables, [])
-    settings = Settings(jobs, cluster, per_gpu, keep_going, force, pull)
+    settings = RunSettings(jobs, cluster, per_gpu, keep_going, force, pull)
     failed = make_tables(workspace, settings, whole=whole, parts=parts, verbose=verbose, push=push)
     results = {table.name: results_of(workspace, table) for table in tables}
     for table in tables:
@@ -134,7 +134,7 @@ FIRST_ROWS = (("panet-table3", "JPEG", "classic5"), ("rnan-table6", "Bicubic", "
 def first_table() -> None:
     """Make the table on embedded images through DVC, then two published rows if their images can be had."""
     from harness.report.terminal import print_table
-    from harness.run.execution import Settings
+    from harness.run.execution import RunSettings
     from harness.run.reproduction import make_tables
     from harness.tables.collected import results_of
     from harness.tables.counting import count
@@ -143,7 +143,7 @@ def first_table() -> None:
     workspace = Workspace.find()
     embedded = workspace.table("embedded")
     published = [select(workspace.table(name), row=row, dataset=dataset) for name, row, dataset in FIRST_ROWS]
-    failed = make_tables(workspace, Settings(keep_going=True), whole=[embedded], parts=published)
+    failed = make_tables(workspace, RunSettings(keep_going=True), whole=[embedded], parts=published)
     shown: list[CellResult] = []
     for table in (embedded, *published):
         results = results_of(workspace, table)

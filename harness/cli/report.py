@@ -175,22 +175,21 @@ def attention_maps(
     IMAGE is a file, or DATASET/IMAGE, which is degraded as the task says. The site shows what lies in work/attention.
     For example: harness attention-maps panet kodak24/kodim08 --level 50 --at 240,300 --crop 200,250,96,96
     """
-    import os
-
+    from harness.records.in_use import loading_from
     from harness.report.attention import make_attention_maps
 
     workspace = Workspace.find()
-    os.environ["HARNESS_DATA"] = str(workspace.data.resolve())
-    folder = make_attention_maps(
-        workspace,
-        workspace.method(method),
-        image,
-        at,
-        task_name=task,
-        level=level,
-        index=attention,
-        crop=crop,
-        generated=generated_weights,
-        target=out,
-    )
+    with loading_from(workspace.root):
+        folder = make_attention_maps(
+            workspace,
+            workspace.method(method),
+            image,
+            at,
+            task_name=task,
+            level=level,
+            index=attention,
+            crop=crop,
+            generated=generated_weights,
+            target=out,
+        )
     echo(f"written: {folder}")

@@ -110,19 +110,18 @@ def restore(
     from harness.files import write_json
     from harness.methods.fingerprints import fingerprint, method_code, method_packages
     from harness.records.cells import Group
+    from harness.records.in_use import loading_from
     from harness.run.restore import restore as restore_group
 
     workspace = Workspace.find()
     supervised = _supervise(f"restore {method} {dataset}", workspace)
-    # Methods load weights, and released images, from the workspace's own folder wherever the command is run.
-    os.environ["HARNESS_DATA"] = str(workspace.data.resolve())
-    os.environ["HARNESS_ROOT"] = str(workspace.root.resolve())
     group = Group(task, dataset, degradation, method, policy, saving)
     found = workspace.method(method)
     supervised.goes_on()
     code = fingerprint(method_code(found))
     recorded = read_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json")
-    with ProgressBar(f"restore {method} {dataset}") as bar:
+    # Wherever the command is run, methods load from the workspace.
+    with loading_from(workspace.root), ProgressBar(f"restore {method} {dataset}") as bar:
 
         def progress(done: int, total: int) -> None:
             supervised.goes_on()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -35,15 +34,15 @@ def dnd(method: str, folder: Path | None, out: Path | None, policy: str, zipped:
     from harness.cli.stages import ProgressBar
     from harness.extras.dnd import check_submission, find_release, make_submission, open_release, pack
     from harness.methods.fingerprints import fingerprint, method_code, method_packages
+    from harness.records.in_use import loading_from
 
     workspace = Workspace.find()
-    os.environ["HARNESS_DATA"] = str(workspace.data.resolve())
     found = workspace.method(method)
     release = open_release(folder) if folder is not None else find_release(workspace.data)
     for name in found.weights:
         fetch(name, workspace.data)
     target = out or workspace.root / "submissions" / "dnd" / method
-    with ProgressBar(f"submit dnd {method}") as progress:
+    with loading_from(workspace.root), ProgressBar(f"submit dnd {method}") as progress:
         make_submission(
             found,
             release,

@@ -14,13 +14,13 @@ from harness.cli.printing import echo
 from harness.errors import HarnessError, NotAvailableError
 from harness.records.training_runs import (
     Options,
-    Run,
     TrainedRecord,
-    Wish,
-    check_wish,
+    TrainingPlan,
+    TrainingRun,
+    check_training_plan,
     parse_run,
-    read_wishes,
-    write_wishes,
+    read_training_plans,
+    write_training_plans,
 )
 from harness.tables.workspace import Workspace
 
@@ -102,7 +102,7 @@ def train(
             raise HarnessError(f"no row of {target} is made by a network that can be trained here")
     else:
         runs = [method_run(target, task, level, methods)]
-    wishes = read_wishes(workspace.root)
+    plans = read_training_plans(workspace.root)
     if budget or iterations or minutes:
         options = Options(
             amp="bfloat16" if amp else "",
@@ -114,9 +114,11 @@ def train(
             accumulate=accumulate,
             seed=seed,
         )
-        wish = check_wish(Wish(budget, iterations or 0, minutes or 0.0, data, options), "harness train")
-        wishes |= dict.fromkeys(runs, wish)
-    elif any(run not in wishes for run in runs):
+        plan = check_training_plan(
+            TrainingPlan(budget, iterations or 0, minutes or 0.0, data, options), "harness train"
+        )
+        plans |= dict.fromkeys(runs, plan)
+    elif any(run not in plans for run in runs):
         raise HarnessError("say how long: --budget smoke (or short, paper), --iterations N or --minutes M")
     from harness.training.world import world
 
@@ -124,18 +126,18 @@ def train(
         for number, run in enumerate(runs, 1):
             if here.first and len(runs) > 1:
                 echo(f"{number} of {len(runs)}: {run.name}", err=True)
-            make_run(workspace, run, wishes[run], here, workers=workers, checkpoint_minutes=checkpoint_minutes)
+            make_run(workspace, run, plans[run], here, workers=workers, checkpoint_minutes=checkpoint_minutes)
             if here.first:
-                # Not before: the pipeline makes what is wished, and would put a refusal in place of good weights.
-                write_wishes(workspace.root, {**read_wishes(workspace.root), run: wishes[run]})
+                # Not before: the pipeline makes what is planned, and would put a refusal in place of good weights.
+                write_training_plans(workspace.root, {**read_training_plans(workspace.root), run: plans[run]})
         if here.first:
             echo("evaluate it with `harness repro TABLE`, plot it with `harness curves`", err=True)
 
 
 def make_run(
     workspace: Workspace,
-    run: Run,
-    wish: Wish,
+    run: TrainingRun,
+    plan: TrainingPlan,
     here: World,
     *,
     workers: int | None = None,
@@ -148,7 +150,7 @@ def make_run(
     method = workspace.method(run.method)
     training = Training(
         run,
-        wish,
+        plan,
         method,
         data=workspace.data,
         work=workspace.work,
@@ -161,7 +163,7 @@ def make_run(
         from harness.assets.datasets import fetch
 
         try:
-            for name in (recipe_of(method, run.task, wish).data, *training.recipe.validation.datasets):
+            for name in (recipe_of(method, run.task, plan).data, *training.recipe.validation.datasets):
                 fetch(name, workspace.data)
         except HarnessError as error:
             failure = error
@@ -181,34 +183,34 @@ def make_run(
 @click.command("train-run")
 @click.argument("name")
 def train_run(name: str) -> None:
-    """Stage: make the weights of run NAME (such as panet-s--denoise-rgb-50) as training.yaml wishes them."""
+    """Stage: make the weights of run NAME (such as panet-s--denoise-rgb-50) as training.yaml plans them."""
     from harness.training.exports import export
     from harness.training.loop import recipe_of
     from harness.training.world import world
 
     workspace = Workspace.find()
     run = parse_run(name)
-    wish = read_wishes(workspace.root).get(run)
-    if wish is None:
+    plan = read_training_plans(workspace.root).get(run)
+    if plan is None:
         raise HarnessError(
-            f"training.yaml wishes no run '{name}'; harness train writes it, harness pipeline takes it up"
+            f"training.yaml plans no run '{name}'; harness train writes it, harness pipeline takes it up"
         )
     with world() as here:
         try:
-            make_run(workspace, run, wish, here)
+            make_run(workspace, run, plan, here)
         except NotAvailableError as missing:
-            found = recipe_of(workspace.method(run.method), run.task, wish)
+            found = recipe_of(workspace.method(run.method), run.task, plan)
             record = TrainedRecord(
                 run=run,
                 recipe=found.name,
                 paper=found.paper,
-                budget=wish.label,
+                budget=plan.label,
                 iterations=0,
                 recipe_iterations=found.iterations,
                 length_of=found.length_of,
                 data=found.data,
                 recipe_data=recipe_of(workspace.method(run.method), run.task).data,
-                options=wish.options,
+                options=plan.options,
                 reason=str(missing),
             )
             export(record, None, workspace.work / "trained" / run.place)
@@ -225,12 +227,12 @@ def curves(targets: tuple[str, ...], out: Path | None) -> None:
     from harness.training.logs import read_log
 
     workspace = Workspace.find()
-    wishes = read_wishes(workspace.root)
-    runs = sorted({*wishes, *shipped_runs(workspace.root)})
+    plans = read_training_plans(workspace.root)
+    runs = sorted({*plans, *shipped_runs(workspace.root)})
     chosen = [run for run in runs if not targets or run.method in targets or run.name in targets]
     logs = {}
     for run in chosen:
-        rows = read_log(trained_folder(workspace.root, run, run in wishes) / "log.csv")
+        rows = read_log(trained_folder(workspace.root, run, run in plans) / "log.csv")
         if rows:
             logs[run.name] = rows
     if not logs:
@@ -248,13 +250,13 @@ def _list(workspace: Workspace) -> None:
 
     lines = []
     shipped = shipped_runs(workspace.root)
-    wishes = read_wishes(workspace.root)
+    plans = read_training_plans(workspace.root)
     for name, method in workspace.methods().items():
         for task, found in method.recipes.items():
             known = recipe(found)
             made = [
-                f"{run.level}: {_made(workspace, run, wish)}"
-                for run, wish in wishes.items()
+                f"{run.level}: {_made(workspace, run, plan)}"
+                for run, plan in plans.items()
                 if (run.method, run.task) == (name, task)
             ]
             made += [f"{run.level}: shipped" for run in shipped if (run.method, run.task) == (name, task)]
@@ -263,14 +265,14 @@ def _list(workspace: Workspace) -> None:
     echo(tabulate(lines, heads, disable_numparse=True))
 
 
-def _made(workspace: Workspace, run: Run, wish: Wish) -> str:
-    """Say what was trained of what is wished."""
+def _made(workspace: Workspace, run: TrainingRun, plan: TrainingPlan) -> str:
+    """Say what was trained of what is planned."""
     from harness.records.training_runs import read_trained, trained_folder
 
-    record = read_trained(trained_folder(workspace.root, run, wished=True))
+    record = read_trained(trained_folder(workspace.root, run, planned=True))
     if record is None or record.reason:
-        return f"not trained yet ({wish.label} wished)"
-    return record.budget if record.budget == wish.label else f"{record.budget} ({wish.label} wished)"
+        return f"not trained yet ({plan.label} planned)"
+    return record.budget if record.budget == plan.label else f"{record.budget} ({plan.label} planned)"
 
 
 def _workers(processes: int) -> int:

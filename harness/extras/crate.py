@@ -39,7 +39,7 @@ _TYPES = {
 }
 
 
-class Checked(msgspec.Struct, frozen=True):
+class CrateCheck(msgspec.Struct, frozen=True):
     """What checking a crate found.
 
     Attributes
@@ -109,17 +109,17 @@ def files_of_table(workspace: Workspace, table: str, *, images: bool) -> list[st
 
 def _training_of(workspace: Workspace, table: str, *, weights: bool) -> set[str]:
     """List what tells of the training of a table's own networks: without it a verdict `trained` cannot be checked."""
-    from harness.records.training_runs import WEIGHTS, WISHES, Run, read_wishes, trained_folder
+    from harness.records.training_runs import PLANS, WEIGHTS, TrainingRun, read_training_plans, trained_folder
     from harness.tables.requests import plans
 
-    methods, wished = workspace.methods(), read_wishes(workspace.root)
-    found = {WISHES} if wished else set()
+    methods, planned = workspace.methods(), read_training_plans(workspace.root)
+    found = {PLANS} if planned else set()
     for plan in plans([workspace.table(table)], methods):
         if methods[plan.group.method].origin != "trained":
             continue
         for level in plan.levels:
-            run = Run(plan.group.task, plan.group.method, level)
-            folder = trained_folder(workspace.root, run, run in wished)
+            run = TrainingRun(plan.group.task, plan.group.method, level)
+            folder = trained_folder(workspace.root, run, run in planned)
             files = (path for path in sorted(folder.glob("*")) if path.is_file() and (weights or path.name != WEIGHTS))
             found |= {path.relative_to(workspace.root).as_posix() for path in files}
     return found
@@ -165,7 +165,7 @@ def export_crate(workspace: Workspace, table: str, target: Path, *, images: bool
     problem = _remake(workspace.root, workspace, table)
     if problem:
         # Results come with git, rows do not: a crate of them alone would prove nothing.
-        raise HarnessError(f"{problem.partition(';')[0]}; run harness repro {table} first")
+        raise HarnessError(f"{problem}; run harness repro {table} first")
     from harness.records.runs import Clock
 
     about = Clock().finish()
@@ -232,7 +232,7 @@ def export_crate(workspace: Workspace, table: str, target: Path, *, images: bool
     return len(names)
 
 
-def check_crate(source: Path, workspace: Workspace) -> Checked:
+def check_crate(source: Path, workspace: Workspace) -> CrateCheck:
     """Check a crate: every file, the results against the rows, and the images against their records.
 
     Parameters
@@ -272,12 +272,12 @@ def check_crate(source: Path, workspace: Workspace) -> Checked:
         if not problems and table:
             problem = _remake(folder, workspace, table)
             remade = not problem
-            problems += [problem] if problem else []
+            problems += [f"{problem}; compare the versions (git revision of the crate)"] if problem else []
             measured, damaged = _check_images(folder)
             problems += damaged
         elif not table:
             problems.append(f"{METADATA}: names no table of this harness")
-        return Checked(table, good, tuple(problems), remade, measured, software.rpartition(" ")[2])
+        return CrateCheck(table, good, tuple(problems), remade, measured, software.rpartition(" ")[2])
 
 
 @contextmanager
@@ -381,11 +381,10 @@ def _remake(folder: Path, workspace: Workspace, table: str) -> str:
     then, now = _by_cell(stored), _by_cell(made)
     differing = [name for name in then if then[name] != now.get(name)]
     if not differing and len(then) == len(now):
-        return f"results/{table}.json: has another form in this version; its numbers are the same"
+        return f"results/{table}.json: has another form in this version, with the same numbers"
     return (
         f"results/{table}.json: {len(differing) or 'other'} of {len(then)} cells do not follow from the rows here"
         + (f", such as {differing[0]}" if differing else "")
-        + "; compare the versions (git revision of the crate)"
     )
 
 

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.errors import HarnessError, InvalidArgumentError, NotAvailableError, unknown_name
+from harness.errors import HarnessError, InvalidArgumentError, NotAvailableError, missing_package, unknown_name
 from harness.methods.plugins import (
     Plugin,
     importing,
@@ -337,7 +337,8 @@ def build_method(chosen: Method, task: str, level: int, dataset: str = "") -> Ca
     except ImportError as error:
         if chosen.extra:
             raise NotAvailableError(
-                f"the package '{error.name}' is not installed; pip install 'restoration-harness[{chosen.extra}]'"
+                f"the package '{error.name}' is not installed; pip install 'restoration-harness[{chosen.extra}]'",
+                missing_package(error),
             ) from None
         raise HarnessError(f"method '{chosen.name}': {error}") from error
     except Exception as error:

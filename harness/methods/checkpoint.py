@@ -130,7 +130,7 @@ def misfit(inputs: int, outputs: int, scale: int, task: str, level: int) -> str:
 def _checked(network: RecognisedNetwork, where: str, task: str, level: int) -> Callable[[Any], Any]:
     about = network.about
     problem = misfit(about.inputs, about.outputs, about.scale, task, level)
-    if problem and task == "sr" and "enlarges" in problem:
+    if task == "sr" and about.scale != level:
         raise NotAvailableError(f"{where}: {problem}")
     if problem:
         raise HarnessError(f"{where}: this {about.architecture} {problem}")

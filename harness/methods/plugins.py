@@ -34,7 +34,7 @@ from harness.records.workspace import IMPORT_SECONDS
 
 ENTRY_POINTS = "harness.methods"
 
-# What was tried, for processes started from here: `Outcome` by `Plugin.state`.
+# What was tried, for processes started from here: `ImportOutcome` by `Plugin.state`.
 TRIED = "HARNESS_PLUGINS_TRIED"
 
 # How long a program that has imported everything may take to end.
@@ -97,7 +97,7 @@ class Plugin:
         return EntryPoint(name, value, ENTRY_POINTS).load()
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class ImportOutcome(msgspec.Struct, frozen=True):
     """What came of trying a plugin's import: why it must not be imported (or nothing), and the methods it defines."""
 
     reason: str
@@ -153,14 +153,14 @@ def names_of(plugin: Plugin) -> tuple[str, ...] | None:
     return None if outcome is None else outcome.methods
 
 
-def _tried() -> dict[str, Outcome]:
+def _tried() -> dict[str, ImportOutcome]:
     try:
-        return msgspec.json.decode(os.environ.get(TRIED, "{}"), type=dict[str, Outcome])
+        return msgspec.json.decode(os.environ.get(TRIED, "{}"), type=dict[str, ImportOutcome])
     except msgspec.DecodeError:
         return {}
 
 
-def _try(plugins: list[Plugin], limit: float) -> dict[Plugin, Outcome]:
+def _try(plugins: list[Plugin], limit: float) -> dict[Plugin, ImportOutcome]:
     """Import plugins in a process of their own until all that are left come through; no reason for those."""
     reasons: dict[Plugin, str] = {}
     names: dict[Plugin, tuple[str, ...]] = {}
@@ -176,7 +176,7 @@ def _try(plugins: list[Plugin], limit: float) -> dict[Plugin, Outcome]:
             break
         reasons |= found
         left = [plugin for plugin in left if plugin not in found]
-    return {plugin: Outcome(reasons.get(plugin, ""), names.get(plugin, ())) for plugin in plugins}
+    return {plugin: ImportOutcome(reasons.get(plugin, ""), names.get(plugin, ())) for plugin in plugins}
 
 
 class _Trial:

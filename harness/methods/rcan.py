@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from harness.errors import NotAvailableError
@@ -28,10 +26,11 @@ SCALES = (2, 3, 4)
 def build(task: str, level: int) -> Callable[[str, str], Any]:
     """Return the function that finds a released image; Set5's files lack the suffix ``_GT`` of the ground truth's."""
     from harness.assets.datasets.reading import open_dataset
+    from harness.assets.weights.places import data_folder
 
     if level not in SCALES:
         raise NotAvailableError(f"RCAN's images were released at the scales {SCALES}, not at {level}")
-    data = Path(os.environ.get("HARNESS_DATA", "data"))
+    data = data_folder(None)
 
     def find(dataset: str, image: str) -> Any:
         if dataset not in SETS:

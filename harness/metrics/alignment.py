@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import InvalidArgumentError, NotAvailableError
+from harness.errors import InvalidArgumentError, Missing, NotAvailableError
 from harness.metrics.checks import check_pair
 from harness.metrics.signal_noise import PEAK, psnr_of_mse
 
@@ -69,7 +69,8 @@ def align(reference: NDArray[Any], restored: NDArray[Any]) -> Aligned:
     except ImportError:
         raise NotAvailableError(
             "the package 'cv2' is not installed, and RealBlur is measured after an alignment by it; "
-            "pip install 'restoration-harness[alignment]'"
+            "pip install 'restoration-harness[alignment]'",
+            Missing("package", "cv2"),
         ) from None
     x, z = (_unit(image) for image in (reference, restored))
     energy = float(np.sum(z * z))
@@ -85,7 +86,7 @@ def align(reference: NDArray[Any], restored: NDArray[Any]) -> Aligned:
     try:
         _, matrix = find(gray[0], gray[1], start, cv2.MOTION_HOMOGRAPHY, criteria, None, SMOOTHING)
     except cv2.error as error:
-        reason = "no contrast" if "NaN" in str(error) else "too little in common"
+        reason = "too little in common" if all(np.ptp(image) for image in gray) else "no contrast"
         raise InvalidArgumentError(
             f"the image cannot be aligned with its ground truth ({reason}); look at what was restored"
         ) from error

@@ -47,7 +47,7 @@ class SpatialAttention(nn.Module):
         return x * torch.sigmoid(self.spatial["conv"](pooled))
 
 
-class ChannelAttention(nn.Module):
+class MIRNetChannelAttention(nn.Module):
     """Scale channels by what their means say."""
 
     def __init__(self, features: int, reduction: int = 8) -> None:
@@ -69,7 +69,7 @@ class DualAttention(nn.Module):
         super().__init__()
         self.body = nn.Sequential(_conv(features, features, 3), act, _conv(features, features, 3))
         self.SA = SpatialAttention()
-        self.CA = ChannelAttention(features)
+        self.CA = MIRNetChannelAttention(features)
         self.conv1x1 = _conv(2 * features, features, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ def _conv(inputs: int, outputs: int, kernel: int, *, bias: bool = False) -> nn.C
     return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
 
 
-class ChannelAttention(nn.Module):
+class MPRNetChannelAttention(nn.Module):
     """Scale channels by what their means say (section 3.2)."""
 
     def __init__(self, features: int, reduction: int = 4) -> None:
@@ -35,7 +35,7 @@ class ChannelAttentionBlock(nn.Module):
 
     def __init__(self, features: int, act: nn.PReLU) -> None:
         super().__init__()
-        self.CA = ChannelAttention(features)
+        self.CA = MPRNetChannelAttention(features)
         self.body = nn.Sequential(_conv(features, features, 3), act, _conv(features, features, 3))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.errors import HarnessError, NotAvailableError
+from harness.errors import HarnessError, Missing, NotAvailableError, missing_package
 from harness.networks.checkpoints import load_released
 from harness.networks.mirnet import MIRNet
 from harness.networks.mprnet import MPRNet
@@ -128,7 +128,8 @@ def recognise(weights: Mapping[str, Tensor], source: str) -> RecognisedNetwork:
             f"{source}: is of an architecture that spandrel {version('spandrel')} does not read (its tensors' names "
             f"begin with {begin}; other networks and losses beside it have to be taken out first); the package "
             "spandrel_extra_arches adds some whose licences are not commercial (Restormer, MIRNet v2), or write the "
-            "network as a method (harness new-method)"
+            "network as a method (harness new-method)",
+            Missing("package", "spandrel_extra_arches"),
         ) from None
     except Exception as error:  # each architecture fails in its own way on names and shapes it did not expect
         brief = " ".join(str(error).split())[:200]
@@ -201,7 +202,8 @@ def _import_spandrel() -> Any:
         import spandrel
     except ImportError as error:
         raise NotAvailableError(
-            f"the package '{error.name}' is not installed; pip install 'restoration-harness[spandrel]'"
+            f"the package '{error.name}' is not installed; pip install 'restoration-harness[spandrel]'",
+            missing_package(error),
         ) from None
     try:
         import spandrel_extra_arches

@@ -6,6 +6,25 @@
 """
 
 from harness.metrics.quantization import to_uint8
-from harness.protocols.definitions import ALIGNED, LUMAS, METRICS, Part, Protocol, measure_many, protocol, protocol_grid
+from harness.protocols.definitions import (
+    ALIGNED,
+    LUMAS,
+    METRICS,
+    Protocol,
+    ProtocolWord,
+    measure_many,
+    protocol,
+    protocol_grid,
+)
 
-__all__ = ["ALIGNED", "LUMAS", "METRICS", "Part", "Protocol", "measure_many", "protocol", "protocol_grid", "to_uint8"]
+__all__ = [
+    "ALIGNED",
+    "LUMAS",
+    "METRICS",
+    "Protocol",
+    "ProtocolWord",
+    "measure_many",
+    "protocol",
+    "protocol_grid",
+    "to_uint8",
+]

@@ -20,7 +20,7 @@ from harness.metrics.signal_noise import crop_border, mse_of_psnr, psnr, psnr_of
 from harness.metrics.structural import SSIM_WINDOWS, ssim_within
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ProtocolWord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One word of a protocol's name.
 
     Attributes
@@ -41,9 +41,9 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 METRICS = {
     part.name: part
     for part in (
-        Part("psnr", 1, "PSNR in dB, peak 255, of the mean squared error over all samples"),
+        ProtocolWord("psnr", 1, "PSNR in dB, peak 255, of the mean squared error over all samples"),
         *(
-            Part(f"ssim-{window.name}", window.version, f"SSIM, {window.description}")
+            ProtocolWord(f"ssim-{window.name}", window.version, f"SSIM, {window.description}")
             for window in SSIM_WINDOWS.values()
         ),
     )
@@ -55,8 +55,10 @@ _MATCHED = "after brightness and a homography are matched, over what both images
 ALIGNED = {
     part.name: part
     for part in (
-        Part("psnr-aligned", 1, f"PSNR in dB, peak 255, {_MATCHED}"),
-        Part("ssim-aligned", 1, f"SSIM, 11x11 Gaussian window of sigma 1.5, windows inside the image only, {_MATCHED}"),
+        ProtocolWord("psnr-aligned", 1, f"PSNR in dB, peak 255, {_MATCHED}"),
+        ProtocolWord(
+            "ssim-aligned", 1, f"SSIM, 11x11 Gaussian window of sigma 1.5, windows inside the image only, {_MATCHED}"
+        ),
     )
 }
 """Metrics of a pair that is aligned first; they are of the whole colour image and go with no luma and no border."""
@@ -66,13 +68,13 @@ _ALL_METRICS = {**METRICS, **ALIGNED}
 LUMAS = {
     part.name: part
     for part in (
-        Part("", 1, "of all channels"),
-        Part("y", 1, "of the unrounded MATLAB luma (16..235)"),
-        Part("y8", 1, "of the MATLAB luma (16..235) rounded to 8 bits"),
-        Part("yfull", 1, "of the unrounded full-range luma (rgb2gray, 0..255)"),
-        Part("yfull8", 1, "of the full-range luma (rgb2gray, 0..255) rounded to 8 bits"),
-        Part("yiq", 1, "of the unrounded luma of YIQ (0..255; the default of pyiqa's psnry)"),
-        Part("yiq8", 1, "of the luma of YIQ (0..255) rounded to 8 bits (the default of pyiqa's ssim)"),
+        ProtocolWord("", 1, "of all channels"),
+        ProtocolWord("y", 1, "of the unrounded MATLAB luma (16..235)"),
+        ProtocolWord("y8", 1, "of the MATLAB luma (16..235) rounded to 8 bits"),
+        ProtocolWord("yfull", 1, "of the unrounded full-range luma (rgb2gray, 0..255)"),
+        ProtocolWord("yfull8", 1, "of the full-range luma (rgb2gray, 0..255) rounded to 8 bits"),
+        ProtocolWord("yiq", 1, "of the unrounded luma of YIQ (0..255; the default of pyiqa's psnry)"),
+        ProtocolWord("yiq8", 1, "of the luma of YIQ (0..255) rounded to 8 bits (the default of pyiqa's ssim)"),
     )
 }
 """The second part: the luma, empty for all channels."""

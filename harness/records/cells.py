@@ -70,7 +70,7 @@ class InputId(msgspec.Struct, frozen=True, order=True):
         return f"{self.level}/draw{self.draw}/{self.image}.png"
 
 
-class Noise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class NoiseDraws(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many noise draws are made.
 
     Attributes
@@ -85,7 +85,7 @@ class Noise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: int = 6
 
 
-def input_ids(images: list[str], levels: tuple[int, ...], random: bool, noise: Noise) -> list[InputId]:
+def input_ids(images: list[str], levels: tuple[int, ...], random: bool, noise: NoiseDraws) -> list[InputId]:
     """List the inputs of a dataset, level by level.
 
     Further noise draws are made on `noise.images` images spread evenly over the set.

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, Missing
 from harness.images import read_fine_png, read_image
 from harness.names import is_safe
 from harness.records.cells import Group
@@ -17,7 +17,7 @@ from harness.records.loading import load_json
 RECORD = "restored.json"
 
 
-class LevelRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LevelRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is known of the restored images of one level.
 
     Attributes
@@ -26,13 +26,16 @@ class LevelRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Why the level was not run; empty where it was.
     weights : dict
         SHA-256 of every weights file used, by its name in the registry.
+    missing : Missing or None
+        What the reason names, as data.
     """
 
     reason: str
     weights: dict[str, str]
+    missing: Missing | None = None
 
 
-class RestoredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RestoredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a folder of restored images holds and what made it.
 
     Attributes
@@ -51,6 +54,8 @@ class RestoredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         By level.
     images : dict
         SHA-256 of the pixels, by relative file name.
+    missing : Missing or None
+        What the reason names, as data.
     """
 
     group: Group
@@ -60,6 +65,12 @@ class RestoredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
     levels: dict[int, LevelRecord]
     images: dict[str, str]
+    missing: Missing | None = None
+
+    @property
+    def all_missing(self) -> set[Missing]:
+        """Everything that is named as missing."""
+        return {missing for missing in (self.missing, *(of.missing for of in self.levels.values())) if missing}
 
 
 def read_restored(folder: Path) -> RestoredRecord:

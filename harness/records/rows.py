@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, Missing
 from harness.files import write_json, write_text
 from harness.records.cells import Group
 from harness.records.loading import load_json
@@ -62,6 +62,10 @@ class MeasuredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     unmeasured : dict
         By level: the protocols under which an image could not be measured, and why. They have no rows at that level: a
         mean over the other images would be another number.
+    missing : Missing or None
+        What the reason names, as data.
+    unmeasured_missing : dict
+        By level and protocol: what the reason in `unmeasured` names, as data.
     rows_sha256 : str
         Checksum of the file of rows, so that a row that changed on a disk or in a cache is noticed.
     """
@@ -75,7 +79,16 @@ class MeasuredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     levels: dict[int, LevelRecord]
     images: int
     unmeasured: dict[int, dict[str, str]] = {}
+    missing: Missing | None = None
+    unmeasured_missing: dict[int, dict[str, Missing]] = {}
     rows_sha256: str = ""
+
+    @property
+    def all_missing(self) -> set[Missing]:
+        """Everything that is named as missing."""
+        of_levels = (of.missing for of in self.levels.values())
+        of_protocols = (missing for of_level in self.unmeasured_missing.values() for missing in of_level.values())
+        return {missing for missing in (self.missing, *of_levels, *of_protocols) if missing}
 
 
 def write_rows(path: Path, record: MeasuredRecord, rows: list[ImageRow]) -> None:
@@ -93,6 +106,11 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def read_measured(path: Path) -> MeasuredRecord:
+    """Read the record beside a file of rows."""
+    return load_json(path.with_suffix(".json"), MeasuredRecord)
+
+
 def read_rows(path: Path) -> tuple[MeasuredRecord, list[ImageRow]]:
     """Read what `write_rows` wrote; the record comes back as it was given.
 
@@ -101,7 +119,7 @@ def read_rows(path: Path) -> tuple[MeasuredRecord, list[ImageRow]]:
     HarnessError
         A file is missing or damaged.
     """
-    record = load_json(path.with_suffix(".json"), MeasuredRecord)
+    record = read_measured(path)
     try:
         text = path.read_bytes().decode("utf-8")
         reader = csv.reader(io.StringIO(text, newline=""))

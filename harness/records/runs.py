@@ -60,7 +60,7 @@ class Confirmation(msgspec.Struct, frozen=True):
     dirty: bool | None
 
 
-class Run(msgspec.Struct, frozen=True):
+class RunRecord(msgspec.Struct, frozen=True):
     """How a run of a stage went.
 
     Attributes
@@ -129,20 +129,20 @@ class Clock:
 
     def finish(
         self, *, seconds: Mapping[str, float] | None = None, retries: Mapping[str, str] | None = None, seed: str = ""
-    ) -> Run:
+    ) -> RunRecord:
         """Describe the run that ends now.
 
         Parameters
         ----------
         seconds, retries : mapping
-            By image; see `Run`.
+            By image; see `RunRecord`.
         seed : str
-            See `Run`.
+            See `RunRecord`.
         """
         wall_seconds = round(time.perf_counter() - self._start, 6)
         device, torch = device_name(), _torch()
         revision, dirty = git_state(Path(__file__).parent)
-        return Run(
+        return RunRecord(
             seconds=dict(seconds or {}),
             wall_seconds=wall_seconds,
             peak_memory=peak_memory(),

@@ -1,25 +1,24 @@
-"""Training runs by name: what is wished (``training.yaml``), and what was trained.
+"""Training runs by name: what is planned (``training.yaml``), and what was trained.
 
 A run trains one method for one task at one level. The file ``training.yaml`` of a workspace says which runs are made
 and how long; `harness train` writes it. Trained weights lie in ``work/trained/<task>/<method>/<level>``; those that
-come with the project lie in ``weights/<task>/<method>/<level>`` and are used where no run is wished.
+come with the project lie in ``weights/<task>/<method>/<level>`` and are used where no run is planned.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import msgspec
 
-from harness.errors import HarnessError, NotAvailableError
+from harness.errors import HarnessError, Missing, NotAvailableError
 from harness.files import write_text
 from harness.names import check_name, is_name
 from harness.records.loading import load_json, load_yaml
 
-WISHES = "training.yaml"
+PLANS = "training.yaml"
 RECORD = "training.json"
 WEIGHTS = "weights.safetensors"
 HEADING = "# Which networks are trained here and for how long; written by `harness train`, and may be edited.\n"
@@ -37,7 +36,7 @@ LENGTHS = {
 }
 
 
-class Run(msgspec.Struct, frozen=True, order=True):
+class TrainingRun(msgspec.Struct, frozen=True, order=True):
     """One training: a method for a task at a level (0 where the task has only one)."""
 
     task: str
@@ -60,12 +59,12 @@ class Run(msgspec.Struct, frozen=True, order=True):
         return PurePosixPath(self.task, self.method, str(self.level))
 
 
-def parse_run(name: str) -> Run:
+def parse_run(name: str) -> TrainingRun:
     """Read a run's name; HarnessError where it is none."""
     found = _NAME.fullmatch(name)
     if not found:
         raise HarnessError(f"'{name}' names no training run; write METHOD--TASK-LEVEL, such as panet-s--denoise-rgb-50")
-    return Run(found["task"], found["method"], int(found["level"]))
+    return TrainingRun(found["task"], found["method"], int(found["level"]))
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -101,7 +100,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     seed: int = 0
 
 
-class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How long a run is trained (one of the first three), on what, with which options.
 
     Attributes
@@ -132,45 +131,45 @@ class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         return f"{self.iterations:,} iterations" if self.iterations else f"{self.minutes:g} minutes"
 
 
-def check_wish(wish: Wish, where: str) -> Wish:
-    """Return a wish that can be; HarnessError says what is wrong with another."""
-    if wish.data:
-        check_name(wish.data, "dataset", where)
-    if [bool(wish.budget), bool(wish.iterations), bool(wish.minutes)].count(True) != 1:
+def check_training_plan(plan: TrainingPlan, where: str) -> TrainingPlan:
+    """Return a plan that can be carried out; HarnessError says what is wrong with another."""
+    if plan.data:
+        check_name(plan.data, "dataset", where)
+    if [bool(plan.budget), bool(plan.iterations), bool(plan.minutes)].count(True) != 1:
         raise HarnessError(f"{where}: give one of budget ({', '.join(BUDGETS)}), iterations or minutes")
-    if wish.budget and wish.budget not in BUDGETS:
+    if plan.budget and plan.budget not in BUDGETS:
         from harness.errors import unknown_name
 
-        raise HarnessError(f"{where}: {unknown_name('budget', wish.budget, BUDGETS)}")
-    if wish.iterations < 0 or not 0 <= wish.minutes < float("inf"):
+        raise HarnessError(f"{where}: {unknown_name('budget', plan.budget, BUDGETS)}")
+    if plan.iterations < 0 or not 0 <= plan.minutes < float("inf"):
         raise HarnessError(f"{where}: the length must be above 0")
-    options = wish.options
+    options = plan.options
     if options.amp not in ("", "bfloat16"):
         raise HarnessError(f"{where}: amp is bfloat16 or empty, not '{options.amp}'")
     if not 0 <= options.ema < 1 or not 0 <= options.clip < float("inf") or options.accumulate < 1 or options.seed < 0:
         raise HarnessError(f"{where}: ema lies in [0, 1), clip and seed are 0 or more, accumulate 1 or more")
-    return wish
+    return plan
 
 
-class _Wishes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    runs: dict[str, Wish] = {}
+class _TrainingPlans(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    runs: dict[str, TrainingPlan] = {}
 
 
-def read_wishes(root: Path) -> dict[Run, Wish]:
+def read_training_plans(root: Path) -> dict[TrainingRun, TrainingPlan]:
     """Read ``training.yaml`` of a workspace, if it is there."""
-    path = root / WISHES
+    path = root / PLANS
     if not path.is_file() or not path.read_text(encoding="utf-8").strip():
         return {}
-    found = load_yaml(path, _Wishes)
-    return {parse_run(name): check_wish(wish, f"{path}: {name}") for name, wish in sorted(found.runs.items())}
+    found = load_yaml(path, _TrainingPlans)
+    return {parse_run(name): check_training_plan(plan, f"{path}: {name}") for name, plan in sorted(found.runs.items())}
 
 
-def write_wishes(root: Path, wishes: dict[Run, Wish]) -> None:
+def write_training_plans(root: Path, plans: dict[TrainingRun, TrainingPlan]) -> None:
     """Write ``training.yaml``, sorted."""
     import yaml
 
-    runs = {run.name: _said(wish) for run, wish in sorted(wishes.items())}
-    write_text(root / WISHES, HEADING + yaml.safe_dump({"runs": runs}, sort_keys=True, width=120))
+    runs = {run.name: _said(plan) for run, plan in sorted(plans.items())}
+    write_text(root / PLANS, HEADING + yaml.safe_dump({"runs": runs}, sort_keys=True, width=120))
 
 
 def _said(record: msgspec.Struct) -> dict[str, object]:
@@ -183,21 +182,21 @@ def _said(record: msgspec.Struct) -> dict[str, object]:
     return said
 
 
-def shipped_runs(root: Path) -> set[Run]:
+def shipped_runs(root: Path) -> set[TrainingRun]:
     """Find the runs whose weights come with the project."""
     found = set()
     for file in (root / "weights").glob(f"*/*/*/{RECORD}"):
         level, method, task = file.parent.name, file.parent.parent.name, file.parent.parent.parent.name
         if level.isdecimal() and is_name(task) and is_name(method):
-            found.add(Run(task, method, int(level)))
+            found.add(TrainingRun(task, method, int(level)))
     return found
 
 
-def trained_folder(root: Path, run: Run, wished: bool | None = None) -> Path:
-    """Folder of a run's weights: the workspace's own where the run is wished, else the project's."""
-    if wished is None:
-        wished = run in read_wishes(root)
-    return root / "work" / "trained" / run.place if wished else root / "weights" / run.place
+def trained_folder(root: Path, run: TrainingRun, planned: bool | None = None) -> Path:
+    """Folder of a run's weights: the workspace's own where the run is planned, else the project's."""
+    if planned is None:
+        planned = run in read_training_plans(root)
+    return root / "work" / "trained" / run.place if planned else root / "weights" / run.place
 
 
 class Validated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -214,12 +213,12 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes
     ----------
-    run : Run
+    run : TrainingRun
         Method, task, level.
     recipe, paper : str
         Names.
     budget : str
-        The length as it was wished.
+        The length as it was planned.
     iterations, recipe_iterations : int
         Steps made, and those of the full recipe.
     length_of : str
@@ -254,7 +253,7 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Fingerprints of the training and network code, several if it changed between interruption and resumption.
     """
 
-    run: Run
+    run: TrainingRun
     recipe: str
     paper: str
     budget: str
@@ -307,12 +306,7 @@ def read_trained(folder: Path) -> TrainedRecord | None:
     return load_json(path, TrainedRecord) if path.is_file() else None
 
 
-def workspace_root() -> Path:
-    """Folder that trained weights are looked for in: HARNESS_ROOT (set by the stages), or the present one."""
-    return Path(os.environ.get("HARNESS_ROOT", "."))
-
-
-def require_trained(root: Path, run: Run) -> tuple[TrainedRecord, Path]:
+def require_trained(root: Path, run: TrainingRun) -> tuple[TrainedRecord, Path]:
     """Return a run's record and its weights file.
 
     Raises
@@ -326,7 +320,8 @@ def require_trained(root: Path, run: Run) -> tuple[TrainedRecord, Path]:
         level = f" --level {run.level}" if run.level else ""
         raise NotAvailableError(
             f"'{run.method}' is not trained for {run.task}{f' at level {run.level}' if run.level else ''}; "
-            f"run `harness train {run.method} --task {run.task}{level} --budget smoke` (or short, paper)"
+            f"run `harness train {run.method} --task {run.task}{level} --budget smoke` (or short, paper)",
+            Missing("training", run.name),
         )
     if record.reason:
         raise NotAvailableError(f"not trained: {record.reason}")

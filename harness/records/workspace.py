@@ -14,7 +14,7 @@ from typing import Self
 import msgspec
 
 from harness.errors import HarnessError
-from harness.records.cells import Noise
+from harness.records.cells import NoiseDraws
 from harness.records.loading import convert, read_yaml
 
 PARAMS_FILE = "params.yaml"
@@ -43,7 +43,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     methods: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
-    noise: Noise = Noise()
+    noise: NoiseDraws = NoiseDraws()
     limits: Limits = Limits()
 
 

@@ -55,7 +55,7 @@ class Sample(msgspec.Struct, frozen=True):
     images: dict[str, float]
 
 
-class Place(msgspec.Struct, frozen=True, order=True):
+class CellKey(msgspec.Struct, frozen=True, order=True):
     """A cell of a table; `number` tells cells apart that share everything else."""
 
     table: str
@@ -74,12 +74,12 @@ class Verdict(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Run(msgspec.Struct, frozen=True):
+class ComparedRun(msgspec.Struct, frozen=True):
     """A run: its name as given, its measured numbers, its verdicts, and what could not be read."""
 
     name: str
     samples: dict[Key, Sample]
-    verdicts: dict[Place, Verdict]
+    verdicts: dict[CellKey, Verdict]
     notes: tuple[str, ...]
 
 
@@ -139,7 +139,7 @@ class Change(msgspec.Struct, frozen=True):
 class VerdictChange(msgspec.Struct, frozen=True):
     """A cell of a table whose verdict differs; None stands for a cell that a run does not have."""
 
-    place: Place
+    place: CellKey
     before: Verdict | None
     after: Verdict | None
 
@@ -229,7 +229,7 @@ def compare_runs(workspace: Workspace, before: str, after: str, tables: Iterable
     return changes_between(first, second)
 
 
-def changes_between(first: Run, second: Run) -> Changes:
+def changes_between(first: ComparedRun, second: ComparedRun) -> Changes:
     """Compare two runs that were read."""
     common = sorted(first.samples.keys() & second.samples.keys())
     changes = []
@@ -286,7 +286,7 @@ def _change(key: Key, first: Sample, second: Sample) -> Change | None:
 # Reading runs --------------------------------------------------------------------------------------------------------
 
 
-def read_run(workspace: Workspace, name: str, tables: frozenset[str] = frozenset()) -> Run:
+def read_run(workspace: Workspace, name: str, tables: frozenset[str] = frozenset()) -> ComparedRun:
     """Read a run by its name; see `compare_runs`."""
     folder = Path(name)
     run = _folder_run(name, folder, tables) if folder.is_dir() else _revision_run(workspace, name, tables)
@@ -296,7 +296,7 @@ def read_run(workspace: Workspace, name: str, tables: frozenset[str] = frozenset
     return run
 
 
-def _folder_run(name: str, folder: Path, tables: frozenset[str]) -> Run:
+def _folder_run(name: str, folder: Path, tables: frozenset[str]) -> ComparedRun:
     rows = folder / "work" / "rows" if (folder / "work" / "rows").is_dir() else folder / "rows"
     results = folder / "results" if (folder / "results").is_dir() else folder
     files = {path.relative_to(rows).as_posix(): path for path in sorted(rows.rglob("*.csv"))} if rows.is_dir() else {}
@@ -309,7 +309,7 @@ def _folder_run(name: str, folder: Path, tables: frozenset[str]) -> Run:
     return _run(name, list(files), read, texts, tables)
 
 
-def _revision_run(workspace: Workspace, name: str, tables: frozenset[str]) -> Run:
+def _revision_run(workspace: Workspace, name: str, tables: frozenset[str]) -> ComparedRun:
     found = _git(workspace, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if found is None:
         raise HarnessError(f"'{name}' is neither a folder nor a git revision of this project")
@@ -364,7 +364,7 @@ def _run(
     read: Callable[[str], bytes | None],
     texts: Mapping[str, bytes],
     tables: frozenset[str],
-) -> Run:
+) -> ComparedRun:
     samples: dict[Key, Sample] = {}
     missing = 0
     for path in paths:
@@ -376,7 +376,7 @@ def _run(
     notes = []
     if missing:
         notes.append(f"{name}: {missing} of {len(paths)} files of rows are not in the cache (dvc pull fetches them)")
-    verdicts: dict[Place, Verdict] = {}
+    verdicts: dict[CellKey, Verdict] = {}
     printed: dict[Key, Sample] = {}
     for table, text in texts.items():
         if not tables or table in tables:
@@ -385,7 +385,7 @@ def _run(
         samples = {key: sample for key, sample in samples.items() if key in printed}
     for key, sample in printed.items():
         samples.setdefault(key, sample)
-    return Run(name, samples, verdicts, tuple(notes))
+    return ComparedRun(name, samples, verdicts, tuple(notes))
 
 
 def _samples(where: str, record: bytes, values: bytes) -> dict[Key, Sample]:
@@ -420,7 +420,7 @@ def _number(written: Any) -> float | None:
     return None if written is None else float(written)
 
 
-def _read_results(where: str, text: bytes, verdicts: dict[Place, Verdict], printed: dict[Key, Sample]) -> None:
+def _read_results(where: str, text: bytes, verdicts: dict[CellKey, Verdict], printed: dict[Key, Sample]) -> None:
     try:
         cells = json.loads(text)
         if not isinstance(cells, list) or not all(isinstance(cell, dict) and "verdict" in cell for cell in cells):
@@ -428,7 +428,7 @@ def _read_results(where: str, text: bytes, verdicts: dict[Place, Verdict], print
         seen: dict[tuple[Any, ...], int] = defaultdict(int)
         for cell in cells:
             same = (cell["table"], cell["row"], cell["dataset"], cell["level"] or 0, cell["metric"])
-            verdicts[Place(*same, seen[same])] = Verdict(cell["verdict"], _number(cell["measured"]), cell["reason"])
+            verdicts[CellKey(*same, seen[same])] = Verdict(cell["verdict"], _number(cell["measured"]), cell["reason"])
             seen[same] += 1
             if cell["measured"] is None or not cell["protocol"]:
                 continue

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 _STEP = 8
 
 
-class Crop(msgspec.Struct, frozen=True):
+class SquareCrop(msgspec.Struct, frozen=True):
     """A square in the image: its upper left pixel and its side."""
 
     top: int
@@ -47,7 +47,7 @@ def busiest_region(difference: NDArray[np.float32], height: int, width: int) -> 
     return int(row), int(column), height, width
 
 
-def propose_crops(difference: NDArray[np.float32], side: int, count: int) -> list[Crop]:
+def propose_crops(difference: NDArray[np.float32], side: int, count: int) -> list[SquareCrop]:
     """Choose squares with the largest sum of a map that do not overlap, the largest first.
 
     Parameters
@@ -61,12 +61,12 @@ def propose_crops(difference: NDArray[np.float32], side: int, count: int) -> lis
     """
     side = max(1, min(side, *(max(1, length // 2) for length in difference.shape)))
     sums = _window_sums(difference, side, side)[::_STEP, ::_STEP].copy()
-    crops: list[Crop] = []
+    crops: list[SquareCrop] = []
     while len(crops) < count:
         row, column = (int(index) for index in np.unravel_index(int(np.argmax(sums)), sums.shape))
         if not np.isfinite(sums[row, column]) or (crops and sums[row, column] <= 0):
             break
-        crops.append(Crop(row * _STEP, column * _STEP, side))
+        crops.append(SquareCrop(row * _STEP, column * _STEP, side))
         # A square overlaps this one if it starts less than a side away.
         near = -(-side // _STEP)
         sums[max(0, row - near + 1) : row + near, max(0, column - near + 1) : column + near] = -np.inf

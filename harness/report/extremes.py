@@ -9,7 +9,7 @@ from harness.assets.datasets.reading import open_dataset
 from harness.degradations import degradation
 from harness.errors import NotAvailableError
 from harness.records.cells import Group
-from harness.report.crops import Crop, gray, propose_crops
+from harness.report.crops import SquareCrop, gray, propose_crops
 from harness.report.pictures import crop_measure, encode_lossless
 from harness.report.scenes import restored_images
 from harness.report.views import read_shown
@@ -29,7 +29,7 @@ class Extreme(msgspec.Struct, frozen=True):
         ``worst`` or ``best``.
     value : float
         PSNR of the whole image, as measured.
-    crop : Crop
+    crop : SquareCrop
         What is shown.
     crop_value : float or None
         PSNR of what is shown; None where sizes do not allow it.
@@ -42,7 +42,7 @@ class Extreme(msgspec.Struct, frozen=True):
     image: str
     which: str
     value: float
-    crop: Crop
+    crop: SquareCrop
     crop_value: float | None
     measure: str
     restored: bytes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections import Counter
 from collections.abc import Callable
 
@@ -15,8 +14,8 @@ from harness.records.tasks import TASKS
 from harness.tables.collected import UNCOMMITTED
 from harness.tables.counting import count
 from harness.tables.diff import CellResult, comparability, measured_text
-from harness.tables.measurements import Measurement
-from harness.tables.published import Column, Part, Table, published_number
+from harness.tables.measurements import Measurement, NotRun
+from harness.tables.published import Column, Table, TablePart, published_number
 from harness.tables.verdicts import Verdict
 
 SIGNS: dict[Verdict, str] = {
@@ -44,7 +43,7 @@ MEANINGS: dict[Verdict, str] = {
 METRIC_TITLES = {"psnr": "PSNR", "ssim": "SSIM", "parameters": "Parameters", "seconds": "Time (s)"}
 
 
-class Place(msgspec.Struct, frozen=True):
+class GridCell(msgspec.Struct, frozen=True):
     """One place of the grid.
 
     Attributes
@@ -74,7 +73,7 @@ class GridRow(msgspec.Struct, frozen=True):
     """Headings of a row, then its places."""
 
     heads: tuple[str, ...]
-    places: tuple[Place, ...]
+    places: tuple[GridCell, ...]
 
     @property
     def has_measured(self) -> bool:
@@ -82,7 +81,7 @@ class GridRow(msgspec.Struct, frozen=True):
         return any(place.measured for place in self.places)
 
 
-class Grid(msgspec.Struct, frozen=True):
+class PartGrid(msgspec.Struct, frozen=True):
     """One part of a table, ready to be printed.
 
     Attributes
@@ -111,20 +110,20 @@ class Reason(msgspec.Struct, frozen=True):
     cells: int
 
 
-def grids(table: Table, results: list[CellResult]) -> list[Grid]:
+def grids(table: Table, results: list[CellResult]) -> list[PartGrid]:
     """Lay a table's results out as the paper prints the table."""
     found = {(r.request.part, r.request.line, r.request.key): r for r in results}
     return [_grid(table, index, part, found) for index, part in enumerate(table.parts)]
 
 
-def _grid(table: Table, index: int, part: Part, found: dict[tuple[int, int, str], CellResult]) -> Grid:
-    def place(line: int, position: int) -> Place:
+def _grid(table: Table, index: int, part: TablePart, found: dict[tuple[int, int, str], CellResult]) -> PartGrid:
+    def place(line: int, position: int) -> GridCell:
         row, column = part.rows[line], part.columns[position]
         cell = (index, line, part.column_key(column, row))
         result = found.get(cell)
         printed = row.values[position] if row.values else ""
         number = published_number(printed)
-        return Place(
+        return GridCell(
             printed=number.text if number else printed,
             mark=number.mark if number else "",
             measured=measured_text(result) if result else "",
@@ -146,7 +145,7 @@ def _grid(table: Table, index: int, part: Part, found: dict[tuple[int, int, str]
             for line, row in enumerate(part.rows)
         )
         corner = ("Method", *(["Scale" if level_title == "scale" else level_title] if with_level else []))
-        return Grid(part.title, corner, _heads(part.columns, part), rows)
+        return PartGrid(part.title, corner, _heads(part.columns, part), rows)
     # Methods are columns: a printed row is a dataset and level, and each method has one column a metric.
     places_of: dict[tuple[str, int | None, str, str], list[int]] = {}
     metrics = list(dict.fromkeys(column.metric for column in part.columns))
@@ -167,16 +166,16 @@ def _grid(table: Table, index: int, part: Part, found: dict[tuple[int, int, str]
     )
     top = tuple(text for name in names for text in (name, *[""] * (len(metrics) - 1)))
     bottom = tuple(METRIC_TITLES[metric] for _ in names for metric in metrics)
-    return Grid(part.title, ("Dataset", level_title), (top, bottom), rows)
+    return PartGrid(part.title, ("Dataset", level_title), (top, bottom), rows)
 
 
-def _one_row_a_metric(part: Part, place: Callable[[int, int], Place]) -> Grid:
+def _one_row_a_metric(part: TablePart, place: Callable[[int, int], GridCell]) -> PartGrid:
     """Lay out a small table whose printed rows are metrics and whose columns are methods."""
     rows = tuple(
         GridRow((_column_title(column),), tuple(place(line, position) for line in range(len(part.rows))))
         for position, column in enumerate(part.columns)
     )
-    return Grid(part.title, ("",), (tuple(row.name for row in part.rows),), rows)
+    return PartGrid(part.title, ("",), (tuple(row.name for row in part.rows),), rows)
 
 
 def _column_title(column: Column) -> str:
@@ -188,7 +187,7 @@ def _column_title(column: Column) -> str:
     return column.label or ", ".join(parts)
 
 
-def _heads(columns: tuple[Column, ...], part: Part) -> tuple[tuple[str, ...], ...]:
+def _heads(columns: tuple[Column, ...], part: TablePart) -> tuple[tuple[str, ...], ...]:
     """Make two lines of headings: datasets above, levels or metrics below."""
     several_metrics = len({column.metric for column in columns}) > 1
     several_levels = len({column.level for column in columns}) > 1
@@ -235,30 +234,23 @@ def spans(heads: tuple[str, ...]) -> list[tuple[str, int]]:
     return joined
 
 
-# A file name in a reason, such as `jpeg-q10.pt`: levels whose weights are missing differ in nothing else.
-_WEIGHTS_FILE = re.compile(r"[\w=.-]+\.(?:mat|npz|pth?|safetensors)")
-
-
 def reasons_not_run(results: list[CellResult]) -> list[Reason]:
     """Group the cells that were not run by their reason, in the order of the table.
 
-    Reasons that differ only in the names of weights files are one; the first stands for the others.
+    Missing files of one set of weights are one reason; that of the first stands for the others.
     """
-    rows: dict[str, dict[str, None]] = {}
-    cells: dict[str, int] = {}
-    said: dict[str, list[str]] = {}
+    alike: dict[object, list[CellResult]] = {}
     for result in results:
         if result.verdict == "not run":
-            reason = result.judgement.reason
-            kind = _WEIGHTS_FILE.sub("…", reason)
-            rows.setdefault(kind, {})[result.request.row] = None
-            cells[kind] = cells.get(kind, 0) + 1
-            if reason not in said.setdefault(kind, []):
-                said[kind].append(reason)
+            missing = result.measured.missing if isinstance(result.measured, NotRun) else None
+            kind = ("weights of", missing.name) if missing and missing.file else result.judgement.reason
+            alike.setdefault(kind, []).append(result)
     found = []
-    for kind, reasons in said.items():
+    for cells in alike.values():
+        reasons = list(dict.fromkeys(result.judgement.reason for result in cells))
         more = f" (and so for {len(reasons) - 1} more files)" if len(reasons) > 1 else ""
-        found.append(Reason(reasons[0] + more, tuple(rows[kind]), cells[kind]))
+        rows = tuple(dict.fromkeys(result.request.row for result in cells))
+        found.append(Reason(reasons[0] + more, rows, len(cells)))
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from harness.files import json_numbers
-from harness.report.grid import Grid, Place, Reason, grids, reasons_not_run
+from harness.report.grid import GridCell, PartGrid, Reason, grids, reasons_not_run
 from harness.report.render import csv_value, few_empty_lines, markdown_environment, tex_environment
 from harness.tables.diff import CellResult
 from harness.tables.measurements import Measurement
@@ -43,12 +43,12 @@ def protocol_words(cells: list[OneProtocolCell]) -> str:
     return ", ".join(dict.fromkeys(cell.protocol for cell in cells if cell.protocol))
 
 
-def one_protocol_grids(table: Table, cells: list[OneProtocolCell]) -> list[Grid]:
+def one_protocol_grids(table: Table, cells: list[OneProtocolCell]) -> list[PartGrid]:
     """Lay the cells out as the paper prints the table; a place's mark is the rank of the measured value."""
     ranks = {(c.request.part, c.request.line, c.request.key): RANKS.get(c.rank, "") for c in cells}
     laid = grids(table, [_as_result(cell) for cell in cells])
 
-    def remarked(place: Place) -> Place:
+    def remarked(place: GridCell) -> GridCell:
         return msgspec.structs.replace(place, mark=ranks.get(place.cell, ""), sign="", verdict="")
 
     return [
@@ -177,7 +177,7 @@ def print_one_protocol(table: Table, cells: list[OneProtocolCell]) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=max(console.width, WIDE))
 
-    def shown(place: Place) -> Text:
+    def shown(place: GridCell) -> Text:
         printed = Text(place.printed, style="dim")
         if not place.measured:
             return printed

@@ -17,8 +17,8 @@ from harness.images import pixels_sha256
 from harness.metrics.luminance import STANDARDS
 from harness.protocols.definitions import Protocol, protocol
 from harness.records.cells import Group
-from harness.report.crops import Crop
-from harness.report.scenes import UNCHANGED, Member
+from harness.report.crops import SquareCrop
+from harness.report.scenes import UNCHANGED, SceneMethod
 
 # Part of the note of an input that is smaller than the ground truth.
 ENLARGED = "times as large"
@@ -99,14 +99,14 @@ class RestoredImage(msgspec.Struct, frozen=True):
     pixels: NDArray[np.uint8]
     note: str
     sha256: str
-    member: Member
+    member: SceneMethod
     whole: float
     reference: NDArray[np.uint8]
 
 
 def make_pictures(
     cut: tuple[slice, slice],
-    crops: Sequence[Crop],
+    crops: Sequence[SquareCrop],
     inputs: Sequence[InputImage],
     restored: Sequence[RestoredImage],
     truths: Sequence[NDArray[np.uint8]],
@@ -117,7 +117,7 @@ def make_pictures(
     ----------
     cut : tuple of slice
         The region of every image that is shown.
-    crops : sequence of Crop
+    crops : sequence of SquareCrop
         Proposed squares; coordinates in the whole image.
     inputs, restored : sequence
         Whole images. Of inputs with equal pixels in the region one is shown, and none that a method hands back.

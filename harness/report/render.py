@@ -12,8 +12,8 @@ from typing import Any
 from harness.errors import printable
 from harness.files import json_numbers
 from harness.report.grid import (
-    Grid,
-    Place,
+    GridCell,
+    PartGrid,
     choices,
     evidence,
     grids,
@@ -226,7 +226,7 @@ def _tex_sign(sign: str) -> str:
     return sign if known else "?"
 
 
-def _is_wide(grid: Grid) -> bool:
+def _is_wide(grid: PartGrid) -> bool:
     widths = [max([len(grid.corner[i]), *(len(row.heads[i]) for row in grid.rows)]) for i in range(len(grid.corner))]
     for column in range(len(grid.heads[-1])):
         places = [row.places[column] for row in grid.rows]
@@ -267,7 +267,7 @@ def _markdown_text(text: object) -> str:
     return plain
 
 
-def _markdown_place(place: Place) -> str:
+def _markdown_place(place: GridCell) -> str:
     printed = _markdown_text(place.printed)
     if place.mark:
         fence = "**" if place.mark == "best" else "*"
@@ -276,19 +276,19 @@ def _markdown_place(place: Place) -> str:
     return "<br>".join(text for text in (printed, measured) if text)
 
 
-def _markdown_one_protocol(place: Place) -> str:
+def _markdown_one_protocol(place: GridCell) -> str:
     fence = {"best": "**", "second": "*"}.get(place.mark, "")
     printed = f"<sub>{_markdown_text(place.printed)}</sub>" if place.printed else ""
     measured = f"{fence}{place.measured}{fence}" if place.measured else ""
     return "<br>".join(text for text in (printed, measured) if text)
 
 
-def _ranked_tex(place: Place) -> str:
+def _ranked_tex(place: GridCell) -> str:
     marks = {"best": r"\textbf", "second": r"\underline"}
     return f"{marks[place.mark]}{{{place.measured}}}" if place.mark and place.measured else place.measured
 
 
-def _published_tex(place: Place) -> str:
+def _published_tex(place: GridCell) -> str:
     printed = _tex_text(place.printed)
     if place.mark == "best":
         printed = rf"\textbf{{{printed}}}"

@@ -20,7 +20,7 @@ from harness.tables.workspace import Workspace
 UNCHANGED = frozenset({"noisy", "jpeg", "mosaiced", "blurry", "rainy"})
 
 
-class Member(msgspec.Struct, frozen=True):
+class SceneMethod(msgspec.Struct, frozen=True):
     """A method of a scene: what restored the images, and the protocol (PSNR) of its row."""
 
     group: Group
@@ -35,7 +35,7 @@ class Scene(msgspec.Struct, frozen=True):
     ----------
     task, dataset, level : str, str, int
         What was restored.
-    members : tuple of Member
+    members : tuple of SceneMethod
         Methods, in the order of the tables.
     images : tuple of str
         Every image that all of them restored, those first on which they disagree most.
@@ -46,7 +46,7 @@ class Scene(msgspec.Struct, frozen=True):
     task: str
     dataset: str
     level: int
-    members: tuple[Member, ...]
+    members: tuple[SceneMethod, ...]
     images: tuple[str, ...]
     values: dict[Group, dict[str, float]]
 
@@ -109,7 +109,7 @@ def restored_images(workspace: Workspace, group: Group, level: int) -> frozenset
     return frozenset(file.stem for file in (folder / str(level) / f"draw{FIRST_DRAW}").glob("*.png"))
 
 
-def _members(items: Sequence[Restored], methods: dict[str, Method]) -> tuple[Member, ...]:
+def _members(items: Sequence[Restored], methods: dict[str, Method]) -> tuple[SceneMethod, ...]:
     """Name the methods of a scene; what tells two runs of one method apart becomes part of its name."""
     first: dict[Group, Restored] = {}
     for item in items:
@@ -126,11 +126,11 @@ def _members(items: Sequence[Restored], methods: dict[str, Method]) -> tuple[Mem
             for field in ("policy", "saving", "degradation")
             if any(getattr(other, field) != getattr(group, field) for other in others)
         ]
-        members.append(Member(group, titles[group] + (f" ({', '.join(told)})" if told else ""), item.protocol))
+        members.append(SceneMethod(group, titles[group] + (f" ({', '.join(told)})" if told else ""), item.protocol))
     return tuple(members)
 
 
-def _disagreement(image: str, members: Sequence[Member], values: dict[Group, dict[str, float]]) -> float:
+def _disagreement(image: str, members: Sequence[SceneMethod], values: dict[Group, dict[str, float]]) -> float:
     """How far apart the methods are on an image, in dB; for a single method, how bad it is."""
     own = [values[m.group][image] for m in members if m.group.method not in UNCHANGED]
     if len(own) > 1:

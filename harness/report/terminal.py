@@ -6,7 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.errors import printable
-from harness.report.grid import Grid, Place, choices, grids, legend, reasons_not_run, recorded_text, remarks, summary
+from harness.report.grid import (
+    GridCell,
+    PartGrid,
+    choices,
+    grids,
+    legend,
+    reasons_not_run,
+    recorded_text,
+    remarks,
+    summary,
+)
 from harness.tables.collected import TableResults
 from harness.tables.counting import count, count_tables, of_papers
 from harness.tables.diff import CellResult
@@ -154,7 +164,7 @@ def _print(console: Any, table: Table, results: list[CellResult]) -> None:
         console.print(_text(f"  {recorded}"))
 
 
-def grid_pieces(grid: Grid, width: int, shown_as: Callable[[Place], Any] | None = None) -> list[Any]:
+def grid_pieces(grid: PartGrid, width: int, shown_as: Callable[[GridCell], Any] | None = None) -> list[Any]:
     """Cut a grid into tables that fit the width; every piece repeats the row headings."""
     from rich import box
     from rich.table import Table as RichTable
@@ -189,7 +199,7 @@ def grid_pieces(grid: Grid, width: int, shown_as: Callable[[Place], Any] | None 
     return pieces
 
 
-def _head(grid: Grid, line: int, column: int, start: int) -> str:
+def _head(grid: PartGrid, line: int, column: int, start: int) -> str:
     """Text of a heading; the first column of a piece repeats the heading it continues."""
     text = grid.heads[line][column]
     while not text and column == start and column > 0:
@@ -199,11 +209,11 @@ def _head(grid: Grid, line: int, column: int, start: int) -> str:
     return text
 
 
-def _measured(place: Place) -> str:
+def _measured(place: GridCell) -> str:
     return f"{place.measured} {place.sign}".strip()
 
 
-def _cell(place: Place) -> Any:
+def _cell(place: GridCell) -> Any:
 
     marks = {"best": "bold", "second": "underline", "": ""}
     printed = _text(

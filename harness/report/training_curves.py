@@ -30,7 +30,7 @@ class Curve(msgspec.Struct, frozen=True):
     points: tuple[tuple[float, float], ...]
 
 
-class TrainingRun(msgspec.Struct, frozen=True):
+class TrainingCurves(msgspec.Struct, frozen=True):
     """A run: its name (the folder), what was recorded of it, its curves."""
 
     name: str
@@ -38,7 +38,7 @@ class TrainingRun(msgspec.Struct, frozen=True):
     curves: tuple[Curve, ...]
 
 
-def read_training_runs(workspace: Workspace) -> list[TrainingRun]:
+def read_training_runs(workspace: Workspace) -> list[TrainingCurves]:
     """Read every log of a workspace, sorted by name; runs without a usable line are left out."""
     roots = [workspace.work / "trained", workspace.work / "training", workspace.root / "weights"]
     runs = []
@@ -49,7 +49,7 @@ def read_training_runs(workspace: Workspace) -> list[TrainingRun]:
                 name = f"{root.name}/{file.parent.relative_to(root).as_posix()}"
                 records = sorted(file.parent.glob("*.json"))
                 facts = tuple(fact for record in records for fact in plain_facts(record))
-                runs.append(TrainingRun(name, facts, tuple(curves)))
+                runs.append(TrainingCurves(name, facts, tuple(curves)))
     return runs
 
 

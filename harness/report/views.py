@@ -16,7 +16,7 @@ from harness.images import pixels_sha256
 from harness.metrics.quantization import to_uint8
 from harness.records.cells import FIRST_DRAW, Group, InputId
 from harness.records.restored import RECORD, RestoredRecord, read_pixels, read_restored
-from harness.report.crops import Crop, busiest_region, differences, propose_crops
+from harness.report.crops import SquareCrop, busiest_region, differences, propose_crops
 from harness.report.pictures import ENLARGED, InputImage, Picture, RestoredImage, encode_preview, make_pictures
 from harness.report.scenes import UNCHANGED, Scene
 from harness.tables.workspace import Workspace
@@ -43,7 +43,7 @@ class View(msgspec.Struct, frozen=True):
         Of the ground truth.
     top, left, region_height, region_width : int
         The region that the pictures hold.
-    crops : tuple of Crop
+    crops : tuple of SquareCrop
         Proposed, the one with the largest disagreement first; coordinates in the whole image.
     pictures : tuple of Picture
         Input, methods, ground truth.
@@ -61,7 +61,7 @@ class View(msgspec.Struct, frozen=True):
     left: int
     region_height: int
     region_width: int
-    crops: tuple[Crop, ...]
+    crops: tuple[SquareCrop, ...]
     pictures: tuple[Picture, ...]
     overview: bytes
     basis: str
@@ -107,7 +107,8 @@ def make_view(workspace: Workspace, scene: Scene, image: str, *, whole: bool = F
     )
     cut = np.s_[top : top + region_height, left : left + region_width]
     crops = tuple(
-        Crop(top + crop.top, left + crop.left, crop.side) for crop in propose_crops(difference[cut], CROP, PROPOSED)
+        SquareCrop(top + crop.top, left + crop.left, crop.side)
+        for crop in propose_crops(difference[cut], CROP, PROPOSED)
     )
     pictures = make_pictures(
         cut,

@@ -16,12 +16,12 @@ from harness.records.cells import FIRST_DRAW, Group, InputId
 from harness.records.loading import load_json
 from harness.records.restored import RECORD, RestoredRecord
 from harness.records.rows import ImageRow, MeasuredRecord, read_rows
-from harness.records.runs import Confirmation, Run
+from harness.records.runs import Confirmation, RunRecord
 from harness.records.training_runs import TrainedRecord
 from harness.tables.collected import results_of
 from harness.tables.diff import CellResult, measured_text
 from harness.tables.measurements import Measurement, NotRun
-from harness.tables.requests import AVERAGE, COUNTED, IMAGE_METRICS
+from harness.tables.requests import COUNTED, IMAGE_METRICS
 from harness.tables.workspace import Workspace
 
 
@@ -147,7 +147,7 @@ def _number(workspace: Workspace, result: CellResult) -> Link:
 def _without_images(workspace: Workspace, result: CellResult) -> list[Link]:
     """Explain a cell that is no mean over images: a count, a mean of other cells, or nothing that could be run."""
     request = result.request
-    if request.reason == AVERAGE:
+    if request.averages:
         return _average_of(workspace, result)
     if request.metric == COUNTED and not request.reason:
         return _counted(workspace, result)
@@ -263,7 +263,7 @@ def _rows(file: Path, record: MeasuredRecord, protocol: str, rows: list[ImageRow
 def _run(title: str, file: Path, prefix: str = "") -> Link:
     if not file.is_file():
         return Link(title, {"file": str(file), "state": "not recorded"})
-    run = load_json(file, Run)
+    run = load_json(file, RunRecord)
     seconds = [value for name, value in run.seconds.items() if name.startswith(prefix) and value > 0]
     facts = {
         "file": str(file),
@@ -305,7 +305,7 @@ def confirmation_words(confirmed: Iterable[Confirmation]) -> list[tuple[str, str
     ]
 
 
-def _hardware(run: Run) -> tuple[str, ...]:
+def _hardware(run: RunRecord) -> tuple[str, ...]:
     """Parts of a machine's description; records of earlier versions lack some."""
     return (
         run.device if run.device != "cpu" else run.processor,
@@ -343,7 +343,7 @@ def _code(workspace: Workspace, record: MeasuredRecord, timing: Path) -> Link:
     if method is None:
         return Link("code", facts | {"state": f"method '{record.group.method}' is not here"})
     now = fingerprint(method_code(method))
-    confirmed = load_json(timing, Run).confirmed if timing.is_file() else ()
+    confirmed = load_json(timing, RunRecord).confirmed if timing.is_file() else ()
     if now == record.code:
         facts["now"] = "the same"
     elif any(confirmation.code == now for confirmation in confirmed):

@@ -56,7 +56,7 @@ class ClusterFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait_seconds: float = 3600.0
 
 
-class Place(msgspec.Struct, frozen=True):
+class Executor(msgspec.Struct, frozen=True):
     """Where stages run.
 
     Attributes
@@ -96,7 +96,7 @@ def read_cluster_file(path: Path) -> ClusterFile:
 
 
 @contextlib.contextmanager
-def local_place(jobs: int, memory: int, gpu_slots: int) -> Iterator[Place]:
+def local_place(jobs: int, memory: int, gpu_slots: int) -> Iterator[Executor]:
     """Start Dask in this process, with one thread a job.
 
     Parameters
@@ -121,11 +121,11 @@ def local_place(jobs: int, memory: int, gpu_slots: int) -> Iterator[Place]:
         "resources": {"memory": float(memory), "gpu": float(gpu_slots)},
     }
     with LocalCluster(**options) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
-        yield Place(client, ("memory", "gpu"), local=True)
+        yield Executor(client, ("memory", "gpu"), local=True)
 
 
 @contextlib.contextmanager
-def cluster_place(path: Path) -> Iterator[Place]:
+def cluster_place(path: Path) -> Iterator[Executor]:
     """Start or join the cluster that a file describes, and wait for its first worker.
 
     Raises
@@ -154,7 +154,7 @@ def cluster_place(path: Path) -> Iterator[Place]:
             client.wait_for_workers(1, timeout=about.wait_seconds)
         except TimeoutError:
             raise HarnessError(f"{path}: no worker came within {about.wait_seconds:g} s; look at the queue") from None
-        yield Place(client, about.resources, local=False)
+        yield Executor(client, about.resources, local=False)
 
 
 def job_script(path: Path) -> str:

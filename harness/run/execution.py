@@ -11,17 +11,17 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import msgspec
 
 from harness.errors import HarnessError
-from harness.run.clusters import Place, cluster_place, local_place
+from harness.run.clusters import Executor, cluster_place, local_place
 from harness.run.graph import Node
 from harness.run.resources import free_memory, gpus, memory_of, seconds_of, stage_environment
-from harness.run.worker import Order, Outcome, Worker, WorkerDiedError
+from harness.run.worker import Order, StageOutcome, Worker, WorkerDiedError
 from harness.supervision import kill_tree
 
 # Exit statuses of a stage that was killed: by the supervisor's word, a shell's, and the system's own.
@@ -36,7 +36,7 @@ _MOST_DEATHS = 2
 _TOPIC = "harness-stages"
 
 
-class Settings(msgspec.Struct, frozen=True):
+class RunSettings(msgspec.Struct, frozen=True):
     """How to run stages.
 
     Attributes
@@ -70,17 +70,16 @@ class Watcher(Protocol):
     def started(self, address: str, progress: Path) -> None:
         """Tell that a stage runs; `progress` is a file with the numbers of finished and of all images."""
 
-    def finished(self, address: str, outcome: Outcome) -> None:
+    def finished(self, address: str, outcome: StageOutcome) -> None:
         """Tell what became of a stage (also ``skipped``: something it needs failed)."""
 
 
 def run_stages(
     root: Path,
     nodes: Mapping[str, Node],
-    settings: Settings,
+    settings: RunSettings,
     watcher: Watcher,
-    uses_gpu: Callable[[Node], bool] = lambda node: False,
-) -> dict[str, Outcome]:
+) -> dict[str, StageOutcome]:
     """Run stages, each after those of them that it needs.
 
     Parameters
@@ -89,25 +88,23 @@ def run_stages(
         The workspace.
     nodes : mapping
         The stages by address, each after those it needs; needs outside the mapping are taken for done.
-    settings : Settings
+    settings : RunSettings
         How.
     watcher : Watcher
         Is told.
-    uses_gpu : callable
-        Whether a stage takes a GPU where there is one.
 
     Returns
     -------
     dict
         Outcome by address.
     """
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, StageOutcome] = {}
     todo = dict(nodes)
     for attempt in range(1 + MOST_RETRIES):
         first = attempt == 0
         # A stage that was killed for its memory gets the machine for itself, and computes less at once.
         chosen = settings if first else msgspec.structs.replace(settings, jobs=1, keep_going=True)
-        outcomes |= _run_once(root, todo, chosen, watcher, uses_gpu, attempt)
+        outcomes |= _run_once(root, todo, chosen, watcher, attempt)
         starved = {address for address in todo if outcomes[address].status in STARVED}
         if not starved:
             break
@@ -118,11 +115,10 @@ def run_stages(
 def _run_once(
     root: Path,
     nodes: Mapping[str, Node],
-    settings: Settings,
+    settings: RunSettings,
     watcher: Watcher,
-    uses_gpu: Callable[[Node], bool],
     shrink: int,
-) -> dict[str, Outcome]:
+) -> dict[str, StageOutcome]:
     run = uuid.uuid4().hex
     root = root.resolve()
     work = root / "work"
@@ -134,7 +130,7 @@ def _run_once(
         where = local_place(settings.jobs, memory, len(devices) * settings.per_gpu)
     else:
         where = cluster_place(settings.cluster)
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, StageOutcome] = {}
     with _Pool(root, shared=settings.cluster is not None, devices=devices * settings.per_gpu), where as place:
         client = place.client
 
@@ -150,7 +146,7 @@ def _run_once(
             log = work / "logs" / f"{address.replace('/', '-').replace(':', '--')}.log"
             force = settings.force or address in settings.forced
             order = Order(node.file, node.name, str(log), force, settings.pull, environment)
-            gpu = uses_gpu(node)
+            gpu = node.step.gpu
             future = client.submit(
                 run_stage,
                 run,
@@ -182,13 +178,13 @@ def _run_once(
     return outcomes
 
 
-def _resources(place: Place, memory: int, most: int, gpu: bool) -> dict[str, float]:
+def _resources(place: Executor, memory: int, most: int, gpu: bool) -> dict[str, float]:
     """Write a stage's needs for Dask: never more memory than there is, so that every stage can run."""
     wanted = {"memory": float(min(memory, most)), "gpu": 1.0 if gpu else 0.0}
     return {name: amount for name, amount in wanted.items() if name in place.resources and amount > 0}
 
 
-def _as_they_come(client: Any, futures: Mapping[Any, str]) -> Iterable[tuple[str, Outcome]]:
+def _as_they_come(client: Any, futures: Mapping[Any, str]) -> Iterable[tuple[str, StageOutcome]]:
     from distributed import as_completed
 
     completed: Any = as_completed
@@ -199,7 +195,7 @@ def _as_they_come(client: Any, futures: Mapping[Any, str]) -> Iterable[tuple[str
             yield address, future.result()
         else:
             # Dask's own trouble: the machine of a cluster went away with the stage more than once.
-            yield address, Outcome("failed", message=f"{type(error).__name__}: {error}", status=1)
+            yield address, StageOutcome("failed", message=f"{type(error).__name__}: {error}", status=1)
 
 
 def _stop(client: Any, run: str) -> None:
@@ -217,7 +213,9 @@ def _wait_a_moment() -> None:
         time.sleep(0.05)
 
 
-def run_stage(run: str, root: str, address: str, order: Order, gpu: bool, shared: bool, *needed: Outcome) -> Outcome:
+def run_stage(
+    run: str, root: str, address: str, order: Order, gpu: bool, shared: bool, *needed: StageOutcome
+) -> StageOutcome:
     """Run one stage in a worker process; this is what Dask runs.
 
     Parameters
@@ -234,16 +232,16 @@ def run_stage(run: str, root: str, address: str, order: Order, gpu: bool, shared
         Whether it takes a GPU where there is one.
     shared : bool
         Whether machines share the workspace.
-    *needed : Outcome
+    *needed : StageOutcome
         What became of the stages that it needs.
     """
     from distributed import Event, get_worker
 
     if any(outcome.state in ("failed", "skipped") for outcome in needed):
-        return Outcome("skipped", message="something it needs failed")
+        return StageOutcome("skipped", message="something it needs failed")
     event: Any = Event
     if event(f"stop-{run}").is_set():
-        return Outcome("skipped", message="another stage failed")
+        return StageOutcome("skipped", message="another stage failed")
     progress = Path(order.log).with_suffix(".progress")
     about = {"run": run, "address": address, "progress": str(progress)}
     get_worker().log_event(_TOPIC, about)
@@ -319,7 +317,7 @@ class _Pool:
         """Take a GPU for the length of a block; an empty name where there is none or none is wanted."""
         return _Device(self._devices if wanted and self._has_devices else None)
 
-    def run(self, order: Order) -> Outcome:
+    def run(self, order: Order) -> StageOutcome:
         """Run a stage in a worker; a worker that is killed is replaced, and the stage begun again."""
         for death in range(_MOST_DEATHS + 1):
             with self._lock:
@@ -331,7 +329,7 @@ class _Pool:
                 with self._lock:
                     self._busy.discard(worker)
                 if death == _MOST_DEATHS or self._closed:
-                    return Outcome("failed", message=f"{error}, {death + 1} times in this stage", status=1)
+                    return StageOutcome("failed", message=f"{error}, {death + 1} times in this stage", status=1)
                 continue
             with self._lock:
                 self._busy.discard(worker)

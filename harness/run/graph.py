@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,6 +9,34 @@ from typing import Any
 import msgspec
 
 from harness.errors import unknown_name
+from harness.records.cells import Group
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What a stage does, and the command that does it.
+
+    Attributes
+    ----------
+    command : str
+        The command line, as a shell reads it.
+    verb : str
+        The harness's subcommand: ``restore``, ``measure``, ``datasets`` …; empty for another program.
+    title : str
+        The step for readers: verb, method, dataset or table.
+    group : Group or None
+        What is restored or measured.
+    fetches : str
+        The dataset or the set of weights that is fetched.
+    gpu : bool
+        Whether it takes a GPU where there is one.
+    """
+
+    command: str
+    verb: str = ""
+    title: str = ""
+    group: Group | None = None
+    fetches: str = ""
+    gpu: bool = False
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -21,8 +48,8 @@ class Node(msgspec.Struct, frozen=True):
         As DVC writes it: ``pipelines/sr/set5/dvc.yaml:measure-bicubic--whole``, or the bare name at the top level.
     file, name : str
         The dvc.yaml, relative to the workspace, and the stage's name in it.
-    command : str
-        What it runs.
+    step : Step
+        What it does.
     needs : tuple of str
         Addresses of the stages that make its dependencies.
     outs : tuple of str
@@ -34,24 +61,15 @@ class Node(msgspec.Struct, frozen=True):
     address: str
     file: str
     name: str
-    command: str
+    step: Step
     needs: tuple[str, ...]
     outs: tuple[str, ...]
     always: bool
 
     @property
-    def verb(self) -> str:
-        """The harness's subcommand: ``restore``, ``measure``, ``datasets`` …; another program's name otherwise."""
-        words = self.command.split()
-        return words[1] if len(words) > 1 and words[0] == "harness" else words[0]
-
-    @property
     def title(self) -> str:
-        """The stage for readers: verb, dataset or table, method."""
-        words = self.command.split()
-        options = dict(itertools.pairwise(words))
-        named = [options[name] for name in ("--method", "--dataset") if name in options]
-        return " ".join([self.verb, *named]) if named else " ".join(words[1:])
+        """The stage for readers."""
+        return self.step.title or self.name
 
 
 def address_of(file: PurePosixPath | str, name: str) -> str:
@@ -65,7 +83,8 @@ def stage_graph(files: Mapping[PurePosixPath, Mapping[str, Mapping[str, Any]]]) 
     Parameters
     ----------
     files : mapping
-        Stages as they stand in each dvc.yaml; dependencies and outputs are relative to the workspace.
+        Stages as they stand in each dvc.yaml, but for a `Step` in place of a command of the harness; dependencies and
+        outputs are relative to the workspace.
 
     Returns
     -------
@@ -88,7 +107,7 @@ def stage_graph(files: Mapping[PurePosixPath, Mapping[str, Mapping[str, Any]]]) 
                 address=address,
                 file=str(file),
                 name=name,
-                command=str(stage["cmd"]),
+                step=stage["cmd"] if isinstance(stage["cmd"], Step) else Step(str(stage["cmd"])),
                 needs=tuple(needs),
                 outs=tuple(_path(out) for out in stage.get("outs", ())),
                 always=bool(stage.get("always_changed")),
@@ -111,6 +130,8 @@ def _filled(value: Any, item: Mapping[str, str]) -> Any:
         return {key: _filled(inner, item) for key, inner in value.items()}
     if isinstance(value, list):
         return [_filled(inner, item) for inner in value]
+    if isinstance(value, Step):
+        return Step(**{name: _filled(inner, item) for name, inner in msgspec.structs.asdict(value).items()})
     if isinstance(value, str):
         for key, text in item.items():
             value = value.replace(f"${{item.{key}}}", str(text))

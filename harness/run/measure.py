@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from harness.assets.datasets.reading import gray_among_colour, open_dataset
 from harness.cores import core_count
 from harness.degradations import degradation
-from harness.errors import HarnessError, NotAvailableError
+from harness.errors import HarnessError, Missing, NotAvailableError
 from harness.images import pixels_sha256, read_result
 from harness.protocols import measure_many, protocol
 from harness.records.cells import InputId
@@ -101,6 +101,7 @@ def measure(
     versions = {name: protocol(name).version for name in protocols}
     rows: list[ImageRow] = []
     failed: dict[int, dict[str, dict[str, None]]] = {}
+    missing: dict[int, dict[str, Missing]] = {}
     if not made_by.reason:
         fetched = open_dataset(group.dataset, data)
         ids = sorted(_parse(file) for file in made_by.images)
@@ -130,6 +131,8 @@ def measure(
                     # A missing package is no image's fault.
                     where = "" if isinstance(problem, NotAvailableError) else f"image '{which.image}': "
                     failed.setdefault(which.level, {}).setdefault(name, {})[f"{where}{problem}"] = None
+                    if isinstance(problem, NotAvailableError) and problem.missing:
+                        missing.setdefault(which.level, {})[name] = problem.missing
         if mixed := gray_among_colour(dimensions):
             raise HarnessError(f"dataset '{group.dataset}': {mixed}; then restore it again")
         rows = [row for row in rows if not any(row.protocol == versions[name] for name in failed.get(row.level, ()))]
@@ -146,6 +149,8 @@ def measure(
             level: {name: _tell(list(problems)) for name, problems in sorted(of_level.items())}
             for level, of_level in sorted(failed.items())
         },
+        missing=made_by.missing,
+        unmeasured_missing=missing,
     )
     return record, sorted(rows)
 
@@ -207,12 +212,13 @@ def measure_folder(
     dimensions: dict[str, int] = {}
     for image in fetched.image_ids:
         file = _restored_file(restored, image, fetched.name)
+        reference = made.reference(fetched.read(image), level)
+        dimensions[image] = reference.ndim
+        pixels = read_result(file, saving)
         try:
-            reference = made.reference(fetched.read(image), level)
-            dimensions[image] = reference.ndim
-            values[image] = measure_pair(reference, read_result(file, saving), task, level, protocols)
+            values[image] = measure_pair(reference, pixels, task, level, protocols)
         except HarnessError as error:
-            raise HarnessError(str(error) if str(file) in str(error) else f"{file}: {error}") from None
+            raise HarnessError(f"{file}: {error}") from None
     mixed = gray_among_colour(dimensions)
     if mixed:
         raise HarnessError(f"dataset '{dataset}': {mixed}")

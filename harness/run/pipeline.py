@@ -21,7 +21,8 @@ from harness.methods import Method
 from harness.methods.fingerprints import PACKAGE, method_code, stage_code
 from harness.records.cells import Group
 from harness.records.tasks import TASKS
-from harness.records.training_runs import WISHES, Run, read_wishes, trained_folder
+from harness.records.training_runs import PLANS, TrainingRun, read_training_plans, trained_folder
+from harness.run.graph import Step
 from harness.tables.published import Table, table_file
 from harness.tables.requests import Plan, counted, plans
 from harness.tables.workspace import Workspace
@@ -55,7 +56,7 @@ def pipeline_stages(workspace: Workspace) -> dict[PurePosixPath, dict[str, Any]]
     Returns
     -------
     dict
-        Stages by name, by the path of their dvc.yaml relative to the workspace.
+        Stages by name, by the path of their dvc.yaml relative to the workspace; the commands are still `Step`.
     """
     if PACKAGE.parent.resolve() != workspace.root.resolve():
         if not (workspace.root / PACKAGE.name / "__init__.py").is_file():
@@ -194,7 +195,7 @@ class _Writer:
     def __init__(self, workspace: Workspace, methods: Mapping[str, Method], everything: list[Plan]) -> None:
         self._workspace = workspace
         self._methods = methods
-        self._wishes = read_wishes(workspace.root)
+        self._training_plans = read_training_plans(workspace.root)
         self._levels: dict[tuple[str, str, str], set[int]] = defaultdict(set)
         for plan in everything:
             self._levels[_inputs_of(plan.group)].update(plan.levels)
@@ -216,21 +217,34 @@ class _Writer:
         return {
             f"inputs-{group.degradation}": {
                 "wdir": "../../..",
-                "cmd": _command("inputs", *where, "--levels", levels),
+                "cmd": _step("inputs", *where, "--levels", levels, title=f"inputs {group.dataset}"),
                 "deps": [manifest, "work/code/inputs.json"],
                 **noise,
                 "outs": [inputs],
             },
             f"restore-{name}": {
                 "wdir": "../../..",
-                "cmd": _command("restore", *what, "--levels", _numbers(plan.levels)),
+                "cmd": _step(
+                    "restore",
+                    *what,
+                    *("--levels", _numbers(plan.levels)),
+                    title=f"restore {group.method} {group.dataset}",
+                    group=group,
+                    gpu=method.on == "tensor",
+                ),
                 "deps": [inputs, *fetched, f"work/code/method-{method.name}.json", *depends, *self._trained(plan)],
                 **noise,
                 "outs": [f"work/restored/{group.place}", f"work/timing/{group.place}.json"],
             },
             f"measure-{name}": {
                 "wdir": "../../..",
-                "cmd": _command("measure", *what, "--protocols", ",".join(plan.protocols)),
+                "cmd": _step(
+                    "measure",
+                    *what,
+                    *("--protocols", ",".join(plan.protocols)),
+                    title=f"measure {group.method} {group.dataset}",
+                    group=group,
+                ),
                 "deps": [manifest, f"work/restored/{group.place}", "work/code/measure.json"],
                 "outs": [
                     f"work/rows/{group.place}.csv",
@@ -245,17 +259,17 @@ class _Writer:
         method = self._methods[plan.group.method]
         if method.origin != "trained":
             return []
-        runs = [Run(plan.group.task, method.name, level) for level in plan.levels]
+        runs = [TrainingRun(plan.group.task, method.name, level) for level in plan.levels]
         found = [run for run in runs if (run.task, run.level) in method.trained]
-        return [trained_folder(Path(), run, run in self._wishes).as_posix() for run in found]
+        return [trained_folder(Path(), run, run in self._training_plans).as_posix() for run in found]
 
     def training_stages(self) -> dict[str, dict[str, Any]]:
-        """Make one stage ``train`` per task, with an instance ``train@<method>-<level>`` per wished run."""
+        """Make one stage ``train`` per task, with an instance ``train@<method>-<level>`` per planned run."""
         stages: dict[str, dict[str, Any]] = {}
-        for run, wish in self._wishes.items():
+        for run, training_plan in self._training_plans.items():
             method = self._methods.get(run.method)
             if method is None or run.task not in method.recipes:
-                raise HarnessError(f"{WISHES}: no method trains '{run.name}'; `harness train --list` shows what can be")
+                raise HarnessError(f"{PLANS}: no method trains '{run.name}'; `harness train --list` shows what can be")
             name = method.recipes[run.task]
             stage = stages.setdefault(
                 run.task,
@@ -263,12 +277,12 @@ class _Writer:
                     "foreach": {},
                     "do": {
                         "wdir": "../../..",
-                        "cmd": "harness train-run ${item.run}",
+                        "cmd": Step("harness train-run ${item.run}", "train-run", "train-run ${item.run}", gpu=True),
                         "deps": [
                             "${item.recipe}",
                             "data/manifests/datasets/${item.data}.json",
                         ],
-                        "params": [{WISHES: ["runs.${item.run}"]}],
+                        "params": [{PLANS: ["runs.${item.run}"]}],
                         "outs": ["work/trained/${item.place}"],
                     },
                 },
@@ -276,7 +290,7 @@ class _Writer:
             stage["foreach"][f"{run.method}-{run.level}"] = {
                 "run": run.name,
                 "recipe": self._relative(recipe_file(name)),
-                "data": dataset_of(wish.data or recipe(name).data).name,
+                "data": dataset_of(training_plan.data or recipe(name).data).name,
                 "place": str(run.place),
             }
         return stages
@@ -287,7 +301,7 @@ class _Writer:
         plugins = {self._relative(file) for file in files}
         return {
             "wdir": "../..",
-            "cmd": "harness code",
+            "cmd": _step("code"),
             "deps": ["harness", *sorted(name for name in plugins if not name.startswith("harness/"))],
             "outs": [f"work/code/{name}.json" for name in stage_code(self._methods)],
         }
@@ -302,7 +316,7 @@ class _Writer:
         # Always run: whether a mirror or a network is there now cannot be seen in a file. It takes a tenth of a second.
         return {
             "wdir": "../..",
-            "cmd": _command("datasets", "fetch", name),
+            "cmd": _step("datasets", "fetch", name, fetches=name),
             "always_changed": True,
             "outs": [f"data/manifests/datasets/{name}.json"],
         }
@@ -310,7 +324,7 @@ class _Writer:
     def weights_stage(self, name: str) -> dict[str, Any]:
         return {
             "wdir": "../..",
-            "cmd": _command("weights", "fetch", name),
+            "cmd": _step("weights", "fetch", name, fetches=name),
             "always_changed": True,
             "outs": [f"data/manifests/weights/{name}.json"],
         }
@@ -318,7 +332,7 @@ class _Writer:
     def cost_stage(self, name: str) -> dict[str, Any]:
         return {
             "wdir": "../..",
-            "cmd": _command("cost", name),
+            "cmd": _step("cost", name),
             "deps": [f"work/code/cost-{name}.json"],
             "outs": [f"work/cost/{name}.json"],
         }
@@ -335,7 +349,7 @@ class _Writer:
             source = f"harness/{table_file(table.name).relative_to(PACKAGE).as_posix()}"
         stage: dict[str, Any] = {} if root == "." else {"wdir": root}
         return stage | {
-            "cmd": _command("render", table.name),
+            "cmd": _step("render", table.name),
             "deps": [source, *rows, "work/code/render.json"],
             "outs": [
                 {f"results/{table.name}{suffix}": {"cache": False, "persist": True}} for suffix in RESULT_SUFFIXES
@@ -348,9 +362,9 @@ def _fetched_weights(method: Method) -> tuple[str, ...]:
     return () if method.origin == "trained" else method.weights
 
 
-def _command(*words: str) -> str:
-    """Write a stage's command; a shell reads it, so every word is quoted that needs it."""
-    return shlex.join(["harness", *words])
+def _step(*words: str, title: str = "", **facts: Any) -> Step:
+    """Make the step that a subcommand of the harness does; a shell reads it, so every word is quoted that needs it."""
+    return Step(shlex.join(["harness", *words]), words[0], title or " ".join(words), **facts)
 
 
 def _numbers(levels: set[int] | tuple[int, ...]) -> str:
@@ -360,5 +374,8 @@ def _numbers(levels: set[int] | tuple[int, ...]) -> str:
 def _to_yaml(stages: dict[str, Any]) -> str:
     import yaml
 
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return HEADING + yaml.dump({"stages": stages}, Dumper=dumper, sort_keys=False, width=1000, allow_unicode=True)
+    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+        pass
+
+    Dumper.add_representer(Step, lambda dumper, step: dumper.represent_str(step.command))
+    return HEADING + yaml.dump({"stages": stages}, Dumper=Dumper, sort_keys=False, width=1000, allow_unicode=True)

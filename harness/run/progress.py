@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from harness.run.graph import Node
-from harness.run.worker import Outcome
+from harness.run.worker import StageOutcome
 
 _MOST_LINES = 12
 
@@ -39,7 +39,7 @@ class RunView:
         self._verbose = verbose
         self._lock = threading.Lock()
         self._running: dict[str, tuple[float, Path]] = {}
-        self._done: dict[str, Outcome] = {}
+        self._done: dict[str, StageOutcome] = {}
         self._start = time.monotonic()
         self._live: Any = _Live(self._picture) if on_terminal else None
 
@@ -53,7 +53,7 @@ class RunView:
             self._live.stop()
 
     @property
-    def outcomes(self) -> dict[str, Outcome]:
+    def outcomes(self) -> dict[str, StageOutcome]:
         """Outcome by address so far."""
         with self._lock:
             return dict(self._done)
@@ -64,7 +64,7 @@ class RunView:
             if address not in self._done:
                 self._running[address] = (time.monotonic(), progress)
 
-    def finished(self, address: str, outcome: Outcome) -> None:
+    def finished(self, address: str, outcome: StageOutcome) -> None:
         """See `harness.run.execution.Watcher`."""
         with self._lock:
             self._running.pop(address, None)

@@ -7,8 +7,10 @@ time, because a `dvc repro` reads every pipeline of the project before it looks 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -176,29 +178,31 @@ class Project:
 
         path = Path(self._repo.root_dir) / file
         waiting = False
+        stage: Any = None
+        processes: list[subprocess.Popen[bytes]] = []
         while True:
             try:
                 with lock_repo(self._repo), self._repo.scm_context(quiet=True):
                     mend_lock_file(path)
                     stage = self._repo.stage.load_one(str(path), name)
-                    with _commands_heard() as commands:
-                        made = _reproduce_stage(stage, force=force, pull=pull)
-                        if made is not None and not commands:
-                            damaged = _drop_damaged(made)
+                    with _processes_seen() as processes:
+                        reproduced = _reproduce_stage(stage, force=force, pull=pull)
+                        if reproduced is not None and not processes:
+                            damaged = _drop_damaged(reproduced)
                             if damaged:
                                 say(f"{name}: DVC's cache holds a damaged {damaged[0]}; dropped, it is made again")
                                 stage = self._repo.stage.load_one(str(path), name)
-                                made = _reproduce_stage(stage, force=True)
-                    return "unchanged" if made is None else "computed" if commands else "restored"
-            except LockError as error:
+                                reproduced = _reproduce_stage(stage, force=True)
+                    return "unchanged" if reproduced is None else "computed" if processes else "restored"
+            except LockError:
                 if not self._shared:
                     drop_dead_locks(self.root)
                 if not waiting:
-                    say(f"{name}: another run works on the same files ({_holder(error)}); waiting for it")
+                    say(f"{name}: another run works on the same files{_holders(self.root, stage)}; waiting for it")
                     waiting = True
                 time.sleep(_RETRY_SECONDS)
             except StageCmdFailedError as error:
-                raise StageFailedError(str(error), _status(error)) from None
+                raise StageFailedError(str(error), processes[-1].returncode) from None
             except (DvcException, OSError) as error:
                 raise StageFailedError(_sentence(error)) from None
 
@@ -210,7 +214,7 @@ class Project:
         HarnessError
             There is no remote, or it cannot be reached.
         """
-        from dvc.exceptions import CheckoutError, DvcException
+        from dvc.exceptions import CheckoutError, DvcException, FileTransferError
 
         self._need_remote()
         targets = self._targets(nodes)
@@ -218,10 +222,10 @@ class Project:
             self._repo.stage_cache.pull(None)
             with quiet_dvc():
                 self._repo.fetch(targets=targets, run_cache=False)
+        except FileTransferError:
+            pass  # some outputs may never have been pushed: what is there has been fetched, the rest is computed
         except DvcException as error:
-            # Some outputs may never have been pushed: what is there has been fetched, the rest is computed.
-            if "checksum" not in str(error).lower() and "failed" not in str(error).lower():
-                raise HarnessError(f"the results could not be pulled: {_sentence(error)}") from None
+            raise HarnessError(f"the results could not be pulled: {_sentence(error)}") from None
         with quiet_dvc(), suppress(CheckoutError, DvcException):
             self._repo.checkout(targets=targets, allow_missing=True, force=False)
         self._stages = {}
@@ -316,22 +320,30 @@ def _put_own_harness_first() -> None:
         os.environ["PATH"] = scripts + os.pathsep + os.environ.get("PATH", "")
 
 
-def _status(error: Exception) -> int:
-    """The exit status in a DVC error that only words it."""
-    last = str(error).rsplit(" ", 1)[-1]
-    return int(last) if last.lstrip("-").isdigit() else 1
-
-
 def _sentence(error: Exception) -> str:
     text = " ".join(str(error).split())
     return text if text else type(error).__name__
 
 
-def _holder(error: Exception) -> str:
-    for line in str(error).splitlines():
-        if "(PID" in line:
-            return "process " + line.split("(PID", 1)[1].split(")")[0].strip()
-    return "another DVC command"
+def _holders(root: Path, stage: Any) -> str:
+    """Name the processes whose locks a stage waits for, in brackets; empty where they are gone by now."""
+    if stage is None:
+        return ""
+    try:
+        locks = json.loads((root / ".dvc/tmp/rwlock").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    outs = [Path(out.fs_path) for out in stage.outs]
+    files = [*outs, *(Path(dep.fs_path) for dep in stage.deps)]
+    held = [(path, [holder], files) for path, holder in locks.get("write", {}).items()]
+    held += [(path, holders, outs) for path, holders in locks.get("read", {}).items()]
+    found = {
+        holder["pid"]
+        for path, holders, own in held
+        for holder in holders
+        if any(file.is_relative_to(path) or Path(path).is_relative_to(file) for file in own)
+    }
+    return f" (process {', '.join(map(str, sorted(found)))})" if found else ""
 
 
 @contextmanager
@@ -349,26 +361,32 @@ def quiet_dvc() -> Iterator[None]:
 
 
 @contextmanager
-def _commands_heard() -> Iterator[list[str]]:
-    """Collect what DVC tells of the commands that it runs inside the block, and keep it from being printed."""
+def _processes_seen() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Collect the processes that DVC starts for a stage's commands inside the block, and keep it from naming them.
+
+    Whether a command ran, and its exit status, are theirs; DVC only words them.
+    """
     import logging
+    from types import SimpleNamespace
 
-    heard: list[str] = []
+    from dvc.stage import run
 
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            heard.append(record.getMessage())
+    seen: list[subprocess.Popen[bytes]] = []
 
-    logger, handler = logging.getLogger("dvc.stage.run"), Handler()
-    before = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(*arguments, **options)
+        seen.append(process)
+        return process
+
+    logger = logging.getLogger("dvc.stage.run")
+    level, module = logger.level, run.subprocess
+    logger.setLevel(logging.CRITICAL)
+    run.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": start})
     try:
-        yield heard
+        yield seen
     finally:
-        logger.removeHandler(handler)
-        logger.level, logger.propagate = before
+        run.subprocess = module
+        logger.setLevel(level)
 
 
 _yaml_lock = threading.Lock()
@@ -470,8 +488,6 @@ def drop_dead_locks(root: Path) -> None:
     root : path
         Folder of the DVC repository.
     """
-    import json
-
     import psutil
 
     from harness.files import write_text

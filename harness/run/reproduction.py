@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.errors import HarnessError
-from harness.run.graph import Node, needed, stage_graph
+from harness.run.graph import needed, stage_graph
 from harness.run.pipeline import measure_target, table_target, update_pipelines
 from harness.run.targets import failures, make_targets
 from harness.tables.collected import results_of
@@ -18,7 +18,7 @@ from harness.tables.requests import plans
 from harness.tables.workspace import Workspace
 
 if TYPE_CHECKING:
-    from harness.run.execution import Settings
+    from harness.run.execution import RunSettings
     from harness.tables.diff import CellResult
 
 
@@ -59,14 +59,14 @@ def repro(
     >>> [(cell.request.level, cell.request.metric, cell.verdict) for cell in results["embedded"]][:2]
     [(2, 'psnr', 'match'), (2, 'ssim', 'match')]
     """
-    from harness.run.execution import Settings
+    from harness.run.execution import RunSettings
 
     if not names:
         raise HarnessError("no table is named; harness tables lists them")
     workspace = Workspace.find(root)
     tables = [select(workspace.table(name), row=row, dataset=dataset) for name in dict.fromkeys(names)]
     whole, parts = ([], tables) if row or dataset else (tables, [])
-    failed = make_tables(workspace, Settings(jobs), whole=whole, parts=parts)
+    failed = make_tables(workspace, RunSettings(jobs), whole=whole, parts=parts)
     if failed:
         raise HarnessError(f"{failed}; what was finished is kept, call it again to go on")
     return {table.name: results_of(workspace, table) for table in tables}
@@ -74,7 +74,7 @@ def repro(
 
 def make_tables(
     workspace: Workspace,
-    settings: Settings,
+    settings: RunSettings,
     *,
     whole: Sequence[Table] = (),
     parts: Sequence[Table] = (),
@@ -87,7 +87,7 @@ def make_tables(
     ----------
     workspace : Workspace
         Where.
-    settings : Settings
+    settings : RunSettings
         How many stages side by side, where, and so on.
     whole : sequence of Table
         Tables that are made and rendered.
@@ -111,11 +111,6 @@ def make_tables(
         return ""
     nodes = needed(stage_graph(stages), list(dict.fromkeys(targets)))
 
-    def uses_gpu(node: Node) -> bool:
-        words = node.command.split()
-        method = methods.get(words[words.index("--method") + 1]) if "--method" in words else None
-        return node.verb == "train-run" or (node.verb == "restore" and method is not None and method.on == "tensor")
-
     cells = {measure_target(plan.group): len(plan.levels) for plan in wanted}
-    outcomes = make_targets(workspace, nodes, settings, cells=cells, uses_gpu=uses_gpu, verbose=verbose, push=push)
+    outcomes = make_targets(workspace, nodes, settings, cells=cells, verbose=verbose, push=push)
     return failures(nodes, outcomes)

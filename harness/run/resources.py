@@ -30,7 +30,7 @@ def memory_of(node: Node, work: Path) -> int:
             known = max(known, _peak(work.parent / out))
     if known:
         return known + known // 4
-    return UNKNOWN_MEMORY.get(node.verb, LITTLE_MEMORY)
+    return UNKNOWN_MEMORY.get(node.step.verb, LITTLE_MEMORY)
 
 
 def seconds_of(node: Node, work: Path) -> float:

@@ -33,9 +33,9 @@ from harness.files import write_json
 from harness.images import pixels_sha256, write_fine_png, write_png
 from harness.methods import Method, build_method
 from harness.metrics.quantization import to_uint8
-from harness.records.cells import Group, InputId, Noise, input_ids
+from harness.records.cells import Group, InputId, NoiseDraws, input_ids
 from harness.records.restored import RECORD, LevelRecord, RestoredRecord, read_pixels
-from harness.records.runs import Clock, Run, device_name, library_versions
+from harness.records.runs import Clock, RunRecord, device_name, library_versions
 from harness.records.tasks import TASKS
 from harness.run.apply import (
     SHRINKING,
@@ -65,13 +65,13 @@ def restore(
     data: Path,
     partial: Path,
     target: Path,
-    noise: Noise,
+    noise: NoiseDraws,
     code: str,
     packages: Collection[str] = (),
     shrink: int = 0,
     only: Collection[InputId] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[RestoredRecord, Run]:
+) -> tuple[RestoredRecord, RunRecord]:
     """Restore every input of a group into `target`.
 
     Parameters
@@ -86,7 +86,7 @@ def restore(
         The recorded hashes of the inputs; an input that differs stops the run.
     data, partial, target : path
         Folder of fetched files, of unfinished work, and of the result (replaced when everything is done).
-    noise : Noise
+    noise : NoiseDraws
         Noise draws.
     code : str
         Fingerprint of the restoring code.
@@ -103,7 +103,7 @@ def restore(
     -------
     record : RestoredRecord
         Also written to `target`/restored.json.
-    run : Run
+    run : RunRecord
         How this run went.
 
     Raises
@@ -130,8 +130,8 @@ def restore(
             with _weights_used() as used:
                 try:
                     restorer = _restorer(method, group, level)
-                except NotAvailableError as missing:
-                    record_levels[level] = LevelRecord(str(missing), {})
+                except NotAvailableError as error:
+                    record_levels[level] = LevelRecord(str(error), {}, error.missing)
                     done += len(of_level)
                     continue
             _check_unchanged(method, depends)
@@ -161,9 +161,9 @@ def restore(
                 # What was finished may be mixed as well.
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-            except NotAvailableError as missing:
+            except NotAvailableError as error:
                 # Released images exist for some datasets only.
-                record_levels[level] = LevelRecord(str(missing), {})
+                record_levels[level] = LevelRecord(str(error), {}, error.missing)
                 images = {file: digest for file, digest in images.items() if not file.startswith(f"{level}/")}
     # DVC hashes them when the stage has ended: it would record new files as those that made these images.
     _check_unchanged(method, depends)
@@ -175,6 +175,7 @@ def restore(
         reason=reason,
         levels=record_levels,
         images=images,
+        missing=inputs.missing,
     )
     _collect(record, folders, partial, target)
     seed = "per image, CRC-32 of dataset/level/draw/image" if method.random else ""

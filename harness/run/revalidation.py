@@ -26,7 +26,7 @@ from harness.methods.fingerprints import fingerprint, method_code
 from harness.records.cells import Group, InputId
 from harness.records.loading import load_json
 from harness.records.restored import RECORD, RestoredRecord, read_restored
-from harness.records.runs import Confirmation, Run, git_state
+from harness.records.runs import Confirmation, RunRecord, git_state
 from harness.run.pipeline import restore_target
 from harness.run.restore import restore
 from harness.run.targets import run_dvc
@@ -36,7 +36,7 @@ from harness.tables.workspace import Workspace
 CODE_STAGE = "pipelines/code/dvc.yaml:code"
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class RevalidatedGroup(msgspec.Struct, frozen=True):
     """What became of a group.
 
     Attributes
@@ -59,8 +59,8 @@ def revalidate(
     tables: Iterable[str],
     *,
     images: int,
-    say: Callable[[Outcome], None] = lambda outcome: None,
-) -> list[Outcome]:
+    say: Callable[[RevalidatedGroup], None] = lambda outcome: None,
+) -> list[RevalidatedGroup]:
     """Try the present code on a sample of every outdated group; keep the groups whose samples are equal.
 
     Parameters
@@ -76,7 +76,7 @@ def revalidate(
 
     Returns
     -------
-    list of Outcome
+    list of RevalidatedGroup
         Of the groups that were outdated.
 
     Raises
@@ -88,8 +88,8 @@ def revalidate(
         raise HarnessError("the fingerprints of the code could not be made; see above")
     methods = workspace.methods()
     found = {restore_target(plan.group): plan for plan in plans([workspace.table(n) for n in tables], methods)}
-    outcomes: list[Outcome] = []
-    kept: dict[str, Outcome] = {}
+    outcomes: list[RevalidatedGroup] = []
+    kept: dict[str, RevalidatedGroup] = {}
     for target, changed in _outdated(workspace, list(found)).items():
         plan = found[target]
         if not (workspace.work / "restored" / plan.group.place / RECORD).is_file():
@@ -135,19 +135,19 @@ def _names(entry: Any) -> set[str]:
     return {path for paths in entry.values() for path in paths}
 
 
-def _try(workspace: Workspace, plan: Plan, method: Method, changed: Collection[str], images: int) -> Outcome:
+def _try(workspace: Workspace, plan: Plan, method: Method, changed: Collection[str], images: int) -> RevalidatedGroup:
     group = plan.group
     if _others(group, changed):
         return _left(group, changed)
     folder = workspace.work / "restored" / group.place
     timing = workspace.work / "timing" / group.place.with_name(group.place.name + ".json")
     if not timing.is_file():
-        return Outcome(group, "left", "the record of its run is not here")
+        return RevalidatedGroup(group, "left", "the record of its run is not here")
     before = read_restored(folder)
     code = fingerprint(method_code(method))
     sample = _sample(before, images, code)
     if not sample and before.images:
-        return Outcome(group, "left", "no image to compare")
+        return RevalidatedGroup(group, "left", "no image to compare")
     with tempfile.TemporaryDirectory(dir=workspace.work) as scratch:
         again, _ = restore(
             group,
@@ -162,15 +162,19 @@ def _try(workspace: Workspace, plan: Plan, method: Method, changed: Collection[s
             only=sample,
         )
     if again.levels != before.levels or again.reason != before.reason:
-        return Outcome(group, "differs", "other levels can be restored, or other weights are used")
+        return RevalidatedGroup(group, "differs", "other levels can be restored, or other weights are used")
     different = [file for file, digest in again.images.items() if before.images[file] != digest]
     if different:
-        return Outcome(group, "differs", f"{len(different)} of {len(again.images)} images, such as {different[0]}")
+        return RevalidatedGroup(
+            group, "differs", f"{len(different)} of {len(again.images)} images, such as {different[0]}"
+        )
     revision, dirty = git_state(Path(__file__).parent)
-    run = load_json(timing, Run)
+    run = load_json(timing, RunRecord)
     confirmation = Confirmation(code, len(again.images), len(before.images), revision, dirty)
     write_json(timing, msgspec.structs.replace(run, confirmed=(*run.confirmed, confirmation)))
-    return Outcome(group, "kept", f"{len(again.images)} of {len(before.images)} images restored again, all equal")
+    return RevalidatedGroup(
+        group, "kept", f"{len(again.images)} of {len(before.images)} images restored again, all equal"
+    )
 
 
 def _others(group: Group, changed: Collection[str]) -> list[str]:
@@ -180,8 +184,8 @@ def _others(group: Group, changed: Collection[str]) -> list[str]:
     return sorted(set(changed) - own)
 
 
-def _left(group: Group, changed: Collection[str]) -> Outcome:
-    return Outcome(group, "left", f"not only code has changed: {', '.join(_others(group, changed))}")
+def _left(group: Group, changed: Collection[str]) -> RevalidatedGroup:
+    return RevalidatedGroup(group, "left", f"not only code has changed: {', '.join(_others(group, changed))}")
 
 
 def _sample(record: RestoredRecord, images: int, code: str) -> list[InputId]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from harness.errors import HarnessError, unknown_name
 from harness.methods import Method
 from harness.records.tasks import task as task_of
-from harness.records.training_runs import Run
+from harness.records.training_runs import TrainingRun
 from harness.tables.published import Table
 from harness.tables.requests import IMAGE_METRICS
 
@@ -22,9 +22,9 @@ def trainable(name: str, methods: Mapping[str, Method]) -> str:
     return ""
 
 
-def table_runs(table: Table, methods: Mapping[str, Method]) -> list[Run]:
+def table_runs(table: Table, methods: Mapping[str, Method]) -> list[TrainingRun]:
     """List the runs behind a table's rows, in the printed order."""
-    found: dict[Run, None] = {}
+    found: dict[TrainingRun, None] = {}
     for part in table.parts:
         for row in part.rows:
             for column in part.columns:
@@ -34,11 +34,11 @@ def table_runs(table: Table, methods: Mapping[str, Method]) -> list[Run]:
                 method = trainable(name, methods)
                 level = column.level if column.level is not None else row.level
                 if method and part.task in methods[method].recipes:
-                    found[Run(part.task, method, level or 0)] = None
+                    found[TrainingRun(part.task, method, level or 0)] = None
     return list(found)
 
 
-def method_run(name: str, task: str, level: int, methods: Mapping[str, Method]) -> Run:
+def method_run(name: str, task: str, level: int, methods: Mapping[str, Method]) -> TrainingRun:
     """Make the run of a method, a task (its only one by default) and a level.
 
     Raises
@@ -65,4 +65,4 @@ def method_run(name: str, task: str, level: int, methods: Mapping[str, Method]) 
         if level or len(levels) > 1:
             raise HarnessError(f"{task} has the levels {', '.join(map(str, levels))}; give one with --level")
         level = levels[0]
-    return Run(task, method, level)
+    return TrainingRun(task, method, level)

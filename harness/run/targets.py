@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import click
 import msgspec
 
-from harness.errors import HarnessError
-from harness.run.execution import Settings
+from harness.errors import HarnessError, Missing
+from harness.records.restored import read_restored
+from harness.records.rows import read_measured
+from harness.run.execution import RunSettings
 from harness.run.graph import Node
 from harness.run.progress import RunView
 from harness.run.project import Project, drop_dead_locks
-from harness.run.worker import Outcome
+from harness.run.worker import StageOutcome
 from harness.tables.workspace import Workspace
 
 
 def make_targets(
     workspace: Workspace,
     nodes: Mapping[str, Node],
-    settings: Settings,
+    settings: RunSettings,
     *,
     cells: Mapping[str, int] | None = None,
-    uses_gpu: Callable[[Node], bool] = lambda node: False,
     verbose: bool = False,
     push: bool = False,
-) -> dict[str, Outcome]:
+) -> dict[str, StageOutcome]:
     """Bring stages up to date.
 
     Parameters
@@ -41,12 +41,10 @@ def make_targets(
         Where.
     nodes : mapping
         The stages by address, each after those it needs (`harness.run.graph.needed`).
-    settings : Settings
+    settings : RunSettings
         How many side by side, where, and so on.
     cells : mapping
         Number of cells that are done when a stage is.
-    uses_gpu : callable
-        Whether a stage takes a GPU.
     verbose : bool
         Name every stage.
     push : bool
@@ -78,14 +76,14 @@ def make_targets(
         for address in nodes:
             if address not in changed:
                 click.echo(f"Stage '{address}' didn't change, skipping")
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, StageOutcome] = {}
     if todo:
         from harness.run.execution import quiet_dask, run_stages
 
         quiet_dask()
         of_these = {address: count for address, count in (cells or {}).items() if address in todo}
         with RunView(todo, of_these, verbose=verbose, on_terminal=sys.stderr.isatty()) as view:
-            outcomes = run_stages(workspace.root, todo, settings, view, uses_gpu)
+            outcomes = run_stages(workspace.root, todo, settings, view)
     if push:
         sent = project.send_cached(nodes.values())
         click.echo(f"sent to the remote: {sent} files", err=True)
@@ -102,27 +100,21 @@ def prefetch(workspace: Workspace, nodes: Iterable[Node]) -> None:
 
     hosts: Hosts | None = None
     for node in nodes:
-        words = node.command.split()
-        if not node.always or len(words) != 4 or words[0] != "harness" or words[2] != "fetch":
+        if not node.step.fetches:
             continue
         if hosts is None:
             hosts = Hosts(workspace.data)
         try:
-            if words[1] == "datasets":
+            if node.step.verb == "datasets":
                 from harness.assets.datasets.fetching import fetch
 
-                fetch(words[3], workspace.data, hosts=hosts)
-            elif words[1] == "weights":
+                fetch(node.step.fetches, workspace.data, hosts=hosts)
+            else:
                 from harness.assets.weights.fetching import fetch as fetch_weights
 
-                fetch_weights(words[3], workspace.data, hosts=hosts)
+                fetch_weights(node.step.fetches, workspace.data, hosts=hosts)
         except HarnessError:
             continue
-
-
-# How a method or a protocol says which package it lacks (`harness.methods.build_method`,
-# `harness.networks.recognition`, `harness.metrics.alignment`).
-_PACKAGE = re.compile(rb"the package '?([A-Za-z_][A-Za-z0-9_]*)'?")
 
 
 def installed_since(root: Path, nodes: Iterable[Node]) -> set[str]:
@@ -142,20 +134,26 @@ def installed_since(root: Path, nodes: Iterable[Node]) -> set[str]:
     set of str
         Addresses.
     """
-    from harness.records.restored import RECORD
-
     found = set()
     for node in nodes:
-        for out in node.outs if node.verb in ("restore", "measure") else ():
-            record = root / out / RECORD if node.verb == "restore" else root / out
-            with suppress(OSError):
-                named = set(_PACKAGE.findall(record.read_bytes()) if record.suffix == ".json" else ())
-                if any(importlib.util.find_spec(package.decode()) is not None for package in named):
-                    found.add(node.address)
+        for missing in _missing(root, node):
+            if missing.kind == "package" and missing.name and importlib.util.find_spec(missing.name) is not None:
+                found.add(node.address)
     return found
 
 
-def failures(nodes: Mapping[str, Node], outcomes: Mapping[str, Outcome]) -> str:
+def _missing(root: Path, node: Node) -> set[Missing]:
+    """What a stage's record names as missing; a record that is not there, or damaged, names nothing."""
+    if node.step.group is None:
+        return set()
+    with suppress(HarnessError, OSError):
+        if node.step.verb == "restore":
+            return read_restored(root / "work/restored" / node.step.group.place).all_missing
+        return read_measured(root / "work/rows" / f"{node.step.group.place}.csv").all_missing
+    return set()
+
+
+def failures(nodes: Mapping[str, Node], outcomes: Mapping[str, StageOutcome]) -> str:
     """Say in a sentence which stages failed; empty where none did."""
     failed = [address for address, outcome in outcomes.items() if outcome.state == "failed"]
     skipped = sum(outcome.state == "skipped" for outcome in outcomes.values())

@@ -47,7 +47,7 @@ class Order(msgspec.Struct, frozen=True):
     environment: dict[str, str] = {}
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class StageOutcome(msgspec.Struct, frozen=True):
     """What became of a stage.
 
     Attributes
@@ -92,7 +92,7 @@ class Worker:
             [*command, "shared"] if shared else command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
-    def run(self, order: Order) -> Outcome:
+    def run(self, order: Order) -> StageOutcome:
         """Run a stage and wait for it.
 
         Raises
@@ -111,7 +111,7 @@ class Worker:
         if not line.endswith(b"\n"):
             self.close(kill=True)
             raise WorkerDiedError(f"the worker process {self.process.pid} was killed or crashed")
-        return msgspec.json.decode(line, type=Outcome)
+        return msgspec.json.decode(line, type=StageOutcome)
 
     def close(self, *, kill: bool = False) -> None:
         """End the process: at once, or when its stage has ended."""
@@ -161,7 +161,7 @@ def _drop(log: Path, file: BinaryIO) -> None:
             log.unlink()
 
 
-def _perform(project: object, order: Order) -> Outcome:
+def _perform(project: object, order: Order) -> StageOutcome:
     """Run a stage with its output going to the log."""
     from harness.run.project import WAITING, Project, StageFailedError
 
@@ -202,8 +202,8 @@ def _perform(project: object, order: Order) -> Outcome:
     if failed is not None:
         own = next((line for line in reversed(lines) if line.startswith("error: ")), "")
         message = own.removeprefix("error: ") or (f"{failed}: {said}" if said else str(failed))
-        return Outcome("failed", said, message, failed.status, seconds)
-    return Outcome(state, said, seconds=seconds)
+        return StageOutcome("failed", said, message, failed.status, seconds)
+    return StageOutcome(state, said, seconds=seconds)
 
 
 def main() -> None:
@@ -230,9 +230,9 @@ def main() -> None:
                 logging.getLogger("dvc").setLevel(logging.ERROR)
             outcome = _perform(project, order)
         except KeyboardInterrupt:
-            outcome = Outcome("failed", message="interrupted", status=130)
+            outcome = StageOutcome("failed", message="interrupted", status=130)
         except (HarnessError, OSError) as error:
-            outcome = Outcome("failed", message=str(error), status=1)
+            outcome = StageOutcome("failed", message=str(error), status=1)
         replies.write(msgspec.json.encode(outcome) + b"\n")
         replies.flush()
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from harness.assets.weights.registry import released_sha256
-from harness.errors import HarnessError
+from harness.errors import HarnessError, Missing
 from harness.methods import Method
 from harness.protocols import protocol
 from harness.tables.diff import CellResult, averaged, diff_table, judged
@@ -27,7 +27,7 @@ from harness.tables.requests import Request, requests
 from harness.tables.verdicts import NOISE_DEVIATIONS, Judgement, Verdict
 from harness.tables.workspace import Workspace
 
-Place = tuple[int, int, str]
+CellPosition = tuple[int, int, str]
 
 UNCOMMITTED = "uncommitted"
 """What stands for a revision where results are in no commit."""
@@ -56,6 +56,7 @@ class RecordedCell(msgspec.Struct, frozen=True):
     images: int = 0
     noise: float = 0.0
     recorded: str = ""
+    missing: Missing | None = None
 
 
 class TableResults(msgspec.Struct, frozen=True):
@@ -82,12 +83,12 @@ class TableResults(msgspec.Struct, frozen=True):
         return (*self.damaged_rows, *self.damaged_results)
 
     @property
-    def recorded(self) -> dict[Place, str]:
+    def recorded(self) -> dict[CellPosition, str]:
         """Part, line and key of the numbers that were not measured here, with the revision that recorded them."""
         return {place_of(result.request): result.recorded for result in self.results if result.recorded}
 
 
-def place_of(request: Request) -> Place:
+def place_of(request: Request) -> CellPosition:
     """Name a cell within its table."""
     return request.part, request.line, request.key
 
@@ -231,8 +232,8 @@ def _is_newer_here(request: Request, cell: RecordedCell, measurements: Measureme
 
 def _as_result(request: Request, cell: RecordedCell, recorded: str) -> CellResult:
     if cell.measured is None:
-        reason = NotRun(cell.reason)
-        return CellResult(request, reason, Judgement("not run", None, cell.reason), None, cell.weights, cell.origin)
+        why = NotRun(cell.reason, cell.missing)
+        return CellResult(request, why, Judgement("not run", None, cell.reason), None, cell.weights, cell.origin)
     # The noise term is recorded, the number of draws it was estimated from is not.
     sd = cell.noise / (NOISE_DEVIATIONS * math.sqrt(2.0))
     under = cell.measured_under_column_protocol

@@ -155,7 +155,7 @@ def judged(result: CellResult, trained: str = "", equal: Sequence[str] = ()) -> 
 
 def averaged(results: list[CellResult]) -> list[CellResult]:
     """Fill the cells that are printed as the mean over the datasets of their row."""
-    return [_average(r, results) if r.request.reason == AVERAGE else r for r in results]
+    return [_average(r, results) if r.request.averages else r for r in results]
 
 
 def _average(result: CellResult, results: list[CellResult]) -> CellResult:
@@ -207,9 +207,11 @@ def as_record(result: CellResult) -> dict[str, Any]:
     """Give a cell as plain values: the form of ``harness diff --format json`` and of results/<table>.json.
 
     `published` and `measured` are numbers or None (in JSON an infinite one is the word ``inf``), `printed` holds the
-    digits as printed; `level` is None where the task has only one.
+    digits as printed; `level` is None where the task has only one. `missing` stands in cells that were not run for want
+    of something that has a name (`harness.errors.Missing`).
     """
     request = result.request
+    missing = result.measured.missing if isinstance(result.measured, NotRun) else None
     measured = result.measured if isinstance(result.measured, Measurement) else None
     under = result.under_column if isinstance(result.under_column, Measurement) else None
     spread = measured.spread if measured else None
@@ -241,6 +243,7 @@ def as_record(result: CellResult) -> dict[str, Any]:
         "choices": list(request.choices),
         "evidence": request.evidence,
         "note": request.special.note,
+        **({"missing": msgspec.to_builtins(missing)} if missing else {}),
     }
 
 

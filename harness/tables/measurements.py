@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, Missing
 from harness.records.cells import FIRST_DRAW, Group
 from harness.records.cost import read_cost
 from harness.records.rows import ImageRow, MeasuredRecord, read_rows
-from harness.records.training_runs import Run, TrainedRecord, read_trained, read_wishes, trained_folder
+from harness.records.training_runs import TrainedRecord, TrainingRun, read_trained, read_training_plans, trained_folder
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -50,9 +50,10 @@ class Measurement(msgspec.Struct, frozen=True):
 
 
 class NotRun(msgspec.Struct, frozen=True):
-    """Why there is no number."""
+    """Why there is no number, and what the reason names as missing, as data."""
 
     reason: str
+    missing: Missing | None = None
 
 
 class Measurements:
@@ -73,7 +74,7 @@ class Measurements:
         self._work = work
         self._folder = work / "rows"
         self._groups: dict[Group, _Rows | NotRun] = {}
-        self._wished: set[Run] | None = None
+        self._planned: set[TrainingRun] | None = None
         self.damaged: list[str] = []
 
     def record(self, group: Group) -> MeasuredRecord | None:
@@ -94,13 +95,14 @@ class Measurements:
         if isinstance(rows, NotRun):
             return rows
         if rows.record.reason:
-            return NotRun(rows.record.reason)
+            return NotRun(rows.record.reason, rows.record.missing)
         about = rows.record.levels.get(level)
         if about is not None and about.reason:
-            return NotRun(about.reason)
+            return NotRun(about.reason, about.missing)
         why = rows.record.unmeasured.get(level, {}).get(protocol)
         if why:
-            return NotRun(f"not measured under {protocol}: {why}")
+            missing = rows.record.unmeasured_missing.get(level, {}).get(protocol)
+            return NotRun(f"not measured under {protocol}: {why}", missing)
         draws = rows.values.get((level, protocol))
         if not draws:
             return NotRun(f"not measured under {protocol} at level {level}; run harness repro")
@@ -109,10 +111,10 @@ class Measurements:
 
     def trained(self, group: Group, level: int) -> TrainedRecord | None:
         """How the weights behind a cell were trained here, or None if they are not there."""
-        run = Run(group.task, group.method, level)
-        if self._wished is None:
-            self._wished = set(read_wishes(self._work.parent))
-        return read_trained(trained_folder(self._work.parent, run, run in self._wished))
+        run = TrainingRun(group.task, group.method, level)
+        if self._planned is None:
+            self._planned = set(read_training_plans(self._work.parent))
+        return read_trained(trained_folder(self._work.parent, run, run in self._planned))
 
     def parameters(self, method: str, task: str) -> Measurement | NotRun:
         """Find the number of parameters of a method's network for a task."""

@@ -197,9 +197,13 @@ class _Measurer:
         record = read_restored(folder) if (folder / RECORD).is_file() else None
         if record is None:
             return why
-        reason = record.reason or (record.levels[level].reason if level in record.levels else why.reason)
-        if reason:
-            return NotRun(reason)
+        if record.reason:
+            return NotRun(record.reason, record.missing)
+        of_level = record.levels.get(level)
+        if of_level is None and why.reason:
+            return why
+        if of_level is not None and of_level.reason:
+            return NotRun(of_level.reason, of_level.missing)
         return self._measure_images(group, level, needed, record)
 
     def _measure_images(

@@ -55,7 +55,7 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variant: str = ""
 
 
-class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class CellNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is special about one cell of a row.
 
     Attributes
@@ -217,10 +217,10 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     not_run: str = ""
     attributes: dict[str, str] = {}
     note: str = ""
-    cells: dict[str, Cell] = {}
+    cells: dict[str, CellNote] = {}
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class TablePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Rows under one heading; most tables have one part, RNAN Table 8 has five.
 
     Attributes
@@ -266,8 +266,8 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         Caption, in our words.
     source : str
         Paper, number, and where the digits were read.
-    parts : tuple of Part
-        See `Part`.
+    parts : tuple of TablePart
+        See `TablePart`.
     methods_as : {"rows", "columns"}
         How the paper prints it.
     kind : {"benchmark", "ablation", "cost"}
@@ -280,7 +280,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     paper: str
     title: str
     source: str
-    parts: tuple[Part, ...]
+    parts: tuple[TablePart, ...]
     methods_as: Literal["rows", "columns"] = "rows"
     kind: Literal["benchmark", "ablation", "cost"] = "benchmark"
     notes: tuple[str, ...] = ()
@@ -413,7 +413,7 @@ def check_table(table: Table, where: str) -> Table:
     return table
 
 
-def _check_names(part: Part, where: str) -> None:
+def _check_names(part: TablePart, where: str) -> None:
     """Check that datasets, metrics, degradations, protocols, policies, saving rules and methods are known or plain."""
     from harness.assets.datasets.registry import dataset_names
     from harness.degradations.registry import degradation

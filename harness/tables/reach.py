@@ -11,7 +11,7 @@ from typing import Literal
 from harness.assets.datasets.registry import dataset
 from harness.assets.weights.registry import weight_names, weight_set
 from harness.methods import Method
-from harness.tables.requests import AVERAGE, COUNTED, Request
+from harness.tables.requests import COUNTED, Request
 
 Reach = Literal["public", "supplied", "training", "none"]
 REACHES: tuple[Reach, ...] = ("public", "supplied", "training", "none")
@@ -41,7 +41,7 @@ def reaches(asked: Iterable[Request], methods: Mapping[str, Method]) -> list[Rea
         if request.dataset:
             rows.setdefault((request.part, request.line), []).append(reach)
     return [
-        _worst(rows.get((request.part, request.line), ["none"])) if request.reason == AVERAGE else reach
+        _worst(rows.get((request.part, request.line), ["none"])) if request.averages else reach
         for request, reach in zip(asked, found, strict=True)
     ]
 

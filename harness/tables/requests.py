@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.methods import Method
 from harness.records.cells import Group
 from harness.records.tasks import TASKS, Task
-from harness.tables.published import Cell, Column, Part, PublishedNumber, Row, Table, published_number
+from harness.tables.published import CellNote, Column, PublishedNumber, Row, Table, TablePart, published_number
 
 IMAGE_METRICS = ("psnr", "ssim")
 
@@ -52,7 +52,7 @@ class Request(msgspec.Struct, frozen=True):
         None where the paper prints no number.
     reason : str
         Why nothing can run.
-    special : Cell
+    special : CellNote
         What is special about the cell.
     evidence : str
         Why we believe in the protocol and the input.
@@ -61,6 +61,8 @@ class Request(msgspec.Struct, frozen=True):
         `harness.tables.verdicts`.
     choices : tuple of str
         In what the row is made or measured otherwise than its table's default, each a choice made for the row.
+    averages : bool
+        Whether the cell is the mean of the row's other cells.
     """
 
     table: str
@@ -79,10 +81,11 @@ class Request(msgspec.Struct, frozen=True):
     column_protocol: str
     printed: PublishedNumber | None
     reason: str
-    special: Cell
+    special: CellNote
     evidence: str
     fitted: str = ""
     choices: tuple[str, ...] = ()
+    averages: bool = False
 
 
 def requests(table: Table, methods: Mapping[str, Method]) -> list[Request]:
@@ -108,16 +111,17 @@ def _request(table: Table, index: int, line: int, position: int, methods: Mappin
     row, column = part.rows[line], part.columns[position]
     key = part.column_key(column, row)
     level = column.level if column.level is not None else row.level
-    special = row.cells.get(key, Cell())
+    special = row.cells.get(key, CellNote())
     name = f"{row.method}-{column.variant}" if row.method and column.variant else row.method
     column_protocol = protocol = ""
-    group, reason = None, row.not_run
+    group, reason, averages = None, row.not_run, False
     if column.metric in IMAGE_METRICS:
         task = TASKS[part.task]
         column_protocol = part.protocol.get(column.metric) or default_protocol(task, column.metric)
         protocol = special.protocol or row.protocol.get(column.metric, column_protocol)
         if not column.dataset:
             # KiT Table 3's "Average": nothing of its own is restored, see `harness.tables.diff`.
+            averages = not reason
             reason = reason or AVERAGE
         elif not reason:
             group, reason = _group(table, part, row, column, name, special.saving, methods)
@@ -140,6 +144,7 @@ def _request(table: Table, index: int, line: int, position: int, methods: Mappin
         column_protocol=column_protocol,
         printed=_printed(row, column, position),
         reason=reason,
+        averages=averages,
         special=special if special.incomparable else msgspec.structs.replace(special, incomparable=row.incomparable),
         evidence=row.evidence,
         fitted=_fitted(row, column, special),
@@ -154,14 +159,14 @@ def _printed(row: Row, column: Column, position: int) -> PublishedNumber | None:
     return number
 
 
-def _fitted(row: Row, column: Column, special: Cell) -> str:
+def _fitted(row: Row, column: Column, special: CellNote) -> str:
     own = " and ".join(f"{key} '{value}'" for key in ("protocol", "saving") if (value := getattr(special, key)))
     if own:
         return f"the {own} of this cell alone, chosen after its number was seen"
     return row.fitted.get(column.metric, "")
 
 
-def _choices(part: Part, row: Row, method: Method | None) -> tuple[str, ...]:
+def _choices(part: TablePart, row: Row, method: Method | None) -> tuple[str, ...]:
     """List in what a row is made or measured otherwise than the default of its part and its method."""
     if not part.task:
         return ()
@@ -192,7 +197,7 @@ def _cost_reason(metric: str, name: str, methods: Mapping[str, Method]) -> str:
 
 
 def _group(
-    table: Table, part: Part, row: Row, column: Column, name: str, saving: str, methods: Mapping[str, Method]
+    table: Table, part: TablePart, row: Row, column: Column, name: str, saving: str, methods: Mapping[str, Method]
 ) -> tuple[Group | None, str]:
     if not name:
         return None, "no code or weights of this method are known to the harness"

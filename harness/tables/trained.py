@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 import msgspec
 
-from harness.records.training_runs import Run
-from harness.tables.published import Part, Row, Table
+from harness.records.training_runs import TrainingRun
+from harness.tables.published import Row, Table, TablePart
 
 SUFFIX = "-trained"
 
 
-def with_trained_rows(table: Table, runs: Iterable[Run]) -> Table:
+def with_trained_rows(table: Table, runs: Iterable[TrainingRun]) -> Table:
     """Add a row below every row whose method has a counterpart ``<method>-trained`` that was trained for a column.
 
     The added row asks for what the row above asks for, and has no printed values: a network trained here is no
@@ -28,7 +28,7 @@ def with_trained_rows(table: Table, runs: Iterable[Run]) -> Table:
     return msgspec.structs.replace(table, parts=parts)
 
 
-def _rows(part: Part, made: dict[tuple[str, str], set[int]]) -> Iterable[Row]:
+def _rows(part: TablePart, made: dict[tuple[str, str], set[int]]) -> Iterable[Row]:
     for row in part.rows:
         yield row
         name = row.method + SUFFIX

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError, unknown_name
 from harness.methods import Method
-from harness.records.training_runs import Run, read_wishes, shipped_runs
+from harness.records.training_runs import TrainingRun, read_training_plans, shipped_runs
 from harness.records.workspace import Folder
 from harness.tables.published import Table, own_tables, published_tables, read_table
 from harness.tables.trained import with_trained_rows
@@ -23,7 +23,7 @@ class Workspace(Folder):
         return [self._inside(name, "methods") for name in self.params.methods]
 
     def methods(self) -> dict[str, Method]:
-        """Every method known here, by name; those trained here know which of their runs are wished or shipped."""
+        """Every method known here, by name; those trained here know which of their runs are planned or shipped."""
         from harness.methods import methods
 
         known = methods(self.method_folders, self.params.limits.import_seconds)
@@ -42,9 +42,9 @@ class Workspace(Folder):
 
         try_plugins(self.method_folders, self.params.limits.import_seconds)
 
-    def training_runs(self) -> list[Run]:
-        """Training runs that ``training.yaml`` wishes or whose weights come with the project, sorted."""
-        return sorted({*read_wishes(self.root), *shipped_runs(self.root)})
+    def training_runs(self) -> list[TrainingRun]:
+        """Training runs that ``training.yaml`` plans or whose weights come with the project, sorted."""
+        return sorted({*read_training_plans(self.root), *shipped_runs(self.root)})
 
     def method(self, name: str) -> Method:
         """Look a method up; an unknown name raises HarnessError with the nearest known ones."""

@@ -1,7 +1,7 @@
-"""The training loop: from a run and a wish to weights, a log and a record.
+"""The training loop: from a run and a plan to weights, a log and a record.
 
 A shorter budget is the beginning of a longer one, step by step, so a finished short run goes on when a longer one is
-wished. Everything a step depends on is in the checkpoint or follows from the number of the step; a run that was killed
+planned. Everything a step depends on is in the checkpoint or follows from the number of the step; a run that was killed
 therefore ends with the same bits as one that was not (on the same machine, with the same number of threads).
 """
 
@@ -34,7 +34,7 @@ from harness.methods import Method
 from harness.methods.fingerprints import code_files, fingerprint
 from harness.networks.ranges import rgb_range, to_network
 from harness.records.tasks import task as task_of
-from harness.records.training_runs import RECORD, WEIGHTS, Options, Run, TrainedRecord, Validated, Wish
+from harness.records.training_runs import RECORD, WEIGHTS, Options, TrainedRecord, TrainingPlan, TrainingRun, Validated
 from harness.training.checkpoints import FILE, Progress, read_checkpoint, write_checkpoint, write_tensors
 from harness.training.logs import Log, LogRow
 from harness.training.losses import weighted
@@ -56,8 +56,8 @@ CUDA_LOOK = 20
 Report = Callable[[LogRow, int], None]
 
 
-def recipe_of(method: Method, task: str, wish: Wish | None = None) -> Recipe:
-    """Find the recipe that a method is trained by for a task, with the wished training set.
+def recipe_of(method: Method, task: str, plan: TrainingPlan | None = None) -> Recipe:
+    """Find the recipe that a method is trained by for a task, with the planned training set.
 
     Raises
     ------
@@ -71,14 +71,14 @@ def recipe_of(method: Method, task: str, wish: Wish | None = None) -> Recipe:
             )
         raise HarnessError(f"method '{method.name}' has recipes for {', '.join(method.recipes)}, not for '{task}'")
     found = recipe(method.recipes[task])
-    return msgspec.structs.replace(found, data=wish.data) if wish and wish.data else found
+    return msgspec.structs.replace(found, data=plan.data) if plan and plan.data else found
 
 
-def wished_length(found: Recipe, wish: Wish) -> int:
-    """Steps of a wish; a limit in minutes may end earlier."""
-    if wish.budget:
-        return found.length(wish.budget)
-    return wish.iterations or found.iterations
+def planned_length(found: Recipe, plan: TrainingPlan) -> int:
+    """Steps of a plan; a limit in minutes may end earlier."""
+    if plan.budget:
+        return found.length(plan.budget)
+    return plan.iterations or found.iterations
 
 
 def training_code(method: Method) -> str:
@@ -98,7 +98,7 @@ class Training:
 
     Parameters
     ----------
-    run, wish : Run, Wish
+    run, plan : TrainingRun, TrainingPlan
         What, how long, on what, how.
     method : Method
         Gives network and recipe.
@@ -111,13 +111,13 @@ class Training:
     checkpoint_minutes : float
         See `CHECKPOINT_MINUTES`.
     report : callable
-        Gets every line of the log, and the number of steps wished.
+        Gets every line of the log, and the number of steps planned.
     """
 
     def __init__(
         self,
-        run: Run,
-        wish: Wish,
+        run: TrainingRun,
+        plan: TrainingPlan,
         method: Method,
         *,
         data: Path,
@@ -127,16 +127,16 @@ class Training:
         checkpoint_minutes: float = CHECKPOINT_MINUTES,
         report: Report = lambda row, length: None,
     ) -> None:
-        self.run, self.wish, self.method = run, wish, method
-        self.recipe = recipe_of(method, run.task, wish)
+        self.run, self.plan, self.method = run, plan, method
+        self.recipe = recipe_of(method, run.task, plan)
         if run.level not in task_of(run.task).levels:
             levels = ", ".join(map(str, task_of(run.task).levels))
             raise HarnessError(f"{run.task} has the levels {levels}; give one with --level, not {run.level}")
-        self.length = wished_length(self.recipe, wish)
+        self.length = planned_length(self.recipe, plan)
         # msgspec leaves out what *is* a default, and 0.0 from a command line is another object: without this a run
         # of `harness train` and the same run as a stage would have two folders, and be trained twice.
-        self.options = differing(wish.options)
-        self.seed = wish.options.seed or self.recipe.seed
+        self.options = differing(plan.options)
+        self.seed = plan.options.seed or self.recipe.seed
         self.data, self.work, self.world, self.workers = data, work, world, workers
         self.checkpoint_minutes, self.report = checkpoint_minutes, report
         self.parts = world.share(self.recipe.batch, self.options.accumulate)
@@ -144,7 +144,7 @@ class Training:
         self._interrupted = False
 
     def finish(self) -> tuple[TrainedRecord, Path]:
-        """Train as long as is wished, going on from what is there; return the record and the folder.
+        """Train as long as is planned, going on from what is there; return the record and the folder.
 
         Raises
         ------
@@ -197,9 +197,9 @@ class Training:
 
         for path in sorted((folder / "results").glob(f"*/{RECORD}")):
             record = load_json(path, TrainedRecord)
-            same = record.iterations == self.length if not self.wish.minutes else record.budget == self.wish.label
+            same = record.iterations == self.length if not self.plan.minutes else record.budget == self.plan.label
             if same and _sha256(path.with_name(WEIGHTS)) == record.weights:
-                return msgspec.structs.replace(record, budget=self.wish.label)
+                return msgspec.structs.replace(record, budget=self.plan.label)
         return None
 
     def _store(self, fetched: FetchedDataset) -> Store:
@@ -359,7 +359,7 @@ class Training:
             if iteration % look == 0 or logging:
                 # The processes agree on both, so that none waits for one that has stopped.
                 spent = start_seconds + time.perf_counter() - started - validating
-                over = bool(self.wish.minutes) and world.decide(spent >= 60 * self.wish.minutes)
+                over = bool(self.plan.minutes) and world.decide(spent >= 60 * self.plan.minutes)
                 stopping = world.decide(self._interrupted)
             if iteration % look == 0 or logging or saving:
                 self._check(total, norm, network, iteration, rate, path)
@@ -468,7 +468,7 @@ class Training:
             run=self.run,
             recipe=self.recipe.name,
             paper=self.recipe.paper,
-            budget=self.wish.label,
+            budget=self.plan.label,
             iterations=progress.iteration,
             recipe_iterations=self.recipe.iterations,
             length_of=self.recipe.length_of,

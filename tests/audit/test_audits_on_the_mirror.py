@@ -19,10 +19,10 @@ from harness.assets.weights import fetch as fetch_weights
 from harness.audit import evaluation
 from harness.audit.evidence import check_evidence
 from harness.audit.images import Bench
-from harness.audit.rows import RowAudit, Settings, audit_row
+from harness.audit.rows import AuditSettings, RowAudit, audit_row
 from harness.audit.variants import Making, makings
 from harness.errors import NotAvailableError
-from harness.tables.published import Part, Row, Table, published_tables, select
+from harness.tables.published import Row, Table, TablePart, published_tables, select
 from harness.tables.workspace import Workspace
 
 RCAN = tuple(f"rcan-set5-x{scale}" for scale in (2, 3, 4))
@@ -68,7 +68,7 @@ def stripped(
 
 def audited(workspace: Workspace, table: Table, **settings: object) -> RowAudit:
     name = table.parts[0].rows[0].name
-    return audit_row(Bench(workspace), table, 0, name, Settings(**{"seeds": 1, **settings}))  # type: ignore[arg-type]
+    return audit_row(Bench(workspace), table, 0, name, AuditSettings(**{"seeds": 1, **settings}))  # type: ignore[arg-type]
 
 
 def admitted(audit: RowAudit, dimension: str) -> list[str]:
@@ -173,7 +173,7 @@ def bench(workspace: Workspace) -> Bench:
     return Bench(workspace)
 
 
-def sampled(bench: Bench, part: Part, row: Row) -> set[str]:
+def sampled(bench: Bench, part: TablePart, row: Row) -> set[str]:
     """Of each metric one cell on the set with the smallest image, at another level for every row: networks are slow."""
     assert row.audit is not None
     cells = row.audit.cells

@@ -20,7 +20,7 @@ from harness.audit.counts import CountedCell, counted_cells, recounted
 from harness.audit.findings import DATA, PAGE, check_page, read_committed, refresh, render_page, write_findings
 from harness.audit.found import Committed, Findings
 from harness.audit.overlap import SetImages, find_overlap, read_set
-from harness.audit.rows import Settings, audit_row
+from harness.audit.rows import AuditSettings, audit_row
 from harness.errors import CheckFailedError, HarnessError
 from harness.metrics.luminance import luma
 from harness.records.loading import load_json
@@ -100,7 +100,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     path.write_text(TABLE)
     table = read_table(path)
     workspace = Workspace(root)
-    audits = tuple(audit_row(Bench(workspace), table, 0, name, Settings()) for name in ("JPEG", "Wrong"))
+    audits = tuple(audit_row(Bench(workspace), table, 0, name, AuditSettings()) for name in ("JPEG", "Wrong"))
     return Findings(
         audits=audits,
         same={"panet-table3/JPEG": ["rnan-table5/JPEG"]},
@@ -142,11 +142,11 @@ def test_one_row_is_audited_again_and_the_rest_kept(data: Findings, tmp_path: Pa
     fetch("embedded-gray", tmp_path / "data")
     audits = tuple(msgspec.structs.replace(a, table="mine", digits=99) for a in data.audits)
     known = msgspec.structs.replace(data, audits=audits)
-    found = refresh(Workspace(tmp_path), known, "mine", "JPEG", Settings())
+    found = refresh(Workspace(tmp_path), known, "mine", "JPEG", AuditSettings())
     assert [audit.digits for audit in found.audits] == [8, 99]
     assert found.not_audited == data.not_audited
     with pytest.raises(HarnessError, match="no audit of row 'Nobody' of mine"):
-        refresh(Workspace(tmp_path), known, "mine", "Nobody", Settings())
+        refresh(Workspace(tmp_path), known, "mine", "Nobody", AuditSettings())
 
 
 def test_the_projects_page_is_what_its_command_renders() -> None:
@@ -196,7 +196,7 @@ def test_a_row_of_other_weights_is_not_audited(tmp_path: Path) -> None:
     fetch("embedded-gray", tmp_path / "data")
     path = tmp_path / "panet-table3.yaml"
     path.write_text(TABLE.replace("{name: JPEG,", "{name: JPEG, incomparable: retrained by others,"))
-    audit = audit_row(Bench(Workspace(tmp_path)), read_table(path), 0, "JPEG", Settings())
+    audit = audit_row(Bench(Workspace(tmp_path)), read_table(path), 0, "JPEG", AuditSettings())
     assert (audit.best, audit.reason) == (None, "retrained by others")
 
 

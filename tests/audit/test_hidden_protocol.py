@@ -16,7 +16,7 @@ import pytest
 from harness.assets.datasets import fetch
 from harness.assets.datasets.reading import FetchedDataset, open_dataset
 from harness.audit.images import Bench
-from harness.audit.rows import RowAudit, Settings, audit_row
+from harness.audit.rows import AuditSettings, RowAudit, audit_row
 from harness.audit.variants import SAVING_LABELS
 from harness.audit.wording import mixture_sentence
 from harness.degradations import degradation, imresize, noise_generator
@@ -135,7 +135,7 @@ def draw(rng: random.Random, inputs: list[str], lumas: list[str], savings: list[
 
 
 def audited(workspace: Workspace, table: Table, seeds: int = 2) -> RowAudit:
-    return audit_row(Bench(workspace), table, 0, "Something", Settings(seeds=seeds))
+    return audit_row(Bench(workspace), table, 0, "Something", AuditSettings(seeds=seeds))
 
 
 @pytest.mark.parametrize("seed", range(4))

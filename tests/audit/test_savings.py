@@ -12,12 +12,12 @@ from harness.assets.datasets import fetch
 from harness.assets.datasets.reading import open_dataset
 from harness.assets.inputs import record_inputs
 from harness.audit.images import Bench
-from harness.audit.rows import RowAudit, Settings, audit_row
+from harness.audit.rows import AuditSettings, RowAudit, audit_row
 from harness.audit.terminal import print_audits
 from harness.audit.variants import Making, NoiseDraw
 from harness.degradations import degradation
 from harness.protocols import measure_many
-from harness.records.cells import Group, Noise
+from harness.records.cells import Group, NoiseDraws
 from harness.run.restore import restore
 from harness.tables.published import read_table
 from harness.tables.workspace import Workspace
@@ -39,7 +39,7 @@ def blur(task, level):
     return mean
 """
 DATASET, INPUT, LEVELS = "embedded-gray", "jpeg-y8", (10, 30)
-NOISE = Noise(further_draws=0, images=0)
+NOISE = NoiseDraws(further_draws=0, images=0)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def audited(workspace: Workspace, saving: str, **settings: Any) -> RowAudit:
         + "\n".join(columns)
         + f"\n    rows:\n      - {{name: Blur, method: saving-blur, values: [{', '.join(values)}]}}\n"
     )
-    return audit_row(Bench(workspace), read_table(path), 0, "Blur", Settings(**settings))
+    return audit_row(Bench(workspace), read_table(path), 0, "Blur", AuditSettings(**settings))
 
 
 def savings(audit: RowAudit) -> list[str]:

@@ -199,13 +199,18 @@ def test_lists_in_sentences() -> None:
 
 
 def test_what_was_left_aside_is_one_sentence_a_reason() -> None:
-    here = "not in work/restored, and --inputs stored restores no other input"
+    kind = "not in work/restored"
+    here = f"{kind}, and --inputs stored restores no other input"
     screened = [
-        ScreenedAudit({"input": f"noise-{i}", "noise draw": "independent, seed 0"} | other, "open", here)
+        ScreenedAudit(
+            {"input": f"noise-{i}", "noise draw": "independent, seed 0"} | other, "open", here, "not in work/restored"
+        )
         for i in range(20)
         for other in ({}, {"dataset": "kodak24-crop500, cbsd68"})
     ]
-    screened.append(ScreenedAudit({"saving": "not rounded"}, "open", "the budget ended at image 5 of 24"))
+    screened.append(
+        ScreenedAudit({"saving": "not rounded"}, "open", "the budget ended at image 5 of 24", "the budget ended before")
+    )
     screened.append(ScreenedAudit({"method": "other"}, "ruled out", "on 4 images"))
     audit = row("One", 7, 8, screened=tuple(screened))
     first, second, third = screened_sentences(audit)

@@ -15,7 +15,7 @@ import pytest
 
 from harness.assets.datasets import fetch
 from harness.assets.inputs import record_inputs, write_inputs
-from harness.records.cells import Noise
+from harness.records.cells import NoiseDraws
 
 PLUGIN = """
 import os, signal, subprocess, sys
@@ -43,7 +43,7 @@ class Project:
     def __init__(self, root: Path) -> None:
         self.root = root
         assert fetch("embedded-gray", root / "data").complete
-        record = record_inputs(root / "data", "embedded-gray", "jpeg-y8", (10, 20), Noise())
+        record = record_inputs(root / "data", "embedded-gray", "jpeg-y8", (10, 20), NoiseDraws())
         write_inputs(root / "work/inputs/jpeg/embedded-gray/jpeg-y8.json", record)
         (root / "methods").mkdir()
         self.limit(60)

@@ -17,7 +17,7 @@ from harness.assets.weights.registry import weight_set
 from harness.cli.describing import describe_method
 from harness.errors import HarnessError, NotAvailableError
 from harness.methods import Method, build_method, get_method, methods
-from harness.records.cells import Group, Noise
+from harness.records.cells import Group, NoiseDraws
 from harness.run.conformance import check_method
 from harness.run.restore import restore
 from harness.tables.published import own_tables, published_tables
@@ -156,7 +156,7 @@ def by_set(built: list[str], **options: Any) -> Method:
 
 def test_a_stage_builds_the_model_of_its_set(tmp_path: Path) -> None:
     built: list[str] = []
-    data, noise = tmp_path / "data", Noise(0, 0)
+    data, noise = tmp_path / "data", NoiseDraws(0, 0)
     for name in ("embedded", "embedded-gray"):
         assert fetch(name, data).complete
     inputs = record_inputs(data, "embedded-gray", "jpeg-y8", (10,), noise)

@@ -23,7 +23,7 @@ from harness.methods.fingerprints import fingerprint, method_code
 from harness.networks.mirnet import MIRNet
 from harness.networks.mprnet import MPRNet
 from harness.networks.recognition import _import_spandrel, recognise
-from harness.records.cells import Group, Noise
+from harness.records.cells import Group, NoiseDraws
 from harness.run.conformance import check_method
 from harness.run.measure import measure
 from harness.run.restore import restore
@@ -158,7 +158,7 @@ def test_through_the_restore_stage(
     write_checkpoint_method(workspace, "my-net", task, file, (30,), "trained")
     method = Workspace(workspace.root).method("my-net")
     assert fetch(dataset, "data").complete
-    noise = Noise(0, 0)
+    noise = NoiseDraws(0, 0)
     inputs = record_inputs(Path("data"), dataset, degradation, (10, 30), noise)
     record, _ = restore(
         Group(task, dataset, degradation, "my-net", "whole"),

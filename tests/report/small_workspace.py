@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.assets.inputs import record_inputs
 from harness.files import write_json
-from harness.records.cells import Group, Noise
+from harness.records.cells import Group, NoiseDraws
 from harness.records.rows import write_rows
 from harness.records.tasks import TASKS
 from harness.run.measure import measure
@@ -53,7 +53,7 @@ GROUPS = (
     Group("sr", "embedded", "bicubic-y8-float", "bicubic-luma", "whole"),
 )
 LEVELS = {"denoise-rgb": (30, 50), "sr": (2,)}
-NOISE = Noise(further_draws=0, images=0)
+NOISE = NoiseDraws(further_draws=0, images=0)
 
 # A group that has rows and no images, with an image name that must not become markup.
 ROWS_ONLY = Group("denoise-rgb", "kodak24", "awgn-8bit", "report-blur", "whole")

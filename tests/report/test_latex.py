@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.report.render import latex
 from harness.tables.collected import collect
-from harness.tables.published import Column, Part, Row, Table
+from harness.tables.published import Column, Row, Table, TablePart
 from harness.tables.workspace import Workspace
 
 PACKAGES = r"\usepackage{amssymb,booktabs,graphicx,xcolor}"
@@ -57,7 +57,7 @@ def test_marks_of_the_paper_are_kept() -> None:
 
 def free_table(text: str) -> Table:
     row = Row(name=text, values=("1.00",), not_run=text)
-    part = Part(task="jpeg", columns=(Column("psnr", "live1", 10, label=text),), rows=(row,), title=text)
+    part = TablePart(task="jpeg", columns=(Column("psnr", "live1", 10, label=text),), rows=(row,), title=text)
     return Table(name="free", paper="", title=text, source=text, parts=(part,))
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from harness.run.execution import Settings, quiet_dask, run_stages
+from harness.run.execution import RunSettings, quiet_dask, run_stages
 from harness.run.graph import Node, needed, stage_graph
 from harness.run.project import Project
-from harness.run.worker import Outcome
+from harness.run.worker import StageOutcome
 
 Files = dict[str, dict[str, dict[str, Any]]]
 
@@ -36,7 +36,7 @@ class Recorder:
     def started(self, address: str, progress: Path) -> None:
         self.begun.append(address)
 
-    def finished(self, address: str, outcome: Outcome) -> None:
+    def finished(self, address: str, outcome: StageOutcome) -> None:
         self.ended.append(address)
 
 
@@ -66,9 +66,9 @@ class DvcProject:
     def changed(self) -> set[str]:
         return Project(self.root).changed(self.nodes().values())
 
-    def make(self, *targets: str, watcher: Recorder | None = None, **settings: Any) -> dict[str, Outcome]:
+    def make(self, *targets: str, watcher: Recorder | None = None, **settings: Any) -> dict[str, StageOutcome]:
         quiet_dask()
-        return run_stages(self.root, self.nodes(*targets), Settings(**settings), watcher or Recorder())
+        return run_stages(self.root, self.nodes(*targets), RunSettings(**settings), watcher or Recorder())
 
     def contents(self) -> dict[str, Any]:
         """Outputs by their bytes, and lock entries: these stand in a file in the order in which stages end."""

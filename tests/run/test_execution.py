@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 from dvc_projects import DvcProject, Recorder, diamond, run
@@ -188,7 +189,7 @@ def test_two_runs_at_once_wait_for_each_other(tmp_path: Path, capfd: pytest.Capt
         (tmp_path / "go").touch()
         outcomes = second.result(timeout=120)
     assert other.wait(timeout=120) == 0
-    assert "another run works on the same files" in said
+    assert re.search(r"another run works on the same files \(process \d+\)", said)
     assert (outcomes["m0"].state, outcomes["m0"].message) == ("unchanged", "")
     assert len((tmp_path / "times").read_text().splitlines()) == 1
     assert project.changed() == set()
@@ -249,11 +250,15 @@ def test_gpus_are_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
                 log = "echo + $CUDA_VISIBLE_DEVICES >> log; sleep 0.3; echo - $CUDA_VISIBLE_DEVICES >> log"
                 stage["cmd"] = f"{log}; cp a {name}"
     project = DvcProject(tmp_path, files)
-    from harness.run.execution import Settings, quiet_dask, run_stages
+    from harness.run.execution import RunSettings, quiet_dask, run_stages
+    from harness.run.graph import Step
 
     quiet_dask()
-    nodes = project.nodes()
-    outcomes = run_stages(tmp_path, nodes, Settings(jobs=4), Recorder(), lambda node: node.name.startswith("m"))
+    nodes = {
+        address: msgspec.structs.replace(node, step=Step(node.step.command, gpu=node.name.startswith("m")))
+        for address, node in project.nodes().items()
+    }
+    outcomes = run_stages(tmp_path, nodes, RunSettings(jobs=4), Recorder())
     assert {outcome.state for outcome in outcomes.values()} <= {"computed", "restored"}
     held: set[str] = set()
     used = set()

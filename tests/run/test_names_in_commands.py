@@ -27,7 +27,7 @@ from harness.methods.fingerprints import PACKAGE
 from harness.records.cells import Group
 from harness.records.loading import load_json
 from harness.records.restored import RECORD, read_restored
-from harness.records.training_runs import WISHES, Run, Wish, parse_run, read_wishes
+from harness.records.training_runs import PLANS, TrainingPlan, TrainingRun, parse_run, read_training_plans
 from harness.run import pipeline as stages
 from harness.tables.published import read_table
 from harness.tables.workspace import Workspace
@@ -48,13 +48,13 @@ RUN = "panet-s--denoise-rgb-50"
 
 
 def training(where: Path, name: str) -> Any:
-    (where / WISHES).write_text(yaml.safe_dump({"runs": {RUN: {"budget": "smoke", "data": name}}}))
-    return read_wishes(where)
+    (where / PLANS).write_text(yaml.safe_dump({"runs": {RUN: {"budget": "smoke", "data": name}}}))
+    return read_training_plans(where)
 
 
 def training_run(where: Path, name: str) -> Any:
-    (where / WISHES).write_text(yaml.safe_dump({"runs": {f"{name}--denoise-rgb-50": {"budget": "smoke"}}}))
-    return read_wishes(where)
+    (where / PLANS).write_text(yaml.safe_dump({"runs": {f"{name}--denoise-rgb-50": {"budget": "smoke"}}}))
+    return read_training_plans(where)
 
 
 def recipe_data(where: Path, name: str) -> Any:
@@ -98,7 +98,7 @@ def group_of(key: str) -> Callable[[Path, str], Any]:
 
 def trained_record(where: Path, name: str) -> Any:
     (where / "run.json").write_text(json.dumps({"task": "jpeg", "method": name, "level": 10}))
-    return load_json(where / "run.json", Run)
+    return load_json(where / "run.json", TrainingRun)
 
 
 def registry(key: str) -> Callable[[Path, str], Any]:
@@ -167,8 +167,6 @@ def test_a_name_that_is_none_is_refused_where_it_enters(
     inner = tmp_path / "a" / "b" / "c" / "d"
     inner.mkdir(parents=True)
     monkeypatch.chdir(inner)
-    for variable in ("HARNESS_DATA", "HARNESS_ROOT"):  # a stage sets them for its own process
-        monkeypatch.setenv(variable, str(inner))
     with pytest.raises((HarnessError, SystemExit)) as refused:
         ENTRIES[entry](inner, name)
     if isinstance(refused.value, HarnessError):
@@ -177,18 +175,20 @@ def test_a_name_that_is_none_is_refused_where_it_enters(
     assert all(file.startswith("a/b/c/d/") and "HARM" not in file for file in written), written
 
 
-def test_what_training_yaml_wishes_does_not_reach_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_training_yaml_plans_does_not_reach_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     """Past the check at its entrance, too: the pipeline takes names from the registry, and quotes them."""
     workspace = Workspace(PACKAGE.parent)
     for name in NAMES[:2]:
-        monkeypatch.setattr(stages, "read_wishes", lambda root, name=name: {parse_run(RUN): Wish("smoke", data=name)})
+        monkeypatch.setattr(
+            stages, "read_training_plans", lambda root, name=name: {parse_run(RUN): TrainingPlan("smoke", data=name)}
+        )
         with pytest.raises(HarnessError, match="unknown dataset"):
             stages.stage_files(workspace)
 
 
 @pytest.mark.parametrize("name", NAMES[:-1])
 def test_a_stage_command_is_quoted(name: str, tmp_path: Path) -> None:
-    command = stages._command("datasets", "fetch", name)
+    command = stages._step("datasets", "fetch", name).command
     assert shlex.split(command) == ["harness", "datasets", "fetch", name]
     said = subprocess.run(
         ["sh", "-c", command.replace("harness", "printf %s", 1)], cwd=tmp_path, capture_output=True, check=True
@@ -201,7 +201,7 @@ def test_names_of_a_pipeline_are_plain() -> None:
     workspace = Workspace(PACKAGE.parent)
     for of_file in stages.pipeline_stages(workspace).values():
         for stage in of_file.values():
-            command = stage.get("cmd") or stage["do"]["cmd"].replace("${item.run}", RUN)
+            command = (stage.get("cmd") or stage["do"]["cmd"]).command.replace("${item.run}", RUN)
             assert shlex.join(shlex.split(command)) == command
 
 

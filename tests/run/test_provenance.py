@@ -21,12 +21,12 @@ from harness.errors import HarnessError
 from harness.extras.crate import check_crate, export_crate, files_of_table
 from harness.files import write_json
 from harness.methods.fingerprints import fingerprint, method_code
-from harness.records.cells import Group, Noise
+from harness.records.cells import Group, NoiseDraws
 from harness.records.cost import write_cost
 from harness.records.restored import LevelRecord
 from harness.records.rows import ImageRow, MeasuredRecord, write_rows
 from harness.records.runs import Clock, git_state, precision_flags
-from harness.records.training_runs import Options, Run, TrainedRecord, read_trained, trained_folder
+from harness.records.training_runs import Options, TrainedRecord, TrainingRun, read_trained, trained_folder
 from harness.report.render import json_text
 from harness.run.chain import Link, chain_text, explain, find_cell, quoted, train_command
 from harness.run.cost import count_cost
@@ -50,7 +50,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     (root / "params.yaml").write_text("methods: []\n")
     made = Workspace(root)
     assert fetch("embedded-gray", made.data).complete
-    inputs = record_inputs(made.data, "embedded-gray", "jpeg-y8", (10, 20, 30, 40), Noise())
+    inputs = record_inputs(made.data, "embedded-gray", "jpeg-y8", (10, 20, 30, 40), NoiseDraws())
     write_inputs(made.work / "inputs/jpeg/embedded-gray/jpeg-y8.json", inputs)
     method = made.method("jpeg")
     _, run = restore(
@@ -61,7 +61,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         data=made.data,
         partial=made.work / "partial",
         target=made.work / "restored" / GROUP.place,
-        noise=Noise(),
+        noise=NoiseDraws(),
         code=fingerprint(method_code(method)),
     )
     timing = made.work / "timing" / GROUP.place.parent
@@ -181,7 +181,7 @@ def test_a_trained_number_tells_its_training(workspace: Workspace, tmp_path: Pat
         for found in requests(made.table("embedded"), made.methods())
         if found.method == "resnet-half" and found.group is not None
     )
-    run = Run("denoise-rgb", "resnet-half", 50)
+    run = TrainingRun("denoise-rgb", "resnet-half", 50)
     trained = read_trained(trained_folder(tmp_path, run))
     assert trained is not None
     record = MeasuredRecord(
@@ -211,7 +211,7 @@ def test_a_trained_number_tells_its_training(workspace: Workspace, tmp_path: Pat
 
 def test_options_of_training_are_part_of_the_command() -> None:
     options = Options(amp="bfloat16", deterministic=False, ema=0.999, clip=0.5, accumulate=2, seed=7)
-    record = TrainedRecord(Run("deblur", "kit", 0), "r", "kit", "", 300, 1000, "mine", "gopro-train", options)
+    record = TrainedRecord(TrainingRun("deblur", "kit", 0), "r", "kit", "", 300, 1000, "mine", "gopro-train", options)
     command = train_command(record)
     assert_can_be_pasted(command, set())
     said = "--data mine --amp --no-deterministic --ema 0.999 --clip 0.5 --seed 7 --accumulate 2"

@@ -8,7 +8,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.methods import Method
 from harness.records.loading import convert
-from harness.tables.published import Cell, Table, select
+from harness.tables.published import CellNote, Table, select
 from harness.tables.requests import plans, requests
 
 METHODS = {
@@ -77,7 +77,7 @@ def test_requests_of_a_table() -> None:
 def test_a_cell_may_be_saved_differently_from_its_row() -> None:
     found = table()
     row = msgspec.structs.replace(
-        found.parts[0].rows[0], saving="unrounded", cells={"live1/10/psnr": Cell(saving="round")}
+        found.parts[0].rows[0], saving="unrounded", cells={"live1/10/psnr": CellNote(saving="round")}
     )
     part = msgspec.structs.replace(found.parts[0], rows=(row,))
     asked = requests(msgspec.structs.replace(found, parts=(part,)), METHODS)

@@ -20,10 +20,10 @@ import harness.images
 from harness.assets.datasets import fetch
 from harness.assets.inputs import InputRecord, read_inputs, record_inputs, write_inputs
 from harness.degradations import degradation
-from harness.errors import HarnessError, NotAvailableError
+from harness.errors import HarnessError, Missing, NotAvailableError
 from harness.images import read_image, write_png
 from harness.methods import Method
-from harness.records.cells import Group, Noise
+from harness.records.cells import Group, NoiseDraws
 from harness.records.restored import read_pixels
 from harness.records.rows import read_rows, write_rows
 from harness.run.measure import measure
@@ -31,7 +31,7 @@ from harness.run.restore import drop_unfinished, restore
 from harness.tables.measurements import Measurement, Measurements, NotRun
 
 GROUP = Group("jpeg", "embedded-gray", "jpeg-y8", "test", "whole")
-NOISE = Noise(further_draws=2, images=2)
+NOISE = NoiseDraws(further_draws=2, images=2)
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +223,7 @@ def test_a_missing_dataset_is_a_reason_not_an_error(tmp_path: Path) -> None:
     measured, rows = measure(tmp_path / "restored", data=tmp_path, protocols=("psnr",))
     assert rows == []
     assert measured.reason == record.reason == made.reason
+    assert measured.missing == record.missing == made.missing == Missing("dataset", "kodak24")
 
 
 def test_changed_inputs_stop_the_run(data: Path, inputs: InputRecord, tmp_path: Path) -> None:
@@ -362,6 +363,8 @@ def test_what_one_protocol_cannot_measure_the_others_do(tmp_path: Path) -> None:
         without, _ = measure(tmp_path / "restored", data=tmp_path / "data", protocols=protocols)
     lacking = without.unmeasured[0]["psnr-aligned"]
     assert lacking.startswith("the package 'cv2' is not installed") and "image" not in lacking.split(";")[0]
+    assert without.unmeasured_missing == {0: {"psnr-aligned": Missing("package", "cv2")}}
+    assert without.all_missing == {Missing("package", "cv2")} and not measured.all_missing
     assert [(row.image, row.protocol) for row in rows] == [("a", "psnr.1"), ("b", "psnr.1")]
     told = measured.unmeasured[0]
     assert "image 'b': " in told["ssim-gauss"] and "smaller than" in told["ssim-gauss"]

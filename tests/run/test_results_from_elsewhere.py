@@ -22,11 +22,11 @@ from harness.errors import HarnessError
 from harness.images import decode_image, read_image, read_result, write_png
 from harness.methods import Method
 from harness.metrics import psnr
-from harness.records.cells import Group, Noise
+from harness.records.cells import Group, NoiseDraws
 from harness.run.measure import measure, measure_folder, measure_pair
 from harness.run.restore import restore
 
-NOISE = Noise(further_draws=0, images=0)
+NOISE = NoiseDraws(further_draws=0, images=0)
 
 
 def png_16(pixels: NDArray[np.uint16]) -> bytes:

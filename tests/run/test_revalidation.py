@@ -12,7 +12,7 @@ from harness.records.cells import Group
 from harness.records.restored import RECORD
 from harness.run import revalidation
 from harness.run.pipeline import restore_target
-from harness.run.revalidation import Outcome, revalidate
+from harness.run.revalidation import RevalidatedGroup, revalidate
 
 GROUPS = [Group("jpeg", "embedded-gray", "jpeg-y8", name, "whole") for name in ("jpeg", "arcnn")]
 
@@ -32,7 +32,9 @@ def test_a_file_that_is_replaced_after_the_trial(
     plans = [SimpleNamespace(group=group) for group in GROUPS]
     monkeypatch.setattr(revalidation, "plans", lambda tables, methods: plans)
     monkeypatch.setattr(revalidation, "_outdated", lambda workspace, targets: answers.pop(0))
-    monkeypatch.setattr(revalidation, "_try", lambda workspace, plan, *rest: Outcome(plan.group, "kept", "equal"))
+    monkeypatch.setattr(
+        revalidation, "_try", lambda workspace, plan, *rest: RevalidatedGroup(plan.group, "kept", "equal")
+    )
     monkeypatch.setattr(revalidation, "run_dvc", lambda workspace, command: commands.append(command))
     methods = dict.fromkeys(group.method for group in GROUPS)
     workspace: Any = SimpleNamespace(work=tmp_path / "work", methods=lambda: methods)

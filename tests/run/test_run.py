@@ -8,7 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.run.graph import Node
+from harness.errors import Missing
+from harness.files import write_json
+from harness.records.cells import Group
+from harness.records.restored import LevelRecord, RestoredRecord
+from harness.records.rows import MeasuredRecord, write_rows
+from harness.run.graph import Node, Step
 from harness.run.project import drop_dead_locks
 from harness.run.targets import installed_since
 
@@ -50,23 +55,37 @@ def test_living_locks_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_what_a_package_was_missing_for_runs_again_once_it_is_there(tmp_path: Path) -> None:
-    def node(name: str, verb: str, reason: str) -> Node:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "restored.json").write_text(json.dumps({"levels": {"0": {"reason": reason}}}))
-        return Node(name, "dvc.yaml", name, f"harness {verb} --method {name}", (), (name,), False)
+    """By what the records name as data: no sentence is read."""
 
-    def measured(name: str, reason: str) -> Node:
-        (tmp_path / f"{name}.json").write_text(json.dumps({"unmeasured": {"0": {"psnr-aligned": reason}}}))
-        outs = (f"{name}.csv", f"{name}.json")
-        return Node(name, "dvc.yaml", name, f"harness measure {name}", (), outs, False)
+    def node(verb: str, name: str) -> Node:
+        group = Group("deblur", "set", "pairs", name, "whole")
+        return Node(name, "dvc.yaml", name, Step("", verb, group=group), (), (), False)
+
+    def restored(name: str, missing: Missing | None, reason: str = "it is not here") -> Node:
+        made = node("restore", name)
+        assert made.step.group is not None
+        record = RestoredRecord(made.step.group, "released", 1, "", "", {0: LevelRecord(reason, {}, missing)}, {})
+        write_json(tmp_path / "work/restored" / made.step.group.place / "restored.json", record)
+        return made
+
+    def measured(name: str, missing: dict[str, Missing]) -> Node:
+        made = node("measure", name)
+        assert made.step.group is not None
+        record = MeasuredRecord(
+            made.step.group, "released", 1, {}, "", "", {}, 0, {0: {"psnr-aligned": "why"}}, None, {0: missing}
+        )
+        write_rows(tmp_path / "work/rows" / f"{made.step.group.place}.csv", record, [])
+        return made
 
     nodes = [
-        node("there", "restore", "the package 'json' is not installed; pip install 'restoration-harness[json]'"),
-        node("added", "restore", "spandrel does not read it; the package wave adds some"),
-        node("gone", "restore", "the package 'no_such_package' is not installed; pip install it"),
-        node("other", "restore", "the weights are not here"),
-        measured("aligned", "the package 'json' is not installed, and RealBlur is measured after an alignment by it"),
-        measured("small", "image 'a': smaller than the window"),
-        Node("never", "dvc.yaml", "never", "harness restore --method never", (), ("never",), False),
+        restored("there", Missing("package", "json")),
+        restored("gone", Missing("package", "no_such_package")),
+        restored("unnamed", Missing("package", "")),
+        restored("weights", Missing("weights", "json", "x.pt")),
+        restored("prose", None, "the package 'json' is not installed"),
+        measured("aligned", {"psnr-aligned": Missing("package", "json")}),
+        measured("small", {}),
+        node("restore", "never"),
+        Node("other", "dvc.yaml", "other", Step("harness restore --method json"), (), (), False),
     ]
-    assert installed_since(tmp_path, nodes) == {"there", "added", "aligned"}
+    assert installed_since(tmp_path, nodes) == {"there", "aligned"}

@@ -16,12 +16,14 @@ from click.testing import CliRunner
 
 import harness.methods as registry
 from harness.cli import harness
-from harness.errors import CheckFailedError
+from harness.errors import CheckFailedError, Missing
+from harness.files import write_text
 from harness.methods import Method
 from harness.records.cells import Group
 from harness.records.cost import Cost, CostRecord, write_cost
 from harness.records.restored import LevelRecord
 from harness.records.rows import ImageRow, MeasuredRecord, write_rows
+from harness.report.grid import reasons_not_run
 from harness.report.render import csv_text, json_text, latex, markdown
 from harness.report.results import render
 from harness.report.site import build_site
@@ -71,7 +73,14 @@ TABLE = {
 }
 
 
-def write(workspace: Workspace, method: str, dataset: str, values: dict[str, list[float]], reason: str = "") -> None:
+def write(
+    workspace: Workspace,
+    method: str,
+    dataset: str,
+    values: dict[str, list[float]],
+    reason: str = "",
+    missing: Missing | None = None,
+) -> None:
     group = Group("jpeg", dataset, "jpeg-y8", method, "whole")
     rows = [
         ImageRow(10, 0, f"image{index}", VERSIONS[name], value)
@@ -87,6 +96,7 @@ def write(workspace: Workspace, method: str, dataset: str, values: dict[str, lis
         reason=reason,
         levels={10: LevelRecord("", {"w/file.mat": "ab" * 32})},
         images=2,
+        missing=missing,
     )
     write_rows(workspace.work / "rows" / group.place.with_name(group.place.name + ".csv"), record, sorted(rows))
 
@@ -249,6 +259,30 @@ def test_what_fails_can_be_chosen(workspace: Workspace) -> None:
     (workspace.root / "work/rows/jpeg/live1/jpeg-y8/mixed--whole.json").unlink()
     assert status("Mixed") == 0
     assert status("Mixed", "--strict") == 1
+
+
+def test_missing_files_of_one_set_of_weights_are_one_reason(workspace: Workspace) -> None:
+    """By the recorded names, whatever the sentences look like; results that name nothing are still read."""
+    for dataset, file in (("live1", "first file"), ("classic5", "second")):
+        write(workspace, "mixed", dataset, {}, f"fetch {file}", Missing("weights", "toy", file))
+        write(workspace, "other", dataset, {}, f"no {dataset}.pt", Missing("dataset", dataset))
+    table = workspace.table("doe-table1")
+    here = results_of(workspace, table)
+    reasons = {reason.reason: reason.cells for reason in reasons_not_run(here)}
+    assert reasons["fetch first file (and so for 1 more files)"] == 3
+    assert sum("more files" in reason for reason in reasons) == 1
+    recorded = json.loads(json_text(here))
+    assert [cell["missing"] for cell in recorded if cell["reason"] == "fetch second"] == [
+        {"kind": "weights", "name": "toy", "file": "second"}
+    ]
+    assert all("missing" not in cell for cell in recorded if cell["measured"] is not None)
+    shutil.rmtree(workspace.work / "rows")
+    path = workspace.results / "doe-table1.json"
+    write_text(path, json.dumps(recorded))
+    assert {reason.reason: reason.cells for reason in reasons_not_run(results_of(workspace, table))} == reasons
+    write_text(path, json.dumps([{key: cell[key] for key in cell if key != "missing"} for cell in recorded]))
+    earlier = {reason.reason: reason.cells for reason in reasons_not_run(results_of(workspace, table))}
+    assert earlier["fetch first file"] + earlier["fetch second"] == 3
 
 
 def test_what_was_recorded_is_not_measured_here(workspace: Workspace) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.tables.published import Column, Part, Row, Table, published_number, published_tables
+from harness.tables.published import Column, Row, Table, TablePart, published_number, published_tables
 
 # table: printed cells, cells that hold a number, SHA-256 of `transcript`
 PINNED = {
@@ -72,7 +72,7 @@ def transcript(of: Table) -> str:
     return "\n".join(lines)
 
 
-def cells(of: Table) -> Iterator[tuple[Part, Row, Column, str]]:
+def cells(of: Table) -> Iterator[tuple[TablePart, Row, Column, str]]:
     for part in of.parts:
         for row in part.rows:
             for column, value in zip(part.columns, row.values, strict=True):

@@ -16,13 +16,13 @@ from training_workspace import METHOD, RECIPE
 from harness.methods import methods
 from harness.records.training_runs import (
     Options,
-    Run,
     TrainedRecord,
-    Wish,
+    TrainingPlan,
+    TrainingRun,
     parse_run,
     percent,
-    read_wishes,
-    write_wishes,
+    read_training_plans,
+    write_training_plans,
 )
 from harness.run.selection import table_runs
 from harness.tables.diff import CellResult
@@ -38,7 +38,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 def record(**changes: object) -> TrainedRecord:
     plain = TrainedRecord(
-        run=Run("denoise-rgb", "panet-s", 50),
+        run=TrainingRun("denoise-rgb", "panet-s", 50),
         recipe="panet-denoise-rgb",
         paper="panet",
         budget="smoke",
@@ -93,31 +93,37 @@ def test_runs_behind_tables() -> None:
     assert len(table_runs(published_tables()["panet-table9"], known)) == 8
     assert len(table_runs(published_tables()["kit-table4"], known)) == 25
     runs = table_runs(published_tables()["panet-table1"], known)
-    assert Run("denoise-rgb", "panet-trained", 70) in runs and Run("denoise-rgb", "rnan-trained", 10) in runs
+    assert (
+        TrainingRun("denoise-rgb", "panet-trained", 70) in runs
+        and TrainingRun("denoise-rgb", "rnan-trained", 10) in runs
+    )
     assert {run.level for run in table_runs(published_tables()["panet-table5"], known)} == {2, 3, 4}
 
 
 def test_a_trained_row_stands_below_the_released_one() -> None:
     table = published_tables()["panet-table1"]
-    assert with_trained_rows(table, [Run("denoise-rgb", "panet-s", 50)]) == table
-    extended = with_trained_rows(table, [Run("denoise-rgb", "panet-trained", 50)])
+    assert with_trained_rows(table, [TrainingRun("denoise-rgb", "panet-s", 50)]) == table
+    extended = with_trained_rows(table, [TrainingRun("denoise-rgb", "panet-trained", 50)])
     names = [row.name for row in extended.parts[0].rows]
     assert names[names.index("PANet") + 1] == "PANet (trained here)"
     assert extended.number_count() == table.number_count()
-    assert with_trained_rows(table, [Run("denoise-rgb", "panet-trained", 15)]) == table
+    assert with_trained_rows(table, [TrainingRun("denoise-rgb", "panet-trained", 15)]) == table
 
 
-def test_wishes_are_kept_and_checked(tmp_path: Path) -> None:
-    wishes = {Run("sr", "csnln-trained", 2): Wish(budget="short"), Run("jpeg", "panet-s", 10): Wish(iterations=5)}
-    write_wishes(tmp_path, wishes)
-    assert read_wishes(tmp_path) == dict(sorted(wishes.items()))
+def test_plans_are_kept_and_checked(tmp_path: Path) -> None:
+    plans = {
+        TrainingRun("sr", "csnln-trained", 2): TrainingPlan(budget="short"),
+        TrainingRun("jpeg", "panet-s", 10): TrainingPlan(iterations=5),
+    }
+    write_training_plans(tmp_path, plans)
+    assert read_training_plans(tmp_path) == dict(sorted(plans.items()))
     text = (tmp_path / "training.yaml").read_text()
     assert "iterations: 5" in text and "minutes" not in text and "options" not in text
-    options = {Run("jpeg", "panet-s", 10): Wish(minutes=1.5, options=Options(ema=0.9))}
-    write_wishes(tmp_path, options)
-    assert read_wishes(tmp_path) == options and "clip" not in (tmp_path / "training.yaml").read_text()
-    write_wishes(tmp_path, wishes)
-    for run in wishes:
+    options = {TrainingRun("jpeg", "panet-s", 10): TrainingPlan(minutes=1.5, options=Options(ema=0.9))}
+    write_training_plans(tmp_path, options)
+    assert read_training_plans(tmp_path) == options and "clip" not in (tmp_path / "training.yaml").read_text()
+    write_training_plans(tmp_path, plans)
+    for run in plans:
         assert parse_run(run.name) == run
     from harness.errors import HarnessError
 
@@ -130,7 +136,7 @@ def test_wishes_are_kept_and_checked(tmp_path: Path) -> None:
     ):
         (tmp_path / "training.yaml").write_text(text)
         with pytest.raises(HarnessError, match=words):
-            read_wishes(tmp_path)
+            read_training_plans(tmp_path)
 
 
 def _measured(name: str, values: list[float], **changes: object) -> list[CellResult]:

@@ -11,7 +11,8 @@ from training_workspace import Place
 
 from harness.errors import HarnessError, NotAvailableError
 from harness.networks.checkpoints import require_ready
-from harness.records.training_runs import Options, Run, TrainedRecord, Wish
+from harness.records.in_use import loading_from
+from harness.records.training_runs import Options, TrainedRecord, TrainingPlan, TrainingRun
 from harness.training.exports import export
 from harness.training.logs import FIELDS, read_log
 from harness.training.loop import Training, result_folder
@@ -20,11 +21,11 @@ from harness.training.world import World
 CPU = World(0, 1, torch.device("cpu"))
 
 
-def training(place: Place, wish: Wish, **changes: object) -> Training:
+def training(place: Place, plan: TrainingPlan, **changes: object) -> Training:
     workspace = place.workspace
     return Training(
-        Run("denoise-rgb", place.method, 50),
-        wish,
+        TrainingRun("denoise-rgb", place.method, 50),
+        plan,
         workspace.method(place.method),
         data=workspace.data,
         work=workspace.work,
@@ -39,27 +40,29 @@ def weights(found: tuple[TrainedRecord, Path]) -> bytes:
 
 def test_a_short_run_is_the_beginning_of_a_longer_one(places: object) -> None:
     stepwise, at_once = places("a"), places("b")  # type: ignore[operator]
-    first = training(stepwise, Wish(budget="smoke")).finish()
+    first = training(stepwise, TrainingPlan(budget="smoke")).finish()
     assert (first[0].iterations, first[0].recipe_iterations, first[0].budget) == (20, 400, "smoke")
-    second = training(stepwise, Wish(iterations=35)).finish()
-    third = training(stepwise, Wish(budget="short")).finish()
-    whole = training(at_once, Wish(iterations=40)).finish()
+    second = training(stepwise, TrainingPlan(iterations=35)).finish()
+    third = training(stepwise, TrainingPlan(budget="short")).finish()
+    whole = training(at_once, TrainingPlan(iterations=40)).finish()
     assert weights(third) == weights(whole) != weights(second) != weights(first)
     assert [row.iteration for row in read_log(result_folder(third[1], third[0]) / "log.csv")] == list(range(1, 41))
     # The length that is there already is not trained again, whatever it is called.
-    again = training(stepwise, Wish(iterations=20), report=lambda *_: pytest.fail("trained again")).finish()
+    again = training(stepwise, TrainingPlan(iterations=20), report=lambda *_: pytest.fail("trained again")).finish()
     assert weights(again) == weights(first) and again[0].budget == "20 iterations"
     # Nor is it where the command line gives the defaults, as other objects of equal value.
     given = Options(ema=float("0"), clip=float("0.0"))
-    same = training(stepwise, Wish(iterations=20, options=given), report=lambda *_: pytest.fail("trained again"))
+    same = training(
+        stepwise, TrainingPlan(iterations=20, options=given), report=lambda *_: pytest.fail("trained again")
+    )
     assert same.finish()[0] == again[0]
     # A length that was passed and not kept is made anew, and equals what it would have been.
-    between = training(stepwise, Wish(iterations=30)).finish()
-    assert weights(between) == weights(training(at_once, Wish(iterations=30)).finish())
+    between = training(stepwise, TrainingPlan(iterations=30)).finish()
+    assert weights(between) == weights(training(at_once, TrainingPlan(iterations=30)).finish())
 
 
 def test_the_loss_falls_and_psnr_rises(place: Place) -> None:
-    record, folder = training(place, Wish(iterations=60)).finish()
+    record, folder = training(place, TrainingPlan(iterations=60)).finish()
     rows = read_log(result_folder(folder, record) / "log.csv")
     assert rows[-1].loss < 0.6 * rows[0].loss
     psnr = [row.psnr for row in rows if row.psnr is not None]
@@ -74,7 +77,7 @@ def test_tensorboard_reads_the_log(place: Place) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    _, folder = training(place, Wish(iterations=6)).finish()
+    _, folder = training(place, TrainingPlan(iterations=6)).finish()
     events = EventAccumulator(str(folder / "events"))
     events.Reload()
     assert [event.step for event in events.Scalars("loss")] == [row.iteration for row in read_log(folder / "log.csv")]
@@ -94,11 +97,11 @@ def test_tensorboard_reads_the_log(place: Place) -> None:
     ids=str,
 )
 def test_options_that_change_bits_are_recorded_and_resume(places: object, options: Options) -> None:
-    plain = training(places("p"), Wish(iterations=6)).finish()  # type: ignore[operator]
-    wish = Wish(iterations=6, options=options)
+    plain = training(places("p"), TrainingPlan(iterations=6)).finish()  # type: ignore[operator]
+    plan = TrainingPlan(iterations=6, options=options)
     a, b = places("a"), places("b")  # type: ignore[operator]
-    training(a, msgspec.structs.replace(wish, iterations=3)).finish()
-    resumed, whole = training(a, wish).finish(), training(b, wish).finish()
+    training(a, msgspec.structs.replace(plan, iterations=3)).finish()
+    resumed, whole = training(a, plan).finish(), training(b, plan).finish()
     assert weights(resumed) == weights(whole)
     assert resumed[0].options == options
     if options.accumulate == 1 and not options.channels_last:
@@ -107,14 +110,14 @@ def test_options_that_change_bits_are_recorded_and_resume(places: object, option
 
 def test_options_do_not_share_a_checkpoint(place: Place) -> None:
     folders = {
-        training(place, Wish(iterations=1, options=options)).finish()[1]
+        training(place, TrainingPlan(iterations=1, options=options)).finish()[1]
         for options in (Options(), Options(ema=0.5), Options(seed=2), Options(clip=1.0))
     }
     assert len(folders) == 4
 
 
 def test_nan_stops_with_a_diagnosis_and_keeps_the_checkpoint(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    good, folder = training(place, Wish(iterations=4)).finish()
+    good, folder = training(place, TrainingPlan(iterations=4)).finish()
     before = (folder / "checkpoint.safetensors").read_bytes()
     calls = iter(range(100))
 
@@ -123,45 +126,45 @@ def test_nan_stops_with_a_diagnosis_and_keeps_the_checkpoint(place: Place, monke
 
     monkeypatch.setattr(torch.nn.ReLU, "forward", poisoned)
     with pytest.raises(HarnessError) as caught:
-        training(place, Wish(iterations=12), checkpoint_minutes=0.0).finish()
+        training(place, TrainingPlan(iterations=12), checkpoint_minutes=0.0).finish()
     said = str(caught.value)
     assert "the loss is nan at iteration 8" in said and "learning rate 0.001" in said and "the gradient" in said
     assert str(folder / "checkpoint.safetensors") in said and "--clip 1" in said
     monkeypatch.undo()
     # Three good steps were made after the fourth, and the file holds them whole.
     assert (folder / "checkpoint.safetensors").read_bytes() != before
-    assert training(place, Wish(iterations=12)).finish()[0].iterations == 12
+    assert training(place, TrainingPlan(iterations=12)).finish()[0].iterations == 12
     assert good.iterations == 4
 
 
 def test_infinite_gradients_stop_too(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(float("inf")))
     with pytest.raises(HarnessError, match=r"gradient.s norm is inf at iteration 1 .*no checkpoint was written yet"):
-        training(place, Wish(iterations=3)).finish()
+        training(place, TrainingPlan(iterations=3)).finish()
 
 
 def test_a_damaged_checkpoint_is_told(place: Place) -> None:
-    _, folder = training(place, Wish(iterations=2)).finish()
+    _, folder = training(place, TrainingPlan(iterations=2)).finish()
     path = folder / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(HarnessError, match=r"checkpoint\.safetensors: damaged .*delete it"):
-        training(place, Wish(iterations=5)).finish()
+        training(place, TrainingPlan(iterations=5)).finish()
 
 
 def test_what_cannot_be_trained(place: Place) -> None:
     with pytest.raises(HarnessError, match="denoise-rgb has the levels 10, 30, 50, 70"):
-        training(place, Wish(iterations=1)).__class__(
-            Run("denoise-rgb", place.method, 33),
-            Wish(iterations=1),
+        training(place, TrainingPlan(iterations=1)).__class__(
+            TrainingRun("denoise-rgb", place.method, 33),
+            TrainingPlan(iterations=1),
             place.workspace.method(place.method),
             data=place.workspace.data,
             work=place.workspace.work,
             world=CPU,
         )
     with pytest.raises(HarnessError, match="a batch of 4 cannot be split evenly over 1 processes in 3 parts"):
-        training(place, Wish(iterations=1, options=Options(accumulate=3)))
+        training(place, TrainingPlan(iterations=1, options=Options(accumulate=3)))
     with pytest.raises(NotAvailableError, match="'div2k-train'"):
-        training(place, Wish(iterations=1, data="div2k-train")).finish()
+        training(place, TrainingPlan(iterations=1, data="div2k-train")).finish()
 
 
 def test_no_validation_set_is_no_obstacle(place: Place) -> None:
@@ -170,7 +173,7 @@ def test_no_validation_set_is_no_obstacle(place: Place) -> None:
     from harness.training.recipe import recipe as find
 
     find.cache_clear()
-    record, folder = training(place, Wish(iterations=3)).finish()
+    record, folder = training(place, TrainingPlan(iterations=3)).finish()
     assert record.validation is None
     assert all(row.psnr is None for row in read_log(folder / "log.csv"))
 
@@ -181,27 +184,31 @@ def test_minutes_end_a_run(place: Place) -> None:
     from harness.training.recipe import recipe as find
 
     find.cache_clear()
-    record, _ = training(place, Wish(minutes=0.02)).finish()
+    record, _ = training(place, TrainingPlan(minutes=0.02)).finish()
     assert 1 <= record.iterations < 400000000 and record.budget == "0.02 minutes"
 
 
 def test_torchs_settings_are_put_back(place: Place) -> None:
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    training(place, Wish(iterations=1)).finish()
+    training(place, TrainingPlan(iterations=1)).finish()
     assert (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark) == before
 
 
-def test_exported_weights_are_held_to_their_record(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.methods import build_method
-    from harness.records.training_runs import write_wishes
+def test_exported_weights_are_held_to_their_record(place: Place) -> None:
+    with loading_from(place.root):
+        exported_weights_are_held(place)
 
-    monkeypatch.setenv("HARNESS_ROOT", str(place.root))
+
+def exported_weights_are_held(place: Place) -> None:
+    from harness.methods import build_method
+    from harness.records.training_runs import write_training_plans
+
     method = place.workspace.method(place.method)
     with pytest.raises(NotAvailableError, match=rf"is not trained .*harness train {place.method} --task denoise-rgb"):
         build_method(method, "denoise-rgb", 50)
-    wish = Wish(iterations=2)
-    write_wishes(place.root, {Run("denoise-rgb", place.method, 50): wish})
-    record, folder = training(place, wish).finish()
+    plan = TrainingPlan(iterations=2)
+    write_training_plans(place.root, {TrainingRun("denoise-rgb", place.method, 50): plan})
+    record, folder = training(place, plan).finish()
     export(record, result_folder(folder, record), place.trained)
     network = build_method(method, "denoise-rgb", 50)
     origin = require_ready(network)  # type: ignore[arg-type]
@@ -238,7 +245,7 @@ def test_a_network_is_trained_in_its_own_range(place: Place) -> None:
 
     losses, folders = [], []
     for make in (unchanged, in_0_1):
-        run = training(place, Wish(iterations=1))
+        run = training(place, TrainingPlan(iterations=1))
         run.method = replace(run.method, network=make)
         record, folder = run.finish()
         losses.append(record.loss)
@@ -250,7 +257,7 @@ def test_a_network_is_trained_in_its_own_range(place: Place) -> None:
 
 
 def test_log_fields_are_those_of_the_file(place: Place) -> None:
-    _, folder = training(place, Wish(iterations=1)).finish()
+    _, folder = training(place, TrainingPlan(iterations=1)).finish()
     assert (folder / "log.csv").read_text().splitlines()[0] == ",".join(FIELDS)
 
 

@@ -72,15 +72,15 @@ def test_a_refused_training_changes_nothing(place: Place) -> None:
 
 
 def test_the_list_tells_what_was_trained(place: Place) -> None:
-    """A wish in training.yaml is no training."""
+    """A plan in training.yaml is no training."""
     state = place.root / "training.yaml"
     run_name = f"{place.method}--denoise-rgb-50"
     state.write_text(f"runs: {{{run_name}: {{iterations: 7}}}}\n")
-    assert "50: not trained yet (7 iterations wished)" in run(place, "train", "--list").stdout
+    assert "50: not trained yet (7 iterations planned)" in run(place, "train", "--list").stdout
     assert place.train()[0] == 0
     assert "50: 7 iterations" in run(place, "train", "--list").stdout
     state.write_text(f"runs: {{{run_name}: {{iterations: 9}}}}\n")
-    assert "50: 7 iterations (9 iterations wished)" in run(place, "train", "--list").stdout
+    assert "50: 7 iterations (9 iterations planned)" in run(place, "train", "--list").stdout
 
 
 def test_a_gray_validation_image_is_named_before_the_first_step(place: Place) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.assets.datasets import folders, places
 from harness.assets.datasets.hosts import Hosts
-from harness.assets.datasets.manifest import Manifest
+from harness.assets.datasets.manifest import DatasetManifest
 from harness.assets.datasets.registry import Dataset
 from harness.assets.datasets.verified import Hashes
 
@@ -80,7 +80,7 @@ class Collection:
         self.have: set[str] = set()
         self.tried: list[str] = []
 
-    def collect(self) -> Manifest:
+    def collect(self) -> DatasetManifest:
         """Get every file that can be had."""
         raise NotImplementedError
 

@@ -15,7 +15,13 @@ from pathlib import Path
 from harness.assets.datasets import places
 from harness.assets.datasets.collection import Collection, remember_folder
 from harness.assets.datasets.hosts import Hosts
-from harness.assets.datasets.manifest import Manifest, ManifestFile, complete_manifest, missing_manifest, read_manifest
+from harness.assets.datasets.manifest import (
+    DatasetManifest,
+    DatasetManifestFile,
+    complete_manifest,
+    missing_manifest,
+    read_manifest,
+)
 from harness.assets.datasets.registered import Registered
 from harness.assets.datasets.registry import Dataset, dataset
 from harness.assets.datasets.supplied import Supplied
@@ -34,7 +40,7 @@ def fetch(
     jobs: int = DEFAULT_JOBS,
     hosts: Hosts | None = None,
     say: Callable[[str], None] | None = None,
-) -> Manifest:
+) -> DatasetManifest:
     """Get a dataset and write its manifest.
 
     Parameters
@@ -56,7 +62,7 @@ def fetch(
 
     Returns
     -------
-    Manifest
+    DatasetManifest
         Complete, or missing with its reason.
 
     Raises
@@ -102,18 +108,18 @@ def _say(text: str) -> None:
     print(printable(text), file=sys.stderr)
 
 
-def _finish(data: Path, name: str, manifest: Manifest, hashes: Hashes) -> None:
+def _finish(data: Path, name: str, manifest: DatasetManifest, hashes: Hashes) -> None:
     places.write_whole(places.manifest_path(data, name), manifest.text())
     write_state(data, name, manifest.text() if manifest.complete else "", hashes)
 
 
-def _derive(record: Dataset, base: Manifest) -> Manifest:
+def _derive(record: Dataset, base: DatasetManifest) -> DatasetManifest:
     """Make the manifest of a derived dataset: the base's files with the registered derived pixels."""
     if not base.complete:
         return missing_manifest(record.name, f"it is made from '{base.dataset}': {base.reason}", base.dataset)
     derived = {file.name: file for file in record.files}
     files = [
-        ManifestFile(
+        DatasetManifestFile(
             name=file.name,
             image=file.image,
             role=file.role,

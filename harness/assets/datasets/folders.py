@@ -15,6 +15,7 @@ from harness.assets.datasets.hosts import is_address, without_user
 from harness.assets.datasets.registry import File
 from harness.assets.datasets.verified import Hashes
 from harness.errors import HarnessError
+from harness.images import ImageError
 
 MIRROR_VARIABLE = "HARNESS_MIRROR"
 IMAGE_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
@@ -217,7 +218,7 @@ def _compare(file: File, path: Path, hashes: Hashes) -> str:
             return ""
         _, pixels, shape = hashes.image(path)
     except HarnessError as error:
-        return "is damaged" if "not a readable image" in str(error) else "is of a wrong mode"
+        return "is damaged" if isinstance(error, ImageError) and error.damaged else "is of a wrong mode"
     except OSError:
         return "cannot be read"
     if pixels == file.pixels_sha256:

@@ -19,7 +19,7 @@ from harness.records.loading import load_json
 Role = Literal["target", "input"]
 
 
-class ManifestFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DatasetManifestFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One file.
 
     Attributes
@@ -47,7 +47,7 @@ class ManifestFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shape: tuple[int, ...]
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DatasetManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is there of a dataset.
 
     Attributes
@@ -62,7 +62,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         The dataset that holds the files of a derived one.
     images : int
         Number of images; a pair counts once.
-    files : tuple of ManifestFile
+    files : tuple of DatasetManifestFile
         Sorted by name; none where it is missing.
     """
 
@@ -71,7 +71,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
     base: str
     images: int
-    files: tuple[ManifestFile, ...]
+    files: tuple[DatasetManifestFile, ...]
 
     @property
     def complete(self) -> bool:
@@ -93,18 +93,18 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "\n".join(["{", *lines, body, "}"]) + "\n"
 
 
-def complete_manifest(name: str, files: Iterable[ManifestFile], base: str = "") -> Manifest:
+def complete_manifest(name: str, files: Iterable[DatasetManifestFile], base: str = "") -> DatasetManifest:
     """Make the manifest of a dataset that is there."""
     ordered = tuple(sorted(files, key=lambda file: file.name))
-    return Manifest(name, "complete", "", base, len({file.image for file in ordered}), ordered)
+    return DatasetManifest(name, "complete", "", base, len({file.image for file in ordered}), ordered)
 
 
-def missing_manifest(name: str, reason: str, base: str = "") -> Manifest:
+def missing_manifest(name: str, reason: str, base: str = "") -> DatasetManifest:
     """Make the manifest of a dataset that cannot be had here."""
-    return Manifest(name, "missing", reason, base, 0, ())
+    return DatasetManifest(name, "missing", reason, base, 0, ())
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> DatasetManifest:
     """Read a manifest.
 
     Raises
@@ -112,7 +112,7 @@ def read_manifest(path: Path) -> Manifest:
     HarnessError
         There is none, or it is damaged, or it names files outside the dataset's folder.
     """
-    manifest = load_json(path, Manifest)
+    manifest = load_json(path, DatasetManifest)
     for name in {name for file in manifest.files for name in (file.name, file.image)}:
         if not is_safe(name):
             raise HarnessError(f"{path}: the file name '{name}' leaves the dataset's folder; delete this manifest")

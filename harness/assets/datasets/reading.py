@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.assets.datasets import places
-from harness.assets.datasets.manifest import Manifest, ManifestFile, Role, read_manifest
-from harness.assets.datasets.registry import Crop, Dataset, dataset
+from harness.assets.datasets.manifest import DatasetManifest, DatasetManifestFile, Role, read_manifest
+from harness.assets.datasets.registry import Dataset, LandscapeCrop, dataset
 from harness.assets.datasets.verified import forget
-from harness.errors import HarnessError, NotAvailableError, unknown_name
+from harness.errors import HarnessError, Missing, NotAvailableError, unknown_name
 from harness.images import decode_image
 
 _DIGITS = re.compile(r"([0-9]+)")
@@ -76,7 +76,8 @@ def open_dataset(name: str, data: str | os.PathLike[str]) -> FetchedDataset:
     path = places.manifest_path(Path(data), record.name)
     if not path.is_file():
         raise NotAvailableError(
-            f"dataset '{record.name}' was not fetched into {data}; run `harness datasets fetch {record.name}`"
+            f"dataset '{record.name}' was not fetched into {data}; run `harness datasets fetch {record.name}`",
+            Missing("dataset", record.name),
         )
     manifest = read_manifest(path)
     if manifest.dataset != record.name:
@@ -84,7 +85,9 @@ def open_dataset(name: str, data: str | os.PathLike[str]) -> FetchedDataset:
             f"{path}: is the manifest of '{manifest.dataset}'; delete it and fetch '{record.name}' again"
         )
     if not manifest.complete:
-        raise NotAvailableError(f"dataset '{record.name}' is not here: {manifest.reason}")
+        raise NotAvailableError(
+            f"dataset '{record.name}' is not here: {manifest.reason}", Missing("dataset", record.name)
+        )
     return FetchedDataset(record, Path(data), manifest)
 
 
@@ -97,13 +100,13 @@ class FetchedDataset:
         Canonical name.
     record : Dataset
         Registry record.
-    manifest : Manifest
+    manifest : DatasetManifest
         What was fetched.
     image_ids : list of str
         Names of the images in natural order (``2`` before ``10``).
     """
 
-    def __init__(self, record: Dataset, data: Path, manifest: Manifest) -> None:
+    def __init__(self, record: Dataset, data: Path, manifest: DatasetManifest) -> None:
         self.name = record.name
         self.record = record
         self.manifest = manifest
@@ -157,7 +160,7 @@ class FetchedDataset:
         """Shape of an image, without reading it."""
         return self._file(image_id, self._leading).shape
 
-    def _file(self, image_id: str, role: Role) -> ManifestFile:
+    def _file(self, image_id: str, role: Role) -> DatasetManifestFile:
         if image_id not in self.image_ids:
             raise unknown_name(f"image of '{self.name}'", image_id, self.image_ids)
         file = self._files.get((image_id, role))
@@ -167,7 +170,7 @@ class FetchedDataset:
             raise NotAvailableError(f"dataset '{self.name}' has no ground truth: {self.record.note or 'inputs only'}")
         return file
 
-    def _read(self, file: ManifestFile) -> NDArray[np.uint8]:
+    def _read(self, file: DatasetManifestFile) -> NDArray[np.uint8]:
         path = self._folder / file.name
         remedy = f"run `harness datasets fetch {self._holder}`"
         try:
@@ -190,14 +193,14 @@ class FetchedDataset:
         return pixels
 
 
-def crop(image: NDArray[np.uint8], which: Crop) -> NDArray[np.uint8]:
+def crop(image: NDArray[np.uint8], which: LandscapeCrop) -> NDArray[np.uint8]:
     """Cut a crop out of a landscape image, or its transpose out of an upright one.
 
     Parameters
     ----------
     image : ndarray
         ``(H, W)`` or ``(H, W, 3)``.
-    which : Crop
+    which : LandscapeCrop
         Crop of the landscape image.
     """
     height, width, top, left = which.height, which.width, which.top, which.left

@@ -5,26 +5,39 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 from harness.assets.datasets import folders, layouts, places
 from harness.assets.datasets.collection import HASHING_THREADS, Collection, wait_for
 from harness.assets.datasets.download import CancelledError, Downloader, DownloadError, UnreachableError
 from harness.assets.datasets.hosts import origin
-from harness.assets.datasets.manifest import Manifest, ManifestFile, Role, complete_manifest, missing_manifest
+from harness.assets.datasets.manifest import (
+    DatasetManifest,
+    DatasetManifestFile,
+    Role,
+    complete_manifest,
+    missing_manifest,
+)
 from harness.assets.datasets.progress import progress
 from harness.assets.datasets.registry import File
 from harness.errors import HarnessError
 
 # Sources are GitHub repositories at a commit; this host serves their files.
 SOURCE_HOST = "https://raw.githubusercontent.com"
-_UNREACHABLE = "could not be reached"
+
+
+class _Failure(NamedTuple):
+    """Why files were not downloaded; an address that cannot be reached is none of a single file's."""
+
+    text: str
+    unreachable: bool
 
 
 class Registered(Collection):
     """Collects registered files: from the dataset's folder, mirrors, public sources, own folders, in this order."""
 
-    def collect(self) -> Manifest:
+    def collect(self) -> DatasetManifest:
         """Collect a dataset whose files are registered one by one."""
         self._keep_what_is_there()
         if self.record.supply == "embedded":
@@ -162,7 +175,7 @@ class Registered(Collection):
         wanted = [file for file in self._wanted() if self._urls(file)]
         if not wanted:
             return
-        failures: dict[str, list[str]] = {}
+        failures: dict[_Failure, list[str]] = {}
         done = sum(self._part(file).stat().st_size for file in wanted if self._part(file).exists())
         with progress(self.record.name, sum(file.bytes for file in wanted), in_bytes=True) as report:
             report(done)
@@ -174,13 +187,13 @@ class Registered(Collection):
             if future.result():
                 self.have.add(file.name)
         rest = {file.name for file in self._wanted()}
-        for what in sorted(failures):
-            names = sorted(set(failures[what]))
-            if not what.endswith(_UNREACHABLE):
-                self.say(f"{self.record.name}: {some(names, what, what)}")
+        for failure in sorted(failures):
+            names = sorted(set(failures[failure]))
+            if not failure.unreachable:
+                self.say(f"{self.record.name}: {some(names, failure.text, failure.text)}")
             names = [name for name in names if name in rest]
             if names:
-                self.tried.append(what if what.endswith(_UNREACHABLE) else some(names, what, what))
+                self.tried.append(failure.text if failure.unreachable else some(names, failure.text, failure.text))
         skipped = [host for host in self.hosts.remembered if any(host == origin(url) for url in self._urls(wanted[0]))]
         if skipped and rest:
             self.say(
@@ -192,7 +205,7 @@ class Registered(Collection):
         path = self._path(file.name)
         return path.with_name(f".{path.name}.{file.sha256[:12]}.part")
 
-    def _download(self, downloader: Downloader, file: File, failures: dict[str, list[str]]) -> bool:
+    def _download(self, downloader: Downloader, file: File, failures: dict[_Failure, list[str]]) -> bool:
         """Try every address of a file in turn; True where it is there now."""
         part, target = self._part(file), self._path(file.name)
         for url in self._urls(file):
@@ -208,28 +221,28 @@ class Registered(Collection):
             except CancelledError:
                 return False
             except UnreachableError:
-                failures.setdefault(f"{where} {_UNREACHABLE}", []).append(file.name)
+                failures.setdefault(_Failure(f"{where} could not be reached", True), []).append(file.name)
             except DownloadError as error:
-                failures.setdefault(f"from {where}: {error}", []).append(file.name)
+                failures.setdefault(_Failure(f"from {where}: {error}", False), []).append(file.name)
             except OSError as error:
                 raise places.cannot_write(target, error) from error
         return False
 
     # The outcome ----------------------------------------------------------------------------------------------------
 
-    def _describe(self) -> list[ManifestFile]:
+    def _describe(self) -> list[DatasetManifestFile]:
         """Describe the files that are there."""
         names = [file.name for file in self.record.files]
         roles: dict[str, tuple[str, Role]] = {}
         for which, name in layouts.apply_layout(self.record, self.record.folder_layouts[0], names).items():
             roles[name] = which
-        described: list[ManifestFile] = []
+        described: list[DatasetManifestFile] = []
         for file in self.record.files:
             path = self._path(file.name)
             sha256 = self.hashes.sha256(path)
             image, role = roles[file.name]
             size = path.stat().st_size
-            described.append(ManifestFile(file.name, image, role, size, sha256, file.pixels_sha256, file.shape))
+            described.append(DatasetManifestFile(file.name, image, role, size, sha256, file.pixels_sha256, file.shape))
         return described
 
     def _reason(self, wanted: list[File]) -> str:

@@ -18,7 +18,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 
 
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Repository(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A public repository at one commit: its files can never change.
 
     Attributes
@@ -82,7 +82,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listed: str = ""
 
 
-class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LandscapeCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A crop of a landscape image, in samples counted from 0; an upright image is cropped transposed."""
 
     height: int
@@ -118,7 +118,7 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         What else to know.
     base : str
         The dataset this one is made from.
-    crop : Crop or None
+    crop : LandscapeCrop or None
         How it is made from it.
     sizes : tuple of (int, int)
         Heights and widths the images have, where the release has few; empty where they vary.
@@ -127,7 +127,7 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         `harness.assets.datasets.unpacking.KINDS`.
     mirror_path : str
         Where a mirror holds the files; ``datasets/<name>`` where nothing is said.
-    sources : tuple of Source
+    sources : tuple of Repository
         Public repositories.
     files : tuple of File
         Every file with its checksums; none for sets whose files nobody has pinned.
@@ -147,11 +147,11 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     layouts: tuple[Layout, ...] = ()
     note: str = ""
     base: str = ""
-    crop: Crop | None = None
+    crop: LandscapeCrop | None = None
     sizes: tuple[tuple[int, int], ...] = ()
     unpack: Literal["", "sidd-blocks", "dnd", "input-left", "input-right"] = ""
     mirror_path: str = ""
-    sources: tuple[Source, ...] = ()
+    sources: tuple[Repository, ...] = ()
     files: tuple[File, ...] = ()
 
     @property

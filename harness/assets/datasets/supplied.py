@@ -8,12 +8,18 @@ from pathlib import Path
 
 from harness.assets.datasets import folders, layouts
 from harness.assets.datasets.collection import HASHING_THREADS, Collection, wait_for
-from harness.assets.datasets.manifest import Manifest, ManifestFile, Role, complete_manifest, missing_manifest
+from harness.assets.datasets.manifest import (
+    DatasetManifest,
+    DatasetManifestFile,
+    Role,
+    complete_manifest,
+    missing_manifest,
+)
 from harness.assets.datasets.progress import progress
 from harness.assets.datasets.reading import gray_among_colour
 from harness.assets.datasets.registry import Dataset
 from harness.errors import HarnessError
-from harness.images import look_at_image
+from harness.images import ImageError, look_at_image
 from harness.names import is_safe
 
 
@@ -22,7 +28,7 @@ class Supplied(Collection):
 
     explained = ""  # what the folder that was looked at first holds instead
 
-    def collect(self) -> Manifest:
+    def collect(self) -> DatasetManifest:
         """Collect a dataset of which only the layout and the number of images are registered."""
         mirrored = [holder for mirror in self.mirror_folders if (holder := self._in_mirror(mirror)) is not None]
         if self.given is not None:
@@ -68,7 +74,7 @@ class Supplied(Collection):
     def _wanted(self) -> str:
         return "the folder must hold " + " or ".join([*layouts.layout_text(self.record), *unpacked_text(self.record)])
 
-    def _from_layout(self, folder: Path, label: str) -> list[ManifestFile] | None:
+    def _from_layout(self, folder: Path, label: str) -> list[DatasetManifestFile] | None:
         """Take a folder's images if they are as many as they should be; None, with a remark, where they are not."""
         names = folders.files_below(folder)
         if folder == self.folder:  # links into a folder that is gone say nothing of what is missing
@@ -100,8 +106,10 @@ class Supplied(Collection):
             return None
         return self._hash_images(folder, best, label)
 
-    def _hash_images(self, folder: Path, found: dict[tuple[str, Role], str], label: str) -> list[ManifestFile] | None:
-        def learn(item: tuple[tuple[str, Role], str]) -> ManifestFile | tuple[str, str]:
+    def _hash_images(
+        self, folder: Path, found: dict[tuple[str, Role], str], label: str
+    ) -> list[DatasetManifestFile] | None:
+        def learn(item: tuple[tuple[str, Role], str]) -> DatasetManifestFile | tuple[str, str]:
             (image, role), name = item
             path = folder / name
             try:
@@ -111,14 +119,14 @@ class Supplied(Collection):
                 sha256, pixels, shape = self.hashes.image(path)
             except OSError as error:
                 return name, f"cannot be read ({error.strerror or error})"
-            except HarnessError as error:
-                return name, str(error).removeprefix(f"{path}: ").rsplit("; ", 1)[0]
+            except ImageError as error:
+                return name, error.problem
             inside = f"{image}{path.suffix}" if self.record.kind == "images" else f"{role}/{image}{path.suffix}"
             folders.place(path, self._path(inside))
             self.hashes.image(self._path(inside))  # a copy has stats of its own
-            return ManifestFile(inside, image, role, path.stat().st_size, sha256, pixels, shape)
+            return DatasetManifestFile(inside, image, role, path.stat().st_size, sha256, pixels, shape)
 
-        described: list[ManifestFile] = []
+        described: list[DatasetManifestFile] = []
         problems: list[tuple[str, str]] = []
         items = sorted(found.items())
         with progress(self.record.name, len(items)) as report, ThreadPoolExecutor(HASHING_THREADS) as pool:

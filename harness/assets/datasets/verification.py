@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from harness.assets.datasets import places
-from harness.assets.datasets.manifest import ManifestFile, Role, read_manifest
+from harness.assets.datasets.manifest import DatasetManifestFile, Role, read_manifest
 from harness.assets.datasets.registry import Dataset, dataset
 from harness.assets.datasets.verified import Hashes, file_sha256, forget
 from harness.errors import HarnessError
@@ -62,7 +62,7 @@ def verify(name: str, data: str | os.PathLike[str]) -> Verification:
         return Verification(record.name, "missing", 0, (manifest.reason,))
     folder = places.dataset_folder(root, manifest.base or record.name)
 
-    def check(file: ManifestFile) -> str:
+    def check(file: DatasetManifestFile) -> str:
         image = folder / file.name
         try:
             if image.stat().st_size != file.bytes:
@@ -147,7 +147,7 @@ _LAST_BYTES = 64
 
 def _cut_short(path: Path) -> str:
     """Tell what is wrong with an image whose file does not end as its format does; empty where it can be decoded."""
-    from harness.images import read_image
+    from harness.images import ImageError, read_image
 
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _LAST_BYTES))
@@ -155,8 +155,8 @@ def _cut_short(path: Path) -> str:
             return ""
     try:
         read_image(path)
-    except HarnessError as error:
-        return str(error).removeprefix(f"{path}: ")
+    except ImageError as error:
+        return error.sentence
     return ""
 
 

@@ -24,7 +24,7 @@ from harness.assets.datasets.progress import progress
 from harness.assets.datasets.registered import SOURCE_HOST
 from harness.assets.datasets.verified import file_sha256
 from harness.assets.weights import places
-from harness.assets.weights.manifest import Manifest, ManifestFile, make_manifest, read_manifest
+from harness.assets.weights.manifest import WeightsManifest, WeightsManifestFile, make_manifest, read_manifest
 from harness.assets.weights.registry import WeightFile, WeightSet, record_path, weight_set
 from harness.assets.weights.verified import stat_key, still_complete, write_state
 from harness.errors import HarnessError, printable
@@ -41,7 +41,7 @@ def fetch(
     jobs: int = DEFAULT_JOBS,
     hosts: Hosts | None = None,
     say: Callable[[str], None] | None = None,
-) -> Manifest:
+) -> WeightsManifest:
     """Get the files of a weight set and write its manifest.
 
     Parameters
@@ -49,7 +49,7 @@ def fetch(
     name : str
         Weight set.
     data : path, optional
-        Folder of fetched files; by default HARNESS_DATA or ``data``.
+        Folder of fetched files; by default that of the project in use, HARNESS_DATA or ``data``.
     folder : path, optional
         The user's own copy, remembered for later calls.
     retry : bool
@@ -63,7 +63,7 @@ def fetch(
 
     Returns
     -------
-    Manifest
+    WeightsManifest
         Complete, partial or missing, with its reason.
 
     Raises
@@ -118,10 +118,10 @@ class _Collection:
         self.hosts = hosts
         self.jobs = jobs
         self.say = say
-        self.have: dict[str, ManifestFile] = {}
+        self.have: dict[str, WeightsManifestFile] = {}
         self.tried: list[str] = []
 
-    def collect(self) -> Manifest:
+    def collect(self) -> WeightsManifest:
         """Get every file that can be had; the nearest place first, and a folder given just now before all."""
         if self.given is not None:
             self._from_folder(self.given, "the folder", searching=True)
@@ -165,7 +165,7 @@ class _Collection:
             with contextlib.suppress(OSError):
                 sha256 = file_sha256(path)
                 if file.sha256 in ("", sha256):
-                    self.have[file.name] = ManifestFile(file.name, path.stat().st_size, sha256)
+                    self.have[file.name] = WeightsManifestFile(file.name, path.stat().st_size, sha256)
                 else:
                     self.say(f"{path}: is not the registered file; fetching it again")
 
@@ -185,7 +185,7 @@ class _Collection:
                     problems[path] = "has a wrong checksum"
                     continue
                 place(path, self.folder / file.name)
-                self.have[file.name] = ManifestFile(file.name, path.stat().st_size, sha256)
+                self.have[file.name] = WeightsManifestFile(file.name, path.stat().st_size, sha256)
                 break
             else:
                 for path, problem in problems.items():
@@ -247,7 +247,7 @@ class _Collection:
                     self.say(f"{self.record.name}: {file.name} at {without_user(url)} {error}")
                     failures.append(f"{file.name} at {where} {error}")
                 else:
-                    self.have[file.name] = ManifestFile(file.name, file.bytes, file.sha256)
+                    self.have[file.name] = WeightsManifestFile(file.name, file.bytes, file.sha256)
                     return []
         except OSError as error:
             raise cannot_write(target, error) from error

@@ -16,7 +16,7 @@ from harness.assets.weights import places
 from harness.assets.weights.importers import VERSION, Arrays, import_weights
 from harness.assets.weights.recording import UsedWeights, record
 from harness.assets.weights.registry import WeightFile, WeightSet, weight_set
-from harness.errors import HarnessError, NotAvailableError
+from harness.errors import HarnessError, Missing, NotAvailableError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,7 +32,8 @@ def load_weights(name: str, file: str, data_root: str | os.PathLike[str] | None 
     file : str
         One of its files.
     data_root : path, optional
-        Folder of fetched files; by default HARNESS_DATA or ``data``. A mirror's folder is looked at too.
+        Folder of fetched files; by default that of the project in use, HARNESS_DATA or ``data``. A mirror's
+        folder is looked at too.
 
     Returns
     -------
@@ -98,7 +99,7 @@ def find_weights(known: WeightSet, entry: WeightFile, data: Path) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise NotAvailableError(missing_reason(known, entry))
+    raise NotAvailableError(missing_reason(known, entry), Missing("weights", known.name, entry.name))
 
 
 def missing_reason(known: WeightSet, entry: WeightFile) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from harness.records.loading import load_json
 
 
-class ManifestFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WeightsManifestFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One file that is there.
 
     Attributes
@@ -33,7 +33,7 @@ class ManifestFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WeightsManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is there of a weight set.
 
     Attributes
@@ -44,14 +44,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ``complete``, ``partial`` or ``missing``.
     reason : str
         Why files are missing, one sentence; empty where none is.
-    files : tuple of ManifestFile
+    files : tuple of WeightsManifestFile
         The files that are there.
     """
 
     weights: str
     status: Literal["complete", "partial", "missing"]
     reason: str
-    files: tuple[ManifestFile, ...]
+    files: tuple[WeightsManifestFile, ...]
 
     @property
     def complete(self) -> bool:
@@ -67,15 +67,15 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "\n".join(["{", *lines, body, "}"]) + "\n"
 
 
-def make_manifest(name: str, files: Iterable[ManifestFile], total: int, reason: str) -> Manifest:
+def make_manifest(name: str, files: Iterable[WeightsManifestFile], total: int, reason: str) -> WeightsManifest:
     """Make a manifest; its status follows from how many of `total` files are there."""
     there = tuple(files)
     status: Literal["complete", "partial", "missing"] = (
         "complete" if len(there) == total else "partial" if there else "missing"
     )
-    return Manifest(name, status, "" if status == "complete" else reason, there)
+    return WeightsManifest(name, status, "" if status == "complete" else reason, there)
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> WeightsManifest:
     """Read a manifest; HarnessError where there is none or it is damaged."""
-    return load_json(path, Manifest)
+    return load_json(path, WeightsManifest)

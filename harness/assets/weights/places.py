@@ -16,13 +16,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from harness.records.in_use import root_in_use
+
 REGISTRY = Path(__file__).with_name("registry")
 DATA_VARIABLE = "HARNESS_DATA"
 DEFAULT_DATA = "data"
 
 
 def data_folder(data: str | os.PathLike[str] | None) -> Path:
-    """Give the folder of fetched files: the given one, or HARNESS_DATA, or ``data``."""
+    """Give the folder of fetched files: the given one, that of the project in use, HARNESS_DATA, or ``data``."""
+    if data is None and (root := root_in_use()) is not None:
+        return root / DEFAULT_DATA
     return Path(data if data is not None else os.environ.get(DATA_VARIABLE) or DEFAULT_DATA)
 
 

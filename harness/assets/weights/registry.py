@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.assets.datasets.registry import SHA256, Source
+from harness.assets.datasets.registry import SHA256, Repository
 from harness.assets.weights import places
 from harness.errors import HarnessError, unknown_name
 from harness.names import is_name
@@ -64,7 +64,7 @@ class WeightSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         One sentence: how to get the files that have no pinned public source.
     note : str
         What else to know.
-    sources : tuple of Source
+    sources : tuple of Repository
         Public repositories at a commit.
     files : tuple of WeightFile
         Every file.
@@ -79,7 +79,7 @@ class WeightSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: tuple[WeightFile, ...]
     obtain: str = ""
     note: str = ""
-    sources: tuple[Source, ...] = ()
+    sources: tuple[Repository, ...] = ()
 
     def file(self, name: str) -> WeightFile:
         """Look a file up by its name here; an unknown name raises HarnessError with the nearest known ones."""

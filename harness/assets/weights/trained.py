@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.assets.weights.recording import UsedWeights, record
 from harness.errors import HarnessError
-from harness.records.training_runs import Run, require_trained, workspace_root
+from harness.records.in_use import root_in_use
+from harness.records.training_runs import TrainingRun, require_trained
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,8 +33,8 @@ def trained_network(method: str, task: str, level: int, make: Callable[[], nn.Mo
     HarnessError
         The weights are not those of the record, are damaged, or belong to another network.
     """
-    run = Run(task, method, level)
-    about, path = require_trained(workspace_root(), run)
+    run = TrainingRun(task, method, level)
+    about, path = require_trained(root_in_use() or Path(), run)
     try:
         data = path.read_bytes()
     except OSError as error:

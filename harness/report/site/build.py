@@ -141,11 +141,13 @@ def _write(
     progress("scenes")
     scenes, notes = scenes_to_show(contents)
     notes += [text for item in contents.tables for text in item.damaged]
-    wishes = in_turn(scenes, whole_sets=all_images)
+    scene_images = in_turn(scenes, whole_sets=all_images)
     # Pages name each other, so the choice is made first; the pictures of a budget fit into memory, all do not.
     most = PICTURE_BUDGET if budget is None else budget
-    chosen = [] if all_images else within(make_views(contents, wishes, notes), most)
-    shown = shown_scenes(scenes, wishes if all_images else [(view.scene, view.image) for view in chosen], len(wishes))
+    chosen = [] if all_images else within(make_views(contents, scene_images, notes), most)
+    shown = shown_scenes(
+        scenes, scene_images if all_images else [(view.scene, view.image) for view in chosen], len(scene_images)
+    )
     pages = Pages(
         folder,
         revision(contents.workspace.root),
@@ -162,7 +164,7 @@ def _write(
     write_training(pages, contents)
     progress("cells")
     extremes = write_extremes(pages, contents)
-    views = make_views(contents, wishes, notes, whole=True) if all_images else chosen
+    views = make_views(contents, scene_images, notes, whole=True) if all_images else chosen
     _write_linked(pages, contents, shown, views, extremes, contents.asked, notes)
     if limit is not None and not all_images and (excess := pages.bytes() + _RESERVE - limit) > 0:
         progress("fewer pictures")

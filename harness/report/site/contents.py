@@ -15,7 +15,7 @@ from harness.report.attention import AttentionPage, read_attention_pages
 from harness.report.facts import Fact, run_facts, telling_facts
 from harness.report.grid import METRIC_TITLES, dataset_title
 from harness.report.site.pages import CellId, SceneId, cell_page
-from harness.report.training_curves import TrainingRun, read_training_runs
+from harness.report.training_curves import TrainingCurves, read_training_runs
 from harness.tables.collected import TableResults, collect
 from harness.tables.diff import CellResult, as_record, measured_text
 from harness.tables.measurements import Measurement, Measurements
@@ -50,7 +50,7 @@ class Contents(msgspec.Struct, frozen=True):
     asked: dict[CellId, list[tuple[TableResults, CellResult]]]
     facts: dict[CellId, list[Fact]]
     attention: list[AttentionPage]
-    training: list[TrainingRun]
+    training: list[TrainingCurves]
 
 
 def gather(workspace: Workspace, names: Sequence[str]) -> Contents:

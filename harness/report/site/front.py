@@ -14,7 +14,7 @@ from harness.report.scenes import UNCHANGED, Scene
 from harness.report.site.contents import Contents, cell_record, scene_title
 from harness.report.site.pages import Pages, SceneId
 from harness.report.site.scenes import ShownScenes, scene_of
-from harness.report.training_curves import TrainingRun
+from harness.report.training_curves import TrainingCurves
 from harness.tables.collected import TableResults
 from harness.tables.counting import count, count_tables, coverage, of_papers
 
@@ -121,7 +121,7 @@ def write_training(pages: Pages, contents: Contents) -> None:
         pages.write("training.html", "training.html.j2", runs=runs)
 
 
-def _training_charts(run: TrainingRun) -> list[plots.Chart]:
+def _training_charts(run: TrainingCurves) -> list[plots.Chart]:
     charts = (
         plots.chart(
             f"training-{run.name}-{number}",

@@ -22,7 +22,7 @@ from harness.tables.measurements import Measurement
 # From this share on a budget counts as used up: pages of the last scenes are small and would fit for long.
 _FULL = 0.95
 
-Wish = tuple[Scene, str]
+SceneImage = tuple[Scene, str]
 """A scene and the name of one of its images."""
 
 
@@ -91,7 +91,7 @@ def scenes_to_show(contents: Contents) -> tuple[list[Scene], list[str]]:
     return scenes, notes
 
 
-def in_turn(scenes: Sequence[Scene], *, whole_sets: bool) -> list[Wish]:
+def in_turn(scenes: Sequence[Scene], *, whole_sets: bool) -> list[SceneImage]:
     """List images of scenes: the first of each, then the second of each that compares methods, and so on."""
     most = max((len(scene.images) for scene in scenes), default=0)
     return [
@@ -102,17 +102,19 @@ def in_turn(scenes: Sequence[Scene], *, whole_sets: bool) -> list[Wish]:
     ]
 
 
-def make_views(contents: Contents, wishes: Iterable[Wish], notes: list[str], *, whole: bool = False) -> Iterator[View]:
+def make_views(
+    contents: Contents, scene_images: Iterable[SceneImage], notes: list[str], *, whole: bool = False
+) -> Iterator[View]:
     """Make the views of images; those that cannot be made are noted."""
 
-    def make(wish: Wish) -> View | str:
-        scene, image = wish
+    def make(scene_image: SceneImage) -> View | str:
+        scene, image = scene_image
         try:
             return make_view(contents.workspace, scene, image, whole=whole)
         except NotAvailableError as missing:
             return f"{scene_title(scene_of(scene))}: no pictures of {image}, because {missing}"
 
-    for _, view in in_threads(make, wishes):
+    for _, view in in_threads(make, scene_images):
         if isinstance(view, str):
             notes.append(view)
         else:
@@ -143,12 +145,12 @@ def fewer_views(pages: Pages, views: Sequence[View], excess: int, least: int) ->
     return kept
 
 
-def shown_scenes(scenes: Iterable[Scene], chosen: Sequence[Wish], wished: int) -> ShownScenes:
-    """Gather which of so many wished-for images of scenes are shown; scenes without any are left out."""
+def shown_scenes(scenes: Iterable[Scene], chosen: Sequence[SceneImage], wanted: int) -> ShownScenes:
+    """Gather which of so many wanted images of scenes are shown; scenes without any are left out."""
     images: dict[SceneId, list[str]] = defaultdict(list)
     for scene, image in chosen:
         images[scene_of(scene)].append(image)
-    return ShownScenes([scene for scene in scenes if scene_of(scene) in images], dict(images), wished - len(chosen))
+    return ShownScenes([scene for scene in scenes if scene_of(scene) in images], dict(images), wanted - len(chosen))
 
 
 def write_views(pages: Pages, shown: ShownScenes, views: Iterable[View]) -> None:

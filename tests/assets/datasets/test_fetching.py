@@ -879,10 +879,10 @@ def test_full_disk_while_writing_the_manifest(registry, data, get, tmp_path, mon
 @pytest.fixture
 def derived(registry):
     from harness.assets.datasets.reading import crop
-    from harness.assets.datasets.registry import Crop
+    from harness.assets.datasets.registry import LandscapeCrop
 
     registry.add("land", {"1.png": encode(picture(1, 40, 60)), "2.png": encode(picture(2, 60, 40))})
-    which = Crop(height=20, width=30, top=3, left=7)
+    which = LandscapeCrop(height=20, width=30, top=3, left=7)
     files = []
     for name, content in registry.content["land"].items():
         entry = registry.file(name, content)

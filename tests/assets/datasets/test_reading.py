@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from synthetic_datasets import encode, picture
 
 from harness.assets.datasets import fetch, open_dataset, places, verified
-from harness.assets.datasets.manifest import Manifest, read_manifest
+from harness.assets.datasets.manifest import DatasetManifest, read_manifest
 from harness.assets.datasets.reading import crop, natural_key
-from harness.assets.datasets.registry import Crop
+from harness.assets.datasets.registry import LandscapeCrop
 from harness.errors import HarnessError, NotAvailableError
 from harness.images import decode_image, pixels_sha256, read_image
 from harness.names import is_safe
@@ -29,7 +29,7 @@ def tiny(registry, data):
 
 def test_pixels_and_order(tiny):
     fetched = open_dataset("tiny", tiny)
-    assert fetched.name == "tiny" and isinstance(fetched.manifest, Manifest)
+    assert fetched.name == "tiny" and isinstance(fetched.manifest, DatasetManifest)
     assert fetched.image_ids == ["1", "2", "10"]
     for image in fetched.image_ids:
         pixels = fetched.read(image)
@@ -159,7 +159,7 @@ def test_decoding_garbage_is_one_sentence(tail, keep):
 
 def test_crop_is_transposed_for_upright_images():
     """The crop of FFDNet's paper: rows 6 to 505 and columns 134 to 633 counted from one."""
-    which = Crop(height=500, width=500, top=5, left=133)
+    which = LandscapeCrop(height=500, width=500, top=5, left=133)
     rows, columns = np.mgrid[0:512, 0:768]
     land = np.stack([rows % 256, columns % 256, rows // 256 * 2 + columns // 256], axis=-1).astype(np.uint8)
     cut = crop(land, which)

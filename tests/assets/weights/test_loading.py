@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,10 @@ import torch
 from harness.assets.weights import importers
 from harness.assets.weights.fetching import fetch
 from harness.assets.weights.loading import load_weights, ready, released_network, rename
+from harness.assets.weights.places import data_folder
 from harness.assets.weights.recording import UsedWeights, recording
-from harness.errors import HarnessError, NotAvailableError
+from harness.errors import HarnessError, Missing, NotAvailableError
+from harness.records.in_use import loading_from
 
 
 def npz(**arrays: np.ndarray) -> bytes:
@@ -46,6 +50,19 @@ def test_loaded_from_fetched_files_and_from_a_mirror(toy: Path, monkeypatch: pyt
     assert load_weights("toy", "b.npz")["convs.0.bias"].item() == 1
 
 
+def test_the_project_in_use_comes_before_the_environment(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In every thread, as long as the block lasts; nothing is written into the environment."""
+    monkeypatch.setenv("HARNESS_DATA", "elsewhere")
+    before = dict(os.environ)
+    with loading_from(tmp_path), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(data_folder, None).result() == tmp_path / "data"
+        assert data_folder(toy) == toy
+        assert dict(os.environ) == before
+    assert data_folder(None) == Path("elsewhere")
+
+
 def test_missing(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARNESS_MIRROR")
     with pytest.raises(NotAvailableError) as error:
@@ -54,6 +71,7 @@ def test_missing(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "the TOY weights toy/b.npz are not here; ask its authors, put the file into a folder as b.npz, "
         "and run `harness weights fetch toy --from FOLDER`"
     )
+    assert error.value.missing == Missing("weights", "toy", "b.npz")
 
 
 def test_missing_with_a_public_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
