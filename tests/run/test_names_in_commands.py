@@ -103,7 +103,7 @@ def trained_record(where: Path, name: str) -> Any:
 
 def registry(key: str) -> Callable[[Path, str], Any]:
     def put(where: Path, name: str) -> Any:
-        plain = json.loads((PACKAGE / "datasets/registry/set5.json").read_text())
+        plain = json.loads((PACKAGE / "assets/datasets/registry/set5.json").read_text())
         (where / "set5.json").write_text(json.dumps(plain | {key: [name] if key == "aliases" else name}))
         return read_record(where / "set5.json")
 
