@@ -144,6 +144,38 @@ def _zip() -> bytes:
     return _written(fill)
 
 
+def _array(path: Path) -> object:
+    from harness.assets.datasets.arrays import open_array
+
+    with open_array(path, "wanted") as array:
+        return array.shape
+
+
+def _boxes(path: Path) -> object:
+    from harness.extras.dnd import read_boxes
+
+    return read_boxes(path, 1)
+
+
+def _yaml(path: Path) -> object:
+    from harness.records.loading import read_yaml
+
+    return read_yaml(path)
+
+
+def _hdf5(fill: Callable[[h5py.File], object]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.mat"
+        with h5py.File(path, "w", userblock_size=512) as file:
+            fill(file)
+        return path.read_bytes()
+
+
+def _info(file: h5py.File) -> None:
+    boxes = file.create_dataset("#refs#/a", data=np.tile(np.array([[1.0], [1], [4], [4]]), 20))
+    file.create_dataset("info/boundingboxes", (1, 1), dtype=h5py.ref_dtype)[0, 0] = boxes.ref
+
+
 def _tables() -> list[bytes]:
     from harness.tables.published import table_file
 
@@ -169,6 +201,16 @@ def parsers() -> dict[str, tuple[Parse, list[bytes]]]:
         "npz": (_weights("npz"), [_written(lambda stream: np.savez(stream, a_weight=weights, a_bias=np.zeros(2)))]),
         "state dict": (_weights("state-dict"), [_written(lambda stream: torch.save({"a": torch.ones(3)}, stream))]),
         "safetensors": (_weights("safetensors"), [save_safetensors({"a": weights})]),
+        "checkpoint": (
+            _weights("checkpoint"),
+            [_written(lambda stream: torch.save({"params": {"module.a": torch.ones(3)}}, stream))],
+        ),
+        "matlab 7.3 array": (
+            _through_file(".mat", _array),
+            [_hdf5(lambda file: file.create_dataset("wanted", data=weights))],
+        ),
+        "DND's boxes": (_through_file(".mat", _boxes), [_hdf5(_info)]),
+        "yaml": (_through_file(".yaml", _yaml), [b"a: &a [1, 2026-11-20]\nb: {c: *a, d: [[1.5e3], 0x1f]}\n"]),
         "manifest": (_through_file(".json", _manifest), [manifest_text]),
         "dataset record": (_through_file(".json", _record), [record.read_bytes()]),
         "published numbers": (_through_file(".yaml", _table), _tables()),

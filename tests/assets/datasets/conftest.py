@@ -32,6 +32,7 @@ def server() -> Iterator[Server]:
             path = unquote(self.path)
             asked = self.headers.get("Range", "")
             state.requests.append((path, asked))
+            state.users.append(self.headers.get("Authorization", ""))
             state.counts[path] += 1
             if path in state.raw:
                 self.close_connection = True

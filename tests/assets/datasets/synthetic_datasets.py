@@ -33,6 +33,7 @@ class Server:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
+        self.users: list[str] = []  # what each request says who asks
         self.counts: Counter[str] = Counter()
         self.ranges = True
         self.etag: Callable[[str], str] | None = None

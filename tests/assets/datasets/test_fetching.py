@@ -307,6 +307,17 @@ def test_a_mirrors_password_is_not_shown(big, data, get, said, monkeypatch, serv
     assert (kept, "geheim" in " ".join([*said, manifest.text()])) == ([], False)
 
 
+@pytest.mark.parametrize(("host", "told"), [("127.0.0.1", True), ("localhost", False)])
+def test_a_mirrors_password_goes_to_its_host_alone(big, get, monkeypatch, server, host, told):
+    monkeypatch.setenv("HARNESS_MIRROR", server.url.replace("//", "//me:geheim@"))
+    path, content = big
+    elsewhere = server.url.replace("127.0.0.1", host)
+    server.raw[path] = [MOVED + f"{elsewhere}/moved\r\n\r\n".encode()]
+    server.files["/moved"] = content
+    assert get("big").complete
+    assert [bool(user) for user in server.users] == [True, told]
+
+
 @pytest.mark.parametrize("address", ["http://[::1", "http://me:geheim@host:port", "https://", "https://a:0"])
 def test_a_mirror_that_is_no_address(registry, get, monkeypatch, address):
     monkeypatch.setenv("HARNESS_MIRROR", address)
