@@ -16,7 +16,7 @@ from harness.assets.bounds import most_bytes
 from harness.errors import HarnessError
 
 
-class Contents:
+class HDF5File:
     """A file whose every object lies in it.
 
     Attributes
@@ -41,7 +41,7 @@ class Contents:
 
 
 @contextlib.contextmanager
-def open_hdf5(path: Path) -> Iterator[Contents]:
+def open_hdf5(path: Path) -> Iterator[HDF5File]:
     """Open a file and look at every object in it.
 
     Parameters
@@ -51,7 +51,7 @@ def open_hdf5(path: Path) -> Iterator[Contents]:
 
     Yields
     ------
-    Contents
+    HDF5File
         Closed when the block ends.
 
     Raises
@@ -63,7 +63,7 @@ def open_hdf5(path: Path) -> Iterator[Contents]:
     import h5py
 
     with h5py.File(path, "r") as file:
-        yield Contents(path, file)
+        yield HDF5File(path, file)
 
 
 def holds_references(node: Any) -> bool:

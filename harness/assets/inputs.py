@@ -50,7 +50,7 @@ class InputRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
 
 def make_input(
-    fetched: FetchedDataset, made: Degradation, which: InputId, image: NDArray[np.uint8]
+    fetched: FetchedDataset, degrader: Degradation, input_id: InputId, image: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.float64]]:
     """Make one reference and its degraded input.
 
@@ -72,36 +72,36 @@ def make_input(
     degraded : ndarray of uint8 or float64
         The input, in units of 0..255.
     """
-    reference = made.reference(image, which.level)
-    if made.name == "pairs":
-        degraded = fetched.read_input(which.image)
+    reference = degrader.reference(image, input_id.level)
+    if degrader.name == "pairs":
+        degraded = fetched.read_input(input_id.image)
         if degraded.shape != reference.shape:
             raise HarnessError(
-                f"dataset '{fetched.name}', image '{which.image}': the input is {degraded.shape}, the ground truth is "
-                f"{reference.shape}; a pair must have one size"
+                f"dataset '{fetched.name}', image '{input_id.image}': the input is {degraded.shape}, the ground truth "
+                f"is {reference.shape}; a pair must have one size"
             )
         return reference, degraded
-    rng = noise_generator(fetched.name, which.image, which.level, which.draw) if made.random else None
-    return reference, made.degrade(reference, which.level, rng)
+    rng = noise_generator(fetched.name, input_id.image, input_id.level, input_id.draw) if degrader.random else None
+    return reference, degrader.degrade(reference, input_id.level, rng)
 
 
 def iterate_inputs(
-    fetched: FetchedDataset, made: Degradation, ids: list[InputId], workers: int
+    fetched: FetchedDataset, degrader: Degradation, ids: list[InputId], workers: int
 ) -> Iterator[tuple[InputId, NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.float64]]]:
     """Make inputs in order, a few ahead in threads, so that memory holds a few images and never the set."""
 
-    def one(which: InputId) -> tuple[InputId, NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.float64]]:
-        reference, degraded = make_input(fetched, made, which, fetched.read(which.image))
-        return which, reference, degraded
+    def one(input_id: InputId) -> tuple[InputId, NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.float64]]:
+        reference, degraded = make_input(fetched, degrader, input_id, fetched.read(input_id.image))
+        return input_id, reference, degraded
 
     with ThreadPoolExecutor(max_workers=workers) as pool:
         ahead = workers + 1
         waiting = iter(ids)
-        futures = [pool.submit(one, which) for which in itertools.islice(waiting, ahead)]
+        futures = [pool.submit(one, input_id) for input_id in itertools.islice(waiting, ahead)]
         try:
             while futures:
                 result = futures.pop(0).result()
-                futures += [pool.submit(one, which) for which in itertools.islice(waiting, 1)]
+                futures += [pool.submit(one, input_id) for input_id in itertools.islice(waiting, 1)]
                 yield result
         finally:
             for future in futures:
@@ -131,21 +131,21 @@ def record_inputs(
     InputRecord
         With a reason and no inputs where the dataset is not here, or no one number can be made of its images.
     """
-    made = degradation(name)
+    degrader = degradation(name)
     try:
         fetched = open_dataset(dataset, data)
     except NotAvailableError as error:
-        return InputRecord(dataset, name, made.version, str(error), {}, error.missing)
-    ids = input_ids(fetched.image_ids, levels, made.random, noise)
+        return InputRecord(dataset, name, degrader.version, str(error), {}, error.missing)
+    ids = input_ids(fetched.image_ids, levels, degrader.random, noise)
     hashes: dict[str, str] = {}
     dimensions: dict[str, int] = {}
-    for which, reference, degraded in iterate_inputs(fetched, made, ids, workers):
-        hashes[which.file] = pixels_sha256(degraded)
-        dimensions[which.image] = reference.ndim
+    for input_id, reference, degraded in iterate_inputs(fetched, degrader, ids, workers):
+        hashes[input_id.file] = pixels_sha256(degraded)
+        dimensions[input_id.image] = reference.ndim
     mixed = gray_among_colour(dimensions)
     if mixed:
-        return InputRecord(dataset, name, made.version, f"dataset '{dataset}': {mixed}", {})
-    return InputRecord(dataset, name, made.version, "", hashes)
+        return InputRecord(dataset, name, degrader.version, f"dataset '{dataset}': {mixed}", {})
+    return InputRecord(dataset, name, degrader.version, "", hashes)
 
 
 def write_inputs(path: Path, record: InputRecord) -> None:

@@ -97,14 +97,14 @@ def harness() -> None:
     """
 
 
-def _tell_left_out(told: str = "") -> None:
+def _tell_left_out(message: str = "") -> None:
     """Name the plugins that could not be imported: what they define is missing in whatever was printed."""
     registry = sys.modules.get("harness.methods")
     # A stage's last line is what a run shows of it, and the run tells of plugins itself.
     if registry is None or "DVC_STAGE" in os.environ:
         return
     for reason in registry.broken_plugins().values():
-        if reason not in told:
+        if reason not in message:
             echo(f"could not be loaded: {reason}", err=True)
 
 

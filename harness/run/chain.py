@@ -135,8 +135,8 @@ def _number(workspace: Workspace, result: CellResult) -> Link:
         "verdict": result.verdict + (f" ({result.judgement.reason})" if result.judgement.reason else ""),
     }
     if isinstance(result.measured, Measurement) and request.metric in IMAGE_METRICS:
-        of = "images" if request.dataset else "data sets"
-        facts["mean of"] = f"{result.measured.images} {of}: {result.measured.value!r}"
+        unit = "images" if request.dataset else "data sets"
+        facts["mean of"] = f"{result.measured.images} {unit}: {result.measured.value!r}"
     if result.recorded:
         facts["recorded"] = f"in results/{request.table}.json, {result.recorded}; not measured here"
     if request.protocol:
@@ -442,10 +442,10 @@ def train_command(trained: TrainedRecord) -> str:
 def _inputs(workspace: Workspace, group: Group, rows: list[ImageRow]) -> Link:
     from harness.degradations import degradation
 
-    made = degradation(group.degradation)
+    degrader = degradation(group.degradation)
     file = workspace.work / "inputs" / group.task / group.dataset / f"{group.degradation}.json"
-    facts = {"recipe": f"{made.name}, version {made.version}", "file": str(file)}
-    if made.random:
+    facts = {"recipe": f"{degrader.name}, version {degrader.version}", "file": str(file)}
+    if degrader.random:
         facts["seed"] = "one generator for each image, from dataset, image, level and draw (draw 0 counts)"
     if file.is_file() and rows:
         record = load_json(file, InputRecord)

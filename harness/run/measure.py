@@ -97,7 +97,7 @@ def measure(
     """
     made_by = read_restored(restored)
     group = made_by.group
-    made = degradation(group.degradation)
+    degrader = degradation(group.degradation)
     versions = {name: protocol(name).version for name in protocols}
     rows: list[ImageRow] = []
     failed: dict[int, dict[str, dict[str, None]]] = {}
@@ -108,31 +108,32 @@ def measure(
 
         dimensions: dict[str, int] = {}
 
-        def one(which: InputId) -> tuple[list[ImageRow], dict[str, HarnessError]]:
-            file = restored / which.file
+        def one(input_id: InputId) -> tuple[list[ImageRow], dict[str, HarnessError]]:
+            file = restored / input_id.file
             pixels = read_pixels(file, group.saving)
-            if pixels_sha256(pixels) != made_by.images[which.file]:
+            if pixels_sha256(pixels) != made_by.images[input_id.file]:
                 raise HarnessError(f"{file}: the pixels are not those that were restored; delete the folder, run again")
-            reference = made.reference(fetched.read(which.image), which.level)
-            dimensions[which.image] = reference.ndim
+            reference = degrader.reference(fetched.read(input_id.image), input_id.level)
+            dimensions[input_id.image] = reference.ndim
             try:
-                values, problems = _measure_each(reference, pixels, group.task, which.level, protocols)
+                values, problems = _measure_each(reference, pixels, group.task, input_id.level, protocols)
             except HarnessError as error:
                 raise type(error)(f"{file}: {error}") from None
             of_image = [
-                ImageRow(which.level, which.draw, which.image, versions[name], value) for name, value in values.items()
+                ImageRow(input_id.level, input_id.draw, input_id.image, versions[name], value)
+                for name, value in values.items()
             ]
             return of_image, problems
 
         with ThreadPoolExecutor(max_workers=workers or core_count()) as pool:
-            for which, (found, problems) in zip(ids, pool.map(one, ids), strict=True):
+            for input_id, (found, problems) in zip(ids, pool.map(one, ids), strict=True):
                 rows += found
                 for name, problem in problems.items():
                     # A missing package is no image's fault.
-                    where = "" if isinstance(problem, NotAvailableError) else f"image '{which.image}': "
-                    failed.setdefault(which.level, {}).setdefault(name, {})[f"{where}{problem}"] = None
+                    where = "" if isinstance(problem, NotAvailableError) else f"image '{input_id.image}': "
+                    failed.setdefault(input_id.level, {}).setdefault(name, {})[f"{where}{problem}"] = None
                     if isinstance(problem, NotAvailableError) and problem.missing:
-                        missing.setdefault(which.level, {})[name] = problem.missing
+                        missing.setdefault(input_id.level, {})[name] = problem.missing
         if mixed := gray_among_colour(dimensions):
             raise HarnessError(f"dataset '{group.dataset}': {mixed}; then restore it again")
         rows = [row for row in rows if not any(row.protocol == versions[name] for name in failed.get(row.level, ()))]
@@ -207,12 +208,12 @@ def measure_folder(
     if not restored.is_dir():
         raise HarnessError(f"{restored}: no such folder of restored images")
     fetched = open_dataset(dataset, data)
-    made = degradation(degradation_name)
+    degrader = degradation(degradation_name)
     values: dict[str, dict[str, float]] = {}
     dimensions: dict[str, int] = {}
     for image in fetched.image_ids:
         file = _restored_file(restored, image, fetched.name)
-        reference = made.reference(fetched.read(image), level)
+        reference = degrader.reference(fetched.read(image), level)
         dimensions[image] = reference.ndim
         pixels = read_result(file, saving)
         try:

@@ -98,14 +98,14 @@ class RunView:
             done = [a for a, outcome in self._done.items() if outcome.state not in ("failed", "skipped")]
             lost = [a for a, outcome in self._done.items() if outcome.state in ("failed", "skipped")]
             running = set(self._running)
-        of = self._cells.get
+        cells_of = self._cells.get
         # A cell runs while its images are restored, and while they are measured.
         ahead = sum(
             count
             for address, count in self._cells.items()
             if address not in self._done and (address in running or not running.isdisjoint(self._nodes[address].needs))
         )
-        return sum(of(a, 0) for a in done), ahead, sum(of(a, 0) for a in lost), sum(self._cells.values())
+        return sum(cells_of(a, 0) for a in done), ahead, sum(cells_of(a, 0) for a in lost), sum(self._cells.values())
 
     def _eta(self) -> str:
         done, everything = len(self._done), len(self._nodes)

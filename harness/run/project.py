@@ -299,15 +299,15 @@ def _eager(lock: Any) -> Any:
 
     class EagerLock(Lock):  # type: ignore[misc]
         def lock(self) -> None:
-            start, told = time.monotonic(), False
+            start, said = time.monotonic(), False
             while True:
                 try:
                     self._do_lock()
                     return
                 except LockError:
-                    if not told and time.monotonic() - start > 10:
+                    if not said and time.monotonic() - start > 10:
                         print(WAITING, file=sys.stderr)
-                        told = True
+                        said = True
                     time.sleep(0.01)
 
     return EagerLock(lock.lockfile)
@@ -343,7 +343,8 @@ def _holders(root: Path, stage: Any) -> str:
         for holder in holders
         if any(file.is_relative_to(path) or Path(path).is_relative_to(file) for file in own)
     }
-    return f" (process {', '.join(map(str, sorted(found)))})" if found else ""
+    names = ", ".join(map(str, sorted(found)))
+    return f" (process{'es' if len(found) > 1 else ''} {names})" if found else ""
 
 
 @contextmanager

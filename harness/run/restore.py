@@ -112,7 +112,7 @@ def restore(
         The method failed, or returned something that is no image of the right size.
     """
     clock = Clock()
-    made = degradation(group.degradation)
+    degrader = degradation(group.degradation)
     record_levels: dict[int, LevelRecord] = {}
     images: dict[str, str] = {}
     seconds: dict[str, float] = {}
@@ -122,11 +122,15 @@ def restore(
     folders: dict[int, Path] = {}
     if not reason:
         fetched = open_dataset(group.dataset, data)
-        ids = [which for which in input_ids(fetched.image_ids, levels, made.random, noise) if not only or which in only]
+        ids = [
+            input_id
+            for input_id in input_ids(fetched.image_ids, levels, degrader.random, noise)
+            if not only or input_id in only
+        ]
         _check_recorded(ids, inputs, group)
         done = 0
         for level in levels:
-            of_level = [which for which in ids if which.level == level]
+            of_level = [input_id for input_id in ids if input_id.level == level]
             with _weights_used() as used:
                 try:
                     restorer = _restorer(method, group, level)
@@ -141,20 +145,20 @@ def restore(
                 level,
                 sorted(used.items()),
                 code,
-                made.version,
+                degrader.version,
                 sorted(depends.items()),
                 sorted(library_versions(packages).items()),
                 device_name() if method.on == "tensor" else "cpu",
-                [(which.file, inputs.inputs[which.file]) for which in of_level],
+                [(input_id.file, inputs.inputs[input_id.file]) for input_id in of_level],
             )
             digest = hashlib.sha256(msgspec.json.encode(circumstances)).hexdigest()[:24]
             folder = folders[level] = unfinished(partial, group) / f"{level}-{digest}"
             try:
-                for which, digest, took in _restore_level(
-                    fetched, made, method, restorer, of_level, inputs, folder, group, shrink, retries
+                for input_id, digest, took in _restore_level(
+                    fetched, degrader, method, restorer, of_level, inputs, folder, group, shrink, retries
                 ):
-                    images[which.file] = digest
-                    seconds[which.file] = took
+                    images[input_id.file] = digest
+                    seconds[input_id.file] = took
                     done += 1
                     progress(done, len(ids))
             except SharedResultError:
@@ -170,7 +174,7 @@ def restore(
     record = RestoredRecord(
         group=group,
         origin=method.origin,
-        degradation_version=made.version,
+        degradation_version=degrader.version,
         code=code,
         reason=reason,
         levels=record_levels,
@@ -183,7 +187,7 @@ def restore(
 
 
 def _check_recorded(ids: list[InputId], inputs: InputRecord, group: Group) -> None:
-    missing = [which.file for which in ids if which.file not in inputs.inputs]
+    missing = [input_id.file for input_id in ids if input_id.file not in inputs.inputs]
     if missing:
         raise HarnessError(
             f"the recorded inputs of '{group.dataset}' under '{group.degradation}' lack {missing[0]}; "
@@ -208,20 +212,20 @@ def _restorer(method: Method, group: Group, level: int) -> Restoring:
         function = build_method(method, group.task, level, group.dataset)
     if method.on == "images":
         find = image_restorer(function, group.saving)
-        return lambda which, degraded, shrink: find(group.dataset, which.image)
+        return lambda input_id, degraded, shrink: find(group.dataset, input_id.image)
     if method.on == "tensor":
         scale = level if group.task == "sr" else 1
         rule = method.chop.get(group.task, "")
         restorers = {0: tensor_restorer(function, group.policy, rule, scale)}
 
-        def on_tensor(which: InputId, degraded: NDArray[Any], shrink: int) -> NDArray[np.float64]:
+        def on_tensor(input_id: InputId, degraded: NDArray[Any], shrink: int) -> NDArray[np.float64]:
             if shrink not in restorers:
                 restorers[shrink] = tensor_restorer(function, group.policy, rule, scale, shrink)
             return restorers[shrink](degraded)
 
         return on_tensor
     restorer = array_restorer(function, group.policy)
-    return lambda which, degraded, shrink: restorer(degraded)
+    return lambda input_id, degraded, shrink: restorer(degraded)
 
 
 @contextmanager
@@ -241,7 +245,7 @@ def _in_this_process(what: str) -> Iterator[None]:
 
 def _restore_level(
     fetched: FetchedDataset,
-    made: Degradation,
+    degrader: Degradation,
     method: Method,
     restorer: Restoring,
     ids: list[InputId],
@@ -253,30 +257,30 @@ def _restore_level(
 ) -> Iterator[tuple[InputId, str, float]]:
     """Restore the inputs of one level that are not in `folder` yet; yield the hash of every image's pixels."""
     todo = []
-    for which in ids:
+    for input_id in ids:
         # Images that were restored elsewhere are read again: nobody knows what they were when the last run read them.
-        finished = None if method.on == "images" else _finished(folder / which.file, group.saving)
+        finished = None if method.on == "images" else _finished(folder / input_id.file, group.saving)
         if finished is None:
-            todo.append(which)
+            todo.append(input_id)
         else:
-            yield which, finished, 0.0
+            yield input_id, finished, 0.0
     workers = core_count()
 
-    def one(which: InputId, reference: NDArray[np.uint8], degraded: NDArray[Any]) -> tuple[InputId, str, float]:
+    def one(input_id: InputId, reference: NDArray[np.uint8], degraded: NDArray[Any]) -> tuple[InputId, str, float]:
         found = pixels_sha256(degraded)
-        if found != inputs.inputs[which.file]:
+        if found != inputs.inputs[input_id.file]:
             raise HarnessError(
-                f"{group.dataset}/{which.file}: the input made now differs from the recorded one "
-                f"({found[:12]} instead of {inputs.inputs[which.file][:12]}); a library has changed: "
+                f"{group.dataset}/{input_id.file}: the input made now differs from the recorded one "
+                f"({found[:12]} instead of {inputs.inputs[input_id.file][:12]}); a library has changed: "
                 "make the inputs again with harness inputs, and compare the versions"
             )
         start = time.perf_counter()
-        restored = _run(method, restorer, degraded, which, group, shrink, retries)
+        restored = _run(method, restorer, degraded, input_id, group, shrink, retries)
         took = time.perf_counter() - start
-        _check_size(restored, reference, degraded, method, which, group)
-        return which, _save(folder / which.file, restored, group.saving), took
+        _check_size(restored, reference, degraded, method, input_id, group)
+        return input_id, _save(folder / input_id.file, restored, group.saving), took
 
-    stream = iterate_inputs(fetched, made, todo, workers)
+    stream = iterate_inputs(fetched, degrader, todo, workers)
     if method.on == "tensor" or method.random:
         # Torch uses every core by itself; random methods are seeded one image at a time.
         for item in stream:
@@ -316,24 +320,24 @@ def _run(
     method: Method,
     restorer: Restoring,
     degraded: NDArray[Any],
-    which: InputId,
+    input_id: InputId,
     group: Group,
     shrink: int,
     retries: dict[str, str],
 ) -> NDArray[np.float64]:
-    what = _cell(method, which, group)
+    what = _cell(method, input_id, group)
     try:
-        restored = _attempt(method, restorer, degraded, which, group, shrink)
+        restored = _attempt(method, restorer, degraded, input_id, group, shrink)
     except _OutOfMemoryError:
         # Images of a method on arrays are restored side by side: a second attempt is made alone.
         with _alone:
             for smaller in range(shrink + 1, shrink + 1 + MOST_SHRINKING):
                 free_memory()
                 try:
-                    restored = _attempt(method, restorer, degraded, which, group, smaller)
+                    restored = _attempt(method, restorer, degraded, input_id, group, smaller)
                 except _OutOfMemoryError:
                     continue
-                retries[which.file] = f"out of memory; restored with 1/{SHRINKING**smaller} of the tiles and buffers"
+                retries[input_id.file] = f"out of memory; restored with 1/{SHRINKING**smaller} of the tiles and buffers"
                 break
             else:
                 raise HarnessError(
@@ -350,15 +354,15 @@ def _run(
             # A set that is gray throughout: other methods may take it, so the table goes on without this one.
             brief = shorten(str(error), 120, placeholder=" …")
             raise NotAvailableError(
-                f"method '{method.name}' takes no gray image, and {group.dataset}/{which.image} has 1 channel "
+                f"method '{method.name}' takes no gray image, and {group.dataset}/{input_id.image} has 1 channel "
                 f"('{group.task}' is a task of {channels}): store the set in colour ({type(error).__name__}: {brief})"
             ) from error
         raise HarnessError(f"{what} failed: {type(error).__name__}: {error}") from error
     return restored
 
 
-def _cell(method: Method, which: InputId, group: Group) -> str:
-    return f"method '{method.name}' on {group.dataset}/{which.image} at level {which.level}"
+def _cell(method: Method, input_id: InputId, group: Group) -> str:
+    return f"method '{method.name}' on {group.dataset}/{input_id.image} at level {input_id.level}"
 
 
 class _OutOfMemoryError(Exception):
@@ -369,14 +373,14 @@ _alone = threading.Lock()
 
 
 def _attempt(
-    method: Method, restorer: Restoring, degraded: NDArray[Any], which: InputId, group: Group, shrink: int
+    method: Method, restorer: Restoring, degraded: NDArray[Any], input_id: InputId, group: Group, shrink: int
 ) -> NDArray[np.float64]:
     if method.random:
-        seed_random(f"{group.dataset}/{which.file}")
+        seed_random(f"{group.dataset}/{input_id.file}")
     try:
         # A method may write into its input; the next attempt needs it as it was.
-        with _in_this_process(_cell(method, which, group)):
-            return restorer(which, degraded.copy(), shrink)
+        with _in_this_process(_cell(method, input_id, group)):
+            return restorer(input_id, degraded.copy(), shrink)
     except Exception as error:
         if not out_of_memory(error):
             raise
@@ -389,7 +393,7 @@ def _check_size(
     reference: NDArray[np.uint8],
     degraded: NDArray[Any],
     method: Method,
-    which: InputId,
+    input_id: InputId,
     group: Group,
 ) -> None:
     task = TASKS[group.task]
@@ -397,13 +401,13 @@ def _check_size(
     luma = (method.on == "images" or task.luma_suffices) and pixels.shape == reference.shape[:2]
     if luma or pixels.shape == reference.shape or (method.on == "images" and pixels.shape == (*reference.shape, 3)):
         return
-    told = (
-        f"method '{method.name}' on {group.dataset}/{which.image}: returned {pixels.shape} for an input of "
+    problem = (
+        f"method '{method.name}' on {group.dataset}/{input_id.image}: returned {pixels.shape} for an input of "
         f"{degraded.shape}; the ground truth is {reference.shape}"
     )
     if degraded.ndim == 2 and pixels.shape[:2] == reference.shape and task.channels > 1:
-        raise NotAvailableError(f"{told}: it takes no gray image")
-    raise HarnessError(told)
+        raise NotAvailableError(f"{problem}: it takes no gray image")
+    raise HarnessError(problem)
 
 
 def depends_sha256(method: Method) -> dict[str, str]:

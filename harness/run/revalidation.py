@@ -193,7 +193,7 @@ def _sample(record: RestoredRecord, images: int, code: str) -> list[InputId]:
     by_level: dict[int, list[InputId]] = {}
     for file in record.images:
         level, draw, image = file.split("/", 2)
-        which = InputId(int(level), int(draw.removeprefix("draw")), image.removesuffix(".png"))
-        by_level.setdefault(which.level, []).append(which)
+        input_id = InputId(int(level), int(draw.removeprefix("draw")), image.removesuffix(".png"))
+        by_level.setdefault(input_id.level, []).append(input_id)
     chosen = random.Random(code)
-    return [which for ids in by_level.values() for which in chosen.sample(sorted(ids), min(images, len(ids)))]
+    return [input_id for ids in by_level.values() for input_id in chosen.sample(sorted(ids), min(images, len(ids)))]

@@ -141,8 +141,8 @@ def judged(result: CellResult, trained: str = "", equal: Sequence[str] = ()) -> 
             f"which gives {_digits(under_column.value, request)}: {comparability(measured, under_column, request)}"
         )
     if isinstance(measured, Measurement) and math.isinf(measured.value):
-        which = ", ".join(equal) or "image"
-        reasons.append(f"infinite, because the restored {which} equals the ground truth")
+        equal_images = ", ".join(equal) or "image"
+        reasons.append(f"infinite, because the restored {equal_images} equals the ground truth")
     if isinstance(measured, Measurement) and request.special.note:
         reasons.append(request.special.note)
     if request.special.suspect:

@@ -210,7 +210,7 @@ class _Measurer:
         self, group: Group, level: int, needed: tuple[str, ...], record: RestoredRecord
     ) -> dict[str, Measurement] | NotRun:
         fetched = open_dataset(group.dataset, self._workspace.data)
-        made = degradation(group.degradation)
+        degrader = degradation(group.degradation)
         folder = self._workspace.work / "restored" / group.place
         files = {image: InputId(level, FIRST_DRAW, image).file for image in fetched.image_ids}
         gone = [file for file in files.values() if file not in record.images or not (folder / file).is_file()]
@@ -218,9 +218,9 @@ class _Measurer:
             return NotRun(f"{folder / gone[0]} is gone; run harness repro")
 
         def one(image: str) -> dict[str, float]:
-            reference = made.reference(fetched.read(image), level)
+            reference = degrader.reference(fetched.read(image), level)
             pixels = read_pixels(folder / files[image], group.saving)
-            return measure_many(needed, reference, pixels, made.scale(level) if group.task == "sr" else 1)
+            return measure_many(needed, reference, pixels, degrader.scale(level) if group.task == "sr" else 1)
 
         try:
             with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
@@ -228,7 +228,7 @@ class _Measurer:
         except HarnessError as error:
             return NotRun(f"cannot be measured so: {error}")
         return {
-            name: Measurement(protocol(name).aggregate([of[name] for of in values]), len(values), None)
+            name: Measurement(protocol(name).aggregate([of_image[name] for of_image in values]), len(values), None)
             for name in needed
         }
 

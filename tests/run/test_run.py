@@ -8,13 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.errors import Missing
+import pytest
+from dvc_projects import DvcProject
+
+from harness.errors import HarnessError, Missing
 from harness.files import write_json
 from harness.records.cells import Group
 from harness.records.restored import LevelRecord, RestoredRecord
 from harness.records.rows import MeasuredRecord, write_rows
 from harness.run.graph import Node, Step
-from harness.run.project import drop_dead_locks
+from harness.run.project import Project, StageFailedError, drop_dead_locks
 from harness.run.targets import installed_since
 
 
@@ -89,3 +92,38 @@ def test_what_a_package_was_missing_for_runs_again_once_it_is_there(tmp_path: Pa
         Node("other", "dvc.yaml", "other", Step("harness restore --method json"), (), (), False),
     ]
     assert installed_since(tmp_path, nodes) == {"there", "aligned"}
+
+
+def test_the_exit_status_is_that_of_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However DVC words a failure."""
+    from dvc.stage import exceptions
+
+    monkeypatch.setattr(
+        exceptions.StageCmdFailedError,
+        "__init__",
+        lambda self, command, status=None: Exception.__init__(self, f"{command} came to grief after 42"),
+    )
+    made = DvcProject(tmp_path, {"dvc.yaml": {"a": {"cmd": "exit 7", "outs": ["a"]}}})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StageFailedError, match="came to grief") as failed:
+        Project(made.root).reproduce("dvc.yaml", "a")
+    assert failed.value.status == 7
+
+
+def test_only_files_that_were_never_pushed_are_forgiven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dvc.exceptions import DownloadError, DvcException
+
+    made = DvcProject(tmp_path / "project", {"dvc.yaml": {"a": {"cmd": "echo 1 > a", "outs": ["a"]}}})
+    subprocess.run(["dvc", "remote", "add", "-d", "-q", "store", str(tmp_path / "store")], cwd=made.root, check=True)
+    project = Project(made.root)
+
+    def fetch(error: DvcException) -> None:
+        def refuse(**_: object) -> int:
+            raise error
+
+        monkeypatch.setattr(project._repo, "fetch", refuse)
+        project.fetch_cached(made.nodes().values())
+
+    fetch(DownloadError(3))
+    with pytest.raises(HarnessError, match="could not be pulled: the login failed"):
+        fetch(DvcException("the login failed"))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.assets.bounds import MOST_BYTES
-from harness.assets.hdf5 import Contents, holds_references, open_hdf5
+from harness.assets.hdf5 import HDF5File, holds_references, open_hdf5
 from harness.assets.weights.mat_structure import check_structure
 from harness.errors import HarnessError
 
@@ -95,7 +95,7 @@ def _read_v73(path: Path) -> dict[str, Any]:
 class _Values:
     """The values of one file of version 7.3, counted while they are read."""
 
-    def __init__(self, contents: Contents) -> None:
+    def __init__(self, contents: HDF5File) -> None:
         self._contents = contents
         self._left = _MOST_VALUES
         self._bytes_left = MOST_BYTES
