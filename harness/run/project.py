@@ -482,7 +482,8 @@ def drop_dead_locks(root: Path) -> None:
     """Forget the locks of DVC processes that were killed.
 
     DVC notices a process that is gone, but takes one that was killed and not yet collected by its parent (a zombie, as
-    in a container without an init process) for a living one, and every later run for blocked.
+    in a container without an init process) for a living one, and every later run for blocked; and likewise a process
+    that got the number of a dead one, after a reboot or in a container that was started again.
 
     Parameters
     ----------
@@ -494,12 +495,15 @@ def drop_dead_locks(root: Path) -> None:
     from harness.files import write_text
 
     path = root / ".dvc" / "tmp" / "rwlock"
+    written = 0.0
 
     def alive(holder: object) -> bool:
         if not isinstance(holder, dict) or not isinstance(holder.get("pid"), int):
             return False
         try:
-            return bool(psutil.Process(holder["pid"]).status() != psutil.STATUS_ZOMBIE)
+            process = psutil.Process(holder["pid"])
+            # A process that is younger than the file cannot have written its number into it.
+            return bool(process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= written + 1)
         except psutil.Error:
             return False
 
@@ -510,6 +514,7 @@ def drop_dead_locks(root: Path) -> None:
     # DVC's own guard of this file: another process may be writing its lock into it.
     with make_lock(str(path.with_name("rwlock.lock")), wait=True):
         try:
+            written = path.stat().st_mtime
             locks = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return

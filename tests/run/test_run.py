@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from dvc_projects import DvcProject
 
@@ -36,6 +37,17 @@ def test_locks_of_dead_processes_are_dropped(tmp_path: Path) -> None:
     drop_dead_locks(tmp_path)
     assert json.loads(path.read_text()) == {"write": {"b": mine}, "read": {"c": [mine]}}
     zombie.wait()
+
+
+def test_the_lock_of_a_process_whose_number_another_has_now_is_dropped(tmp_path: Path) -> None:
+    """After a reboot, or in a container that was started again: the living process is younger than the lock."""
+    path = tmp_path / ".dvc/tmp/rwlock"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"write": {"b": {"pid": os.getpid(), "cmd": "x"}}, "read": {}}))
+    born = psutil.Process().create_time()
+    os.utime(path, (born - 60, born - 60))
+    drop_dead_locks(tmp_path)
+    assert json.loads(path.read_text()) == {"write": {}, "read": {}}
 
 
 def test_a_half_written_lock_file_is_dropped(tmp_path: Path) -> None:
