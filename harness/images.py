@@ -23,7 +23,7 @@ from harness.files import whole_file
 FORMATS = ("PNG", "BMP", "TIFF", "JPEG", "PPM", "WEBP", "GIF")
 
 
-class ImageError(UnreadableFileError):
+class ImageError(HarnessError):
     """An image file that is not taken as it is.
 
     Parameters
@@ -43,6 +43,10 @@ class ImageError(UnreadableFileError):
         self.sentence = f"{problem}; {remedy}" if remedy else problem
         self.damaged = damaged
         super().__init__(f"{where}: {self.sentence}")
+
+
+class UnreadableImageError(ImageError, UnreadableFileError):
+    """An image file that is not there, or that the system does not give."""
 
 
 def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
@@ -184,11 +188,11 @@ def _contents(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise ImageError(path, "no such image", "check the folder or make it again") from None
+        raise UnreadableImageError(path, "no such image", "check the folder or make it again") from None
     except IsADirectoryError:
-        raise ImageError(path, "is a folder, an image file is needed") from None
+        raise UnreadableImageError(path, "is a folder, an image file is needed") from None
     except OSError as error:
-        raise ImageError(path, f"cannot be read ({error.strerror or error})") from None
+        raise UnreadableImageError(path, f"cannot be read ({error.strerror or error})") from None
 
 
 def _decode(data: bytes, where: str, also: Callable[[ImageFile.ImageFile], str] = lambda image: "") -> NDArray[Any]:

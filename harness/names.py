@@ -13,6 +13,7 @@ from harness.errors import HarnessError
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 # File names may have 255 bytes, and several names are joined in one.
 LONGEST = 80
+_DEVICE = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)
 # Surrogates stand for bytes that are no UTF-8: names out of archives that were packed under another encoding.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|\ud800-\udfff]')
 
@@ -51,4 +52,9 @@ def check_name(text: str, kind: str = "name", where: str = "") -> str:
 def is_safe(name: str) -> bool:
     """Tell whether a relative file name stays inside the folder it is joined to, on every system."""
     parts = name.split("/")
-    return not _UNSAFE.search(name) and all(part not in ("", ".", "..") for part in parts)
+    return not _UNSAFE.search(name) and all(part not in ("", ".", "..") and not _is_device(part) for part in parts)
+
+
+def _is_device(part: str) -> bool:
+    # What Windows takes for a device under any suffix, and names whose last sign it drops.
+    return bool(_DEVICE.fullmatch(part.partition(".")[0].strip())) or part[-1] in ". "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,7 +82,8 @@ def _read_file(path: str | Path) -> bytes:
         if path.exists() and not path.is_file():  # a pipe would be waited for without end
             raise HarnessError(f"{path}: is no file")
         with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
+            # As much as the file says it holds: a buffer is made as large as what is asked for.
+            data = file.read(min(os.fstat(file.fileno()).st_size, _MOST_BYTES) + 1)
     except FileNotFoundError:
         raise HarnessError(f"{path}: no such file") from None
     except OSError as error:

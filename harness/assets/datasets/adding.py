@@ -92,6 +92,10 @@ def add_dataset(
     best, left = max(made, key=lambda one: one[0].count * (2 if one[0].kind == "pairs" else 1))
     if not best.count:
         raise HarnessError(f"{folder}: {_nothing(tried, names)}")
+    if same := layouts.alike_but_for_case(image for image, _ in layouts.arrange(best, folder, names).found):
+        raise HarnessError(
+            f"{folder}: {same[0]} and {same[1]} differ by case only, and many systems take them for one file"
+        )
     path_text = json.dumps(_plain(best), indent=1, ensure_ascii=False) + "\n"
     places.write_whole(target, path_text)
     try:

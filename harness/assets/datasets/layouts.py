@@ -29,6 +29,9 @@ _LONGEST_LIST = 16_000_000
 # Folders that pairs are usually kept in, degraded first.
 _USUAL_FOLDERS = (
     ("input", "target"),
+    ("input", "groundtruth"),
+    ("input", "gt"),
+    ("low", "high"),
     ("inputcrop", "cleancrop"),
     ("blur", "sharp"),
     ("blur", "gt"),
@@ -148,6 +151,10 @@ def _apply(record: Dataset, layout: Layout, names: list[str]) -> _Matched:
                 doubled.append((first, name))
         return _Matched(found, doubled=tuple(doubled))
     exact = _pair(layout, matched, _composed)
+    # IMG_1 is the partner of img_1, unless there is an IMG_1 as well.
+    folded = _pair(layout, matched, lambda name: _composed(name).casefold())
+    if len(folded.found) > len(exact.found) and not folded.doubled:
+        return folded
     if exact.found:
         return exact
     loose = _pair(layout, matched, _spelled)
@@ -365,6 +372,16 @@ def _tail(name: str, layout: Layout) -> str:
     """Give the end of a path by which a list names a file: without the set's own folder and the suffix."""
     parts = PurePosixPath(name).with_suffix("").parts
     return "/".join(parts[-max(layout.target.count("/"), 1) :]).casefold()
+
+
+def alike_but_for_case(images: Iterable[str]) -> tuple[str, str] | None:
+    """Find two images whose names differ by case only: many systems take their files for one."""
+    first: dict[str, str] = {}
+    for image in images:
+        other = first.setdefault(_composed(image).casefold(), image)
+        if other != image:
+            return other, image
+    return None
 
 
 def fits_in_part(record: Dataset, names: list[str]) -> bool:

@@ -32,6 +32,7 @@ from scipy.io import savemat
 from synthetic_datasets import encode, picture
 
 from harness.assets.datasets import fetch, open_dataset, places
+from harness.assets.datasets.adding import add_dataset
 from harness.assets.datasets.registry import dataset
 from harness.assets.datasets.unpacking import read_dnd_image
 from harness.assets.datasets.verification import verify_folder
@@ -808,3 +809,40 @@ def test_names_from_archives_of_other_systems(small, data, get, tmp_path):
     (_, problem) = verify_folder("small", tmp_path / "copy").problems
     assert problem.endswith("rename it; not every system can hold this name")
     problem.encode()
+
+
+def pairs_below(folder: Path, degraded: str, clean: str, names: dict[str, str]) -> Path:
+    for number, (first, second) in enumerate(names.items()):
+        for place, name in ((degraded, first), (clean, second)):
+            (folder / place).mkdir(parents=True, exist_ok=True)
+            (folder / place / name).write_bytes(encode(picture(number)))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("degraded", "clean", "names"),
+    [
+        ("low", "high", {"1.png": "1.png", "2.png": "2.png"}),
+        ("Input", "GroundTruth", {"1.png": "1.png", "2.png": "2.png"}),
+        ("noisy", "clean", {"IMG_1.png": "img_1.png", "img_2.png": "img_2.png", "Img_3.png": "img_3.png"}),
+    ],
+)
+def test_usual_folders_and_names_in_any_case(project, tmp_path: Path, degraded: str, clean: str, names) -> None:
+    folder = pairs_below(tmp_path / "own", degraded, clean, names)
+    record, _, left = add_dataset("own-pairs", folder)
+    assert (record.kind, record.count, left) == ("pairs", len(names), ())
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["A.png", "a.png", "b.png"], "A and a differ by case only"),
+        (["con.png", "b.png"], "rename it; not every system can hold this name"),
+        (["NUL.tar.png", "b.png"], "rename it; not every system can hold this name"),
+    ],
+)
+def test_names_that_many_systems_cannot_hold(project, tmp_path: Path, capsys, names: list[str], told: str) -> None:
+    folder = pairs_below(tmp_path / "own", "noisy", "clean", {name: name for name in names})
+    with pytest.raises(HarnessError) as refused:
+        run("datasets", "add", "odd-names", "--from", str(folder))
+    assert told in f"{refused.value}{''.join(capsys.readouterr())}"
