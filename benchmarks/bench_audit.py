@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.assets.datasets import fetch
 from harness.assets.datasets.reading import open_dataset
 from harness.audit.images import Bench
-from harness.audit.rows import Settings, audit_row
+from harness.audit.rows import AuditSettings, audit_row
 from harness.degradations import degradation
 from harness.protocols import measure_many, protocol
 from harness.tables.published import read_table
@@ -65,7 +65,7 @@ def main() -> None:
         path = root / "bench.yaml"
         path.write_text(TABLE.format(dataset=dataset, psnr=found["psnr"], ssim=found["ssim-8x8"]))
         start, cpu = time.perf_counter(), time.process_time()
-        audit = audit_row(Bench(workspace), read_table(path), 0, "JPEG", Settings())
+        audit = audit_row(Bench(workspace), read_table(path), 0, "JPEG", AuditSettings())
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
         assert audit.best is not None and audit.chance is not None
         counts = f"{audit.chance.tried} variants ({audit.chance.distinct} distinct)"

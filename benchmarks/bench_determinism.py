@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from harness.assets.datasets import fetch
 from harness.assets.datasets.reading import open_dataset
 from harness.errors import HarnessError, NotAvailableError
-from harness.records.cells import Group, InputId, Noise
+from harness.records.cells import Group, InputId, NoiseDraws
 
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "HARNESS_CORES")
 
@@ -141,11 +141,11 @@ def _restored(
             Group(task, dataset, made.name, method, policy),
             found,
             (level,),
-            record_inputs(data, dataset, made.name, (level,), Noise()),
+            record_inputs(data, dataset, made.name, (level,), NoiseDraws()),
             data=data,
             partial=Path(folder, "partial"),
             target=Path(folder, "restored"),
-            noise=Noise(),
+            noise=NoiseDraws(),
             code="",
             only={which},
         )

@@ -26,7 +26,7 @@ from harness.degradations import matlab_awgn
 from harness.images import write_png
 from harness.methods import get_method
 from harness.methods.dncnn import build
-from harness.records.cells import Group, InputId, Noise
+from harness.records.cells import Group, InputId, NoiseDraws
 from harness.run.restore import restore
 
 DATA = Path("data")
@@ -47,7 +47,7 @@ def plain_loop(names: list[str], target: Path) -> None:
 @functools.cache
 def recorded_inputs(dataset: str, degradation: str) -> InputRecord:
     """Made once for the set, as in the pipeline; its time counts where it is first needed."""
-    return record_inputs(DATA, dataset, degradation, (LEVEL,), Noise())
+    return record_inputs(DATA, dataset, degradation, (LEVEL,), NoiseDraws())
 
 
 def through_the_harness(names: list[str], target: Path) -> None:
@@ -60,7 +60,7 @@ def through_the_harness(names: list[str], target: Path) -> None:
         data=DATA,
         partial=target / "partial",
         target=target / "result",
-        noise=Noise(),
+        noise=NoiseDraws(),
         code="benchmark",
         only=[InputId(LEVEL, 0, name) for name in names],
     )

@@ -151,7 +151,7 @@ def plan_one(cells: int) -> None:
     from harness.run.graph import needed, stage_graph
     from harness.run.pipeline import _to_yaml, pipeline_stages, table_target
     from harness.run.project import Project
-    from harness.tables.published import Column, Part, Row, Table
+    from harness.tables.published import Column, Row, Table, TablePart
     from harness.tables.workspace import Workspace
 
     per_row = 40  # ten datasets, four levels
@@ -160,7 +160,11 @@ def plan_one(cells: int) -> None:
     count = -(-cells // per_row)
     rows = tuple(Row(name=f"M{number}", method=f"sim-{number}") for number in range(count))
     table = Table(
-        name="simulated", title="", paper="", source="", parts=(Part(task="denoise-rgb", columns=columns, rows=rows),)
+        name="simulated",
+        title="",
+        paper="",
+        source="",
+        parts=(TablePart(task="denoise-rgb", columns=columns, rows=rows),),
     )
 
     class Simulated(Workspace):

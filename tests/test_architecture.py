@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -87,3 +89,14 @@ def rooms_table() -> str:
 def test_the_page_lists_the_rooms() -> None:
     between = re.search("<!-- rooms -->\n(.*)\n<!-- end of rooms -->", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert between is not None and between[1] == rooms_table()
+
+
+def test_what_benchmarks_and_fuzzers_import_is_there() -> None:
+    """Nobody runs them each day: a renamed module or class would be found on the day they are needed."""
+    for file in [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "fuzz").glob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "harness":
+                module = importlib.import_module(node.module or "")
+                for alias in node.names:
+                    found = hasattr(module, alias.name) or importlib.util.find_spec(f"{node.module}.{alias.name}")
+                    assert found, f"{file.name}, line {node.lineno}: {node.module} has no {alias.name}"

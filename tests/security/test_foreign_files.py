@@ -31,7 +31,7 @@ from harness.assets.datasets.arrays import look_at_array
 from harness.assets.datasets.download import Downloader, DownloadError
 from harness.assets.datasets.hosts import Hosts
 from harness.assets.datasets.inner import leads_inside
-from harness.assets.datasets.manifest import Manifest, read_manifest
+from harness.assets.datasets.manifest import DatasetManifest, read_manifest
 from harness.assets.datasets.registry import read_record
 from harness.assets.datasets.unpacking import read_dnd_image
 from harness.assets.weights.importers import import_weights
@@ -553,7 +553,7 @@ def test_yaml_that_is_no_record(tmp_path: Path) -> None:
 def test_json_that_is_no_record(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(HarnessError, match=r"a\.json"):
-        load_json(tmp_path / "a.json", Manifest)
+        load_json(tmp_path / "a.json", DatasetManifest)
 
 
 @pytest.mark.parametrize("read", [read_yaml, read_manifest])
