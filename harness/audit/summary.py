@@ -176,7 +176,7 @@ def _particular_makings(audits: Iterable[RowAudit]) -> list[str]:
     if not cases:
         return []
     said = "; ".join(cases)
-    return [f"**Matches that depend on how the input was made.** {said}. Every other value tried loses matches."]
+    return [f"**Strong matches that depend on how the input was made.** {said}. Every other value tried loses matches."]
 
 
 def _needs(audit: RowAudit) -> list[str]:
@@ -207,7 +207,7 @@ def _other_parameters(parameters: Iterable[ParameterFinding]) -> list[str]:
         f"({100 * (counted / printed - 1):+.1f} %)"
         for (printed, counted), items in sorted(wrong.items(), key=lambda case: -abs(case[0][1] / case[0][0] - 1))
     ]
-    return [f"**Printed sizes are not those of the released code.** {'; '.join(cases)}."]
+    return [f"**Printed sizes that no count made here gives.** {'; '.join(cases)}."]
 
 
 def printed_parameters(text: str) -> float:

@@ -27,7 +27,7 @@ def failing_options(*default: str) -> Callable[[_Command], _Command]:
         type=click.Choice(list(FAILING)),
         default=default,
         show_default=bool(default),
-        help="Exit with status 1 if a printed number has this verdict, or a worse one (repeat for more).",
+        help="Exit with status 1 if a printed number has this verdict; off counts as close, too (repeat for more).",
     )
     strict = click.option("--strict", is_flag=True, help="Fail if a printed number is off, or was not measured here.")
     return lambda command: fail_on(strict(command))

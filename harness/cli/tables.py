@@ -79,7 +79,7 @@ def tables(form: str, own: bool, file: Path | None, check: bool) -> None:
     echo(tabulate([[record[key] for key in shown] for record in records], shown, tablefmt=style))
     echo("\nNot run, by what it takes: " + "; ".join(f"{name} = {MEANINGS[name]}" for name in REACHES) + ".")
     echo(coverage_text(papers_coverage(workspace)))
-    if text := recorded_text([result for item in collected for result in item.results]):
+    if text := recorded_text([r for item in collected for r in item.results if r.request.printed is not None]):
         echo(text)
     if not own:
         echo(f"And {len(others)} tables that no paper printed (--own lists them): {', '.join(others)}")

@@ -20,7 +20,8 @@ _OFF = "#a40e26"
 
 def badge_text(name: str, found: Sequence[TableResults]) -> str:
     """Say it in one line, such as ``panet-table3: 43 of 108 numbers reproduced, 3 fits, 6 close, 56 not run``."""
-    return f"{name}: {count_tables(found).text()}"
+    said = "numbers reproduced" if any(item.table.paper for item in found) else "reference values match"
+    return f"{name}: {count_tables(found).text(said)}"
 
 
 def badge_svg(name: str, found: Sequence[TableResults]) -> str:

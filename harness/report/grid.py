@@ -285,8 +285,8 @@ def summary(table: Table, results: list[CellResult]) -> str:
     return f"{table.name}: " + (", ".join(parts) or "nothing measured, nothing published")
 
 
-def recorded_text(results: list[CellResult]) -> str:
-    """Say which of the measured numbers were not measured here; empty where all were."""
+def recorded_text(results: list[CellResult], here: str = "were measured here") -> str:
+    """Say which of the measured numbers were not measured here, or in the words given; empty where all were."""
     found = Counter(result.recorded for result in results if result.recorded)
     measured = sum(bool(measured_text(result)) for result in results)
     if not found:
@@ -296,7 +296,7 @@ def recorded_text(results: list[CellResult]) -> str:
         for revision, cells in found.items()
     )
     return (
-        f"{measured - found.total()} of the {measured} measured numbers were measured here; the others are recorded in "
+        f"{measured - found.total()} of the {measured} measured numbers {here}; the others are recorded in "
         f"results/: {where}"
     )
 

@@ -127,7 +127,7 @@ def markdown(table: Table, results: list[CellResult]) -> str:
         summary=summary(table, results),
         published=any(result.request.printed for result in results),
         legend=legend(results),
-        recorded=recorded_text(results),
+        recorded=recorded_text(results, "are of the run that wrote this file"),
         choices=choices(table, results),
         ordering=[ordering.text for ordering in orderings(table, results)],
         remarks=remarks(results),
@@ -267,12 +267,15 @@ def _markdown_text(text: object) -> str:
     return plain
 
 
-def _markdown_place(place: GridCell) -> str:
+def _markdown_place(place: GridCell, lines: bool = True) -> str:
+    """Write the published number above the measured one; `lines`: the second alone stays in the second line."""
     printed = _markdown_text(place.printed)
     if place.mark:
         fence = "**" if place.mark == "best" else "*"
         printed = f"{fence}{printed}{fence}"
     measured = f"{place.measured} {place.sign}".strip()
+    if not printed and lines:
+        return f"<br>{measured}" if measured else ""
     return "<br>".join(text for text in (printed, measured) if text)
 
 

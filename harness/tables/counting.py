@@ -20,7 +20,7 @@ from harness.tables.reach import REACHES, Reach, reaches
 from harness.tables.requests import IMAGE_METRICS, requests
 from harness.tables.verdicts import VERDICTS, Verdict
 
-Number = tuple[str, str, str, int, str, Decimal]
+Number = tuple[str, str, str, int, str, Decimal, str]
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -66,7 +66,9 @@ def number_of(result: CellResult) -> Number | None:
     if request.printed is None:
         return None
     who = request.method or request.system.casefold()
-    return who, request.task, request.dataset, request.level, request.metric, request.printed.value
+    # In a table of one's own a number may stand beside one method twice, kept in two ways.
+    saving = request.group.saving if request.group is not None and not request.special.saving else ""
+    return who, request.task, request.dataset, request.level, request.metric, request.printed.value, saving
 
 
 def count(results: Iterable[CellResult]) -> Counts:
