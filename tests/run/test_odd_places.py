@@ -70,18 +70,18 @@ def test_parameters_that_say_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert Workspace(tmp_path).params.methods == ("methods",)
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-@pytest.mark.parametrize("command", [["table", "panet-table3"], ["report", "--summary"], ["diff", "panet-table3"]])
-def test_streams_of_few_letters(command: list[str], encoding: str) -> None:
+@pytest.mark.parametrize(
+    ("encoding", "command"), [("ascii", ["table", "panet-table3"]), ("latin-1", ["report", "--summary"])]
+)
+def test_streams_of_few_letters(encoding: str, command: list[str]) -> None:
     environment = os.environ | {"PYTHONIOENCODING": encoding}
     done = subprocess.run([sys.executable, "-m", "harness", *command], cwd=ROOT, env=environment, capture_output=True)
     assert done.returncode == 0 and b"Traceback" not in done.stderr
     assert b"panet-table3" in done.stdout
 
 
-@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
-@pytest.mark.parametrize("command", ["table panet-table3", "diff panet-table3 --format json", "badge"])
-def test_closed_streams(command: str, closed: str) -> None:
-    line = f"{sys.executable} -m harness {command} {closed}"
+@pytest.mark.parametrize("line", ["table panet-table3 >&-", "diff panet-table3 --format json >&-", "badge >&- 2>&-"])
+def test_closed_streams(line: str) -> None:
+    line = f"{sys.executable} -m harness {line}"
     done = subprocess.run(["sh", "-c", line], cwd=ROOT, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 0 and b"Traceback" not in done.stderr
