@@ -36,7 +36,7 @@ def tables(form: str, own: bool, file: Path | None, check: bool) -> None:
     from harness.report.coverage import counts_block, coverage_text, papers_coverage, write_counts
     from harness.report.grid import recorded_text
     from harness.tables.collected import collect
-    from harness.tables.counting import coverage
+    from harness.tables.counting import coverage, of_papers
     from harness.tables.published import published_tables
     from harness.tables.reach import MEANINGS, REACHES
 
@@ -78,7 +78,7 @@ def tables(form: str, own: bool, file: Path | None, check: bool) -> None:
     style = "github" if form == "md" else "simple"
     echo(tabulate([[record[key] for key in shown] for record in records], shown, tablefmt=style))
     echo("\nNot run, by what it takes: " + "; ".join(f"{name} = {MEANINGS[name]}" for name in REACHES) + ".")
-    echo(coverage_text(papers_coverage(workspace)))
+    echo(coverage_text(coverage(of_papers(collected), methods)))
     if text := recorded_text([r for item in collected for r in item.results if r.request.printed is not None]):
         echo(text)
     if not own:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.assets.weights.registry import released_sha256
+from harness.assets.weights.registry import released_file
 from harness.errors import HarnessError, Missing
 from harness.methods import Method
 from harness.protocols import protocol
@@ -204,9 +204,9 @@ def _is_what_is_asked(cell: RecordedCell, request: Request, method: Method | Non
     """Whether a recorded number was made as the cell is made now; the table or the weights may have changed since."""
     group = request.group
     if group is not None and method is not None and cell.weights:
-        file = method.loads(request.task, request.level, request.dataset)
-        pinned = released_sha256(file) if file and method.origin == "released" else ""
-        if pinned and cell.weights.get(file or "") != pinned:
+        name = method.loads(request.task, request.level, request.dataset) if method.origin == "released" else None
+        file = released_file(name) if name else None
+        if file is not None and file.sha256 and cell.weights.get(name or "") != file.sha256:
             return False
     if cell.protocol != request.protocol:
         return False

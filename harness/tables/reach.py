@@ -5,11 +5,12 @@ This is read off the registries, so it is the same on every machine, whatever wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 from harness.assets.datasets.registry import dataset
-from harness.assets.weights.registry import weight_names, weight_set
+from harness.assets.weights.registry import released_file
 from harness.methods import Method
 from harness.tables.requests import COUNTED, Request
 
@@ -35,7 +36,9 @@ def reaches(asked: Iterable[Request], methods: Mapping[str, Method]) -> list[Rea
         Methods known here.
     """
     asked = list(asked)
-    found = [_reach(request, methods) for request in asked]
+    # Cells share their sets and files: each record is read once.
+    of_dataset, of_file = functools.cache(_dataset), functools.cache(_file)
+    found = [_reach(request, methods.get(request.method), of_dataset, of_file) for request in asked]
     rows: dict[tuple[int, int], list[Reach]] = {}
     for request, reach in zip(asked, found, strict=True):
         if request.dataset:
@@ -46,8 +49,9 @@ def reaches(asked: Iterable[Request], methods: Mapping[str, Method]) -> list[Rea
     ]
 
 
-def _reach(request: Request, methods: Mapping[str, Method]) -> Reach:
-    method = methods.get(request.method)
+def _reach(
+    request: Request, method: Method | None, of_dataset: Callable[[str], Reach], of_file: Callable[[str], Reach]
+) -> Reach:
     if request.metric == COUNTED and not request.reason:
         return "public"
     if method is None or request.metric == COUNTED or not request.dataset:
@@ -57,7 +61,13 @@ def _reach(request: Request, methods: Mapping[str, Method]) -> Reach:
         return "training" if method.origin == "trained" else "none"
     if method.origin == "trained":
         return "training"
-    return _worst([_dataset(request.dataset), _weights(request, method)])
+    name = method.loads(request.task, request.level, request.dataset)
+    if name is None:
+        return of_dataset(request.dataset)
+    if not method.released:
+        return _worst([of_dataset(request.dataset), of_file(name)])
+    images, _, _ = name.partition("/")
+    return _worst([of_dataset(request.dataset), of_dataset(images) if images in method.released else "none"])
 
 
 def _dataset(name: str) -> Reach:
@@ -67,16 +77,11 @@ def _dataset(name: str) -> Reach:
     return "supplied" if record.supply == "user" else "public"
 
 
-def _weights(request: Request, method: Method) -> Reach:
-    name = method.loads(request.task, request.level, request.dataset)
-    if name is None:
-        return "public"
-    where, _, file = name.partition("/")
-    if method.released:
-        return _dataset(where) if where in method.released else "none"
-    if where not in weight_names() or file not in {entry.name for entry in weight_set(where).files}:
+def _file(name: str) -> Reach:
+    file = released_file(name)
+    if file is None:
         return "none"
-    return "public" if weight_set(where).file(file).at else "supplied"
+    return "public" if file.at else "supplied"
 
 
 def _worst(found: list[Reach]) -> Reach:

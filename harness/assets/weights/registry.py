@@ -138,9 +138,9 @@ def weight_set(name: str) -> WeightSet:
     return read_record(path)
 
 
-def released_sha256(name: str) -> str:
-    """Checksum of a released file, named as ``set/file``; empty where it is not known."""
+def released_file(name: str) -> WeightFile | None:
+    """Find a released file, named as ``set/file``; None where the registry has none."""
     where, _, file = name.partition("/")
-    if where not in weight_names():
-        return ""
-    return next((entry.sha256 for entry in weight_set(where).files if entry.name == file), "")
+    path = record_path(where)
+    found = () if path is None else read_record(path).files
+    return next((entry for entry in found if entry.name == file), None)
