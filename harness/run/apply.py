@@ -129,9 +129,10 @@ def array_restorer(function: Callable[[NDArray[np.float64]], Any], policy: str) 
             expected = f"a numpy array (H, W) or (H, W, 3) of floats was expected for an input of {array.shape}"
             raise WrongResultError(f"returned {_kind(result)}; {expected}")
         here = threading.get_ident()
+        # First held, then compared: of two threads at this place, one at least sees the other's.
+        held[here] = result
         if any(np.may_share_memory(result, other) for thread, other in held.copy().items() if thread != here):
             raise SharedResultError("returned the same array in two threads; a method on arrays is called in several")
-        held[here] = result
         check_result(result, array)
         # A copy: the method may write into the same array when it is called again.
         return result.astype(np.float64)
