@@ -148,8 +148,8 @@ def plan_one(cells: int) -> None:
     sys.path.insert(0, str(ROOT))
     from harness.assets.datasets import dataset_names
     from harness.methods import Method
-    from harness.run.graph import needed, stage_graph
-    from harness.run.pipeline import _to_yaml, pipeline_stages, table_target
+    from harness.run.graph import needed, stage_graph, stage_of
+    from harness.run.pipeline import pipeline_stages, stage_files
     from harness.run.project import Project
     from harness.tables.published import Column, Row, Table, TablePart
     from harness.tables.workspace import Workspace
@@ -180,8 +180,9 @@ def plan_one(cells: int) -> None:
     os.chdir(ROOT)
     workspace = Simulated(ROOT)
     stages = pipeline_stages(workspace)
-    size = sum(len(_to_yaml(of_file)) for of_file in stages.values())
-    nodes = needed(stage_graph(stages), [table_target("simulated")])
+    size = sum(map(len, stage_files(workspace).values()))
+    graph = stage_graph(stages)
+    nodes = needed(graph, [stage_of(graph, "render", "simulated")])
     changed = Project(ROOT).changed(nodes.values())
     seconds = time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

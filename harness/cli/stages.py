@@ -107,10 +107,10 @@ def restore(
 ) -> None:
     """Run METHOD on a dataset's inputs; keep PNGs in work/restored."""
     from harness.assets.inputs import read_inputs
-    from harness.files import write_json
     from harness.methods.fingerprints import fingerprint, method_code, method_packages
     from harness.records.cells import Group
     from harness.records.in_use import loading_from
+    from harness.records.runs import write_run
     from harness.run.restore import restore as restore_group
 
     workspace = Workspace.find()
@@ -142,7 +142,7 @@ def restore(
             shrink=_shrink(),
             progress=progress,
         )
-    write_json(workspace.work / "timing" / group.place.with_name(group.place.name + ".json"), run)
+    write_run(workspace.work, group, run)
     supervised.done()
     missing = [f"level {level}: {about.reason}" for level, about in record.levels.items() if about.reason]
     _say(f"restore {method} {dataset}: " + (record.reason or "; ".join([f"{len(record.images)} images", *missing])))
@@ -182,12 +182,11 @@ def measure(
         return
     if not method:
         raise HarnessError("give --restored FOLDER to measure images of yours, or --method NAME in the pipeline")
-    from harness.files import write_json
     from harness.records.cells import Group
     from harness.records.rows import write_rows
-    from harness.records.runs import Clock
+    from harness.records.runs import Clock, write_run
     from harness.run.measure import measure as measure_group
-    from harness.run.restore import drop_unfinished
+    from harness.run.restore import keep_for_further_levels
 
     clock = Clock()
 
@@ -196,11 +195,11 @@ def measure(
     folder = workspace.work / "restored" / group.place
     if not folder.is_dir():
         raise HarnessError(f"{folder}: no restored images; run harness restore, or harness repro TABLE for everything")
-    # The stage before this one is recorded now.
-    drop_unfinished(workspace.work / "partial", group)
     record, rows = measure_group(folder, data=workspace.data, protocols=chosen)
+    # DVC has recorded the stage before this one.
+    keep_for_further_levels(workspace.work / "partial", group, record.levels)
     write_rows(workspace.work / "rows" / group.place.with_name(group.place.name + ".csv"), record, rows)
-    write_json(workspace.work / "timing" / group.place.with_name(group.place.name + ".rows.json"), clock.finish())
+    write_run(workspace.work, group, clock.finish(), "measure")
     _say(f"measure {method} {dataset}: {record.reason or f'{len(rows)} values'}")
 
 

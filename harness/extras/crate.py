@@ -78,14 +78,17 @@ def files_of_table(workspace: Workspace, table: str, *, images: bool) -> list[st
     images : bool
         Whether the restored images belong to them.
     """
-    from harness.run.graph import needed, stage_graph
-    from harness.run.pipeline import pipeline_stages, table_target
+    from harness.records.runs import run_file
+    from harness.run.graph import needed, stage_graph, stage_of
+    from harness.run.pipeline import pipeline_stages
 
-    stages = pipeline_stages(workspace)
-    nodes = needed(stage_graph(stages), [table_target(table)])
+    graph = stage_graph(pipeline_stages(workspace))
+    nodes = needed(graph, [stage_of(graph, "render", table)])
     found = {"params.yaml", "constraints.txt", "pyproject.toml"}
     for node in nodes.values():
         found |= {node.file, str(PurePosixPath(node.file).with_name("dvc.lock"))}
+        if node.step.group is not None:
+            found.add(run_file(Path("work"), node.step.group, node.step.verb).as_posix())
         for out in node.outs:
             if out.startswith("work/restored/") and not images:
                 found.add(f"{out}/restored.json")

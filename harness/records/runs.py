@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import platform
 import subprocess
@@ -15,6 +16,10 @@ from typing import Any
 import msgspec
 
 from harness.cores import core_count
+from harness.files import write_json
+from harness.records.cells import Group
+from harness.records.loading import load_json
+from harness.records.restored import RECORD
 
 # Packages whose versions may move a digit; the harness's own version is among them.
 LIBRARIES = (
@@ -96,6 +101,9 @@ class RunRecord(msgspec.Struct, frozen=True):
         UTC times, for people: nothing is decided by them.
     confirmed : tuple of Confirmation
         Later code that was found to restore the same pixels, on a sample.
+    record_sha256 : str
+        Checksum of the record that the run wrote beside its results. DVC does not keep descriptions of runs, so what
+        it takes from its cache may be another run's.
     """
 
     seconds: dict[str, float] = {}
@@ -118,6 +126,45 @@ class RunRecord(msgspec.Struct, frozen=True):
     started: str = ""
     finished: str = ""
     confirmed: tuple[Confirmation, ...] = ()
+    record_sha256: str = ""
+
+    def describes(self, record: Path) -> bool:
+        """Whether this run wrote a record; where there is none any more, it is taken at its word."""
+        return not self.record_sha256 or not record.is_file() or _sha256(record) == self.record_sha256
+
+
+def run_file(work: Path, group: Group, verb: str = "restore") -> Path:
+    """File that describes how a group was restored, or measured."""
+    return work / "timing" / group.place.with_name(group.name + (".json" if verb == "restore" else ".rows.json"))
+
+
+def _record_file(work: Path, group: Group, verb: str) -> Path:
+    if verb == "restore":
+        return work / "restored" / group.place / RECORD
+    return work / "rows" / group.place.with_name(f"{group.name}.json")
+
+
+def write_run(work: Path, group: Group, run: RunRecord, verb: str = "restore") -> None:
+    """Write down how a group was restored, or measured, when its results lie in their place."""
+    made = _sha256(_record_file(work, group, verb))
+    write_json(run_file(work, group, verb), msgspec.structs.replace(run, record_sha256=made))
+
+
+def read_run(work: Path, group: Group, verb: str = "restore") -> RunRecord | None:
+    """Read how the results that lie there came to be; None where that was not recorded here.
+
+    Raises
+    ------
+    HarnessError
+        The file is damaged.
+    """
+    file = run_file(work, group, verb)
+    run = load_json(file, RunRecord) if file.is_file() else None
+    return run if run is not None and run.describes(_record_file(work, group, verb)) else None
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 class Clock:

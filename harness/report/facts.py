@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from harness.records.cells import FIRST_DRAW, Group
-from harness.records.runs import Confirmation
+from harness.records.runs import Confirmation, read_run
 from harness.run.chain import confirmation_words, revision_words
 from harness.tables.workspace import Workspace
 
@@ -79,7 +79,7 @@ def run_facts(workspace: Workspace, group: Group, level: int) -> list[Fact]:
         found += _facts(rows)
     for kind in side_folders(workspace):
         plain = _read(workspace.work / kind / group.place.with_name(group.place.name + ".json"))
-        if plain:
+        if plain and (kind != "timing" or read_run(workspace.work, group) is not None):
             found += _timing(plain, level) + _facts(plain)
     return list(dict.fromkeys(found))
 
@@ -111,10 +111,9 @@ def side_folders(workspace: Workspace) -> list[str]:
 
 def seconds_of(workspace: Workspace, group: Group, level: int) -> list[float]:
     """Measured wall times of a group's images at a level (draw 0), in seconds; without those of an earlier run."""
-    plain = _read(workspace.work / "timing" / group.place.with_name(group.place.name + ".json")) or {}
-    found = plain.get("seconds", {})
+    run = read_run(workspace.work, group)
     wanted = f"{level}/draw{FIRST_DRAW}/"
-    return [float(took) for file, took in found.items() if file.startswith(wanted) and took > 0]
+    return [took for file, took in run.seconds.items() if file.startswith(wanted) and took > 0] if run else []
 
 
 def pixel_hashes(workspace: Workspace, group: Group, level: int) -> dict[str, str]:

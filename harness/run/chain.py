@@ -16,8 +16,10 @@ from harness.records.cells import FIRST_DRAW, Group, InputId
 from harness.records.loading import load_json
 from harness.records.restored import RECORD, RestoredRecord
 from harness.records.rows import ImageRow, MeasuredRecord, read_rows
-from harness.records.runs import Confirmation, RunRecord
+from harness.records.runs import Confirmation, RunRecord, read_run, run_file
 from harness.records.training_runs import TrainedRecord
+from harness.run.graph import stage_graph, stage_of
+from harness.run.pipeline import pipeline_stages
 from harness.tables.collected import results_of
 from harness.tables.diff import CellResult, measured_text
 from harness.tables.measurements import Measurement, NotRun
@@ -106,13 +108,12 @@ def explain(workspace: Workspace, result: CellResult) -> list[Link]:
         and row.protocol == record.protocols.get(request.protocol)
     ]
     links.append(_rows(rows_file, record, request.protocol, mine))
-    links.append(_run("measured by", workspace.work / "timing" / place.with_name(place.name + ".rows.json")))
+    links.append(_run("measured by", workspace.work, group, "measure"))
     folder = workspace.work / "restored" / place
     restored = load_json(folder / RECORD, RestoredRecord) if (folder / RECORD).is_file() else None
     links.append(_restored(folder, restored, request.level))
-    timing = workspace.work / "timing" / place.with_name(place.name + ".json")
-    links.append(_run("restored by", timing, f"{request.level}/draw{FIRST_DRAW}/"))
-    links.append(_code(workspace, record, timing))
+    links.append(_run("restored by", workspace.work, group, "restore", f"{request.level}/draw{FIRST_DRAW}/"))
+    links.append(_code(workspace, record))
     links.append(_weights(workspace, result, record))
     links.append(_training(workspace, result))
     links.append(_inputs(workspace, group, mine))
@@ -206,7 +207,6 @@ def _counted(workspace: Workspace, result: CellResult) -> list[Link]:
     """Explain a number of parameters: what was counted, by which code, and how to count again."""
     from harness.methods.fingerprints import PACKAGE, fingerprint, stage_code
     from harness.records.cost import cost_file, read_cost
-    from harness.run.pipeline import cost_target
 
     request = result.request
     method = workspace.methods()[request.method]
@@ -233,16 +233,19 @@ def _counted(workspace: Workspace, result: CellResult) -> list[Link]:
     again = {
         "bring up to date": f"harness repro {request.table}",
         "count anew": f"harness cost {method.name}",
-        "this stage with plain DVC": _single_stage(workspace, cost_target(method.name)),
+        **_single_stage(workspace, "cost", method.name),
         "what the network is and costs": f"harness describe {method.name} --task {request.task}",
     }
     return [Link("counted", counted), Link("code", code), Link("again", again)]
 
 
-def _single_stage(workspace: Workspace, target: str) -> str:
-    from harness.run.pipeline import written_address
-
-    return f"dvc repro --single-item --force {written_address(workspace.root, target)}"
+def _single_stage(workspace: Workspace, verb: str, about: Group | str) -> dict[str, str]:
+    """Name the stage for DVC, in a workspace that has pipelines."""
+    try:
+        address = stage_of(stage_graph(pipeline_stages(workspace)), verb, about)
+    except HarnessError:
+        return {}
+    return {"this stage with plain DVC": f"dvc repro --single-item --force {address}"}
 
 
 def quoted(name: str) -> str:
@@ -260,10 +263,11 @@ def _rows(file: Path, record: MeasuredRecord, protocol: str, rows: list[ImageRow
     return Link("rows", facts)
 
 
-def _run(title: str, file: Path, prefix: str = "") -> Link:
-    if not file.is_file():
-        return Link(title, {"file": str(file), "state": "not recorded"})
-    run = load_json(file, RunRecord)
+def _run(title: str, work: Path, group: Group, verb: str, prefix: str = "") -> Link:
+    file, run = run_file(work, group, verb), read_run(work, group, verb)
+    if run is None:
+        other = "; what the file tells is of another run" if file.is_file() else ""
+        return Link(title, {"file": str(file), "state": f"not recorded{other}"})
     seconds = [value for name, value in run.seconds.items() if name.startswith(prefix) and value > 0]
     facts = {
         "file": str(file),
@@ -334,7 +338,7 @@ def _restored(folder: Path, record: RestoredRecord | None, level: int) -> Link:
     return Link("restored images", facts)
 
 
-def _code(workspace: Workspace, record: MeasuredRecord, timing: Path) -> Link:
+def _code(workspace: Workspace, record: MeasuredRecord) -> Link:
     """Compare the code that made the images with the code that is here."""
     from harness.methods.fingerprints import fingerprint, method_code
 
@@ -343,7 +347,8 @@ def _code(workspace: Workspace, record: MeasuredRecord, timing: Path) -> Link:
     if method is None:
         return Link("code", facts | {"state": f"method '{record.group.method}' is not here"})
     now = fingerprint(method_code(method))
-    confirmed = load_json(timing, RunRecord).confirmed if timing.is_file() else ()
+    run = read_run(workspace.work, record.group)
+    confirmed = run.confirmed if run is not None else ()
     if now == record.code:
         facts["now"] = "the same"
     elif any(confirmation.code == now for confirmation in confirmed):
@@ -477,14 +482,12 @@ def _dataset(workspace: Workspace, group: Group, rows: list[ImageRow]) -> Link:
 
 
 def _again(workspace: Workspace, result: CellResult, group: Group) -> Link:
-    from harness.run.pipeline import restore_target
-
     request = result.request
     only = f"harness repro {request.table} --row {quoted(request.row)} --dataset {request.dataset}"
     facts = {
         "bring up to date": only,
         "make all of it anew": f"{only} --force",
-        "this stage with plain DVC": _single_stage(workspace, restore_target(group)),
+        **_single_stage(workspace, "restore", group),
         "image by image": f"harness rows --task {group.task} --dataset {group.dataset} --method {group.method}",
     }
     return Link("again", facts)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
 
-from harness.errors import unknown_name
+from harness.errors import HarnessError, unknown_name
 from harness.records.cells import Group
 
 
@@ -25,18 +25,18 @@ class Step(msgspec.Struct, frozen=True):
         The step for readers: verb, method, dataset or table.
     group : Group or None
         What is restored or measured.
-    fetches : str
-        The dataset or the set of weights that is fetched.
     gpu : bool
         Whether it takes a GPU where there is one.
+    name : str
+        The dataset or set of weights that is fetched, the method that is counted, the table that is rendered.
     """
 
     command: str
     verb: str = ""
     title: str = ""
     group: Group | None = None
-    fetches: str = ""
     gpu: bool = False
+    name: str = ""
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class Node(msgspec.Struct, frozen=True):
     Attributes
     ----------
     address : str
-        As DVC writes it: ``pipelines/sr/set5/dvc.yaml:measure-bicubic--whole``, or the bare name at the top level.
+        As DVC writes it: ``pipelines/sr/set5/dvc.yaml:measure@bicubic--whole``, or the bare name at the top level.
     file, name : str
         The dvc.yaml, relative to the workspace, and the stage's name in it.
     step : Step
@@ -93,12 +93,12 @@ def stage_graph(files: Mapping[PurePosixPath, Mapping[str, Mapping[str, Any]]]) 
     """
     makes: dict[str, str] = {}
     for file, stages in files.items():
-        for name, stage in _expanded(stages):
+        for name, stage in stages.items():
             for out in stage.get("outs", ()):
                 makes[_path(out)] = address_of(file, name)
     nodes = {}
     for file, stages in files.items():
-        for name, stage in _expanded(stages):
+        for name, stage in stages.items():
             address = address_of(file, name)
             needs = dict.fromkeys(
                 maker for dep in stage.get("deps", ()) if (maker := _maker(dep, makes)) is not None and maker != address
@@ -109,33 +109,10 @@ def stage_graph(files: Mapping[PurePosixPath, Mapping[str, Mapping[str, Any]]]) 
                 name=name,
                 step=stage["cmd"] if isinstance(stage["cmd"], Step) else Step(str(stage["cmd"])),
                 needs=tuple(needs),
-                outs=tuple(_path(out) for out in stage.get("outs", ())),
+                outs=tuple(_path(out) for out in (*stage.get("outs", ()), *stage.get("metrics", ()))),
                 always=bool(stage.get("always_changed")),
             )
     return nodes
-
-
-def _expanded(stages: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """List stages; one with ``foreach`` becomes ``name@key`` for each of its items, as in DVC."""
-    for name, stage in stages.items():
-        if "foreach" not in stage:
-            yield name, stage
-            continue
-        for key, item in stage["foreach"].items():
-            yield f"{name}@{key}", _filled(stage["do"], item)
-
-
-def _filled(value: Any, item: Mapping[str, str]) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _filled(inner, item) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_filled(inner, item) for inner in value]
-    if isinstance(value, Step):
-        return Step(**{name: _filled(inner, item) for name, inner in msgspec.structs.asdict(value).items()})
-    if isinstance(value, str):
-        for key, text in item.items():
-            value = value.replace(f"${{item.{key}}}", str(text))
-    return value
 
 
 def _path(out: Any) -> str:
@@ -152,16 +129,18 @@ def _maker(path: str, makes: Mapping[str, str]) -> str | None:
     return None
 
 
-def _in_some_part(nodes: Mapping[str, Node], address: str) -> str:
-    """Find a stage that `harness.run.pipeline` has put into a further part of its file."""
-    file, _, name = address.rpartition(":")
-    for number in range(2, 1000):
-        if address in nodes or not file:
-            break
-        address = f"{PurePosixPath(file).parent}/part{number}/dvc.yaml:{name}"
-        if not any(node.file == address.rpartition(":")[0] for node in nodes.values()):
-            return f"{file}:{name}"
-    return address
+def stage_of(nodes: Mapping[str, Node], verb: str, about: Group | str) -> str:
+    """Find the stage that does something with a group, or with what is named; give its address.
+
+    Raises
+    ------
+    HarnessError
+        There is none.
+    """
+    for address, node in nodes.items():
+        if node.step.verb == verb and about == (node.step.group or node.step.name):
+            return address
+    raise HarnessError(f"no stage does '{verb}' for {about if isinstance(about, str) else about.place}")
 
 
 def needed(nodes: Mapping[str, Node], targets: Iterable[str]) -> dict[str, Node]:
@@ -173,7 +152,7 @@ def needed(nodes: Mapping[str, Node], targets: Iterable[str]) -> dict[str, Node]
         A target is no stage.
     """
     found: dict[str, Node] = {}
-    todo = [(_in_some_part(nodes, target), False) for target in reversed(list(targets))]
+    todo = [(target, False) for target in reversed(list(targets))]
     while todo:
         address, ready = todo.pop()
         if address in found:

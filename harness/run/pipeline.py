@@ -1,24 +1,27 @@
 """Writing the DVC pipelines that make every table.
 
-One ``dvc.yaml`` per task and dataset holds the stages ``inputs``, ``restore`` and ``measure`` of every method; the
-tables are stages of their own that depend on measured rows. The files are generated from the tables and the methods,
-and are committed: what runs can be read, and ``dvc repro`` needs nothing but DVC.
+One ``dvc.yaml`` per task and dataset holds the stages ``inputs``, ``restore`` and ``measure``, each once for all
+methods by DVC's ``foreach``; every table has a file of its own that depends on measured rows. The files are generated
+from the tables and the methods, and are committed: what runs can be read, and ``dvc repro`` needs nothing but DVC.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import msgspec
 
 from harness.assets.datasets.registry import dataset as dataset_of
 from harness.degradations import degradation
 from harness.errors import HarnessError
 from harness.files import write_text
 from harness.methods import Method
-from harness.methods.fingerprints import PACKAGE, method_code, stage_code
+from harness.methods.fingerprints import PACKAGE, method_code
 from harness.records.cells import Group
 from harness.records.tasks import TASKS
 from harness.records.training_runs import PLANS, TrainingRun, read_training_plans, trained_folder
@@ -28,8 +31,8 @@ from harness.tables.requests import Plan, counted, plans
 from harness.tables.workspace import Workspace
 from harness.training.recipe import recipe, recipe_file
 
-# DVC reads and writes a file's lock after every stage; a file with more stages than this slows all of them down.
-MOST_STAGES = 50
+# DVC reads and writes a file's lock after every stage; a file of more methods than this slows all of them down.
+MOST_GROUPS = 25
 
 # The project's own first table lies in the top-level dvc.yaml, so that a bare `dvc repro` makes it.
 TOP_LEVEL = "embedded"
@@ -37,6 +40,64 @@ TOP_LEVEL = "embedded"
 RESULT_SUFFIXES = (".md", ".csv", ".json", ".tex")
 
 HEADING = "# Written by `harness pipeline` from the tables and methods; change those, not this file.\n"
+
+# Lists longer than this are written several items to a line, and about so many characters.
+LONG_LIST = 40
+LINE = 105
+
+_MAP = "tag:yaml.org,2002:map"
+
+# What YAML 1.1 and 1.2 could read as two different numbers: to be quoted, whatever one of them thinks.
+_LIKE_A_NUMBER = re.compile(r"[-+.]?\d[^/]*")
+
+
+class Family(msgspec.Struct, frozen=True):
+    """Stages that differ in a few words: one text in dvc.yaml, made into a stage for each item by DVC's ``foreach``.
+
+    Attributes
+    ----------
+    do : dict
+        The stage, with ``${item.word}`` (or ``${item}``) where items differ; its command is text.
+    items : dict
+        The words of each item, or its only one, by what follows ``@`` in the stage's name.
+    steps : dict
+        What each stage does, by the same name; `stages` fills the commands in.
+    variable : str
+        The variable of the file that holds the items, where two families share them.
+    """
+
+    do: dict[str, Any]
+    items: dict[str, Any]
+    steps: dict[str, Step]
+    variable: str = ""
+
+    def stages(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Fill in every item, as DVC does; yield the stages with their names."""
+        for key, item in self.items.items():
+            words = {"item": item} if isinstance(item, str) else {f"item.{word}": text for word, text in item.items()}
+            for word, text in words.items():
+                if f"${{{word}}}" in self.do["cmd"] and shlex.quote(text) != text:
+                    raise HarnessError(f"'{text}' cannot stand in a command")
+            stage = _filled(self.do, words)
+            yield f"{name}@{key}", stage | {"cmd": msgspec.structs.replace(self.steps[key], command=stage["cmd"])}
+
+
+def _filled(value: Any, words: Mapping[str, Any]) -> Any:
+    if isinstance(value, dict):
+        return {_filled(key, words): _filled(inner, words) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, words) for inner in value]
+    if isinstance(value, str):
+        for word, text in words.items():
+            for number, one in enumerate(text if isinstance(text, list) else ()):
+                value = value.replace(f"${{{word}[{number}]}}", one)
+            if isinstance(text, str):
+                value = value.replace(f"${{{word}}}", text)
+    return value
+
+
+Stages = dict[str, dict[str, Any]]
+_Entries = dict[str, Family | dict[str, Any]]
 
 
 def stage_files(workspace: Workspace) -> dict[PurePosixPath, str]:
@@ -47,10 +108,10 @@ def stage_files(workspace: Workspace) -> dict[PurePosixPath, str]:
     dict
         Text by path relative to the workspace.
     """
-    return {path: _to_yaml(stages) for path, stages in pipeline_stages(workspace).items()}
+    return _texts(workspace, _entries(workspace))
 
 
-def pipeline_stages(workspace: Workspace) -> dict[PurePosixPath, dict[str, Any]]:
+def pipeline_stages(workspace: Workspace) -> dict[PurePosixPath, Stages]:
     """Make every stage of a workspace.
 
     Returns
@@ -58,57 +119,14 @@ def pipeline_stages(workspace: Workspace) -> dict[PurePosixPath, dict[str, Any]]
     dict
         Stages by name, by the path of their dvc.yaml relative to the workspace; the commands are still `Step`.
     """
-    if PACKAGE.parent.resolve() != workspace.root.resolve():
-        if not (workspace.root / PACKAGE.name / "__init__.py").is_file():
-            raise HarnessError(
-                f"{workspace.root.resolve()}: is no checkout of the project, and DVC tracks the code beside the "
-                "pipelines; put your methods, tables and datasets into a checkout and run this there"
-            )
-        raise HarnessError(
-            f"{workspace.root.resolve()}: `harness` is installed from {PACKAGE.parent}; DVC tracks the code beside the "
-            "pipelines, so install this checkout: pip install -e ."
-        )
-    tables = workspace.tables()
-    methods = workspace.methods()
-    found = plans(tables.values(), methods)
-    files: dict[PurePosixPath, dict[str, Any]] = defaultdict(dict)
-    writer = _Writer(workspace, methods, found)
-    for plan in found:
-        folder = PurePosixPath("pipelines", plan.group.task, plan.group.dataset)
-        files[folder / "dvc.yaml"] |= writer.group_stages(plan)
-    released = {name for plan in found for name in methods[plan.group.method].released}
-    for dataset in sorted({plan.group.dataset for plan in found} | released):
-        files[PurePosixPath("pipelines/datasets/dvc.yaml")][dataset] = writer.dataset_stage(dataset)
-    for name in sorted({name for plan in found for name in _fetched_weights(methods[plan.group.method])}):
-        files[PurePosixPath("pipelines/weights/dvc.yaml")][name] = writer.weights_stage(name)
-    for task, runs in writer.training_stages().items():
-        files[PurePosixPath("pipelines", task, "training", "dvc.yaml")]["train"] = runs
-        for dataset in sorted({item["data"] for item in runs["foreach"].values()}):
-            files[PurePosixPath("pipelines/datasets/dvc.yaml")].setdefault(dataset, writer.dataset_stage(dataset))
-    for name in sorted({name for table in tables.values() for name in counted(table, methods)}):
-        files[PurePosixPath("pipelines/cost/dvc.yaml")][name] = writer.cost_stage(name)
-    for table in tables.values():
-        if table.name == TOP_LEVEL:
-            files[PurePosixPath("dvc.yaml")][table.name] = writer.table_stage(table, ".")
-        else:
-            files[PurePosixPath("pipelines/tables/dvc.yaml")][table.name] = writer.table_stage(table, "../..")
-    files[PurePosixPath("pipelines/code/dvc.yaml")]["code"] = writer.code_stage()
-    return dict(sorted(_in_parts(files).items()))
+    return {path: _flat(entries) for path, entries in _entries(workspace).items()}
 
 
-def _in_parts(files: Mapping[PurePosixPath, dict[str, Any]]) -> dict[PurePosixPath, dict[str, Any]]:
-    """Spread a file with more than `MOST_STAGES` over folders ``part2``, ``part3`` … beside it."""
-    parts: dict[PurePosixPath, dict[str, Any]] = {}
-    for path, stages in files.items():
-        names = list(stages)
-        for number, start in enumerate(range(0, len(names), MOST_STAGES), 1):
-            chosen = {name: stages[name] for name in names[start : start + MOST_STAGES]}
-            if number == 1:
-                parts[path] = chosen
-                continue
-            deeper = {name: stage | {"wdir": f"../{stage.get('wdir', '.')}"} for name, stage in chosen.items()}
-            parts[path.parent / f"part{number}" / path.name] = deeper
-    return parts
+def update_pipelines(workspace: Workspace) -> tuple[dict[PurePosixPath, Stages], list[PurePosixPath]]:
+    """Make every stage, and write the dvc.yaml files that are not as they should be; return both."""
+    files = _entries(workspace)
+    written = _write(workspace, _texts(workspace, files), check=False)
+    return {path: _flat(entries) for path, entries in files.items()}, written
 
 
 def write_stage_files(workspace: Workspace, *, check: bool = False) -> list[PurePosixPath]:
@@ -122,10 +140,15 @@ def write_stage_files(workspace: Workspace, *, check: bool = False) -> list[Pure
     return _write(workspace, stage_files(workspace), check=check)
 
 
-def update_pipelines(workspace: Workspace) -> tuple[dict[PurePosixPath, dict[str, Any]], list[PurePosixPath]]:
-    """Make every stage, and write the dvc.yaml files that are not as they should be; return both."""
-    stages = pipeline_stages(workspace)
-    return stages, _write(workspace, {path: _to_yaml(of_file) for path, of_file in stages.items()}, check=False)
+def _texts(workspace: Workspace, files: Mapping[PurePosixPath, _Entries]) -> dict[PurePosixPath, str]:
+    plots: dict[PurePosixPath, list[dict[str, Any]]] = defaultdict(list)
+    for run in workspace.training_runs():
+        planned = run in read_training_plans(workspace.root)
+        path = PurePosixPath("pipelines", run.task, "training") if planned else PurePosixPath()
+        log = PurePosixPath(_up(path), trained_folder(Path(), run, planned).as_posix(), "log.csv").as_posix()
+        for column in ("loss", "psnr"):
+            plots[path / "dvc.yaml"].append({f"{run.name}, {column}": {"x": "iteration", "y": {log: column}}})
+    return {path: _to_yaml(entries, plots[path]) for path, entries in files.items()}
 
 
 def _write(workspace: Workspace, wanted: Mapping[PurePosixPath, str], *, check: bool) -> list[PurePosixPath]:
@@ -145,114 +168,186 @@ def _write(workspace: Workspace, wanted: Mapping[PurePosixPath, str], *, check: 
     return changed + stale
 
 
-def table_target(name: str) -> str:
-    """DVC target of a table's stage."""
-    return name if name == TOP_LEVEL else f"pipelines/tables/dvc.yaml:{name}"
-
-
-def measure_target(group: Group) -> str:
-    """DVC target of a group's measure stage."""
-    return f"pipelines/{group.task}/{group.dataset}/dvc.yaml:measure-{_stage_name(group)}"
-
-
-def restore_target(group: Group) -> str:
-    """DVC target of a group's restore stage."""
-    return f"pipelines/{group.task}/{group.dataset}/dvc.yaml:restore-{_stage_name(group)}"
-
-
-def cost_target(method: str) -> str:
-    """DVC target of the stage that counts a method's network."""
-    return f"pipelines/cost/dvc.yaml:{method}"
-
-
-def written_address(root: Path, target: str) -> str:
-    """Find a stage in the written pipelines: a long file goes on in further parts; `target` where it is in none."""
-    file, _, name = target.rpartition(":")
-    path = PurePosixPath(file)
-    number = 1
-    while text := _text(root / path):
-        if f"\n  {name}:\n" in text:
-            return f"{path}:{name}"
-        number += 1
-        path = PurePosixPath(file).parent / f"part{number}" / "dvc.yaml"
-    return target
-
-
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def _stage_name(group: Group) -> str:
-    name = group.name
-    return name if group.degradation == TASKS[group.task].degradation else f"{name}--{group.degradation}"
+def _flat(entries: _Entries) -> Stages:
+    found: Stages = {}
+    for name, entry in entries.items():
+        found |= dict(entry.stages(name)) if isinstance(entry, Family) else {name: entry}
+    return found
 
 
-def _inputs_of(group: Group) -> tuple[str, str, str]:
-    return group.task, group.dataset, group.degradation
+def _entries(workspace: Workspace) -> dict[PurePosixPath, _Entries]:
+    """Make what stands below ``stages`` in every dvc.yaml."""
+    if PACKAGE.parent.resolve() != workspace.root.resolve():
+        if not (workspace.root / PACKAGE.name / "__init__.py").is_file():
+            raise HarnessError(
+                f"{workspace.root.resolve()}: is no checkout of the project, and DVC tracks the code beside the "
+                "pipelines; put your methods, tables and datasets into a checkout and run this there"
+            )
+        raise HarnessError(
+            f"{workspace.root.resolve()}: `harness` is installed from {PACKAGE.parent}; DVC tracks the code beside the "
+            "pipelines, so install this checkout: pip install -e ."
+        )
+    tables = workspace.tables()
+    methods = workspace.methods()
+    found = plans(tables.values(), methods)
+    writer = _Writer(workspace, methods)
+    files: dict[PurePosixPath, _Entries] = {}
+    by_folder: dict[PurePosixPath, list[Plan]] = defaultdict(list)
+    for plan in found:
+        by_folder[PurePosixPath("pipelines", plan.group.task, plan.group.dataset)].append(plan)
+    for folder, of_folder in by_folder.items():
+        for number, start in enumerate(range(0, len(of_folder), MOST_GROUPS), 1):
+            part = folder if number == 1 else folder / f"part{number}"
+            entries = writer.group_stages(of_folder[start : start + MOST_GROUPS], part)
+            first = writer.input_stages(of_folder, part) if number == 1 else {}
+            files[part / "dvc.yaml"] = {**first, **entries}
+    images = {plan.group.dataset for plan in found}
+    images |= {name for plan in found for name in methods[plan.group.method].released}
+    for task, family in writer.training_stages().items():
+        files[PurePosixPath("pipelines", task, "training", "dvc.yaml")] = {"train": family}
+        images |= {item["data"] for item in family.items.values()}
+    weights = {name for plan in found for name in _fetched_weights(methods[plan.group.method])}
+    costs = {name for table in tables.values() for name in counted(table, methods)}
+    for kind, names in (("datasets", images), ("weights", weights)):
+        if names:
+            files[PurePosixPath("pipelines", kind, "dvc.yaml")] = {"fetch": writer.fetch_stages(kind, names)}
+    if costs:
+        files[PurePosixPath("pipelines/cost/dvc.yaml")] = {"cost": writer.cost_stages(costs)}
+    for table in tables.values():
+        folder = PurePosixPath() if table.name == TOP_LEVEL else PurePosixPath("pipelines/tables", table.name)
+        files[folder / "dvc.yaml"] = {table.name: writer.table_stage(table, folder)}
+    files[PurePosixPath("pipelines/code/dvc.yaml")] = {"code": writer.code_stage()}
+    return dict(sorted(files.items()))
 
 
 class _Writer:
-    def __init__(self, workspace: Workspace, methods: Mapping[str, Method], everything: list[Plan]) -> None:
+    def __init__(self, workspace: Workspace, methods: Mapping[str, Method]) -> None:
         self._workspace = workspace
         self._methods = methods
         self._training_plans = read_training_plans(workspace.root)
-        self._levels: dict[tuple[str, str, str], set[int]] = defaultdict(set)
-        for plan in everything:
-            self._levels[_inputs_of(plan.group)].update(plan.levels)
 
-    def group_stages(self, plan: Plan) -> dict[str, Any]:
-        group = plan.group
-        method = self._methods[group.method]
-        name = _stage_name(group)
-        random = degradation(group.degradation).random
-        manifest = f"data/manifests/datasets/{group.dataset}.json"
-        inputs = f"work/inputs/{group.task}/{group.dataset}/{group.degradation}.json"
-        levels = _numbers(self._levels[_inputs_of(group)])
-        where = ["--task", group.task, "--dataset", group.dataset, "--degradation", group.degradation]
-        what = [*where, "--method", group.method, "--policy", group.policy, "--saving", group.saving]
-        noise: dict[str, Any] = {"params": ["noise"]} if random else {}
-        depends = [self._relative(path) for path in method.depends]
-        fetched = [f"data/manifests/weights/{name}.json" for name in _fetched_weights(method)]
-        fetched += [f"data/manifests/datasets/{name}.json" for name in method.released]
-        return {
-            f"inputs-{group.degradation}": {
-                "wdir": "../../..",
-                "cmd": _step("inputs", *where, "--levels", levels, title=f"inputs {group.dataset}"),
-                "deps": [manifest, "work/code/inputs.json"],
-                **noise,
-                "outs": [inputs],
-            },
-            f"restore-{name}": {
-                "wdir": "../../..",
-                "cmd": _step(
-                    "restore",
-                    *what,
-                    *("--levels", _numbers(plan.levels)),
-                    title=f"restore {group.method} {group.dataset}",
-                    group=group,
-                    gpu=method.on == "tensor",
-                ),
-                "deps": [inputs, *fetched, f"work/code/method-{method.name}.json", *depends, *self._trained(plan)],
-                **noise,
-                "outs": [f"work/restored/{group.place}", f"work/timing/{group.place}.json"],
-            },
-            f"measure-{name}": {
-                "wdir": "../../..",
-                "cmd": _step(
-                    "measure",
-                    *what,
-                    *("--protocols", ",".join(plan.protocols)),
-                    title=f"measure {group.method} {group.dataset}",
-                    group=group,
-                ),
-                "deps": [manifest, f"work/restored/{group.place}", "work/code/measure.json"],
-                "outs": [
-                    f"work/rows/{group.place}.csv",
-                    f"work/rows/{group.place}.json",
-                    f"work/timing/{group.place}.rows.json",
-                ],
-            },
+    def input_stages(self, found: Iterable[Plan], folder: PurePosixPath) -> dict[str, Family]:
+        """Make the inputs of a dataset; only those of a random degradation depend on the number of noise draws."""
+        levels: dict[Group, set[int]] = defaultdict(set)
+        for plan in found:
+            levels[msgspec.structs.replace(plan.group, method="any", policy="any", saving="round")].update(plan.levels)
+        families = {}
+        for name, random in (("inputs", False), ("noisy-inputs", True)):
+            groups = {g.degradation: g for g in levels if degradation(g.degradation).random == random}
+            if not groups:
+                continue
+            task, dataset = folder.parts[1:3]
+            inputs = _command("inputs", "--task", task, "--dataset", dataset)
+            families[name] = Family(
+                {
+                    **_wdir(folder),
+                    "cmd": f"{inputs} --degradation ${{item.degradation}} --levels ${{item.levels}}",
+                    "deps": [f"data/manifests/datasets/{dataset}.json", "work/code/inputs.json"],
+                    **({"params": ["noise"]} if random else {}),
+                    "outs": [f"work/inputs/{task}/{dataset}/${{item.degradation}}.json"],
+                },
+                {name: {"degradation": name, "levels": _numbers(levels[group])} for name, group in groups.items()},
+                {name: Step("", "inputs", f"inputs {dataset}") for name in groups},
+            )
+        return families
+
+    def group_stages(self, found: Iterable[Plan], folder: PurePosixPath) -> dict[str, Family]:
+        """Restore and measure groups of one task and dataset; those that need as many files share a text."""
+        by_count: dict[int, dict[str, Plan]] = defaultdict(dict)
+        for plan in found:
+            by_count[len(self._needs(plan))][_key(plan.group)] = plan
+        families: dict[str, Family] = {}
+        for count, of_count in sorted(by_count.items()):
+            suffix = "" if count == 1 else f"-from-{count}"
+            restore, measure = self._families(of_count, folder, count, f"groups{suffix.replace('-', '_')}")
+            families |= {f"restore{suffix}": restore, f"measure{suffix}": measure}
+        return families
+
+    def _families(
+        self, found: Mapping[str, Plan], folder: PurePosixPath, needs: int, variable: str
+    ) -> tuple[Family, Family]:
+        task, dataset = folder.parts[1:3]
+        items: dict[str, dict[str, Any]] = {
+            key: {
+                "method": plan.group.method,
+                "policy": plan.group.policy,
+                "degradation": plan.group.degradation,
+                "saving": plan.group.saving,
+                "levels": _numbers(plan.levels),
+                "protocols": ",".join(plan.protocols),
+                "place": plan.group.place.relative_to(f"{task}/{dataset}").as_posix(),
+                "needs": self._needs(plan),
+            }
+            for key, plan in found.items()
         }
+        # What all of several items share stands in the text itself.
+        shared = {
+            word: text
+            for word, text in next(iter(items.values())).items()
+            if len(items) > 1 and isinstance(text, str) and all(item[word] == text for item in items.values())
+        }
+        items = {key: {w: text for w, text in item.items() if w not in shared} for key, item in items.items()}
+
+        def word(name: str) -> str:
+            return shared.get(name, f"${{item.{name}}}")
+
+        where = ["--task", task, "--dataset", dataset]
+        what = "".join(f" --{name} {word(name)}" for name in ("degradation", "method", "policy", "saving"))
+        place = f"{task}/{dataset}/{word('place')}"
+        manifest = f"data/manifests/datasets/{dataset}.json"
+        restore = Family(
+            {
+                **_wdir(folder),
+                "cmd": f"{_command('restore', *where)}{what} --levels {word('levels')}",
+                "deps": [
+                    f"work/inputs/{task}/{dataset}/{word('degradation')}.json",
+                    f"work/code/method-{word('method')}.json",
+                    *(f"${{item.needs[{number}]}}" for number in range(needs)),
+                ],
+                "outs": [f"work/restored/{place}"],
+            },
+            items,
+            {
+                key: Step(
+                    "",
+                    "restore",
+                    f"restore {plan.group.method} {dataset}",
+                    group=plan.group,
+                    gpu=self._methods[plan.group.method].on == "tensor",
+                )
+                for key, plan in found.items()
+            },
+            variable,
+        )
+        measure = Family(
+            {
+                **_wdir(folder),
+                "cmd": f"{_command('measure', *where)}{what} --protocols {word('protocols')}",
+                "deps": [manifest, f"work/restored/{place}", "work/code/measure.json"],
+                "outs": [f"work/rows/{place}.csv", f"work/rows/{place}.json"],
+            },
+            items,
+            {
+                key: Step("", "measure", f"measure {plan.group.method} {dataset}", group=plan.group)
+                for key, plan in found.items()
+            },
+            variable,
+        )
+        return restore, measure
+
+    def _needs(self, plan: Plan) -> list[str]:
+        """List the files beside inputs and code that a group is restored with: weights, released images, its own."""
+        method = self._methods[plan.group.method]
+        found = [f"data/manifests/weights/{name}.json" for name in _fetched_weights(method)]
+        found += [f"data/manifests/datasets/{name}.json" for name in method.released]
+        found += [self._relative(path) for path in method.depends]
+        found += self._trained(plan)
+        # One that needs nothing reads the images as its inputs do, and so shares the text of most others.
+        return found or [f"data/manifests/datasets/{plan.group.dataset}.json"]
 
     def _trained(self, plan: Plan) -> list[str]:
         """Folders of the trained weights that a group is restored with."""
@@ -263,98 +358,105 @@ class _Writer:
         found = [run for run in runs if (run.task, run.level) in method.trained]
         return [trained_folder(Path(), run, run in self._training_plans).as_posix() for run in found]
 
-    def training_stages(self) -> dict[str, dict[str, Any]]:
+    def training_stages(self) -> dict[str, Family]:
         """Make one stage ``train`` per task, with an instance ``train@<method>-<level>`` per planned run."""
-        stages: dict[str, dict[str, Any]] = {}
+        items: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
         for run, training_plan in self._training_plans.items():
             method = self._methods.get(run.method)
             if method is None or run.task not in method.recipes:
                 raise HarnessError(f"{PLANS}: no method trains '{run.name}'; `harness train --list` shows what can be")
             name = method.recipes[run.task]
-            stage = stages.setdefault(
-                run.task,
-                {
-                    "foreach": {},
-                    "do": {
-                        "wdir": "../../..",
-                        "cmd": Step("harness train-run ${item.run}", "train-run", "train-run ${item.run}", gpu=True),
-                        "deps": [
-                            "${item.recipe}",
-                            "data/manifests/datasets/${item.data}.json",
-                        ],
-                        "params": [{PLANS: ["runs.${item.run}"]}],
-                        "outs": ["work/trained/${item.place}"],
-                    },
-                },
-            )
-            stage["foreach"][f"{run.method}-{run.level}"] = {
+            items[run.task][f"{run.method}-{run.level}"] = {
                 "run": run.name,
                 "recipe": self._relative(recipe_file(name)),
                 "data": dataset_of(training_plan.data or recipe(name).data).name,
                 "place": str(run.place),
             }
-        return stages
+        do = {
+            "wdir": "../../..",
+            "cmd": "harness train-run ${item.run}",
+            "deps": ["${item.recipe}", "data/manifests/datasets/${item.data}.json"],
+            "params": [{PLANS: ["runs.${item.run}"]}],
+            "outs": ["work/trained/${item.place}"],
+        }
+        return {
+            task: Family(
+                do,
+                of_task,
+                {key: Step("", "train-run", f"train-run {item['run']}", gpu=True) for key, item in of_task.items()},
+            )
+            for task, of_task in items.items()
+        }
 
     def code_stage(self) -> dict[str, Any]:
         # One stage looks at the sources; every other depends on a small file, so DVC has little to parse and to check.
         files = {file for method in self._methods.values() for file in method_code(method)}
-        plugins = {self._relative(file) for file in files}
+        plugins = {self._in_text(file) for file in files}
         return {
             "wdir": "../..",
-            "cmd": _step("code"),
+            "cmd": Step("harness code", "code", "code"),
             "deps": ["harness", *sorted(name for name in plugins if not name.startswith("harness/"))],
-            "outs": [f"work/code/{name}.json" for name in stage_code(self._methods)],
+            "outs": ["work/code"],
         }
 
     def _relative(self, path: Path) -> str:
         """Write a path relative to the workspace, or absolute where it lies outside (an installed plugin)."""
         root, path = self._workspace.root.resolve(), path.resolve()
-        text = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-        return text.replace("${", r"\${")  # DVC would put a parameter there
+        return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
-    def dataset_stage(self, name: str) -> dict[str, Any]:
+    def _in_text(self, path: Path) -> str:
+        return self._relative(path).replace("${", r"\${")  # DVC would put a parameter there
+
+    def fetch_stages(self, kind: str, names: Iterable[str]) -> Family:
         # Always run: whether a mirror or a network is there now cannot be seen in a file. It takes a tenth of a second.
-        return {
-            "wdir": "../..",
-            "cmd": _step("datasets", "fetch", name, fetches=name),
-            "always_changed": True,
-            "outs": [f"data/manifests/datasets/{name}.json"],
-        }
+        return Family(
+            {
+                "wdir": "../..",
+                "cmd": f"harness {kind} fetch ${{item}}",
+                "always_changed": True,
+                "outs": [f"data/manifests/{kind}/${{item}}.json"],
+            },
+            {name: name for name in sorted(names)},
+            {name: Step("", kind, f"{kind} fetch {name}", name=name) for name in names},
+        )
 
-    def weights_stage(self, name: str) -> dict[str, Any]:
-        return {
-            "wdir": "../..",
-            "cmd": _step("weights", "fetch", name, fetches=name),
-            "always_changed": True,
-            "outs": [f"data/manifests/weights/{name}.json"],
-        }
+    def cost_stages(self, names: Iterable[str]) -> Family:
+        return Family(
+            {
+                "wdir": "../..",
+                "cmd": "harness cost ${item}",
+                "deps": ["work/code/cost-${item}.json"],
+                "outs": ["work/cost/${item}.json"],
+            },
+            {name: name for name in sorted(names)},
+            {name: Step("", "cost", f"cost {name}", name=name) for name in names},
+        )
 
-    def cost_stage(self, name: str) -> dict[str, Any]:
-        return {
-            "wdir": "../..",
-            "cmd": _step("cost", name),
-            "deps": [f"work/code/cost-{name}.json"],
-            "outs": [f"work/cost/{name}.json"],
-        }
-
-    def table_stage(self, table: Table, root: str) -> dict[str, Any]:
-        groups = [plan.group for plan in plans([table], self._methods)]
-        rows = [f"work/rows/{group.place}{suffix}" for group in groups for suffix in (".csv", ".json")]
+    def table_stage(self, table: Table, folder: PurePosixPath) -> dict[str, Any]:
+        found = plans([table], self._methods)
+        kept = {"cache": False, "persist": True}
+        # The record of rows holds their checksum.
+        rows = [f"work/rows/{plan.group.place}.json" for plan in found]
         rows += [f"work/cost/{name}.json" for name in counted(table, self._methods)]
-        rows += [folder for plan in plans([table], self._methods) for folder in self._trained(plan)]
+        rows += [trained for plan in found for trained in self._trained(plan)]
         own = self._workspace.table_files.get(table.name)
         if own is not None:
-            source = self._relative(own)
+            source = self._in_text(own)
         else:
             source = f"harness/{table_file(table.name).relative_to(PACKAGE).as_posix()}"
-        stage: dict[str, Any] = {} if root == "." else {"wdir": root}
-        return stage | {
-            "cmd": _step("render", table.name),
+        return {
+            **_wdir(folder),
+            "cmd": Step(_command("render", table.name), "render", f"render {table.name}", name=table.name),
             "deps": [source, *rows, "work/code/render.json"],
-            "outs": [
-                {f"results/{table.name}{suffix}": {"cache": False, "persist": True}} for suffix in RESULT_SUFFIXES
-            ],
+            "outs": [{f"results/{table.name}{suffix}": kept} for suffix in RESULT_SUFFIXES],
+            "metrics": [{f"results/metrics/{table.name}.json": kept}],
         }
+
+
+def _key(group: Group) -> str:
+    """Name a group in its task and dataset."""
+    name = group.name
+    return name if group.degradation == TASKS[group.task].degradation else f"{name}--{group.degradation}"
 
 
 def _fetched_weights(method: Method) -> tuple[str, ...]:
@@ -362,20 +464,78 @@ def _fetched_weights(method: Method) -> tuple[str, ...]:
     return () if method.origin == "trained" else method.weights
 
 
-def _step(*words: str, title: str = "", **facts: Any) -> Step:
-    """Make the step that a subcommand of the harness does; a shell reads it, so every word is quoted that needs it."""
-    return Step(shlex.join(["harness", *words]), words[0], title or " ".join(words), **facts)
+def _command(*words: str) -> str:
+    """Write a command of the harness; a shell reads it, so every word is quoted that needs it."""
+    return shlex.join(["harness", *words])
+
+
+def _wdir(folder: PurePosixPath) -> dict[str, str]:
+    """Let a stage run in the workspace's folder."""
+    return {"wdir": _up(folder)} if folder.parts else {}
+
+
+def _up(folder: PurePosixPath) -> str:
+    return "/".join([".."] * len(folder.parts))
 
 
 def _numbers(levels: set[int] | tuple[int, ...]) -> str:
     return ",".join(str(level) for level in sorted(levels))
 
 
-def _to_yaml(stages: dict[str, Any]) -> str:
+class _OnOneLine(dict[str, Any]):
+    """A mapping that is written on one line."""
+
+
+class _ManyToALine(list[Any]):
+    """A list of which as many items are written on a line as it takes."""
+
+
+def _to_yaml(entries: _Entries, plots: list[dict[str, Any]]) -> str:
     import yaml
 
-    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-        pass
+    lists: list[str] = []
 
+    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    def text(dumper: Any, value: str) -> Any:
+        style = '"' if _LIKE_A_NUMBER.fullmatch(value) else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    def wrapped(dumper: Any, value: list[str]) -> Any:
+        items = [yaml.dump([item], Dumper=Dumper, default_flow_style=True, width=10**6)[1:-2] for item in value]
+        lines = [""]
+        for item in items:
+            if len(lines[-1]) + len(item) > LINE:
+                lines.append("")
+            lines[-1] += f"{item}, "
+        lists.append("\n".join(f"      {line.rstrip()}" for line in lines))
+        return dumper.represent_str(f"LIST-{len(lists)}")
+
+    Dumper.add_representer(str, text)
     Dumper.add_representer(Step, lambda dumper, step: dumper.represent_str(step.command))
-    return HEADING + yaml.dump({"stages": stages}, Dumper=Dumper, sort_keys=False, width=1000, allow_unicode=True)
+    Dumper.add_representer(_OnOneLine, lambda dumper, value: dumper.represent_mapping(_MAP, value, flow_style=True))
+    Dumper.add_representer(_ManyToALine, wrapped)
+    variables: dict[str, Any] = {}
+    stages: dict[str, Any] = {}
+    for name, entry in entries.items():
+        if not isinstance(entry, Family):
+            long = len(entry.get("deps", ())) > LONG_LIST
+            stages[name] = entry | ({"deps": _ManyToALine(entry["deps"])} if long else {})
+            continue
+        items: Any = {key: item if isinstance(item, str) else _OnOneLine(item) for key, item in entry.items.items()}
+        if all(key == item for key, item in items.items()):
+            items = _ManyToALine(items)
+        if entry.variable:
+            variables[entry.variable] = items
+            items = f"${{{entry.variable}}}"
+        stages[name] = {"foreach": items, "do": entry.do}
+    whole: dict[str, Any] = {"vars": [{name: items} for name, items in variables.items()]} if variables else {}
+    whole["stages"] = stages
+    if plots:
+        whole["plots"] = plots
+    written = yaml.dump(whole, Dumper=Dumper, sort_keys=False, width=10**6, allow_unicode=True)
+    for number, lines in enumerate(lists, 1):
+        written = written.replace(f" LIST-{number}\n", f" [\n{lines}\n    ]\n")
+    return HEADING + written

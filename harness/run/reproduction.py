@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.errors import HarnessError
-from harness.run.graph import needed, stage_graph
-from harness.run.pipeline import measure_target, table_target, update_pipelines
+from harness.run.graph import needed, stage_graph, stage_of
+from harness.run.pipeline import update_pipelines
 from harness.run.targets import failures, make_targets
 from harness.tables.collected import results_of
 from harness.tables.published import Table, select
@@ -106,11 +106,12 @@ def make_tables(
         click.echo(f"written: {path}", err=True)
     methods = workspace.methods()
     wanted = plans([*whole, *parts], methods)
-    targets = [*(measure_target(plan.group) for plan in plans(parts, methods)), *(table_target(t.name) for t in whole)]
+    graph = stage_graph(stages)
+    cells = {stage_of(graph, "measure", plan.group): len(plan.levels) for plan in wanted}
+    targets = [stage_of(graph, "measure", plan.group) for plan in plans(parts, methods)]
+    targets += [stage_of(graph, "render", table.name) for table in whole]
     if not targets:
         return ""
-    nodes = needed(stage_graph(stages), list(dict.fromkeys(targets)))
-
-    cells = {measure_target(plan.group): len(plan.levels) for plan in wanted}
+    nodes = needed(graph, list(dict.fromkeys(targets)))
     outcomes = make_targets(workspace, nodes, settings, cells=cells, verbose=verbose, push=push)
     return failures(nodes, outcomes)

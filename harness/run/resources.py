@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cores import core_count
+from harness.records.runs import machine_memory, run_file
 from harness.run.graph import Node
 
 GIB = 2**30
@@ -24,10 +25,7 @@ RESERVE = GIB
 
 def memory_of(node: Node, work: Path) -> int:
     """Estimate the memory that a stage takes, bytes: what it took the last time, or a guess for its kind."""
-    known = 0
-    for out in node.outs:
-        if "/timing/" in f"/{out}":
-            known = max(known, _peak(work.parent / out))
+    known = int(_last(node, work, "peak_memory"))
     if known:
         return known + known // 4
     return UNKNOWN_MEMORY.get(node.step.verb, LITTLE_MEMORY)
@@ -35,20 +33,17 @@ def memory_of(node: Node, work: Path) -> int:
 
 def seconds_of(node: Node, work: Path) -> float:
     """Wall time that a stage took the last time; 0 where it is not known."""
-    return max(
-        (_number(work.parent / out, "wall_seconds") for out in node.outs if "/timing/" in f"/{out}"), default=0.0
-    )
+    return _last(node, work, "wall_seconds")
 
 
-def _peak(path: Path) -> int:
-    return int(_number(path, "peak_memory"))
-
-
-def _number(path: Path, key: str) -> float:
+def _last(node: Node, work: Path, key: str) -> float:
+    """Look up a number of the last run of a stage; 0 where none is known."""
     import msgspec
 
+    if node.step.group is None:
+        return 0.0
     try:
-        record: Any = msgspec.json.decode(path.read_bytes())
+        record: Any = msgspec.json.decode(run_file(work, node.step.group, node.step.verb).read_bytes())
         return max(0.0, float(record.get(key, 0.0)))
     except (OSError, msgspec.DecodeError, AttributeError, TypeError, ValueError):
         return 0.0
@@ -57,8 +52,6 @@ def _number(path: Path, key: str) -> float:
 def free_memory() -> int:
     """Memory that stages may take together now, bytes."""
     import psutil
-
-    from harness.records.runs import machine_memory
 
     free = min(int(psutil.virtual_memory().available), machine_memory())
     return max(free - RESERVE, GIB // 2)

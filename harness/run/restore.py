@@ -34,6 +34,7 @@ from harness.images import pixels_sha256, write_fine_png, write_png
 from harness.methods import Method, build_method
 from harness.metrics.quantization import to_uint8
 from harness.records.cells import Group, InputId, NoiseDraws, input_ids
+from harness.records.loading import load_json
 from harness.records.restored import RECORD, LevelRecord, RestoredRecord, read_pixels
 from harness.records.runs import Clock, RunRecord, device_name, library_versions
 from harness.records.tasks import TASKS
@@ -51,6 +52,11 @@ from harness.run.apply import (
 
 # Attempts at an image that runs out of memory, each with less computed at once; the last is tile by tile.
 MOST_SHRINKING = 3
+
+# Beside the images of a level once all were restored: the hashes of their pixels.
+FINISHED = "finished.json"
+# Beside the levels of a group once its images were measured, so that DVC has recorded them: which levels.
+RECORDED = "recorded.json"
 
 # Restored pixels from an input's name and pixels (units of 0..255), with less computed at once the larger the number.
 Restoring = Callable[[InputId, NDArray[Any], int], NDArray[np.float64]]
@@ -112,6 +118,7 @@ def restore(
         The method failed, or returned something that is no image of the right size.
     """
     clock = Clock()
+    _drop_recorded(unfinished(partial, group), levels)
     degrader = degradation(group.degradation)
     record_levels: dict[int, LevelRecord] = {}
     images: dict[str, str] = {}
@@ -257,9 +264,19 @@ def _restore_level(
 ) -> Iterator[tuple[InputId, str, float]]:
     """Restore the inputs of one level that are not in `folder` yet; yield the hash of every image's pixels."""
     todo = []
+    recorded: dict[str, str] = {}
+    if (folder / FINISHED).is_file():
+        try:
+            recorded = load_json(folder / FINISHED, dict[str, str])
+        except HarnessError:
+            shutil.rmtree(folder)
     for input_id in ids:
         # Images that were restored elsewhere are read again: nobody knows what they were when the last run read them.
         finished = None if method.on == "images" else _finished(folder / input_id.file, group.saving)
+        # Whoever edits a restored image edits this one, too, where both are links to one file.
+        if finished is not None and recorded.get(input_id.file, finished) != finished:
+            (folder / input_id.file).unlink()
+            finished = None
         if finished is None:
             todo.append(input_id)
         else:
@@ -446,8 +463,8 @@ def _file_sha256(path: Path) -> str:
 def _collect(record: RestoredRecord, folders: Mapping[int, Path], partial: Path, target: Path) -> None:
     """Link the finished images of every level into the target folder.
 
-    They stay in their own folders, too, until they are measured: DVC has not recorded the images yet, and clears the
-    target before it runs a stage again.
+    They stay in their own folders, too, until others take their place: DVC clears the target before it runs a stage
+    again, and a level that is added to a table is no reason to restore the others.
     """
     # Left behind by runs that were killed at this point; DVC's lock lets one process alone write here.
     for stale in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
@@ -464,6 +481,12 @@ def _collect(record: RestoredRecord, folders: Mapping[int, Path], partial: Path,
         write_json(building / RECORD, record)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(building, target)
+        for level, folder in folders.items():
+            of_level = {file: digest for file, digest in record.images.items() if file.startswith(f"{level}/")}
+            write_json(folder / FINISHED, of_level)
+        (unfinished(partial, record.group) / RECORDED).unlink(missing_ok=True)
+        for outdated in set(unfinished(partial, record.group).glob("*")) - set(folders.values()):
+            shutil.rmtree(outdated, ignore_errors=True)
     except OSError as error:
         raise HarnessError(
             f"{target}: cannot be written ({error.strerror or error}); the finished images are kept in {partial}"
@@ -473,13 +496,24 @@ def _collect(record: RestoredRecord, folders: Mapping[int, Path], partial: Path,
 
 
 def unfinished(partial: Path, group: Group) -> Path:
-    """Folder of a group's finished images that DVC may not have recorded yet."""
+    """Folder of a group's finished images, by level and circumstances."""
     return partial / group.place
 
 
-def drop_unfinished(partial: Path, group: Group) -> None:
-    """Forget the finished images of a group: to be called when DVC has recorded them."""
-    shutil.rmtree(unfinished(partial, group), ignore_errors=True)
+def keep_for_further_levels(partial: Path, group: Group, levels: Collection[int]) -> None:
+    """Note that DVC has recorded a group's images: from now on they serve only a run that has further levels to do."""
+    if unfinished(partial, group).is_dir():
+        write_json(unfinished(partial, group) / RECORDED, sorted(levels))
+
+
+def _drop_recorded(folder: Path, levels: Collection[int]) -> None:
+    """Forget finished images where nothing but recorded levels is asked for: then they are to be made anew."""
+    try:
+        recorded = load_json(folder / RECORDED, tuple[int, ...]) if (folder / RECORDED).is_file() else None
+    except HarnessError:
+        recorded = tuple(levels)
+    if recorded is not None and set(levels) <= set(recorded):
+        shutil.rmtree(folder)
 
 
 def _link(source: Path, destination: Path) -> None:

@@ -20,14 +20,13 @@ import msgspec
 
 from harness.assets.inputs import read_inputs
 from harness.errors import HarnessError
-from harness.files import write_json
 from harness.methods import Method
 from harness.methods.fingerprints import fingerprint, method_code
 from harness.records.cells import Group, InputId
-from harness.records.loading import load_json
 from harness.records.restored import RECORD, RestoredRecord, read_restored
-from harness.records.runs import Confirmation, RunRecord, git_state
-from harness.run.pipeline import restore_target
+from harness.records.runs import Confirmation, git_state, read_run, write_run
+from harness.run.graph import stage_graph, stage_of
+from harness.run.pipeline import pipeline_stages
 from harness.run.restore import restore
 from harness.run.targets import run_dvc
 from harness.tables.requests import Plan, plans
@@ -87,7 +86,9 @@ def revalidate(
     if run_dvc(workspace, ["repro", CODE_STAGE]):
         raise HarnessError("the fingerprints of the code could not be made; see above")
     methods = workspace.methods()
-    found = {restore_target(plan.group): plan for plan in plans([workspace.table(n) for n in tables], methods)}
+    graph = stage_graph(pipeline_stages(workspace))
+    wanted = plans([workspace.table(name) for name in tables], methods)
+    found = {stage_of(graph, "restore", plan.group): plan for plan in wanted}
     outcomes: list[RevalidatedGroup] = []
     kept: dict[str, RevalidatedGroup] = {}
     for target, changed in _outdated(workspace, list(found)).items():
@@ -140,8 +141,8 @@ def _try(workspace: Workspace, plan: Plan, method: Method, changed: Collection[s
     if _others(group, changed):
         return _left(group, changed)
     folder = workspace.work / "restored" / group.place
-    timing = workspace.work / "timing" / group.place.with_name(group.place.name + ".json")
-    if not timing.is_file():
+    run = read_run(workspace.work, group)
+    if run is None:
         return RevalidatedGroup(group, "left", "the record of its run is not here")
     before = read_restored(folder)
     code = fingerprint(method_code(method))
@@ -169,9 +170,8 @@ def _try(workspace: Workspace, plan: Plan, method: Method, changed: Collection[s
             group, "differs", f"{len(different)} of {len(again.images)} images, such as {different[0]}"
         )
     revision, dirty = git_state(Path(__file__).parent)
-    run = load_json(timing, RunRecord)
     confirmation = Confirmation(code, len(again.images), len(before.images), revision, dirty)
-    write_json(timing, msgspec.structs.replace(run, confirmed=(*run.confirmed, confirmation)))
+    write_run(workspace.work, group, msgspec.structs.replace(run, confirmed=(*run.confirmed, confirmation)))
     return RevalidatedGroup(
         group, "kept", f"{len(again.images)} of {len(before.images)} images restored again, all equal"
     )
@@ -179,9 +179,7 @@ def _try(workspace: Workspace, plan: Plan, method: Method, changed: Collection[s
 
 def _others(group: Group, changed: Collection[str]) -> list[str]:
     """List what has changed beside the code of a group's method."""
-    # The record of a run differs where an earlier revalidation was ended before DVC was told.
-    own = {f"work/code/method-{group.method}.json", f"work/timing/{group.place.as_posix()}.json"}
-    return sorted(set(changed) - own)
+    return sorted(set(changed) - {f"work/code/method-{group.method}.json"})
 
 
 def _left(group: Group, changed: Collection[str]) -> RevalidatedGroup:

@@ -100,7 +100,7 @@ def prefetch(workspace: Workspace, nodes: Iterable[Node]) -> None:
 
     hosts: Hosts | None = None
     for node in nodes:
-        if not node.step.fetches:
+        if node.step.verb not in ("datasets", "weights"):
             continue
         if hosts is None:
             hosts = Hosts(workspace.data)
@@ -108,11 +108,11 @@ def prefetch(workspace: Workspace, nodes: Iterable[Node]) -> None:
             if node.step.verb == "datasets":
                 from harness.assets.datasets.fetching import fetch
 
-                fetch(node.step.fetches, workspace.data, hosts=hosts)
+                fetch(node.step.name, workspace.data, hosts=hosts)
             else:
                 from harness.assets.weights.fetching import fetch as fetch_weights
 
-                fetch_weights(node.step.fetches, workspace.data, hosts=hosts)
+                fetch_weights(node.step.name, workspace.data, hosts=hosts)
         except HarnessError:
             continue
 

@@ -188,7 +188,7 @@ def test_what_training_yaml_plans_does_not_reach_a_shell(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("name", NAMES[:-1])
 def test_a_stage_command_is_quoted(name: str, tmp_path: Path) -> None:
-    command = stages._step("datasets", "fetch", name).command
+    command = stages._command("datasets", "fetch", name)
     assert shlex.split(command) == ["harness", "datasets", "fetch", name]
     said = subprocess.run(
         ["sh", "-c", command.replace("harness", "printf %s", 1)], cwd=tmp_path, capture_output=True, check=True
@@ -201,7 +201,7 @@ def test_names_of_a_pipeline_are_plain() -> None:
     workspace = Workspace(PACKAGE.parent)
     for of_file in stages.pipeline_stages(workspace).values():
         for stage in of_file.values():
-            command = (stage.get("cmd") or stage["do"]["cmd"]).command.replace("${item.run}", RUN)
+            command = stage["cmd"].command
             assert shlex.join(shlex.split(command)) == command
 
 
@@ -211,7 +211,7 @@ def test_a_folder_named_like_a_parameter(tmp_path: Path) -> None:
     folder = tmp_path / "my${methods}"
     folder.mkdir()
     (folder / "plugin.py").write_text("1\n")
-    path = stages._Writer(workspace, {}, [])._relative(folder / "plugin.py")
+    path = stages._Writer(workspace, {})._in_text(folder / "plugin.py")
     (tmp_path / "params.yaml").write_text("methods: [elsewhere]\n")
     project = DvcProject(tmp_path, {"dvc.yaml": {"a": {"cmd": "echo made > a", "deps": [path], "outs": ["a"]}}})
     assert {outcome.state for outcome in project.make().values()} == {"computed"}

@@ -19,20 +19,19 @@ from harness.assets.inputs import record_inputs, write_inputs
 from harness.cli import harness as harness_cli
 from harness.errors import HarnessError
 from harness.extras.crate import check_crate, export_crate, files_of_table
-from harness.files import write_json
 from harness.methods.fingerprints import fingerprint, method_code
 from harness.records.cells import Group, NoiseDraws
 from harness.records.cost import write_cost
-from harness.records.restored import LevelRecord
+from harness.records.restored import RECORD, LevelRecord
 from harness.records.rows import ImageRow, MeasuredRecord, write_rows
-from harness.records.runs import Clock, git_state, precision_flags
+from harness.records.runs import Clock, git_state, precision_flags, read_run, write_run
 from harness.records.training_runs import Options, TrainedRecord, TrainingRun, read_trained, trained_folder
 from harness.report.render import json_text
 from harness.run.chain import Link, chain_text, explain, find_cell, quoted, train_command
 from harness.run.cost import count_cost
 from harness.run.environment import examine
 from harness.run.measure import measure
-from harness.run.pipeline import pipeline_stages, written_address
+from harness.run.pipeline import pipeline_stages
 from harness.run.restore import restore
 from harness.tables.collected import results_of
 from harness.tables.diff import diff_table
@@ -64,17 +63,31 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         noise=NoiseDraws(),
         code=fingerprint(method_code(method)),
     )
-    timing = made.work / "timing" / GROUP.place.parent
-    write_json(timing / f"{GROUP.name}.json", run)
+    write_run(made.work, GROUP, run)
     clock = Clock()
     folder = made.work / "restored" / GROUP.place
     record, rows = measure(folder, data=made.data, protocols=("psnr", "ssim-gauss", "ssim-8x8"))
     write_rows(made.work / "rows" / GROUP.place.parent / f"{GROUP.name}.csv", record, rows)
-    write_json(timing / f"{GROUP.name}.rows.json", clock.finish())
+    write_run(made.work, GROUP, clock.finish(), "measure")
     table = made.table("embedded")
     made.results.mkdir()
     (made.results / "embedded.json").write_text(json_text(results_of(made, table)))
     return made
+
+
+def test_a_run_is_told_only_with_what_it_made(workspace: Workspace) -> None:
+    """DVC may take results from its cache: what another run took and used is not told of them."""
+    assert read_run(workspace.work, GROUP) is not None
+    record = workspace.work / "restored" / GROUP.place / RECORD
+    text = record.read_bytes()
+    try:
+        record.write_bytes(text + b" ")
+        assert read_run(workspace.work, GROUP) is None
+        links = {link.title: link.facts for link in explain(workspace, find_cell(workspace, "embedded", "JPEG", KEY))}
+        assert links["restored by"]["state"] == "not recorded; what the file tells is of another run"
+        assert "revision" in links["measured by"]
+    finally:
+        record.write_bytes(text)
 
 
 def test_the_chain_reaches_the_pixels(workspace: Workspace) -> None:
@@ -216,19 +229,6 @@ def test_options_of_training_are_part_of_the_command() -> None:
     assert_can_be_pasted(command, set())
     said = "--data mine --amp --no-deterministic --ema 0.999 --clip 0.5 --seed 7 --accumulate 2"
     assert command == f"harness train kit --task deblur --iterations 300 {said}"
-
-
-def test_a_stage_in_a_further_part_of_its_file_is_found(tmp_path: Path) -> None:
-    first, second = tmp_path / "pipelines/sr/set5", tmp_path / "pipelines/sr/set5/part2"
-    second.mkdir(parents=True)
-    (first / "dvc.yaml").write_text("stages:\n  restore-a--whole:\n    cmd: x\n")
-    (second / "dvc.yaml").write_text("stages:\n  restore-b--whole:\n    cmd: x\n")
-    found = [written_address(tmp_path, f"pipelines/sr/set5/dvc.yaml:restore-{name}--whole") for name in "abc"]
-    assert found == [
-        "pipelines/sr/set5/dvc.yaml:restore-a--whole",
-        "pipelines/sr/set5/part2/dvc.yaml:restore-b--whole",
-        "pipelines/sr/set5/dvc.yaml:restore-c--whole",
-    ]
 
 
 @pytest.mark.parametrize("name", ["EDSR", "a b", 'the "best"', "$HOME", "it's", "back\\slash", "`id`", "new!"])

@@ -27,7 +27,7 @@ from harness.records.cells import Group, NoiseDraws
 from harness.records.restored import read_pixels
 from harness.records.rows import read_rows, write_rows
 from harness.run.measure import measure
-from harness.run.restore import drop_unfinished, restore
+from harness.run.restore import keep_for_further_levels, restore
 from harness.tables.measurements import Measurement, Measurements, NotRun
 
 GROUP = Group("jpeg", "embedded-gray", "jpeg-y8", "test", "whole")
@@ -77,8 +77,26 @@ def test_images_that_nothing_has_recorded_yet_are_not_lost(data: Path, inputs: I
     shutil.rmtree(tmp_path / "restored")
     again, timing = run(data, inputs, tmp_path, method(unchanged))
     assert again == first and not any(timing.seconds.values())
-    drop_unfinished(tmp_path / "partial", first.group)
-    assert not list((tmp_path / "partial").rglob("*.png"))
+
+
+def test_a_further_level_is_restored_alone(data: Path, tmp_path: Path) -> None:
+    """What was recorded serves a run that adds a level; the same levels again are made anew, as for --force."""
+    inputs = record_inputs(data, "embedded-gray", "jpeg-y8", (10, 20, 30), NOISE)
+    first, _ = run(data, inputs, tmp_path, method(unchanged))
+    keep_for_further_levels(tmp_path / "partial", first.group, first.levels)
+    again, timing = run(data, inputs, tmp_path, method(unchanged))
+    assert again == first and all(timing.seconds.values())
+    keep_for_further_levels(tmp_path / "partial", first.group, first.levels)
+    # Edited where it lies, as whoever follows a link to it may do: it is not taken for what was restored.
+    (edited,) = (path for path in (tmp_path / "partial").rglob("*.png") if path.parts[-3] == "10")
+    shutil.copy(next(path for path in (tmp_path / "partial").rglob("*.png") if path.parts[-3] == "20"), edited)
+    more, timing = run(data, inputs, tmp_path, method(unchanged), levels=(10, 20, 30))
+    assert {file: digest for file, digest in more.images.items() if file in first.images} == first.images
+    assert {file.partition("/")[0] for file, seconds in timing.seconds.items() if seconds} == {"10", "30"}
+    # Other circumstances: nothing serves, and nothing is left behind.
+    keep_for_further_levels(tmp_path / "partial", first.group, more.levels)
+    _, timing = run(data, inputs, tmp_path, method(unchanged), levels=(10, 20), code="other")
+    assert all(timing.seconds.values()) and len(list((tmp_path / "partial").rglob("*.png"))) == 2
 
 
 def test_restored_images_are_measured(data: Path, inputs: InputRecord, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import pytest
 from harness.records.cells import Group
 from harness.records.restored import RECORD
 from harness.run import revalidation
-from harness.run.pipeline import restore_target
 from harness.run.revalidation import RevalidatedGroup, revalidate
 
 GROUPS = [Group("jpeg", "embedded-gray", "jpeg-y8", name, "whole") for name in ("jpeg", "arcnn")]
@@ -22,7 +21,7 @@ def test_a_file_that_is_replaced_after_the_trial(
     replaced: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DVC would record it as what made the images: that group is left, the others are kept."""
-    first, second = targets = [restore_target(group) for group in GROUPS]
+    first, second = targets = [f"dvc.yaml:restore@{group.name}" for group in GROUPS]
     told = {t: {f"work/code/method-{g.method}.json"} for t, g in zip(targets, GROUPS, strict=True)}
     later = {**told, second: told[second] | ({"weights.pth"} if replaced else set())}
     answers, commands = [told, later], []
@@ -30,6 +29,8 @@ def test_a_file_that_is_replaced_after_the_trial(
         (tmp_path / "work/restored" / group.place).mkdir(parents=True)
         (tmp_path / "work/restored" / group.place / RECORD).touch()
     plans = [SimpleNamespace(group=group) for group in GROUPS]
+    monkeypatch.setattr(revalidation, "pipeline_stages", lambda workspace: {})
+    monkeypatch.setattr(revalidation, "stage_of", lambda graph, verb, group: f"dvc.yaml:{verb}@{group.name}")
     monkeypatch.setattr(revalidation, "plans", lambda tables, methods: plans)
     monkeypatch.setattr(revalidation, "_outdated", lambda workspace, targets: answers.pop(0))
     monkeypatch.setattr(

@@ -1,0 +1,88 @@
+"""The generated pipelines: DVC makes of them what the harness meant, and a person can read them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+
+from harness.errors import HarnessError
+from harness.methods.fingerprints import PACKAGE
+from harness.records.cells import Group
+from harness.run import pipeline
+from harness.run.graph import Step, stage_graph, stage_of
+from harness.tables.workspace import Workspace
+
+ROOT = PACKAGE.parent
+
+
+def _paths(stage: dict[str, object], kind: str) -> set[str]:
+    found = stage.get(kind, [])
+    assert isinstance(found, list)
+    return {next(iter(item)) if isinstance(item, dict) else item for item in found}
+
+
+def test_dvc_reads_what_the_harness_makes() -> None:
+    """Templates are filled in twice, by DVC and for the graph of stages: to the same stages, in every field."""
+    repo = Repo(str(ROOT))
+    read = {stage.addressing: stage for stage in repo.index.stages}
+    made = {
+        f"{path}:{name}" if path.parent.name else name: stage
+        for path, stages in pipeline.pipeline_stages(Workspace(ROOT)).items()
+        for name, stage in stages.items()
+    }
+    relative = {os.path.relpath(ROOT / address.partition(":")[0]): address for address in made}
+    assert len(relative) > 30 and read.keys() == {
+        os.path.relpath(ROOT / file) + f":{name}" if name else file
+        for file, _, name in (a.partition(":") for a in made)
+    }
+    for address, stage in made.items():
+        file, _, name = address.partition(":")
+        found = read[os.path.relpath(ROOT / file) + f":{name}" if name else address]
+        assert found.cmd == stage["cmd"].command
+        for kind in ("deps", "outs"):
+            paths = {Path(item.fs_path).relative_to(ROOT).as_posix() for item in getattr(found, kind)}
+            wanted = _paths(stage, kind) | (_paths(stage, "metrics") if kind == "outs" else set())
+            assert wanted <= paths and paths - wanted <= {"params.yaml", "training.yaml"}, address
+        assert found.always_changed == bool(stage.get("always_changed"))
+
+
+def test_a_person_can_read_every_pipeline() -> None:
+    files = [ROOT / "dvc.yaml", *ROOT.glob("pipelines/**/dvc.yaml")]
+    assert len(files) > 50
+    for file in files:
+        text = file.read_text()
+        assert len(text.splitlines()) < 80, file
+        assert str(ROOT) not in text and ": /" not in text and "- /" not in text
+
+
+def test_an_item_that_is_no_word_of_a_command_is_refused() -> None:
+    family = pipeline.Family({"cmd": "harness cost ${item}"}, {"a": "$(touch x)"}, {"a": Step("", "cost")})
+    with pytest.raises(HarnessError, match="cannot stand in a command"):
+        dict(family.stages("cost"))
+
+
+def test_a_stage_is_found_by_what_it_does() -> None:
+    graph = stage_graph(pipeline.pipeline_stages(Workspace(ROOT)))
+    group = Group("jpeg", "classic5", "jpeg-y8", "jpeg", "whole")
+    assert stage_of(graph, "measure", group) == "pipelines/jpeg/classic5/dvc.yaml:measure@jpeg--whole"
+    assert stage_of(graph, "render", "panet-table3") == "pipelines/tables/panet-table3/dvc.yaml:panet-table3"
+    assert stage_of(graph, "render", "embedded") == "embedded"
+    with pytest.raises(HarnessError, match="no stage does 'cost' for nobody"):
+        stage_of(graph, "cost", "nobody")
+
+
+def test_many_methods_are_spread_over_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC writes a file's whole lock after every stage."""
+    whole = pipeline.pipeline_stages(Workspace(ROOT))
+    monkeypatch.setattr(pipeline, "MOST_GROUPS", 2)
+    parts = pipeline.pipeline_stages(Workspace(ROOT))
+    assert any(path.parent.name == "part2" for path in parts)
+    assert all(sum(name.startswith("restore") for name in stages) <= 2 for stages in parts.values())
+
+    def everything(files: dict[object, dict[str, dict[str, object]]]) -> dict[str, set[str]]:
+        return {str(stage["cmd"]): _paths(stage, "deps") for stages in files.values() for stage in stages.values()}
+
+    assert everything(whole) == everything(parts)  # type: ignore[arg-type]
