@@ -230,7 +230,7 @@ def test_interrupting_loses_nothing(checkout: Checkout, mirror: Path) -> None:
         (("diff", "panet-table3", "--row", "JPG"), 2, "unknown row of panet-table3 'JPG'; did you mean 'JPEG'"),
         (("diff", "panet-table3", "--dataset", "live"), 2, "did you mean 'live1'"),
         (("diff",), 2, "Missing argument"),
-        (("restore", "--levels", "ten"), 2, "not a list of whole numbers"),
+        (("stage", "restore", "--levels", "ten"), 2, "not a list of whole numbers"),
         (("measure", "--task", "jpg"), 2, "Missing option"),
     ],
 )
@@ -253,7 +253,8 @@ def test_a_damaged_restored_image_is_named(checkout: Checkout) -> None:
     image = next(folder.rglob("*.png"))
     kept = image.read_bytes()
     where = ["--task", "jpeg", "--dataset", "embedded-gray", "--degradation", "jpeg-y8"]
-    command = ["measure", *where, "--method", "jpeg", "--policy", "whole", "--protocols", "psnr,ssim-gauss,ssim-8x8"]
+    how = ["--method", "jpeg", "--policy", "whole", "--protocols", "psnr,ssim-gauss,ssim-8x8"]
+    command = ["stage", "measure", *where, *how]
     os.chmod(image, 0o644)
     try:
         image.write_bytes(kept[: len(kept) // 2])
@@ -291,8 +292,8 @@ def test_an_installed_package_brings_a_method(checkout: Checkout, tmp_path: Path
     checkout.run(*pip, str(package))
     path = {"PYTHONPATH": f"{checkout.root}{os.pathsep}{site}"}
     assert "halfway" in checkout.harness("methods", **path)
-    checkout.harness("check-method", "halfway", **path)
-    new = ["new-table", "mine", "--task", "jpeg", "--dataset", "embedded-gray", "--level", "10"]
+    checkout.harness("check", "halfway", **path)
+    new = ["new", "table", "mine", "--task", "jpeg", "--dataset", "embedded-gray", "--level", "10"]
     checkout.harness(*new, "--method", "halfway", "--method", "jpeg", "--published", "embedded:JPEG", **path)
     checkout.harness("repro", "mine", **path)
     diff = checkout.harness("diff", "mine", "--format", "json", **path)
@@ -310,12 +311,12 @@ def test_an_installed_package_brings_a_method(checkout: Checkout, tmp_path: Path
 
 
 def test_a_folder_of_images_is_a_method(checkout: Checkout) -> None:
-    checkout.harness("new-method", "my-images", "--task", "jpeg", "--on", "images")
+    checkout.harness("new", "method", "my-images", "--task", "jpeg", "--on", "images")
     folder = checkout.root / "methods/my_images/embedded-gray/20"
     folder.mkdir(parents=True)
     restored = checkout.root / "work/restored/jpeg/embedded-gray/jpeg-y8/jpeg--whole/20/draw0"
     shutil.copy(restored / "camera.png", folder / "camera.png")
-    new = ["new-table", "images", "--task", "jpeg", "--dataset", "embedded-gray", "--level", "20"]
+    new = ["new", "table", "images", "--task", "jpeg", "--dataset", "embedded-gray", "--level", "20"]
     checkout.harness(*new, "--method", "my-images", "--published", "embedded:JPEG")
     checkout.harness("repro", "images")
     values = {(c["row"], c["metric"]): c["measured"] for c in checkout.diff("images")}

@@ -179,4 +179,4 @@ def add(name: str, folder: Path, input_pattern: str, target_pattern: str, title:
         raise NotAvailableError(f"dataset '{record.name}': {manifest.reason}")
     if record.kind != "inputs":  # nothing is measured without a ground truth
         tasks = "denoise-real, deblur or derain" if record.kind == "pairs" else "denoise-rgb, sr, jpeg, ..."
-        echo(f"next: harness new-table NAME --task TASK --dataset {record.name} --method METHOD  (TASK: {tasks})")
+        echo(f"next: harness new table NAME --task TASK --dataset {record.name} --method METHOD  (TASK: {tasks})")

@@ -6,6 +6,7 @@ import errno
 import importlib
 import os
 import sys
+from typing import ClassVar
 
 import click
 
@@ -14,12 +15,30 @@ from harness.cli.printing import echo
 from harness.errors import HarnessError, unknown_name
 
 # name -> (where it is, one line of help): `harness --help` imports none of them.
-COMMANDS = {
+Index = dict[str, tuple[str, str]]
+
+NEW: Index = {
+    "method": ("harness.cli.methods:new_method", "Write the file of a method of your own."),
+    "table": ("harness.cli.methods:new_table", "Write a table of your own."),
+}
+
+STAGE: Index = {
+    "code": ("harness.cli.pipeline:code", "Write fingerprints of the code that the other stages run."),
+    "inputs": ("harness.cli.stages:inputs", "Make and record degraded inputs."),
+    "restore": ("harness.cli.stages:restore", "Run a method on a dataset."),
+    "measure": ("harness.cli.stages:measure_restored", "Measure what a method restored."),
+    "train": ("harness.cli.training:train_run", "Make the weights of a training run."),
+    "cost": ("harness.cli.stages:cost", "Count a method's parameters and multiply-adds."),
+    "render": ("harness.cli.stages:render", "Write a table to results/."),
+}
+
+COMMANDS: Index = {
     "tables": ("harness.cli.tables:tables", "List the tables, published and your own."),
     "repro": ("harness.cli.pipeline:repro", "Make a whole table: fetch, degrade, restore, measure, compare."),
-    "first-table": ("harness.cli.pipeline:first_table", "Make a first table on embedded images (`make table`)."),
     "diff": ("harness.cli.tables:diff", "Compare a table with what was measured, cell by cell."),
     "table": ("harness.cli.tables:table", "Print a table beside its published numbers."),
+    "rows": ("harness.cli.stages:rows", "Print measured values image by image, or their means."),
+    "why": ("harness.cli.provenance:why", "Show where a number comes from, down to the pixels."),
     "report": ("harness.cli.report:report", "Write a site of every table, cell and image; compare two runs."),
     "badge": ("harness.cli.report:badge", "Say in one line how much of a table is reproduced."),
     "audit": ("harness.cli.audit:audit", "Find the protocol that makes each published number."),
@@ -27,27 +46,24 @@ COMMANDS = {
     "datasets": ("harness.cli.datasets:datasets", "List, fetch and verify datasets."),
     "weights": ("harness.cli.weights:weights", "List, fetch and verify released weights."),
     "methods": ("harness.cli.methods:methods_command", "List the methods."),
-    "describe": ("harness.cli.methods:describe", "Tell what a method is and costs."),
+    "describe": ("harness.cli.methods:describe", "Say what a method is and what it costs."),
     "attention-maps": ("harness.cli.report:attention_maps", "Show what a network's attention compares."),
-    "new-method": ("harness.cli.methods:new_method", "Write the file of a method of your own."),
-    "check-method": ("harness.cli.methods:check_method", "Try whether a method keeps what methods promise."),
-    "new-table": ("harness.cli.methods:new_table", "Write a table of your own."),
+    "new": ("harness.cli.main:new", "Write a file to start from: a method or a table of your own."),
+    "check": ("harness.cli.methods:check_method", "Check that a method keeps what methods promise."),
+    "measure": ("harness.cli.stages:measure", "Measure a folder of restored images."),
     "train": ("harness.cli.training:train", "Train a method, or every trainable row of a table."),
     "curves": ("harness.cli.training:curves", "Plot loss and PSNR of what was trained."),
     "submit": ("harness.cli.submissions:submit", "Make archives for benchmarks scored by their own server (DND)."),
-    "why": ("harness.cli.provenance:why", "Tell where a number comes from, down to the pixels."),
     "doctor": ("harness.cli.provenance:doctor", "Check the environment before hours of work."),
     "crate": ("harness.cli.provenance:crate", "Export a table's run as an RO-Crate, or verify one."),
     "pipeline": ("harness.cli.pipeline:pipeline", "Write the DVC pipelines of every table."),
     "revalidate": ("harness.cli.pipeline:revalidate", "Keep results whose code changed, if a sample is equal."),
-    "code": ("harness.cli.pipeline:code", "Stage: write fingerprints of the code the other stages run."),
-    "inputs": ("harness.cli.stages:inputs", "Stage: make and record degraded inputs."),
-    "restore": ("harness.cli.stages:restore", "Stage: run a method on a dataset."),
-    "measure": ("harness.cli.stages:measure", "Stage: measure restored images."),
-    "train-run": ("harness.cli.training:train_run", "Stage: make the weights of a training run."),
-    "cost": ("harness.cli.stages:cost", "Stage: count a method's parameters and multiply-adds."),
-    "rows": ("harness.cli.stages:rows", "Print measured values image by image, or their means."),
-    "render": ("harness.cli.stages:render", "Stage: write a table to results/."),
+}
+
+# What the pipelines and the Makefile call.
+UNLISTED: Index = {
+    "stage": ("harness.cli.main:stage", "Run one step of a pipeline, as DVC does."),
+    "first-table": ("harness.cli.pipeline:first_table", "Make a first table on embedded images (`make table`)."),
 }
 
 
@@ -62,15 +78,19 @@ _MACHINE_ERRORS = frozenset(
 class LazyGroup(click.Group):
     """A group that imports a subcommand when it is called, and names near ones for an unknown name."""
 
+    index: ClassVar[Index] = {}
+    unlisted: ClassVar[Index] = {}
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order a user meets them."""
-        return list(COMMANDS)
+        return [*self.index, *self.unlisted]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a subcommand."""
-        if cmd_name not in COMMANDS:
+        known = self.index | self.unlisted
+        if cmd_name not in known:
             return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        module, _, attribute = known[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
@@ -78,23 +98,45 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a subcommand; an unknown one raises HarnessError with the nearest names."""
-        if args and args[0] not in COMMANDS:
-            raise unknown_name("command", args[0], COMMANDS)
+        if args and args[0] not in self.index | self.unlisted:
+            raise unknown_name("command", args[0], self.index)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the subcommands from the index above, without importing them."""
+        """List the subcommands from the index, without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in self.index.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(LazyGroup):
+    index, unlisted = COMMANDS, UNLISTED
+
+
+class _New(LazyGroup):
+    index = NEW
+
+
+class _Stage(LazyGroup):
+    index = STAGE
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="harness")
 def harness() -> None:
     """Reproduce the tables of image-restoration papers, number by number.
 
     Start with `harness tables`, then `harness repro panet-table3`.
     """
+
+
+@click.group(cls=_New)
+def new() -> None:
+    """Write a file to start from, in the folders that params.yaml names."""
+
+
+@click.group(cls=_Stage)
+def stage() -> None:
+    """Run one step of a pipeline, as DVC does; `harness repro` runs those that are needed."""
 
 
 def _tell_left_out(message: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Commands `harness methods`, `new-method`, `check-method`, `new-table`."""
+"""Commands `harness methods`, `describe`, `check`, `new method`, `new table`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def methods_command(task: str, form: str) -> None:
         echo(tabulate(lines, heads, tablefmt="github" if form == "md" else "simple"))
 
 
-@click.command("new-method")
+@click.command("method")
 @click.argument("name")
 @click.option("--task", default="denoise-rgb", show_default=True, help="Task it does.")
 @click.option(
@@ -76,7 +76,7 @@ def new_method(name: str, task: str, kind: str, checkpoint: Path | None, levels:
     """Write a method's file that already runs; change its few lines into your own method.
 
     With --checkpoint FILE: a method that applies that network, for example
-    harness new-method my-nafnet --task deblur --checkpoint NAFNet-GoPro-width64.pth
+    harness new method my-nafnet --task deblur --checkpoint NAFNet-GoPro-width64.pth
     """
     from harness.cli.authoring import write_checkpoint_method, write_method
 
@@ -91,16 +91,16 @@ def new_method(name: str, task: str, kind: str, checkpoint: Path | None, levels:
         )
         echo(f"recognised: {what}")
         echo(f"written: {path}")
-        echo(f"next: `harness check-method {name}` and `harness new-table NAME --task {task} --method {name} ...`")
+        echo(f"next: `harness check {name}` and `harness new table NAME --task {task} --method {name} ...`")
         return
     if levels:
         raise HarnessError("--level goes with --checkpoint; a method of your own gets the level when it is built")
     path = write_method(Workspace.find(), name, task, kind)  # type: ignore[arg-type]
     echo(f"written: {path}")
-    echo(f"next: edit it, then `harness check-method {name}` and `harness new-table NAME --method {name}`")
+    echo(f"next: edit it, then `harness check {name}` and `harness new table NAME --method {name}`")
 
 
-@click.command("check-method")
+@click.command("check")
 @click.argument("name")
 @click.option(
     "--limit",
@@ -112,7 +112,7 @@ def new_method(name: str, task: str, kind: str, checkpoint: Path | None, levels:
 def check_method(name: str, limit: float) -> None:
     """Try method NAME on small images: sizes, range, determinism, batches; exit status 1 if a promise is broken.
 
-    So it is where nothing could be tried, because no weights are here.
+    The status is 1, too, where nothing could be tried because its weights are not here.
 
     A method that hangs, crashes or ends the process is stopped, and the message says so.
     """
@@ -125,7 +125,7 @@ def check_method(name: str, limit: float) -> None:
     if isinstance(about, dict) and about.get("own"):
         workspace.try_plugins()
         supervised = supervise(
-            f"check-method {name}",
+            f"check {name}",
             limit,
             kept="what was tried is above",
             slow="Give --limit SECONDS if the method is that slow on an image of 321x21",
@@ -152,7 +152,7 @@ def check_method(name: str, limit: float) -> None:
 @click.option("--size", default="", help="Input size, height x width; default: 96x96, or the next that it accepts.")
 @click.option("--measure/--no-measure", default=True, help="Run it once for time and memory.")
 def describe(name: str, task: str, size: str, measure: bool) -> None:
-    """Tell what method NAME is and costs: parameters, multiply-adds, tiles, time and memory on this machine."""
+    """Say what method NAME is and what it costs: parameters, multiply-adds, tiles, time and memory on this machine."""
     from harness.cli.describing import describe_method
 
     method = Workspace.find().method(name)
@@ -166,7 +166,7 @@ def describe(name: str, task: str, size: str, measure: bool) -> None:
         echo(f"{fact:<14} {text}")
 
 
-@click.command("new-table")
+@click.command("table")
 @click.argument("name")
 @click.option("--task", default="denoise-rgb", show_default=True, help="Task.")
 @click.option("--dataset", "datasets", multiple=True, required=True, help="A dataset (repeat for more).")

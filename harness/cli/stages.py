@@ -1,4 +1,4 @@
-"""Commands `harness inputs`, `restore`, `measure`, `render`: the steps that DVC runs."""
+"""Commands `harness stage …`, the steps that DVC runs, and `harness measure`, `rows`."""
 
 from __future__ import annotations
 
@@ -148,40 +148,14 @@ def restore(
     _say(f"restore {method} {dataset}: " + (record.reason or "; ".join([f"{len(record.images)} images", *missing])))
 
 
-@click.command()
-@_options("task", "dataset")
-@click.option("--restored", type=click.Path(path_type=Path), help="Measure this folder of images (one an image name).")
-@click.option("--level", type=int, default=0, help="Sigma, quality or scale of --restored.")
-@click.option("--degradation", default="", help="Degradation; the task's own where --restored is given.")
-@click.option("--method", default="", help="Method, in the pipeline.")
-@click.option("--policy", default="whole", help="Inference policy, in the pipeline.")
-@click.option("--saving", type=click.Choice(SAVINGS), default="round", help="How pixels were kept; unrounded: 16 bits.")
-@click.option("--protocols", default="", help="Protocols, such as psnr,ssim-gauss; default: the task's.")
-def measure(
-    task: str,
-    dataset: str,
-    restored: Path | None,
-    level: int,
-    degradation: str,
-    method: str,
-    policy: str,
-    saving: str,
-    protocols: str,
+@click.command("measure")
+@_options("task", "dataset", "degradation", "method", "policy")
+@click.option("--saving", type=click.Choice(SAVINGS), default="round", help="How restored pixels are kept.")
+@click.option("--protocols", required=True, help="Protocols, such as psnr,ssim-gauss.")
+def measure_restored(
+    task: str, dataset: str, degradation: str, method: str, policy: str, saving: str, protocols: str
 ) -> None:
-    """Measure restored images: in the pipeline those of --method, otherwise a folder of yours.
-
-    For example: harness measure --restored my-images/ --task sr --dataset set5 --level 2
-    """
-    from harness.records.tasks import task as task_of
-
-    chosen = tuple(protocols.split(",")) if protocols else task_of(task).metrics
-    if restored is not None:
-        if method:
-            raise HarnessError("--restored measures your folder, --method the pipeline's; give one of them")
-        _measure_folder(restored, task, dataset, level, degradation or task_of(task).degradation, chosen, saving)
-        return
-    if not method:
-        raise HarnessError("give --restored FOLDER to measure images of yours, or --method NAME in the pipeline")
+    """Measure what METHOD restored of a dataset; write a row for each image to work/rows."""
     from harness.records.cells import Group
     from harness.records.rows import write_rows
     from harness.records.runs import Clock, write_run
@@ -189,13 +163,12 @@ def measure(
     from harness.run.restore import keep_for_further_levels
 
     clock = Clock()
-
     workspace = Workspace.find()
-    group = Group(task, dataset, degradation or task_of(task).degradation, method, policy, saving)
+    group = Group(task, dataset, degradation, method, policy, saving)
     folder = workspace.work / "restored" / group.place
     if not folder.is_dir():
-        raise HarnessError(f"{folder}: no restored images; run harness restore, or harness repro TABLE for everything")
-    record, rows = measure_group(folder, data=workspace.data, protocols=chosen)
+        raise HarnessError(f"{folder}: no restored images; run harness repro TABLE, which makes everything")
+    record, rows = measure_group(folder, data=workspace.data, protocols=tuple(protocols.split(",")))
     # DVC has recorded the stage before this one.
     keep_for_further_levels(workspace.work / "partial", group, record.levels)
     write_rows(workspace.work / "rows" / group.place.with_name(group.place.name + ".csv"), record, rows)
@@ -203,10 +176,18 @@ def measure(
     _say(f"measure {method} {dataset}: {record.reason or f'{len(rows)} values'}")
 
 
-def _measure_folder(
-    restored: Path, task: str, dataset: str, level: int, degradation: str, protocols: tuple[str, ...], saving: str
-) -> None:
-    """Fetch the dataset if need be, measure a folder of images, and print every image and the means."""
+@click.command()
+@_options("task", "dataset")
+@click.option("--restored", type=click.Path(path_type=Path), required=True, help="Folder of images, one an image name.")
+@click.option("--level", type=int, default=0, help="Sigma, quality or scale.")
+@click.option("--degradation", default="", help="Degradation, where it is not the task's own.")
+@click.option("--saving", type=click.Choice(SAVINGS), default="round", help="How pixels were kept; unrounded: 16 bits.")
+@click.option("--protocols", default="", help="Protocols, such as psnr,ssim-gauss; default: the task's.")
+def measure(task: str, dataset: str, restored: Path, level: int, degradation: str, saving: str, protocols: str) -> None:
+    """Measure a folder of restored images, wherever they come from: every image and the means.
+
+    For example: harness measure --restored my-images/ --task sr --dataset set5 --level 2
+    """
     from tabulate import tabulate
 
     from harness.assets.datasets import fetch
@@ -214,15 +195,17 @@ def _measure_folder(
     from harness.run.measure import measure_folder
 
     known = task_of(task)
+    chosen = tuple(protocols.split(",")) if protocols else known.metrics
     if level not in known.levels:
         levels = ", ".join(str(value) for value in known.levels)
         raise HarnessError(f"{task} has the levels {levels}; give one with --level")
     workspace = Workspace.find()
     fetch(dataset, workspace.data)
-    values = measure_folder(restored, workspace.data, task, dataset, level, degradation, protocols, saving)
-    lines = [[image, *(f"{of_image[name]:.5f}" for name in protocols)] for image, of_image in values.items()]
-    means = [f"{sum(of_image[name] for of_image in values.values()) / len(values):.5f}" for name in protocols]
-    echo(tabulate([*lines, ["mean", *means]], ("image", *protocols), disable_numparse=True, stralign="right"))
+    degrading = degradation or known.degradation
+    values = measure_folder(restored, workspace.data, task, dataset, level, degrading, chosen, saving)
+    lines = [[image, *(f"{of_image[name]:.5f}" for name in chosen)] for image, of_image in values.items()]
+    means = [f"{sum(of_image[name] for of_image in values.values()) / len(values):.5f}" for name in chosen]
+    echo(tabulate([*lines, ["mean", *means]], ("image", *chosen), disable_numparse=True, stralign="right"))
 
 
 @click.command()

@@ -198,7 +198,7 @@ def table(name: str, row: str, dataset: str, svg: str | None, wanted: str, form:
         return
     if form != "text" or write:
         raise HarnessError(
-            "--format and --write go with --one-protocol; `harness diff` and `harness render` do the rest"
+            "--format and --write go with --one-protocol; `harness diff` and `harness repro` do the rest"
         )
     results = results_of(workspace, chosen)
     if svg:

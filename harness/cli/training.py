@@ -1,4 +1,4 @@
-"""Commands `harness train`, `train-run`, `curves`."""
+"""Commands `harness train`, `curves`, `stage train`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from harness.cli.printing import echo
-from harness.errors import HarnessError, NotAvailableError
+from harness.errors import HarnessError, NotAvailableError, unknown_name
 from harness.records.training_runs import (
     Options,
     TrainedRecord,
@@ -41,13 +42,7 @@ LINE_SECONDS = 30.0
 @click.option("--iterations", type=click.IntRange(1), default=None, help="How long, in steps.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=None, help="How long, in minutes.")
 @click.option("--data", default="", help="Another training dataset than the recipe's; recorded.")
-@click.option("--amp", is_flag=True, help="Mixed precision (bfloat16); recorded.")
-@click.option("--channels-last", is_flag=True, help="Memory layout that is faster on some machines; recorded.")
-@click.option("--compile", "compiled", is_flag=True, help="torch.compile; recorded.")
-@click.option("--no-deterministic", is_flag=True, help="Allow operations whose result differs between runs; recorded.")
-@click.option("--ema", type=float, default=0.0, help="Decay of a moving average of the weights; recorded.")
-@click.option("--clip", type=float, default=0.0, help="Largest norm of the gradient; recorded.")
-@click.option("--accumulate", type=click.IntRange(1), default=1, help="Split a batch into parts, for less memory.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="amp=bfloat16, ema=0.999 …; recorded.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Instead of the recipe's; recorded.")
 @click.option("--workers", type=click.IntRange(0), default=None, help="Processes that make samples (changes nothing).")
 @click.option("--device", default="", help="cpu or cuda; the GPU where there is one.")
@@ -62,13 +57,7 @@ def train(
     iterations: int | None,
     minutes: float | None,
     data: str,
-    amp: bool,
-    channels_last: bool,
-    compiled: bool,
-    no_deterministic: bool,
-    ema: float,
-    clip: float,
-    accumulate: int,
+    settings: tuple[str, ...],
     seed: int,
     workers: int | None,
     device: str,
@@ -80,6 +69,10 @@ def train(
     For example: harness train panet-table8 --budget short; harness train panet-s --task denoise-rgb --level 50
     --minutes 30 --data bsd400. Interrupt it at any time; the same command goes on. Over several GPUs: torchrun
     --nproc-per-node 4 -m harness train ... Then `harness repro TABLE` shows the result beside the printed numbers.
+
+    Keys of --set: amp (bfloat16: mixed precision), channels_last, compile (torch.compile), deterministic (false allows
+    operations whose result differs between runs), ema (decay of a moving average of the weights), clip (largest norm
+    of the gradient), accumulate (parts of a batch, for less memory).
     """
     workspace = Workspace.find()
     methods = workspace.methods()
@@ -104,16 +97,7 @@ def train(
         runs = [method_run(target, task, level, methods)]
     plans = read_training_plans(workspace.root)
     if budget or iterations or minutes:
-        options = Options(
-            amp="bfloat16" if amp else "",
-            channels_last=channels_last,
-            compile=compiled,
-            deterministic=not no_deterministic,
-            ema=ema,
-            clip=clip,
-            accumulate=accumulate,
-            seed=seed,
-        )
+        options = _options(settings, seed)
         plan = check_training_plan(
             TrainingPlan(budget, iterations or 0, minutes or 0.0, data, options), "harness train"
         )
@@ -132,6 +116,23 @@ def train(
                 write_training_plans(workspace.root, {**read_training_plans(workspace.root), run: plans[run]})
         if here.first:
             echo("evaluate it with `harness repro TABLE`, plot it with `harness curves`", err=True)
+
+
+def _options(settings: tuple[str, ...], seed: int) -> Options:
+    """Read ``key=value`` pairs; HarnessError names a key that is none, or a value that does not fit."""
+    given = {}
+    for setting in settings:
+        key, sign, value = setting.partition("=")
+        known = [field for field in Options.__struct_fields__ if field != "seed"]
+        if key not in known:
+            raise unknown_name("setting", key, known)
+        if not sign:
+            raise HarnessError(f"--set {setting}: write KEY=VALUE, such as ema=0.999")
+        given[key] = value
+    try:
+        return msgspec.structs.replace(msgspec.convert(given, Options, strict=False), seed=seed)
+    except msgspec.ValidationError as error:
+        raise HarnessError(f"--set {' '.join(settings)}: {error}") from None
 
 
 def make_run(
@@ -180,10 +181,10 @@ def make_run(
     return record
 
 
-@click.command("train-run")
+@click.command("train")
 @click.argument("name")
 def train_run(name: str) -> None:
-    """Stage: make the weights of run NAME (such as panet-s--denoise-rgb-50) as training.yaml plans them."""
+    """Make the weights of run NAME (such as panet-s--denoise-rgb-50) as training.yaml plans them."""
     from harness.training.exports import export
     from harness.training.loop import recipe_of
     from harness.training.world import world

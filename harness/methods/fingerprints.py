@@ -2,9 +2,9 @@
 
 DVC re-runs a stage when a file it names has changed. Naming the whole package would re-run every network when the
 report's template changes; naming files by hand would miss one some day. So the files are found by following imports,
-also those inside functions, from the stage's own module, and one stage (`harness code`) writes a fingerprint of them
-for each of the others to depend on. Comments, docstrings and empty lines are no part of it: mending a sentence re-runs
-nothing.
+also those inside functions, from the stage's own module, and one stage (`harness stage code`) writes a fingerprint of
+them for each of the others to depend on. Comments, docstrings and empty lines are no part of it: mending a sentence
+re-runs nothing.
 
 Results import from the module that holds a name, not from a package that loads its names on demand; a package's own
 file only passes names on (a test holds that), so importing one of its modules does not make the others a dependency.

@@ -128,7 +128,7 @@ def recognise(weights: Mapping[str, Tensor], source: str) -> RecognisedNetwork:
             f"{source}: is of an architecture that spandrel {version('spandrel')} does not read (its tensors' names "
             f"begin with {begin}; other networks and losses beside it have to be taken out first); the package "
             "spandrel_extra_arches adds some whose licences are not commercial (Restormer, MIRNet v2), or write the "
-            "network as a method (harness new-method)",
+            "network as a method (harness new method)",
             Missing("package", "spandrel_extra_arches"),
         ) from None
     except Exception as error:  # each architecture fails in its own way on names and shapes it did not expect

@@ -163,9 +163,9 @@ def _without_images(workspace: Workspace, result: CellResult) -> list[Link]:
         again["train it"] = f"harness train {method.name} --task {request.task}{level} --budget smoke"
         again["then"] = f"harness repro {request.table} --row {quoted(request.row)} --dataset {request.dataset}"
     elif method is None and request.dataset:
-        again["with code of your own"] = f"harness new-method my-net --task {request.task}"
+        again["with code of your own"] = f"harness new method my-net --task {request.task}"
         again["then"] = (
-            f"harness new-table mine --task {request.task} --dataset {request.dataset}"
+            f"harness new table mine --task {request.task} --dataset {request.dataset}"
             f"{f' --level {request.level}' if request.level else ''} --method my-net"
             f" --published {quoted(f'{request.table}:{request.row}')}"
         )
@@ -232,7 +232,7 @@ def _counted(workspace: Workspace, result: CellResult) -> list[Link]:
         code["method"] = f"harness/{source.relative_to(PACKAGE).as_posix()}" if inside else str(source)
     again = {
         "bring up to date": f"harness repro {request.table}",
-        "count anew": f"harness cost {method.name}",
+        "count anew": f"harness stage cost {method.name}",
         **_single_stage(workspace, "cost", method.name),
         "what the network is and costs": f"harness describe {method.name} --task {request.task}",
     }
@@ -434,13 +434,11 @@ def train_command(trained: TrainedRecord) -> str:
     words += ["--level", str(run.level)] if run.level else []
     words += ["--iterations", str(trained.iterations)]
     words += ["--data", trained.data] if trained.data != trained.recipe_data else []
-    words += ["--amp"] if options.amp else []
-    words += ["--channels-last"] if options.channels_last else []
-    words += ["--compile"] if options.compile else []
-    words += [] if options.deterministic else ["--no-deterministic"]
-    for name in ("ema", "clip", "seed"):
-        words += [f"--{name}", str(getattr(options, name))] if getattr(options, name) else []
-    words += ["--accumulate", str(options.accumulate)] if options.accumulate > 1 else []
+    words += ["--seed", str(options.seed)] if options.seed else []
+    usual = msgspec.to_builtins(type(options)())
+    for name, value in msgspec.to_builtins(options).items():
+        if name != "seed" and value != usual.get(name):
+            words += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
     return " ".join(words)
 
 

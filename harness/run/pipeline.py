@@ -241,7 +241,7 @@ class _Writer:
             if not groups:
                 continue
             task, dataset = folder.parts[1:3]
-            inputs = _command("inputs", "--task", task, "--dataset", dataset)
+            inputs = _command("stage", "inputs", "--task", task, "--dataset", dataset)
             families[name] = Family(
                 {
                     **_wdir(folder),
@@ -302,7 +302,7 @@ class _Writer:
         restore = Family(
             {
                 **_wdir(folder),
-                "cmd": f"{_command('restore', *where)}{what} --levels {word('levels')}",
+                "cmd": f"{_command('stage', 'restore', *where)}{what} --levels {word('levels')}",
                 "deps": [
                     f"work/inputs/{task}/{dataset}/{word('degradation')}.json",
                     f"work/code/method-{word('method')}.json",
@@ -326,7 +326,7 @@ class _Writer:
         measure = Family(
             {
                 **_wdir(folder),
-                "cmd": f"{_command('measure', *where)}{what} --protocols {word('protocols')}",
+                "cmd": f"{_command('stage', 'measure', *where)}{what} --protocols {word('protocols')}",
                 "deps": [manifest, f"work/restored/{place}", "work/code/measure.json"],
                 "outs": [f"work/rows/{place}.csv", f"work/rows/{place}.json"],
             },
@@ -374,7 +374,7 @@ class _Writer:
             }
         do = {
             "wdir": "../../..",
-            "cmd": "harness train-run ${item.run}",
+            "cmd": "harness stage train ${item.run}",
             "deps": ["${item.recipe}", "data/manifests/datasets/${item.data}.json"],
             "params": [{PLANS: ["runs.${item.run}"]}],
             "outs": ["work/trained/${item.place}"],
@@ -383,7 +383,7 @@ class _Writer:
             task: Family(
                 do,
                 of_task,
-                {key: Step("", "train-run", f"train-run {item['run']}", gpu=True) for key, item in of_task.items()},
+                {key: Step("", "train", f"train {item['run']}", gpu=True) for key, item in of_task.items()},
             )
             for task, of_task in items.items()
         }
@@ -394,7 +394,7 @@ class _Writer:
         plugins = {self._in_text(file) for file in files}
         return {
             "wdir": "../..",
-            "cmd": Step("harness code", "code", "code"),
+            "cmd": Step("harness stage code", "code", "code"),
             "deps": ["harness", *sorted(name for name in plugins if not name.startswith("harness/"))],
             "outs": ["work/code"],
         }
@@ -424,7 +424,7 @@ class _Writer:
         return Family(
             {
                 "wdir": "../..",
-                "cmd": "harness cost ${item}",
+                "cmd": "harness stage cost ${item}",
                 "deps": ["work/code/cost-${item}.json"],
                 "outs": ["work/cost/${item}.json"],
             },
@@ -446,7 +446,7 @@ class _Writer:
             source = f"harness/{table_file(table.name).relative_to(PACKAGE).as_posix()}"
         return {
             **_wdir(folder),
-            "cmd": Step(_command("render", table.name), "render", f"render {table.name}", name=table.name),
+            "cmd": Step(_command("stage", "render", table.name), "render", f"render {table.name}", name=table.name),
             "deps": [source, *rows, "work/code/render.json"],
             "outs": [{f"results/{table.name}{suffix}": kept} for suffix in RESULT_SUFFIXES],
             "metrics": [{f"results/metrics/{table.name}.json": kept}],

@@ -16,7 +16,7 @@ GIB = 2**30
 
 # Peak resident memory of a stage that was never run here, by its subcommand. Measured on the sets of the tables: a
 # network in tiles 0.6 to 1.8 GiB, a whole 1 Mpixel image up to 3 GiB; classical methods and measuring below 0.5 GiB.
-UNKNOWN_MEMORY = {"restore": 3 * GIB, "train-run": 6 * GIB, "measure": GIB // 2, "inputs": GIB // 2}
+UNKNOWN_MEMORY = {"restore": 3 * GIB, "train": 6 * GIB, "measure": GIB // 2, "inputs": GIB // 2}
 LITTLE_MEMORY = GIB // 4
 
 # Left to the system and to the driver.

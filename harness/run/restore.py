@@ -198,7 +198,7 @@ def _check_recorded(ids: list[InputId], inputs: InputRecord, group: Group) -> No
     if missing:
         raise HarnessError(
             f"the recorded inputs of '{group.dataset}' under '{group.degradation}' lack {missing[0]}; "
-            "make them again: harness inputs"
+            "delete the record and run harness repro"
         )
 
 
@@ -289,7 +289,7 @@ def _restore_level(
             raise HarnessError(
                 f"{group.dataset}/{input_id.file}: the input made now differs from the recorded one "
                 f"({found[:12]} instead of {inputs.inputs[input_id.file][:12]}); a library has changed: "
-                "make the inputs again with harness inputs, and compare the versions"
+                "delete their record in work/inputs, run harness repro, and compare the versions"
             )
         start = time.perf_counter()
         restored = _run(method, restorer, degraded, input_id, group, shrink, retries)

@@ -185,7 +185,7 @@ def recorded_cells(
         # Not strict: an infinite number is a word.
         cells = msgspec.json.decode(path.read_bytes(), type=list[RecordedCell], strict=False)
     except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
-        raise HarnessError(f"{path}: not a table's results ({error}); render it again: harness render") from None
+        raise HarnessError(f"{path}: not a table's results ({error}); harness repro renders it again") from None
     waiting: dict[tuple[object, ...], list[RecordedCell]] = defaultdict(list)
     for cell in reversed(cells):
         waiting[cell.row, cell.dataset, cell.level or 0, cell.metric, cell.method, cell.printed].append(cell)

@@ -425,7 +425,7 @@ class Training:
             kept = f"the last good checkpoint is kept in {path}"
         return CheckFailedError(
             f"{self.run.name}: {what} at iteration {iteration} (learning rate {rate:g}, largest weight {largest:.3g})"
-            f"{where}; {kept}; try --clip 1, or --amp '' if it was on"
+            f"{where}; {kept}; try --set clip=1, or without --set amp if it was on"
         )
 
     def _validated(self, network: nn.Module, average: dict[str, Tensor], split: Split) -> float | None:

@@ -154,7 +154,7 @@ def test_a_plugin_that_hangs_only_the_second_time(project: Project) -> None:
 )
 def test_check_method_ends(project: Project, body: str, code: int, said: str) -> None:
     project.method("bad", body=body)
-    done = project.run("check-method", "bad", "--limit", "5")
+    done = project.run("check", "bad", "--limit", "5")
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
     assert "Traceback" not in done.stderr
 

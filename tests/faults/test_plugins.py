@@ -56,7 +56,7 @@ class Project:
 
     @property
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "harness", "restore", *WHERE, "--policy", "whole", "--levels", "10,20"]
+        return [sys.executable, "-m", "harness", "stage", "restore", *WHERE, "--policy", "whole", "--levels", "10,20"]
 
     def restore(self, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

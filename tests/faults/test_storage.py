@@ -24,7 +24,7 @@ from harness.errors import HarnessError
 from harness.files import write_json
 from harness.records.rows import read_rows
 
-MEASURE = [sys.executable, "-m", "harness", "measure", *WHERE, "--policy", "whole", "--protocols", "psnr"]
+MEASURE = [sys.executable, "-m", "harness", "stage", "measure", *WHERE, "--policy", "whole", "--protocols", "psnr"]
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_results_folder_that_cannot_be_written(project: Project, small_disk: P
     """Rendering: the folder is there and read-only, which also hinders tidying up."""
     (project.root / "results").symlink_to(small_disk, target_is_directory=True)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    render = [sys.executable, "-m", "harness", "render", "embedded"]
+    render = [sys.executable, "-m", "harness", "stage", "render", "embedded"]
     done = subprocess.run(render, cwd=project.root, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "results/embedded.md: cannot be written (Read-only file system); nothing was changed" in done.stderr

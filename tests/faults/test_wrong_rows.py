@@ -63,7 +63,7 @@ class Project:
             write_png(self.root / f"own/target/{name}.png", target)
             write_png(self.root / f"own/input/{name}.png", target + np.uint8(strength))
         self.harness("datasets", "fetch", "own", "--from", "own")
-        self.harness("inputs", *WHERE, "--levels", "0")
+        self.harness("stage", "inputs", *WHERE, "--levels", "0")
 
     def method(
         self,
@@ -96,7 +96,7 @@ class Project:
 
     def restore(self, name: str = "bad", policy: str = "whole", code: int = 0, **environment: str) -> str:
         where = (*WHERE, "--method", name, "--policy", policy, "--levels", "0")
-        return self.harness("restore", *where, code=code, **environment)
+        return self.harness("stage", "restore", *where, code=code, **environment)
 
     def pixels(self, name: str = "bad", policy: str = "whole") -> dict[str, str]:
         """Hashes of the restored pixels."""
@@ -393,8 +393,8 @@ def test_other_plugins_do_not_reach_a_methods_process(project: Project) -> None:
     tried = (
         "import os, subprocess, sys; from harness.tables.workspace import Workspace; Workspace.find().try_plugins(); "
         "os.path.exists('imported') and os.unlink('imported'); "
-        f"subprocess.run([sys.executable, '-m', 'harness', 'restore', *{WHERE!r}, '--method', 'good', '--policy', "
-        "'whole', '--levels', '0'], check=True); assert not os.path.exists('imported')"
+        f"subprocess.run([sys.executable, '-m', 'harness', 'stage', 'restore', *{WHERE!r}, '--method', 'good', "
+        "'--policy', 'whole', '--levels', '0'], check=True); assert not os.path.exists('imported')"
     )
     subprocess.run([sys.executable, "-c", tried], cwd=project.root, check=True, timeout=100)
     assert project.pixels("good") == found
@@ -417,7 +417,7 @@ def test_environment_variables_hold_for_their_own_method(project: Project) -> No
     assert (project.root / "seen-deblur-zzz").read_text() == "none"
 
 
-# harness check-method -------------------------------------------------------------------------------------------------
+# harness check -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -430,13 +430,13 @@ def test_environment_variables_hold_for_their_own_method(project: Project) -> No
 def test_check_method_fails(project: Project, body: str, said: str) -> None:
     """What it finds is in tests/methods/test_conformance.py; here the command ends with its status."""
     project.method(body, on="tensor")
-    told = project.harness("check-method", "bad", code=1)
+    told = project.harness("check", "bad", code=1)
     assert said in told and "conforms" not in told
 
 
 def test_nothing_tried_is_not_conforming(project: Project) -> None:
     missing = "raise __import__('harness.errors').errors.NotAvailableError('no weights were released')"
     project.method("return image", build=missing)
-    told = project.harness("check-method", "bad", code=1)
+    told = project.harness("check", "bad", code=1)
     assert "skip  deblur: no weights were released" in told
     assert "nothing of 'bad' could be tried, so it is not known whether it conforms" in told

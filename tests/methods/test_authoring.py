@@ -1,4 +1,4 @@
-"""Files that `new-method` and `new-table` write."""
+"""Files that `new method` and `new table` write."""
 
 from __future__ import annotations
 

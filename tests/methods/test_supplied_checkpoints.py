@@ -175,7 +175,7 @@ def test_through_the_restore_stage(
 
 def test_the_command_line(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     save(workspace.root / "net.pth", swinir(upscale=2))
-    harness.main(args=["new-method", "my-sr", "--task", "sr", "--checkpoint", "net.pth"], standalone_mode=False)
+    harness.main(args=["new", "method", "my-sr", "--task", "sr", "--checkpoint", "net.pth"], standalone_mode=False)
     said = capsys.readouterr().out
     assert "recognised: SwinIR small" in said and "written: methods/my_sr.py" in said
     text = (workspace.root / "methods/my_sr.py").read_text()
@@ -185,7 +185,7 @@ def test_the_command_line(workspace: Workspace, capsys: pytest.CaptureFixture[st
     with pytest.raises(NotAvailableError, match="for level 2, not for 4"):
         build_method(method, "sr", 4)
     with pytest.raises(HarnessError, match="--level goes with --checkpoint"):
-        harness.main(args=["new-method", "x", "--level", "2"], standalone_mode=False)
+        harness.main(args=["new", "method", "x", "--level", "2"], standalone_mode=False)
 
 
 @pytest.mark.parametrize(

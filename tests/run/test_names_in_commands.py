@@ -129,6 +129,7 @@ def option(*words: str) -> Callable[[Path, str], Any]:
 
 
 SET = ("--task", "jpeg", "--dataset", "live1", "--degradation", "jpeg-y8")
+POLICY = ("--policy", "whole", "--protocols", "psnr")
 ENTRIES = {
     "data of training.yaml": training,
     "run of training.yaml": training_run,
@@ -143,19 +144,19 @@ ENTRIES = {
     "alias of a dataset": registry("aliases"),
     "name of a dataset": registry("name"),
     "base of a dataset": registry("base"),
-    "inputs --task": option("inputs", "--task=NAME", *SET[2:], "--levels", "10"),
-    "inputs --dataset": option("inputs", *SET[:2], "--dataset=NAME", *SET[4:], "--levels", "10"),
-    "inputs --degradation": option("inputs", *SET[:4], "--degradation=NAME", "--levels", "10"),
-    "restore --method": option("restore", *SET, "--method=NAME", "--policy", "whole", "--levels", "10"),
-    "restore --policy": option("restore", *SET, "--method", "jpeg", "--policy=NAME", "--levels", "10"),
-    "measure --method": option("measure", *SET, "--method=NAME"),
-    "measure --dataset": option("measure", *SET[:2], "--dataset=NAME", "--method", "jpeg"),
+    "inputs --task": option("stage", "inputs", "--task=NAME", *SET[2:], "--levels", "10"),
+    "inputs --dataset": option("stage", "inputs", *SET[:2], "--dataset=NAME", *SET[4:], "--levels", "10"),
+    "inputs --degradation": option("stage", "inputs", *SET[:4], "--degradation=NAME", "--levels", "10"),
+    "restore --method": option("stage", "restore", *SET, "--method=NAME", "--policy", "whole", "--levels", "10"),
+    "restore --policy": option("stage", "restore", *SET, "--method", "jpeg", "--policy=NAME", "--levels", "10"),
+    "measure --method": option("stage", "measure", *SET, "--method=NAME", *POLICY),
+    "measure --dataset": option("stage", "measure", *SET[:2], "--dataset=NAME", *SET[4:], "--method", "jpeg", *POLICY),
     "train --data": option(
         "train", "panet-s", "--task", "denoise-rgb", "--level", "50", "--budget", "smoke", "--data=NAME"
     ),
-    "train-run": option("train-run", "--", "NAME"),
-    "new-method": option("new-method", "--", "NAME"),
-    "render": option("render", "--", "NAME"),
+    "stage train": option("stage", "train", "--", "NAME"),
+    "new method": option("new", "method", "--", "NAME"),
+    "stage render": option("stage", "render", "--", "NAME"),
 }
 
 

@@ -65,7 +65,7 @@ def test_parameters_that_say_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "params.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
     assert Workspace.find().params.methods == ()
-    made = CliRunner().invoke(harness, ["new-method", "mine", "--task", "jpeg"])
+    made = CliRunner().invoke(harness, ["new", "method", "mine", "--task", "jpeg"])
     assert made.exit_code == 0, made.exception
     assert Workspace(tmp_path).params.methods == ("methods",)
 

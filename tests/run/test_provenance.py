@@ -180,7 +180,7 @@ def test_a_number_of_parameters_has_a_chain(workspace: Workspace) -> None:
     counted = int(links["counted"]["parameters"].replace(",", ""))
     assert links["number"]["measured"] == f"{counted / 1000:.1f}K"
     assert links["code"]["method"] == "harness/methods/dncnn.py"
-    assert links["again"]["count anew"] == "harness cost dncnn"
+    assert links["again"]["count anew"] == "harness stage cost dncnn"
 
 
 def test_a_trained_number_tells_its_training(workspace: Workspace, tmp_path: Path) -> None:
@@ -227,7 +227,8 @@ def test_options_of_training_are_part_of_the_command() -> None:
     record = TrainedRecord(TrainingRun("deblur", "kit", 0), "r", "kit", "", 300, 1000, "mine", "gopro-train", options)
     command = train_command(record)
     assert_can_be_pasted(command, set())
-    said = "--data mine --amp --no-deterministic --ema 0.999 --clip 0.5 --seed 7 --accumulate 2"
+    settings = ("amp=bfloat16", "deterministic=false", "ema=0.999", "clip=0.5", "accumulate=2")
+    said = f"--data mine --seed 7 {' '.join(f'--set {setting}' for setting in settings)}"
     assert command == f"harness train kit --task deblur --iterations 300 {said}"
 
 

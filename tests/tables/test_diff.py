@@ -364,7 +364,7 @@ def test_measured_here_or_recorded_every_surface_says_the_same(workspace: Worksp
         "terminal": ["table", "doe-table1"],
         "diff": ["diff", "doe-table1"],
         "markdown": ["diff", "doe-table1", "--format", "md"],
-        "render": ["render", "doe-table1"],
+        "render": ["stage", "render", "doe-table1"],
     }
     for name, command in surfaces.items():
         assert line in run.invoke(harness, command).output, name

@@ -228,7 +228,7 @@ def test_train_evaluate_and_train_on_through_dvc(tmp_path: Path) -> None:
     assert (first["verdict"], first["origin"]) == ("trained", "trained: 5 % of the paper's iterations")
     assert first["delta"] == pytest.approx(float(str(first["measured"])) - 30)
     pipeline = (tmp_path / "pipelines/denoise-rgb/training/dvc.yaml").read_text()
-    assert "tiny-net-50" in pipeline and "harness train-run ${item.run}" in pipeline
+    assert "tiny-net-50" in pipeline and "harness stage train ${item.run}" in pipeline
     assert "◦" in (tmp_path / "results/mine.md").read_text()
     # DVC makes the weights as well, and takes the finished training instead of making it twice.
     shutil.rmtree(tmp_path / "work/trained")

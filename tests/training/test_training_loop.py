@@ -129,7 +129,7 @@ def test_nan_stops_with_a_diagnosis_and_keeps_the_checkpoint(place: Place, monke
         training(place, TrainingPlan(iterations=12), checkpoint_minutes=0.0).finish()
     said = str(caught.value)
     assert "the loss is nan at iteration 8" in said and "learning rate 0.001" in said and "the gradient" in said
-    assert str(folder / "checkpoint.safetensors") in said and "--clip 1" in said
+    assert str(folder / "checkpoint.safetensors") in said and "--set clip=1" in said
     monkeypatch.undo()
     # Three good steps were made after the fourth, and the file holds them whole.
     assert (folder / "checkpoint.safetensors").read_bytes() != before

@@ -67,7 +67,7 @@ def test_two_processes_equal_one(places: Places) -> None:
     one, two, parts = places("one"), places("two"), places("parts")
     length = ("--iterations", "20")
     assert one.train(*length)[0] == 0
-    assert parts.train(*length, "--accumulate", "2")[0] == 0
+    assert parts.train(*length, "--set", "accumulate=2")[0] == 0
     # A port that the system chooses: tests run side by side.
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
@@ -109,7 +109,7 @@ def test_mistakes_on_the_command_line(place: Place) -> None:
         (("--budget", "smoke", "--iterations", "5"), "give one of budget"),
         (("--iterations", "5", "--data", "bsd4000"), "unknown dataset 'bsd4000'"),
         (("--iterations", "5", "--data", "div2k-train"), "div2k-train"),
-        (("--iterations", "5", "--ema", "2"), "ema lies in [0, 1)"),
+        (("--iterations", "5", "--set", "ema=2"), "ema lies in [0, 1)"),
     ):
         code, said = place.train(*arguments)
         assert code == 2 and words in said and "Traceback" not in said, said

@@ -66,7 +66,7 @@ def test_a_refused_training_changes_nothing(place: Place) -> None:
         assert code == 2 and "Traceback" not in said, said
     assert (state.read_bytes(), files(place.trained)) == before and not (place.root / "HARM").exists()
     # What the pipeline does next makes the weights again that are there.
-    made = run(place, "train-run", f"{place.method}--denoise-rgb-50")
+    made = run(place, "stage", "train", f"{place.method}--denoise-rgb-50")
     assert made.returncode == 0, made.stderr
     assert files(place.trained) == before[1]
 
