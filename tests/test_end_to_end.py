@@ -146,27 +146,27 @@ def test_results_stand_when_a_sample_of_them_does(checkout: Checkout) -> None:
     path.write_text(text + "\nADDED = 1\n")
     folder = checkout.root / "work/restored/jpeg/embedded-gray/jpeg-y8/jpeg--whole"
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*.png")}
-    said = checkout.harness("revalidate", "embedded", "--images", "1")
+    said = checkout.harness("pipeline", "revalidate", "embedded", "--images", "1")
     assert "kept: jpeg/embedded-gray/jpeg-y8/jpeg--whole: 4 of" in said
     said = checkout.harness("repro", "embedded", "--verbose")
     assert "restore@jpeg--whole' didn't change" in said
     assert before == {file: file.stat().st_mtime_ns for file in folder.rglob("*.png")}
     timing = checkout.root / "work/timing/jpeg/embedded-gray/jpeg-y8/jpeg--whole.json"
     assert json.loads(timing.read_text())["confirmed"][-1]["images"] == 4
-    assert "nothing is outdated" in checkout.harness("revalidate", "embedded")
+    assert "nothing is outdated" in checkout.harness("pipeline", "revalidate", "embedded")
 
     # A revalidation that is ended before it tells DVC has written its record already.
     record = json.loads(timing.read_text())
     timing.unlink()
     timing.write_text(json.dumps(record | {"confirmed": record["confirmed"] * 2}))
     path.write_text(text + "\nADDED = 2\n")
-    said = checkout.harness("revalidate", "embedded", "--images", "1")
+    said = checkout.harness("pipeline", "revalidate", "embedded", "--images", "1")
     assert "kept: jpeg/embedded-gray/jpeg-y8/jpeg--whole: 4 of" in said
 
     edited = text.replace("array.astype(np.float64) / 255)) * 255", "array / 255)) * 250")
     assert edited != text
     path.write_text(edited)
-    said = checkout.harness("revalidate", "embedded", code=1)
+    said = checkout.harness("pipeline", "revalidate", "embedded", code=1)
     assert "differs: jpeg/embedded-gray/jpeg-y8/jpeg--whole: 4 of 4 images, such as" in said
     path.write_text(text)
     checkout.harness("repro", "embedded")

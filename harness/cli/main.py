@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import sys
-from typing import ClassVar
 
 import click
 
 from harness import __version__
+from harness.cli.groups import Index, LazyGroup
 from harness.cli.printing import echo
-from harness.errors import HarnessError, unknown_name
-
-# name -> (where it is, one line of help): `harness --help` imports none of them.
-Index = dict[str, tuple[str, str]]
+from harness.errors import HarnessError
 
 NEW: Index = {
     "method": ("harness.cli.methods:new_method", "Write the file of a method of your own."),
@@ -56,8 +52,7 @@ COMMANDS: Index = {
     "submit": ("harness.cli.submissions:submit", "Make archives for benchmarks scored by their own server (DND)."),
     "doctor": ("harness.cli.provenance:doctor", "Check the environment before hours of work."),
     "crate": ("harness.cli.provenance:crate", "Export a table's run as an RO-Crate, or verify one."),
-    "pipeline": ("harness.cli.pipeline:pipeline", "Write the DVC pipelines of every table."),
-    "revalidate": ("harness.cli.pipeline:revalidate", "Keep results whose code changed, if a sample is equal."),
+    "pipeline": ("harness.cli.pipeline:pipeline", "Write the DVC pipelines; keep results whose code changed."),
 }
 
 # What the pipelines and the Makefile call.
@@ -73,39 +68,6 @@ _MACHINE_ERRORS = frozenset(
     for name in ("ENOSPC", "EROFS", "EDQUOT", "EFBIG", "EACCES", "EPERM", "EIO", "ESTALE", "EMFILE", "ENFILE")
     if hasattr(errno, name)
 )
-
-
-class LazyGroup(click.Group):
-    """A group that imports a subcommand when it is called, and names near ones for an unknown name."""
-
-    index: ClassVar[Index] = {}
-    unlisted: ClassVar[Index] = {}
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order a user meets them."""
-        return [*self.index, *self.unlisted]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a subcommand."""
-        known = self.index | self.unlisted
-        if cmd_name not in known:
-            return None
-        module, _, attribute = known[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a subcommand; an unknown one raises HarnessError with the nearest names."""
-        if args and args[0] not in self.index | self.unlisted:
-            raise unknown_name("command", args[0], self.index)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the subcommands from the index, without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in self.index.items()])
 
 
 class _Commands(LazyGroup):

@@ -1,14 +1,15 @@
-"""Commands `harness repro` and `harness pipeline`."""
+"""Commands `harness repro`, `pipeline`, `pipeline revalidate`, `stage code`."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
 from harness.cli.failing import check_results, failing_options
+from harness.cli.groups import Index, LazyGroup
 from harness.cli.printing import echo
 from harness.errors import CheckFailedError, HarnessError
 from harness.tables.workspace import Workspace
@@ -17,10 +18,19 @@ if TYPE_CHECKING:
     from harness.tables.diff import CellResult
 
 
-@click.command()
+class _Pipeline(LazyGroup):
+    index: ClassVar[Index] = {
+        "revalidate": ("harness.cli.pipeline:revalidate", "Keep results whose code changed, if a sample is equal."),
+    }
+
+
+@click.group(cls=_Pipeline, invoke_without_command=True)
 @click.option("--check", is_flag=True, help="Change nothing; exit status 1 if a file is out of date.")
-def pipeline(check: bool) -> None:
+@click.pass_context
+def pipeline(context: click.Context, check: bool) -> None:
     """Write the dvc.yaml files of every table (after a table, method or import has changed)."""
+    if context.invoked_subcommand is not None:
+        return
     from harness.run.pipeline import write_stage_files
 
     changed = write_stage_files(Workspace.find(), check=check)
@@ -34,7 +44,7 @@ def pipeline(check: bool) -> None:
 
 @click.command()
 def code() -> None:
-    """Stage: write the fingerprint of the code behind every kind of stage to work/code."""
+    """Write the fingerprint of the code behind every kind of stage to work/code."""
     from harness.files import write_json
     from harness.methods.fingerprints import code_hashes, stage_code
 
@@ -98,7 +108,7 @@ def repro(
 ) -> None:
     """Make tables NAMES: everything they need that is not there yet, then print them.
 
-    The same as `dvc repro pipelines/tables/dvc.yaml:NAME` for each NAME, with stages side by side where --jobs or
+    The same as `dvc repro pipelines/tables/NAME/dvc.yaml` for each NAME, with stages side by side where --jobs or
     --cluster says so. Interrupt it at any time; the next run goes on.
     """
     from harness.report.terminal import print_table

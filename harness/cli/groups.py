@@ -1,0 +1,46 @@
+"""Groups of commands that import a command when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from typing import ClassVar
+
+import click
+
+from harness.errors import unknown_name
+
+# name -> (where it is, one line of help): `--help` imports none of them.
+Index = dict[str, tuple[str, str]]
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand when it is called, and names near ones for an unknown name."""
+
+    index: ClassVar[Index] = {}
+    unlisted: ClassVar[Index] = {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order a user meets them."""
+        return [*self.index, *self.unlisted]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a subcommand."""
+        known = self.index | self.unlisted
+        if cmd_name not in known:
+            return None
+        module, _, attribute = known[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a subcommand; an unknown one raises HarnessError with the nearest names."""
+        if args and args[0] not in self.index | self.unlisted:
+            raise unknown_name("command", args[0], self.index)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands from the index, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self.index.items()])
