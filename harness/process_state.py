@@ -88,6 +88,8 @@ _ALWAYS: dict[str, Switch] = {
 # What they hold means nothing to a reader.
 _UNTOLD = ("the handlers of signals",)
 _NUMPY = "numpy's handling of floating-point errors"
+# Well-kept packages set it when they are loaded, and no digit depends on it: it is put back, and no fault.
+_PRINTING = "how numpy prints"
 
 
 def _has(owner: Any, name: str) -> bool:
@@ -145,6 +147,7 @@ def _switches() -> dict[str, Switch]:
     numpy = sys.modules.get("numpy")
     if numpy is not None and hasattr(numpy, "seterr"):
         found[_NUMPY] = Switch(numpy.geterr, lambda before: numpy.seterr(**before))
+        found[_PRINTING] = Switch(numpy.get_printoptions, lambda before: numpy.set_printoptions(**before))
     torch = sys.modules.get("torch")
     # While torch is being loaded its module is there and empty.
     if torch is not None and hasattr(torch, "set_num_threads") and hasattr(torch.backends, "cudnn"):
@@ -217,7 +220,8 @@ class Snapshot:
             # A library that was loaded since, and of which nothing is known, has nothing to be compared with.
             if before is None or now == before:
                 continue
-            changed.append(name if name in _UNTOLD else f"{name} ({_plain(before)} -> {_plain(now)})")
+            if name != _PRINTING:
+                changed.append(name if name in _UNTOLD else f"{name} ({_plain(before)} -> {_plain(now)})")
             # A handler belongs to the main thread; what is left of a failure here is told all the same.
             with contextlib.suppress(Exception):
                 switches[name].write(before)

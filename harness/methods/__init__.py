@@ -158,6 +158,8 @@ _broken: dict[str, str] = {}
 _loaded: set[str] = set()
 # Environment variables that a method's plugin set while it was imported, by method.
 _environments: dict[str, dict[str, str | None]] = {}
+# The folder of the file that a plugin's method was defined in.
+_plugin_folders: dict[str, Path] = {}
 
 
 def method(
@@ -261,9 +263,10 @@ def methods(folders: Iterable[Path] = (), import_seconds: float = IMPORT_SECONDS
     import_seconds : float
         Seconds that the import of a plugin may take.
     """
+    folders = list(folders)
     _load_builtin()
     _import_plugins(folders, import_seconds)
-    return dict(sorted(_registry.items()))
+    return {name: found for name, found in sorted(_registry.items()) if _is_of(name, folders)}
 
 
 def try_plugins(folders: Iterable[Path] = (), import_seconds: float = IMPORT_SECONDS) -> None:
@@ -278,17 +281,23 @@ def get_method(name: str, folders: Iterable[Path] = (), import_seconds: float = 
 
     Only the plugin that defines it is imported, so that no other one can reach what the method computes.
     """
+    folders = list(folders)
     _load_builtin()
     if name not in _registry:
-        folders = list(folders)
         _import_plugins(folders, import_seconds, name)
-    if name in _registry:
+    if name in _registry and _is_of(name, folders):
         return _registry[name]
     known = methods(folders, import_seconds)
     error = unknown_name("method", name, known)
     if _broken:
         error = InvalidArgumentError(f"{error} (plugins that could not be loaded: {'; '.join(_broken.values())})")
     raise error
+
+
+def _is_of(name: str, folders: Iterable[Path]) -> bool:
+    """Whether a method is known to a project with these folders: it is in no other project's folder."""
+    folder = _plugin_folders.get(name)
+    return folder is None or folder in {Path(own).resolve() for own in folders}
 
 
 def registered() -> set[str]:
@@ -397,3 +406,5 @@ def _import_plugin(plugin: Plugin, limit: float) -> None:
             del _registry[name]
         else:
             _environments[name] = changed
+            if plugin.kind == "file":
+                _plugin_folders[name] = Path(plugin.name).resolve().parent

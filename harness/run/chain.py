@@ -435,9 +435,9 @@ def train_command(trained: TrainedRecord) -> str:
     words += ["--iterations", str(trained.iterations)]
     words += ["--data", trained.data] if trained.data != trained.recipe_data else []
     words += ["--seed", str(options.seed)] if options.seed else []
-    usual = msgspec.to_builtins(type(options)())
-    for name, value in msgspec.to_builtins(options).items():
-        if name != "seed" and value != usual.get(name):
+    usual = msgspec.structs.asdict(type(options)())
+    for name, value in msgspec.structs.asdict(options).items():
+        if name != "seed" and value != usual[name]:
             words += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
     return " ".join(words)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import harness.methods as registry
@@ -39,6 +40,26 @@ def test_plugin_in_a_folder(tmp_path: Path) -> None:
     assert found.tasks == ("denoise-rgb",)
     assert found.source_file == tmp_path / "mine.py"
     assert build_method(found, "denoise-rgb", 30)("x") == "x"
+
+
+def test_a_plugin_belongs_to_the_projects_that_name_its_folder(tmp_path: Path) -> None:
+    """Two projects in one process: a method of one is none of the other."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "a/mine.py").write_text(PLUGIN.format(name="my-net"))
+    assert "my-net" in methods([tmp_path / "a"])
+    assert not {"my-net"} & {*methods(), *methods([tmp_path / "b"])}
+    with pytest.raises(HarnessError, match="unknown method 'my-net'"):
+        get_method("my-net", [tmp_path / "b"])
+
+
+def test_how_numpy_prints_is_put_back(tmp_path: Path) -> None:
+    """Well-kept packages set it when they are loaded (colour does): no fault, and no trace."""
+    build = "    import numpy; numpy.set_printoptions(legacy='1.13', precision=1)\n    return"
+    (tmp_path / "mine.py").write_text(PLUGIN.format(name="my-net").replace("    return", build))
+    before = np.get_printoptions()
+    build_method(get_method("my-net", [tmp_path]), "denoise-rgb", 30)
+    assert np.get_printoptions() == before
 
 
 def test_a_broken_plugin_stops_nobody(tmp_path: Path) -> None:

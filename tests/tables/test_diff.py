@@ -204,11 +204,16 @@ def test_the_command_exits_1_for_off_cells(workspace: Workspace) -> None:
 
 def test_rendering_twice_gives_the_same_bytes(workspace: Workspace) -> None:
     table = workspace.table("doe-table1")
-    first, second = (
-        (render(workspace, table), {p.name: p.read_bytes() for p in workspace.results.iterdir()})[1] for _ in range(2)
-    )
-    assert first == second
-    assert set(first) == {f"doe-table1.{suffix}" for suffix in ("md", "tex", "csv", "json")}
+    made = []
+    for _ in range(2):
+        render(workspace, table)
+        files = [path for path in workspace.results.rglob("*") if path.is_file()]
+        made.append({path.relative_to(workspace.results).as_posix(): path.read_bytes() for path in files})
+    assert made[0] == made[1]
+    written = {f"doe-table1.{suffix}" for suffix in ("md", "tex", "csv", "json")}
+    assert set(made[0]) == {*written, "metrics/doe-table1.json"}
+    metrics = json.loads(made[0]["metrics/doe-table1.json"])
+    assert metrics["Mixed"]["live1/10/psnr"] == pytest.approx(30.002)
 
 
 def test_rows_as_a_frame(workspace: Workspace) -> None:
