@@ -1,10 +1,23 @@
-"""The outcome of an audit as records: of a cell, a variant, a dimension, what was left aside, and the whole row."""
+"""The outcome of an audit as records: of a cell, a variant, a dimension, what was left aside, and the whole row.
+
+And its cells, counted: what an audit measured, and what it left out but the committed results hold. A cell counts as
+matched when every printed digit is, a trailing zero included; digits are no unit of any claim.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import msgspec
 
-from harness.audit.ranking import Chance
+from harness.tables.published import published_number
+from harness.tables.verdicts import MATCH_UNITS, ROUNDING
+
+CONFIDENCE = 0.95
+
+Results = Mapping[str, list[dict[str, Any]]]
+"""Records of results/<table>.json by table, see `harness.tables.diff.as_record`."""
 
 
 class CellAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,6 +137,58 @@ class ScreenedAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: str = ""
 
 
+class Chance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How surprising it is that a variant explains a row (`harness.audit.ranking.chance` estimates it).
+
+    Attributes
+    ----------
+    tried : int
+        Variants that were evaluated on every cell.
+    distinct : int
+        Those that give different numbers (a rounded luma of a gray image is the gray image).
+    as_good : int
+        Distinct variants that explain as many digits as the best one.
+    cells, whole : int
+        Cells of the row that could be evaluated, and those whose digits are all explained by the best one.
+    decoys, fooled : int
+        Of `decoys` rows printed under a variant that is then struck off the list, `fooled` are explained by another
+        variant at least as well as the best variant explains the published row.
+    """
+
+    tried: int
+    distinct: int
+    as_good: int
+    cells: int
+    whole: int
+    decoys: int
+    fooled: int
+
+    @property
+    def share(self) -> float:
+        """Share of the decoys that were fooled; 1 where there is none."""
+        return self.fooled / self.decoys if self.decoys else 1.0
+
+    @property
+    def bound(self) -> float:
+        """Most that this share can be in truth, with 95 % confidence (Clopper and Pearson, one-sided).
+
+        None of n fooled says about 3 / n: six decoys exclude nothing below 39 %.
+        """
+        from scipy.special import betaincinv
+
+        if self.fooled >= self.decoys:
+            return 1.0
+        return float(betaincinv(self.fooled + 1, self.decoys - self.fooled, CONFIDENCE))
+
+    def coincidence(self, independent: int) -> float:
+        """Bound the chance that some variant matches a number of independent cells by accident.
+
+        A number that has nothing to do with the printed one has its last digit in one of ten cases. Each variant that
+        gives other numbers is another try, so the chance grows with the list.
+        """
+        return min(1.0, self.distinct / 10.0**independent)
+
+
 class MixtureAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A second variant, which explains columns that the best one leaves open.
 
@@ -172,14 +237,6 @@ class RowAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Printed digits of the evaluated cells.
     best, stated : VariantAudit or None
         The best variant, and the one that the table's file says.
-    policy : str
-        Inference policy.
-    saving, span : str
-        The best variant's finish.
-    noise : str
-        The best variant's noise, such as ``independent/0``; empty where nothing is random.
-    datasets : dict
-        Datasets that stand in for the columns' own under the best variant.
     dimensions : tuple of DimensionAudit
         Those with more than one value.
     ranking : tuple of VariantAudit
@@ -196,6 +253,14 @@ class RowAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Whether the best variant's input is random, so that a noise term was allowed.
     witnesses : dict
         Value of the smallest image by cell, which can be checked in seconds: ``{key: [image, value]}``.
+    policy : str
+        Inference policy.
+    saving, span : str
+        The best variant's finish.
+    noise : str
+        The best variant's noise, such as ``independent/0``; empty where nothing is random.
+    datasets : dict
+        Datasets that stand in for the columns' own under the best variant.
     """
 
     table: str
@@ -240,3 +305,78 @@ class RowAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             group = cell.dataset, cell.metric
             groups[group] = groups.get(group, True) and cell.explained == cell.digits
         return sum(groups.values())
+
+
+class CountedCell(msgspec.Struct, frozen=True):
+    """A printed cell that was measured.
+
+    Attributes
+    ----------
+    key, printed : str
+        Which cell, and its printed digits.
+    measured, tolerance : float
+        In the unit of the metric; the tolerance is a noise term, 0 where nothing is random.
+    audited : bool
+        Whether the audit measured it; otherwise the number is of the committed results, under the stated protocol.
+    chosen : bool
+        Whether it comes out by a choice that was made for it after it was seen; then it is no match.
+    """
+
+    key: str
+    printed: str
+    measured: float
+    tolerance: float
+    audited: bool
+    chosen: bool = False
+
+    @property
+    def matches(self) -> bool:
+        """Whether it is the printed number in every printed digit."""
+        printed = published_number(self.printed)
+        assert printed is not None
+        distance = abs(self.measured - float(printed.value)) - self.tolerance - ROUNDING
+        return distance <= MATCH_UNITS * float(printed.unit) and not self.chosen
+
+
+def record_key(record: Mapping[str, Any]) -> str:
+    """Name a record's cell as `harness.tables.published.TablePart.column_key` does."""
+    parts = (record["dataset"], str(record["level"] or ""), record["metric"])
+    return "/".join(part for part in parts if part)
+
+
+def counted_cells(audit: RowAudit, results: Results) -> list[CountedCell]:
+    """List a row's cells that were measured anywhere: what the audit left out is taken from the committed results."""
+    cells = [CountedCell(c.key, c.printed, c.measured, c.tolerance, True) for c in audit.cells]
+    for record in results.get(audit.table, ()):
+        key = record_key(record)
+        if record["row"] == audit.row and key in audit.left_out and record["measured"] is not None:
+            chosen = record["verdict"] == "fits"
+            cells.append(CountedCell(key, record["printed"], record["measured"], record["noise"], False, chosen))
+    return cells
+
+
+def recounted(audit: RowAudit, results: Results) -> RowAudit:
+    """Score an audit's cells by every printed digit, and mark the row whole only where every measured cell matches.
+
+    What was stored may have been scored under a coarser unit (a zero that was taken for padding), or have left cells
+    out.
+    """
+    assert audit.best is not None
+    matches = {cell.key: cell.matches for cell in counted_cells(audit, results)}
+    cells = tuple(
+        msgspec.structs.replace(c, explained=c.digits if matches[c.key] else min(c.explained, c.digits - 1))
+        for c in audit.cells
+    )
+    digits = audit.digits if all(matches.values()) else min(audit.best.digits, audit.digits - 1)
+    best = msgspec.structs.replace(audit.best, whole=sum(c.explained == c.digits for c in cells), digits=digits)
+    return msgspec.structs.replace(audit, cells=cells, best=best)
+
+
+def distinct_cells(audits: Iterable[RowAudit], results: Results) -> tuple[int, int]:
+    """Count matched and measured cells of rows; a number that two rows print of one method counts once."""
+    matches = {
+        (audit.task, audit.method, cell.key, cell.printed): cell.matches
+        for audit in audits
+        for cell in counted_cells(audit, results)
+    }
+    return sum(matches.values()), len(matches)

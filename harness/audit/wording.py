@@ -1,11 +1,17 @@
-"""Sentences about audits, for the terminal and for documents: a match is said as strongly as it is, and no more."""
+"""Audits in words: sentences for documents, tables for the terminal. A match is said as strongly as it is, no more."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Any
 
-from harness.audit.outcomes import DimensionAudit, MixtureAudit, RowAudit, ScreenedAudit
-from harness.audit.ranking import Chance
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.audit.outcomes import Chance, DimensionAudit, MixtureAudit, RowAudit, ScreenedAudit, VariantAudit
 
 STRONG = 0.02
 """Up to this probability of an accident a match is called strong."""
@@ -17,7 +23,7 @@ def accident(audit: RowAudit) -> float:
     """Estimate how easily a match is an accident: what decides the words `strong`, `suggestive` and `weak`.
 
     The larger of two numbers. One is the chance that some variant matches the row's independent cells by accident
-    (`harness.audit.ranking.Chance.coincidence`): it falls with every independent cell and *grows* with every variant
+    (`harness.audit.outcomes.Chance.coincidence`): it falls with every independent cell and *grows* with every variant
     that gives other numbers. The other is the share of decoys that were fooled. Neither gets smaller because more
     variants were tried, so a longer list alone never makes a stronger word.
     """
@@ -35,8 +41,8 @@ def strength(audit: RowAudit) -> str:
         return "partial"
     if audit.chance is None or audit.chance.bound > SUGGESTIVE:
         return "weak"
-    found = accident(audit)
-    return "strong" if found <= STRONG else "suggestive" if found <= SUGGESTIVE else "weak"
+    probability = accident(audit)
+    return "strong" if probability <= STRONG else "suggestive" if probability <= SUGGESTIVE else "weak"
 
 
 def percent(share: float) -> str:
@@ -103,18 +109,10 @@ def headline(audit: RowAudit) -> str:
     return f"{verb} {protocols}; {', '.join(how)}: {best.whole} of {len(audit.cells)} cells"
 
 
-def same_for_readers(dimension: DimensionAudit) -> str:
-    """Say that a dimension's values cannot be told apart."""
-    values = [choice.value for choice in dimension.values]
-    if len(values) > 4:
-        return f"any of {len(values)}: no difference at the printed digits"
-    return f"any: {', '.join(values)}"
-
-
 def listed(names: Iterable[str]) -> str:
     """Join names as in a sentence: ``A, B and C``."""
-    found = list(names)
-    return " and ".join(", ".join(found).rsplit(", ", 1)) if all(", " not in n for n in found) else "; ".join(found)
+    known = list(names)
+    return " and ".join(", ".join(known).rsplit(", ", 1)) if all(", " not in n for n in known) else "; ".join(known)
 
 
 def values_by_score(audit: RowAudit) -> list[str]:
@@ -130,11 +128,16 @@ def values_by_score(audit: RowAudit) -> list[str]:
     return said
 
 
+_VERDICTS = {"open": "Left open", "ruled out": "Ruled out on a few images", "not possible": "Not possible"}
+
+
 def screened_sentences(audit: RowAudit) -> list[str]:
     """Say what was left aside, a sentence for each verdict and reason, with the values of each dimension once."""
     groups: dict[tuple[str, str], list[ScreenedAudit]] = {}
     for screened in audit.screened:
-        groups.setdefault((screened.verdict, _kind(screened)), []).append(screened)
+        # The reason without what is of one image or cell only.
+        reason = "" if screened.verdict == "ruled out" else screened.kind or screened.reason
+        groups.setdefault((screened.verdict, reason), []).append(screened)
     said = []
     for (verdict, reason), members in groups.items():
         values: dict[str, dict[str, None]] = {}
@@ -143,8 +146,8 @@ def screened_sentences(audit: RowAudit) -> list[str]:
                 # A draw comes with its input.
                 if name != "noise draw" or "input" not in member.choices:
                     values.setdefault(name, {})[_value(name, value)] = None
-        what = "; ".join(f"{name} {', '.join(of)}" for name, of in values.items())
-        several = len(members) > sum(len(of) for of in values.values())
+        what = "; ".join(f"{name} {', '.join(tried)}" for name, tried in values.items())
+        several = len(members) > sum(len(tried) for tried in values.values())
         count = f" ({len(members)} in all, alone and together)" if several else ""
         said.append(f"{_VERDICTS[verdict]}{f', {reason}' if reason else ''}: {what}{count}")
     return said
@@ -155,9 +158,112 @@ def _value(name: str, value: str) -> str:
     return value.replace(", ", " + " if name == "dataset" else " ")
 
 
-_VERDICTS = {"open": "Left open", "ruled out": "Ruled out on a few images", "not possible": "Not possible"}
+# --- the terminal
+
+WIDE = 150
 
 
-def _kind(screened: ScreenedAudit) -> str:
-    """The reason without what is of one image or cell only."""
-    return "" if screened.verdict == "ruled out" else screened.kind or screened.reason
+def audit_as_plain(audit: RowAudit) -> dict[str, Any]:
+    """Plain values of an audit, with what its sentences say of it."""
+    plain: dict[str, Any] = msgspec.to_builtins(audit)
+    plain |= {"explained": audit.explained, "headline": headline(audit)}
+    if audit.chance is not None:
+        plain["chance"] |= {
+            "accident": accident(audit),
+            "bound": audit.chance.bound,
+            "independent": audit.independent,
+            "strength": strength(audit),
+            "sentence": chance_sentence(audit),
+        }
+    return plain
+
+
+def print_audits(audits: list[RowAudit], ranking: int = 5) -> None:
+    """Print audits to standard output; rows that could not be evaluated share a line per reason."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=max(console.width, WIDE))
+    not_audited: dict[str, list[str]] = {}
+    for audit in audits:
+        if audit.best is not None:
+            _print_audit(console, audit, ranking)
+        else:
+            not_audited.setdefault(audit.reason, []).append(audit.row)
+    for reason, rows in not_audited.items():
+        console.print(f"[dim]not audited: {', '.join(rows)}: {reason}[/dim]", markup=True)
+
+
+def _print_audit(console: Console, audit: RowAudit, ranking: int) -> None:
+    console.print()
+    console.rule(Text(f"{audit.table}  {audit.row}", style="bold"), align="left", style="dim")
+    console.print(Text(headline(audit), style="green" if audit.explained else "yellow"))
+    console.print(_cells(audit))
+    if audit.mixture is not None:
+        console.print(Text(mixture_sentence(audit.mixture, len(audit.cells)), style="cyan"))
+    dimensions = [dimension for dimension in audit.dimensions if len(dimension.values) > 1]
+    if dimensions:
+        console.print(_dimensions(dimensions))
+    if ranking and len(audit.ranking) > 1:
+        console.print(_ranking(audit.ranking[:ranking]))
+    left_out: dict[str, int] = {}
+    for reason in audit.left_out.values():
+        left_out[reason] = left_out.get(reason, 0) + 1
+    remarks = [f"{left.verdict}: {', '.join(left.choices.values())}: {left.reason}" for left in audit.screened]
+    remarks += [f"not tried: {text}" for text in audit.not_tried]
+    remarks += [f"{count} cells left out: {reason}" for reason, count in left_out.items()]
+    for text in remarks:
+        console.print(Text(f"  {text}", style="dim"))
+    if audit.chance is not None:
+        console.print(Text(chance_sentence(audit), style="cyan"))
+
+
+def _table(*titles: str, right: Collection[str] = ()) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for title in titles:
+        table.add_column(title, justify="right" if title in right else "left")
+    return table
+
+
+def _cells(audit: RowAudit) -> Table:
+    numbers = ("published", "measured", "difference", "match")
+    table = _table("cell", *numbers, right=numbers)
+    for cell in audit.cells:
+        decimals = len(cell.printed.partition(".")[2]) + 1
+        whole = cell.explained == cell.digits
+        noise = f" ± {cell.tolerance:.{decimals}f}" if cell.tolerance else ""
+        table.add_row(
+            cell.key,
+            cell.printed,
+            f"{cell.measured:.{decimals}f}",
+            f"{cell.measured - float(cell.printed):+.{decimals}f}{noise}",
+            Text("yes" if whole else "no", style="green" if whole else "yellow"),
+        )
+    return table
+
+
+def _dimensions(dimensions: list[DimensionAudit]) -> Table:
+    table = _table("dimension", "the numbers admit", "others, by falling score")
+    for dimension in dimensions:
+        admitted, count = ", ".join(dimension.admitted), len(dimension.values)
+        if len(dimension.admitted) == count:
+            admitted = f"any of {count}: no difference at the printed digits" if count > 4 else f"any: {admitted}"
+        others = ", ".join(choice.value for choice in dimension.values if not choice.agrees)
+        decided = len(dimension.admitted) == 1
+        table.add_row(dimension.name, Text(admitted, style="bold" if decided else ""), Text(others, style="dim"))
+    return table
+
+
+def _ranking(variants: tuple[VariantAudit, ...]) -> Table:
+    numbers = ("rank", "cells", "score", "misfit")
+    table = _table(*numbers, "variant (as far as it differs from the first)", right=numbers)
+    for rank, variant in enumerate(variants, 1):
+        first = variants[0] if rank > 1 else None
+        words = [
+            f"{name} {value}"
+            for name, value in variant.choices.items()
+            if " of " not in name and name != "dataset" and (first is None or first.choices.get(name) != value)
+        ]
+        words += [p for m, p in variant.protocols.items() if first is None or first.protocols.get(m) != p]
+        score = f"{'~' if variant.estimated else ''}{variant.digits}"
+        table.add_row(str(rank), str(variant.whole), score, f"{variant.misfit:.1f}", "; ".join(words))
+    return table

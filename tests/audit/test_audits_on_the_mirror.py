@@ -16,10 +16,11 @@ import pytest
 
 from harness.assets.datasets import fetch
 from harness.assets.weights import fetch as fetch_weights
-from harness.audit import evaluation
+from harness.audit import AuditSettings, rows
 from harness.audit.evidence import check_evidence
 from harness.audit.images import Bench
-from harness.audit.rows import AuditSettings, RowAudit, audit_row
+from harness.audit.outcomes import RowAudit
+from harness.audit.rows import audit_row
 from harness.audit.variants import Making, makings
 from harness.errors import NotAvailableError
 from harness.tables.published import Row, Table, TablePart, published_tables, select
@@ -126,7 +127,7 @@ def test_ffdnet_saw_unclipped_noise_on_the_full_images(workspace: Workspace, mon
     """One cell of the row, every named making restored whole; the start is wrong. The next test tries all makings."""
     if not fetch_weights("ffdnet", workspace.data).files:
         pytest.skip("the weights of FFDNet are not here")
-    monkeypatch.setattr(evaluation, "makings", named_makings)
+    monkeypatch.setattr(rows, "makings", named_makings)
     table = stripped("rnan-table3", "FFDNet", "kodak24", level=50, degradation="awgn-seed0-8bit-gray")
     audit = audited(workspace, table, inputs="all", probe=2)
     assert audit.stated is not None

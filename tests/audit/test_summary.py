@@ -6,10 +6,20 @@ from pathlib import Path
 
 import msgspec
 
-from harness.audit.findings import DATA, TRAINED_ON, read_committed
-from harness.audit.found import Committed, Findings, OverlapFinding, ParameterFinding, Shift, TableFindings
+from harness.audit.findings import (
+    DATA,
+    TRAINED_ON,
+    Committed,
+    Findings,
+    OverlapFinding,
+    ParameterFinding,
+    Shift,
+    TableFindings,
+    read_committed,
+)
 from harness.audit.outcomes import (
     CellAudit,
+    Chance,
     ChoiceAudit,
     DimensionAudit,
     MixtureAudit,
@@ -17,8 +27,7 @@ from harness.audit.outcomes import (
     ScreenedAudit,
     VariantAudit,
 )
-from harness.audit.ranking import Chance
-from harness.audit.summary import comparison_sentence, printed_parameters, summary
+from harness.audit.page import comparison_sentence, printed_parameters, summary
 from harness.audit.wording import accident, chance_sentence, headline, listed, screened_sentences, strength
 from harness.audit.wording import values_by_score as by_score
 from harness.records.loading import load_json

@@ -1,16 +1,51 @@
-"""The opening of the page of findings: what authors and reviewers should know, said from the data alone.
+"""The page of findings: what was found, rendered for researchers, what they should know first.
 
-Every sentence is made of what was measured; a finding that the data do not hold is not said.
+Every sentence is made of what was measured; a finding that the data do not hold is not said. Rendering restores and
+measures nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
-from harness.audit.counts import Results, counted_cells, distinct_cells
-from harness.audit.found import Committed, Findings, OverlapFinding, ParameterFinding, Shift, TableFindings
-from harness.audit.outcomes import RowAudit
-from harness.audit.wording import listed, mixture_sentence, strength
+import msgspec
+
+from harness.assets.datasets.registry import dataset
+from harness.audit.findings import (
+    DATA,
+    TRAINED_ON,
+    Committed,
+    Findings,
+    OverlapFinding,
+    ParameterFinding,
+    Shift,
+    TableFindings,
+    read_committed,
+)
+from harness.audit.outcomes import Results, RowAudit, counted_cells, distinct_cells, recounted
+from harness.audit.overlap import CORRELATION
+from harness.audit.wording import (
+    STRONG,
+    SUGGESTIVE,
+    chance_sentence,
+    headline,
+    listed,
+    mixture_sentence,
+    percent,
+    screened_sentences,
+    strength,
+    values_by_score,
+)
+from harness.degradations import Noise, degradation
+from harness.errors import CheckFailedError, HarnessError
+from harness.files import write_json, write_text
+from harness.records.loading import load_json
+from harness.report.render import few_empty_lines
+from harness.tables.published import published_tables
+from harness.tables.workspace import Workspace
+
+PAGE = Path("docs") / "findings.md"
 
 EQUAL_PARAMETERS = 0.001
 """Relative difference up to which a printed number of parameters (three or four digits) is the counted one."""
@@ -19,24 +54,18 @@ FEW_SHARED = 0.25
 """Part of a test set from which on its overlap with a training set is named in the opening."""
 
 
-def summary(found: Findings, committed: Committed, trained: Iterable[OverlapFinding]) -> list[str]:
+def summary(findings: Findings, committed: Committed, trained: Iterable[OverlapFinding]) -> list[str]:
     """Say the strongest findings in Markdown, one paragraph each.
 
-    Parameters
-    ----------
-    found : Findings
-        The stored evidence, its cells counted as `harness.audit.counts.recounted` does.
-    committed : Committed
-        What the files of the repository say.
-    trained : iterable of OverlapFinding
-        The overlaps of test sets with training sets.
+    The cells of the findings are counted as `harness.audit.outcomes.recounted` does; `trained` holds the overlaps of
+    test sets with training sets.
     """
     return [
-        *_matches(found.audits, committed.results),
+        *_matches(findings.audits, committed.results),
         *_mixed_metrics(committed.tables),
         *_mixed_noise(committed.tables),
-        *_mixed_rows(found.audits),
-        *_particular_makings(found.audits),
+        *_mixed_rows(findings.audits),
+        *_particular_makings(findings.audits),
         *_other_parameters(committed.parameters),
         *_seen_in_training(list(trained)),
     ]
@@ -140,8 +169,6 @@ def _range(low: float, high: float) -> str:
 
 
 def _mixed_noise(tables: Iterable[TableFindings]) -> list[str]:
-    from harness.degradations import Noise, degradation
-
     mixed: dict[str, dict[str, None]] = {}
     for table in tables:
         for gray in ("", "rgb2gray", "luma"):
@@ -223,3 +250,97 @@ def _seen_in_training(overlaps: list[OverlapFinding]) -> list[str]:
     few = [f"{o.other_count} of {o.other_size} of {o.other}" for o in overlaps if o not in large]
     text = f"**Test images that are training images.** {listed(cases)}"
     return [text + (f"; so are {listed(few)}." if few else ".")]
+
+
+def render_page(findings: Findings, committed: Committed) -> str:
+    """Render the page from the stored evidence and what the files of the repository say."""
+    import jinja2
+
+    results = committed.results
+    audits = tuple(recounted(audit, results) for audit in findings.audits)
+    findings = msgspec.structs.replace(findings, audits=audits)
+
+    def title(name: str) -> str:
+        try:
+            return dataset(name).title
+        except HarnessError:
+            return name
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.audit"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+    )
+    environment.filters |= {
+        "plain": _plain,
+        "title": title,
+        "percent": percent,
+        "headline": headline,
+        "values_by_score": values_by_score,
+        "screened_sentences": screened_sentences,
+        "summary": lambda name: degradation(name).summary,
+        "strength": strength,
+        "mixture": lambda audit: mixture_sentence(audit.mixture, len(audit.cells)),
+        "sentence": chance_sentence,
+        "counted": lambda audit: counted_cells(audit, results),
+        "comparison": comparison_sentence,
+    }
+    papers = {
+        paper: [a for a in audits if a.table.startswith(f"{paper}-")]
+        for paper in dict.fromkeys(t.paper for t in published_tables().values())
+    }
+    trained = [overlap for overlap in findings.overlaps if overlap.one in TRAINED_ON]
+    text = environment.get_template("findings.md.j2").render(
+        found=findings,
+        committed=committed,
+        summary=summary(findings, committed, trained),
+        papers=papers,
+        misses=[(a, c) for a in audits for c in counted_cells(a, results) if not c.matches],
+        trained=trained,
+        tested=[overlap for overlap in findings.overlaps if overlap not in trained],
+        here={name: size for name, size in findings.sets.items() if size},
+        missing=[name for name, size in findings.sets.items() if not size],
+        limits={"strong": STRONG, "suggestive": SUGGESTIVE, "correlation": CORRELATION},
+    )
+    return few_empty_lines(text)
+
+
+def _plain(text: object) -> str:
+    """Escape what would break a Markdown table."""
+    return " ".join(str(text).split()).replace("|", r"\|").replace("<", "&lt;").replace("*", r"\*").replace("_", r"\_")
+
+
+def write_findings(workspace: Workspace, findings: Findings) -> list[Path]:
+    """Write the data and the page; return the paths."""
+    data = workspace.root / DATA
+    write_json(data, findings)
+    return [data, write_page(workspace)]
+
+
+def _rendered(workspace: Workspace) -> str:
+    # The evidence as a reader gets it: JSON keeps its keys sorted.
+    return render_page(load_json(workspace.root / DATA, Findings), read_committed(workspace))
+
+
+def write_page(workspace: Workspace) -> Path:
+    """Render the page from the stored evidence and the committed files; return its path."""
+    page = workspace.root / PAGE
+    write_text(page, _rendered(workspace))
+    return page
+
+
+def check_page(workspace: Workspace) -> None:
+    """Check that the page is the rendering of the stored evidence and the committed files.
+
+    Raises
+    ------
+    CheckFailedError
+        It is not, or there is none.
+    """
+    page, text = workspace.root / PAGE, _rendered(workspace)
+    if not page.is_file() or page.read_text(encoding="utf-8") != text:
+        raise CheckFailedError(
+            f"{page} is not what {DATA}, results/*.json and the published tables say; run harness findings --render"
+        )
