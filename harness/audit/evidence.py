@@ -1,4 +1,4 @@
-"""Evidence beside the published numbers: written into a table's file, and measured again.
+"""Evidence beside the published numbers: an audit's outcome, written into a table's file.
 
 Writing is a careful edit of the text that keeps comments and every other line. The file is parsed only to find where a
 row's keys begin and end. After the edit it is read again, and everything but the written keys must be what it was;
@@ -7,17 +7,14 @@ otherwise the file stays untouched.
 
 from __future__ import annotations
 
-from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import yaml
 
-from harness.audit.images import Bench
-from harness.audit.measuring import set_values, ssim_mask
 from harness.audit.outcomes import RowAudit
-from harness.audit.variants import PSNR_READINGS, SSIM_READINGS, Finish, Making, NoiseDraw, set_readings
+from harness.audit.variants import RANGES
 from harness.audit.wording import SUGGESTIVE, accident, headline, percent
 from harness.errors import HarnessError
 from harness.files import write_text
@@ -32,70 +29,6 @@ WRITTEN = ("degradation", "protocol", "saving", "audit")
 # libyaml's where it is there: the pure one takes a second for a long table.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-RANGES = {"full": "0..255", "studio": "16..235"}
-
-
-class EvidenceCheck(msgspec.Struct, frozen=True):
-    """A cell's stored number and what is measured now, of the whole set or of the witness image."""
-
-    key: str
-    stored: float
-    measured: float
-    whole: bool
-
-
-def check_evidence(
-    bench: Bench, part: TablePart, row: Row, whole: bool | None = None, only: Container[str] | None = None
-) -> list[EvidenceCheck]:
-    """Measure again what a row's evidence says.
-
-    Parameters
-    ----------
-    bench : Bench
-        Where images come from.
-    part : TablePart
-        The row's part.
-    row : Row
-        With evidence.
-    whole : bool, optional
-        Whether to measure whole sets; by default where the method is no network. Otherwise the smallest image of each
-        set.
-    only : container of str, optional
-        Cells that are checked; all where nothing is given.
-
-    Raises
-    ------
-    NotAvailableError
-        A dataset or the weights are not here.
-    """
-    audit = row.audit
-    assert audit is not None
-    scheme, _, seed = audit.noise.partition("/")
-    noise = NoiseDraw(scheme, int(seed)) if scheme else NoiseDraw()
-    making = Making(audit.degradation, audit.method, audit.policy, noise, ())
-    finish = Finish(audit.saving, next(span for span, name in RANGES.items() if name == audit.range))
-    everything = bench.light(audit.method) if whole is None else whole
-    checked = []
-    for column in part.columns:
-        key = part.column_key(column, row)
-        cell = audit.cells.get(key)
-        if cell is None or (only is not None and key not in only):
-            continue
-        level = column.level if column.level is not None else (row.level or 0)
-        source = bench.source(part.task, audit.datasets.get(column.dataset, column.dataset), level, making, here=True)
-        wanted = set_readings(column.metric, same_size=False)
-        index = [reading.label for reading in wanted].index(audit.protocol[column.metric])
-        # The averages of a set go through the readings of one image in the same order.
-        single = index % len(PSNR_READINGS if column.metric == "psnr" else SSIM_READINGS)
-        images = source.images if everything else [cell.image]
-        source.measure([column.metric], images, [finish], ssim_mask([single]))
-        values = source.values(column.metric, finish, images)
-        measured = float(values[0, single])
-        if everything:
-            measured = float(set_values(column.metric, values, source.pixels(), wanted)[index])
-        checked.append(EvidenceCheck(key, cell.measured if everything else cell.value, measured, everything))
-    return checked
-
 
 def write_audits(workspace: Workspace, name: str, audits: list[RowAudit]) -> list[str]:
     """Write audits into the file of a table.
@@ -104,19 +37,7 @@ def write_audits(workspace: Workspace, name: str, audits: list[RowAudit]) -> lis
     one (or comes nearer with as many), and where that is no likely accident; otherwise the row stays as it is. Evidence
     for what is stated is written in any case, with how strong it is.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Knows the user's own tables.
-    name : str
-        The table.
-    audits : list of RowAudit
-        Of whole rows.
-
-    Returns
-    -------
-    list of str
-        What was written, row by row.
+    The audits are of whole rows; what was written is said row by row.
     """
     path = workspace.table_files.get(name) or table_file(name)
     table = read_table(path)
@@ -125,8 +46,7 @@ def write_audits(workspace: Workspace, name: str, audits: list[RowAudit]) -> lis
     for audit in audits:
         if audit.best is None:
             continue
-        # What would replace the stated variant on evidence that is as likely an accident is not written.
-        if better(audit) and (audit.chance is None or accident(audit) > SUGGESTIVE):
+        if better(audit) and accident(audit) > SUGGESTIVE:
             said.append(
                 f"{audit.row}: left as it is; what comes nearer ({headline(audit)}) may be an accident "
                 f"({percent(accident(audit))})"
@@ -160,12 +80,12 @@ def better(audit: RowAudit) -> bool:
 
 def _row_keys(part: TablePart, row: Row, audit: RowAudit) -> dict[str, Any]:
     """Say which keys of a row are written, and what; nothing where the row has none of the audited cells."""
+    assert audit.best is not None and audit.chance is not None
     own = {part.column_key(column, row) for column in part.columns}
-    evidence = _evidence(audit, own)
-    if not evidence.cells:
+    cells = {c.key: AuditedCell(c.measured, *audit.witnesses[c.key]) for c in audit.cells if c.key in own}
+    if not cells:
         return {}
     keys: dict[str, Any] = {}
-    assert audit.best is not None
     if better(audit):
         if audit.best.choices["input"] != (row.degradation or part.degradation):
             keys["degradation"] = audit.best.choices["input"]
@@ -175,14 +95,7 @@ def _row_keys(part: TablePart, row: Row, audit: RowAudit) -> dict[str, Any]:
             keys["protocol"] = protocol or None
         if audit.saving in SAVINGS and audit.span == "full" and audit.saving != (row.saving or "round"):
             keys["saving"] = audit.saving
-    keys["audit"] = msgspec.json.decode(msgspec.json.encode(evidence))  # Lists, no tuples: YAML has no word for these.
-    return keys
-
-
-def _evidence(audit: RowAudit, keys: set[str]) -> AuditedRow:
-    """Make of an audit what is stored beside a row with these cells (rows at several scales are several lines)."""
-    assert audit.best is not None and audit.chance is not None
-    return AuditedRow(
+    evidence = AuditedRow(
         protocol=audit.best.protocols,
         degradation=audit.best.choices["input"],
         method=audit.best.choices["method"],
@@ -201,8 +114,10 @@ def _evidence(audit: RowAudit, keys: set[str]) -> AuditedRow:
         as_good=audit.chance.as_good,
         decoys=audit.chance.decoys,
         fooled=audit.chance.fooled,
-        cells={c.key: AuditedCell(c.measured, *audit.witnesses[c.key]) for c in audit.cells if c.key in keys},
+        cells=cells,
     )
+    keys["audit"] = msgspec.json.decode(msgspec.json.encode(evidence))  # Lists, no tuples: YAML has no word for these.
+    return keys
 
 
 def _check_edit(path: Path, text: str, before: Table) -> None:
@@ -226,21 +141,9 @@ def _check_edit(path: Path, text: str, before: Table) -> None:
 
 
 def edit_row(text: str, part: int, line: int, keys: dict[str, Any]) -> str:
-    """Set keys of one row in the text of a table's file.
+    """Set keys of one row in the text of a table's file, and return the edited text; None takes a key out.
 
-    Parameters
-    ----------
-    text : str
-        The file.
-    part, line : int
-        Indices of the part, and of the row in it.
-    keys : dict
-        Values by key; None takes a key out.
-
-    Returns
-    -------
-    str
-        The edited text.
+    `part` and `line` are the indices of the part, and of the row in it.
 
     Raises
     ------

@@ -9,7 +9,7 @@ inference (`Committed`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -45,20 +45,10 @@ EXAMPLES = 4
 
 
 class TileFinding(msgspec.Struct, frozen=True):
-    """Tiles of one rule on the sets of the tables.
+    """Tiles of one rule of `harness.inference.chop.CHOP_RULES` on the sets whose image sizes are registered.
 
-    Attributes
-    ----------
-    rule : str
-        Name of the rule, see `harness.inference.chop.CHOP_RULES`.
-    scale : int
-        Of super-resolution; 1 otherwise.
-    datasets : tuple of str
-        Sets whose image sizes are registered.
-    smallest, largest : tuple of int
-        Height and width in pixels of the network's input, of the tiles with the fewest and with the most pixels.
-    images : int
-        Images of the sets.
+    The smallest and the largest tile are height and width in pixels of the network's input; the scale is 1 outside of
+    super-resolution.
     """
 
     rule: str
@@ -72,14 +62,7 @@ class TileFinding(msgspec.Struct, frozen=True):
 class Shift(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A row that is printed under another protocol than its column.
 
-    Attributes
-    ----------
-    row, cell, own, column : str
-        Which cell, its protocol and the column's.
-    printed : str
-        As printed.
-    measured, under_column : float
-        Under both.
+    `own` and `column` are the protocols, `measured` and `under_column` the values under them.
     """
 
     row: str
@@ -96,8 +79,6 @@ class TableFindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes
     ----------
-    table, title : str
-        Which table.
     protocols : dict
         Rows by the protocol that is stated for them, by metric; without those of which nothing is known.
     inputs : dict
@@ -138,21 +119,7 @@ class TilingFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OverlapFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Photographs that two sets share.
-
-    Attributes
-    ----------
-    one, other : str
-        The sets.
-    count, other_count : int
-        Images of each that are in the other.
-    size, other_size : int
-        Images of each.
-    kinds : dict
-        Numbers of pairs by kind.
-    examples : tuple of Overlap
-        Some pairs.
-    """
+    """Photographs that two sets share: how many images of each are in the other, and numbers of pairs by kind."""
 
     one: str
     other: str
@@ -169,14 +136,10 @@ class Findings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes
     ----------
-    audits : tuple of RowAudit
-        Rows that could be evaluated.
     same : dict
         Rows of other tables that print the same numbers, by ``table/row`` of the audited one.
     not_audited : dict
         Rows by the reason why they could not be.
-    tiling, overlaps
-        See the structs.
     sets : dict
         Images of every set that was compared; 0 where it is not here.
     """
@@ -190,17 +153,7 @@ class Findings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """What is computed from files of the repository whenever the page is rendered.
-
-    Attributes
-    ----------
-    results : mapping
-        Records of results/*.json, by table.
-    tables : tuple of TableFindings
-        What one protocol changes.
-    parameters, tiles
-        See the structs.
-    """
+    """What is computed from files of the repository whenever the page is rendered."""
 
     results: Results = {}
     tables: tuple[TableFindings, ...] = ()
@@ -223,17 +176,19 @@ def _benchmarks() -> list[Table]:
 
 def read_committed(workspace: Workspace) -> Committed:
     """Read the published tables and the committed results, and compute what follows from them."""
+    methods = workspace.methods()
+    asked = {name: requests(table, methods) for name, table in published_tables().items()}
     results: dict[str, list[dict[str, Any]]] = {}
-    for name in published_tables():
+    for name in asked:
         path = workspace.root / "results" / f"{name}.json"
         if path.is_file():
             results[name] = load_json(path, list[dict[str, Any]])
-    compared = [_table(workspace, table, results.get(table.name, [])) for table in _benchmarks()]
+    compared = [_table(table, asked[table.name], results.get(table.name, [])) for table in _benchmarks()]
     return Committed(
         results=results,
         tables=tuple(table for table in compared if table is not None),
-        parameters=tuple(_parameters(workspace, results)),
-        tiles=tuple(_tiles(workspace.methods())),
+        parameters=tuple(_parameters(asked, results)),
+        tiles=tuple(_tiles([request for of_table in asked.values() for request in of_table], methods)),
     )
 
 
@@ -311,9 +266,9 @@ def _audits(
     return audits, same, not_audited
 
 
-def _table(workspace: Workspace, table: Table, records: list[dict[str, Any]]) -> TableFindings | None:
+def _table(table: Table, every: list[Request], records: list[dict[str, Any]]) -> TableFindings | None:
     """Say what one protocol changes in a table, from its committed results."""
-    asked = [r for r in requests(table, workspace.methods()) if r.metric in IMAGE_METRICS and r.printed is not None]
+    asked = [request for request in every if request.metric in IMAGE_METRICS and request.printed is not None]
     if not asked:
         return None
     protocols: dict[str, dict[str, dict[str, None]]] = {}
@@ -350,16 +305,16 @@ def _table(workspace: Workspace, table: Table, records: list[dict[str, Any]]) ->
     )
 
 
-def _parameters(workspace: Workspace, results: Results) -> list[ParameterFinding]:
+def _parameters(asked: Mapping[str, list[Request]], results: Results) -> list[ParameterFinding]:
     """Pair printed numbers of parameters with the counted ones of the committed results."""
     pairs: dict[tuple[str, str], ParameterFinding] = {}
-    for table in published_tables().values():
-        counted = {r["row"]: r["measured"] for r in results.get(table.name, ()) if r["metric"] == COUNTED}
-        for request in requests(table, workspace.methods()):
+    for table, of_table in asked.items():
+        counted = {r["row"]: r["measured"] for r in results.get(table, ()) if r["metric"] == COUNTED}
+        for request in of_table:
             count = counted.get(request.row)
             if request.metric == COUNTED and request.printed is not None and count is not None:
                 text, note = request.printed.text, request.special.note
-                pair = ParameterFinding(table.name, request.row, text, int(count), note)
+                pair = ParameterFinding(table, request.row, text, int(count), note)
                 pairs.setdefault((request.row, text), pair)
     return list(pairs.values())
 
@@ -431,33 +386,27 @@ def image_sizes(name: str) -> list[tuple[int, int]]:
     return sizes[: record.count] if record.kind == "pairs" else sizes
 
 
-def _tiles(methods: Mapping[str, Method]) -> Iterator[TileFinding]:
+def _tiles(asked: Iterable[Request], methods: Mapping[str, Method]) -> Iterator[TileFinding]:
     """Compute the tiles behind every row of the papers that is restored in tiles."""
     from harness.inference.chop import chop_rule, tile_shape
 
     used: dict[tuple[str, int], dict[str, list[tuple[int, int]]]] = {}
-    for table in published_tables().values():
-        for request in requests(table, methods):
-            method = methods.get(request.method)
-            if request.metric not in IMAGE_METRICS or method is None or not request.dataset:
-                continue
-            rule = method.chop.get(request.task)
-            if rule and method.policy.startswith("chop"):
-                scale = request.level if request.task == "sr" else 1
-                sized = used.setdefault((rule, scale), {})
+    for request in asked:
+        method = methods.get(request.method)
+        if request.metric not in IMAGE_METRICS or method is None or not request.dataset:
+            continue
+        rule = method.chop.get(request.task)
+        if rule and method.policy.startswith("chop"):
+            sizes_of = used.setdefault((rule, request.level if request.task == "sr" else 1), {})
+            if request.dataset not in sizes_of:
                 try:
-                    sized[request.dataset] = image_sizes(request.dataset)
+                    sizes_of[request.dataset] = image_sizes(request.dataset)
                 except HarnessError:
-                    continue
-    for (rule, scale), sized in sorted(used.items()):
-        tiles = sorted(
-            (
-                tile_shape(chop_rule(rule), height // scale, width // scale, scale)[1:]
-                for sizes in sized.values()
-                for height, width in sizes
-            ),
-            key=lambda size: (size[0] * size[1], size),
-        )
-        if tiles:
-            names = tuple(name for name, sizes in sized.items() if sizes)
-            yield TileFinding(rule, scale, names, tiles[0], tiles[-1], len(tiles))
+                    sizes_of[request.dataset] = []
+    for (rule, scale), sizes_of in sorted(used.items()):
+        names = tuple(name for name, sizes in sizes_of.items() if sizes)
+        if names:
+            images = [size for name in names for size in sizes_of[name]]
+            shapes = (tile_shape(chop_rule(rule), h // scale, w // scale, scale)[1:] for h, w in set(images))
+            tiles = sorted(shapes, key=lambda size: (size[0] * size[1], size))
+            yield TileFinding(rule, scale, names, tiles[0], tiles[-1], len(images))

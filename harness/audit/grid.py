@@ -30,14 +30,9 @@ Place = tuple[str, int]
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What a cell prints, as floating-point numbers.
+    """What a cell prints, as floating-point numbers: the number, and the weight of its last meaningful digit.
 
-    Attributes
-    ----------
-    value, unit : float
-        The number, and the weight of its last meaningful digit.
-    digits : int
-        Printed digits that carry information: 4 of ``27.77`` and of ``0.7905``, 3 of ``0.0682``.
+    The digits are those that carry information: 4 of ``27.77`` and of ``0.7905``, 3 of ``0.0682``.
     """
 
     value: float
@@ -133,8 +128,6 @@ class Candidate(msgspec.Struct, frozen=True, eq=False):
 
     Attributes
     ----------
-    making, finish : Making, Finish
-        Which.
     scores : dict
         Scores of every reading, by metric.
     here : bool
@@ -165,19 +158,15 @@ class VariantGrid:
         The row's task.
     cells : sequence of RowCell
         At least one; the stated making of each can be had.
-    stated : Making
+    stated, saving : Making, str
         What the table's file says.
-    saving : str
-        The stated saving.
     settings : AuditSettings
         What it may cost.
 
     Attributes
     ----------
-    metrics : list of str
-        Metrics of the cells.
-    places : list of tuple
-        Dataset and level of every column.
+    metrics, places, targets : list
+        Of the cells: ``psnr``, ``ssim``; dataset and level of every column; what each prints.
     total : int
         Printed digits of the cells.
     readings : dict
@@ -238,7 +227,7 @@ class VariantGrid:
     def with_one_ssim(self, candidate: Candidate, index: int) -> Candidate:
         """Measure and score a candidate's SSIM under one reading."""
         for place in self.places:
-            self.source_of(candidate, place).measure(["ssim"], None, [candidate.finish], ssim_mask([index]))
+            self.source_of(candidate, place).measure(["ssim"], None, candidate.finish, ssim_mask([index]))
         return msgspec.structs.replace(candidate, scores=candidate.scores | {"ssim": self.scores(candidate, "ssim")})
 
     def images_print(self, candidate: Candidate) -> bytes:
@@ -272,7 +261,7 @@ class VariantGrid:
         for source, draw in zip(sources, draws, strict=True):
             if not set(images) <= set(source.stored_images):
                 source = self.bench.source(self.task, *cell.place, draw, here=True)
-            source.measure([cell.metric], images, [saving] if source.stored else None)
+            source.measure([cell.metric], images, saving if source.stored else None)
             rows.append(source.values(cell.metric, saving, images))
         variances = np.nan_to_num(np.var(np.array(rows), axis=0, ddof=1)).mean(axis=0)
         # Independent streams: the variance of the mean over N images is the mean variance over N.

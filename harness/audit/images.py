@@ -54,6 +54,8 @@ Restorer = Callable[[str, str, NDArray[Any]], NDArray[np.float64]]
 Values = dict[str, NDArray[np.float64]]
 """Values of one image by metric, one a reading."""
 
+ALL_SSIM = np.ones(len(SSIM_READINGS), dtype=bool)
+
 VALUES_VERSION = 1
 """Version of the kept values; rises with any change of what is measured or how."""
 
@@ -61,12 +63,7 @@ VALUES_VERSION = 1
 class Bench:
     """Where an audit gets its images from: one workspace, every source opened once.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Holds data/ and work/.
-    workers : int
-        Threads for methods that are no networks.
+    `workers` is the number of threads for methods that are no networks.
     """
 
     def __init__(self, workspace: Workspace, workers: int = 2) -> None:
@@ -206,8 +203,8 @@ class RestoredSet:
 
     @property
     def finishes(self) -> list[Finish]:
-        """Finishes that have values."""
-        return list(self._values)
+        """Finishes that have values, in the order of `FINISHES`: a file of kept values has its names sorted."""
+        return [finish for finish in FINISHES if finish in self._values]
 
     def is_whole(self, metric: str, finish: Finish) -> bool:
         """Whether every image has values of a metric under a finish."""
@@ -232,8 +229,8 @@ class RestoredSet:
         self,
         metrics: Iterable[str],
         images: Iterable[str] | None = None,
-        finishes: Iterable[Finish] | None = None,
-        wanted: NDArray[np.bool_] | None = None,
+        finish: Finish | None = None,
+        readings: NDArray[np.bool_] | None = None,
     ) -> None:
         """Measure images that have no values yet.
 
@@ -243,9 +240,9 @@ class RestoredSet:
             ``psnr``, ``ssim``.
         images : iterable of str, optional
             Which; all where nothing is given.
-        finishes : iterable of Finish, optional
-            Only these; otherwise every one that can be told apart.
-        wanted : ndarray of bool, optional
+        finish : Finish, optional
+            Only this one; otherwise every one that can be told apart.
+        readings : ndarray of bool, optional
             Which of the SSIM readings; all where nothing is given.
 
         Raises
@@ -253,56 +250,49 @@ class RestoredSet:
         HarnessError
             The method cannot do this, or its weights are not here.
         """
-        chosen = tuple(metrics)
-        only = None if finishes is None else set(finishes)
-        mask = np.ones(len(SSIM_READINGS), dtype=bool) if wanted is None else wanted
-        meant = self.images if images is None else images
-        due = [image for image in meant if self._is_missing(image, chosen, only, mask)]
+        wanted = _Wanted(tuple(metrics), finish, ALL_SSIM if readings is None else readings)
+        due = [image for image in (self.images if images is None else images) if self._is_missing(image, wanted)]
         if not due:
             return
         if not self.stored:
             self._bench.restorer(self._task, self.dataset, self.level, self._making)  # Built before threads need it.
         parallel = bool(self.stored) or self._bench.parallel(self._making.method)
         with ThreadPoolExecutor(max_workers=self._bench.workers if parallel else 1) as pool:
-            results = pool.map(lambda image: self._measure(image, chosen, only, mask), due)
+            results = pool.map(lambda image: self._measure(image, wanted), due)
             for image, by_finish in zip(due, results, strict=True):
-                for finish, values in by_finish.items():
-                    self._take(image, finish, values, mask)
+                for measured, values in by_finish.items():
+                    self._take(image, measured, values, wanted.readings)
 
-    def _is_missing(
-        self, image: str, metrics: tuple[str, ...], only: set[Finish] | None, mask: NDArray[np.bool_]
-    ) -> bool:
-        finishes = self._values.keys() if only is None else only
+    def _is_missing(self, image: str, wanted: _Wanted) -> bool:
+        finishes = self._values if wanted.finish is None else [wanted.finish]
         return not finishes or any(
-            ("psnr" in metrics and ("psnr", image) not in self._values.get(finish, {}))
-            or ("ssim" in metrics and (mask & ~self._read.get((finish, image), np.zeros_like(mask))).any())
+            ("psnr" in wanted.metrics and ("psnr", image) not in self._values.get(finish, {}))
+            or ("ssim" in wanted.metrics and (wanted.readings & ~self._read.get((finish, image), ~ALL_SSIM)).any())
             for finish in finishes
         )
 
-    def _take(self, image: str, finish: Finish, values: Values, mask: NDArray[np.bool_]) -> None:
+    def _take(self, image: str, finish: Finish, values: Values, readings: NDArray[np.bool_]) -> None:
         known = self._values.setdefault(finish, {})
         for metric, row in values.items():
             partial = metric == "ssim" and (metric, image) in known
-            known[metric, image] = np.where(mask, row, known[metric, image]) if partial else row
+            known[metric, image] = np.where(readings, row, known[metric, image]) if partial else row
         if "ssim" in values:
-            self._read[finish, image] = mask | self._read.get((finish, image), np.zeros_like(mask))
+            self._read[finish, image] = readings | self._read.get((finish, image), ~ALL_SSIM)
 
-    def _measure(
-        self, image: str, metrics: tuple[str, ...], only: set[Finish] | None, mask: NDArray[np.bool_]
-    ) -> dict[Finish, Values]:
+    def _measure(self, image: str, wanted: _Wanted) -> dict[Finish, Values]:
         input_id = InputId(self.level, self._making.noise.seed, image)
         if self.stored:
             reference = Reference(self._degradation.reference(self._fetched.read(image), self.level), self.scale)
             return {
-                Finish(saving): _measured(reference, read_pixels(folder / input_id.file, saving), metrics, mask)
+                Finish(saving): _measured(reference, read_pixels(folder / input_id.file, saving), wanted)
                 for saving, folder in self.stored.items()
-                if only is None or Finish(saving) in only
+                if wanted.finish in (None, Finish(saving))
             }
         restorer, identity = self._bench.restorer(self._task, self.dataset, self.level, self._making)
         file = self._kept_file(image, identity) if identity else None
         kept = _read_kept(file)
-        if kept and all(metric in values for values in kept.values() for metric in metrics):
-            return {finish: values for finish, values in kept.items() if only is None or finish in only}
+        if kept and all(metric in values for values in kept.values() for metric in wanted.metrics):
+            return {finish: values for finish, values in kept.items() if wanted.finish in (None, finish)}
         pixels, degraded = make_input(self._fetched, self._degradation, input_id, self._fetched.read(image))
         start = time.perf_counter()
         try:
@@ -314,36 +304,30 @@ class RestoredSet:
             raise HarnessError(
                 f"method '{self._making.method}' returned {restored.shape} for a reference of {pixels.shape}"
             )
-        reference = Reference(pixels, self.scale)
         if self._bench.parallel(self._making.method):
-            return self._under_finishes(reference, restored, metrics, only, mask)
+            return self._under_finishes(Reference(pixels, self.scale), restored, wanted)
         # What took long is measured whole, and kept for the next audit.
-        values = self._under_finishes(reference, restored, metrics, None, np.ones_like(mask))
+        whole = _Wanted(wanted.metrics, None, ALL_SSIM)
+        values = self._under_finishes(Reference(pixels, self.scale), restored, whole)
         if file is not None:
             _write_kept(file, took, values)
         return values
 
     def _under_finishes(
-        self,
-        reference: Reference,
-        restored: NDArray[np.float64],
-        metrics: tuple[str, ...],
-        only: set[Finish] | None,
-        mask: NDArray[np.bool_],
+        self, reference: Reference, restored: NDArray[np.float64], wanted: _Wanted
     ) -> dict[Finish, Values]:
         """Measure an output under every finish; outputs that a finish does not change are measured once."""
         by_finish: dict[Finish, Values] = {}
         seen: list[tuple[NDArray[Any], Values]] = []
         for finish in FINISHES:
-            if only is not None and finish not in only:
-                continue
-            if finish.span == "studio" and (restored.ndim != 2 or not is_luma(self._degradation)):
+            of_luma = restored.ndim == 2 and is_luma(self._degradation)
+            if wanted.finish not in (None, finish) or (finish.span == "studio" and not of_luma):
                 continue
             pixels = finished(restored, finish)
             # Other dtypes with the same samples: an identity of 8-bit input is not changed by rounding.
             known = next((values for other, values in seen if np.array_equal(other, pixels)), None)
             if known is None:
-                known = _measured(reference, pixels, metrics, mask)
+                known = _measured(reference, pixels, wanted)
                 seen.append((pixels, known))
             by_finish[finish] = known
         return by_finish
@@ -429,12 +413,20 @@ def _write_kept(file: Path, seconds: float, by_finish: dict[Finish, Values]) -> 
     write_json(file, KeptValues(round(seconds, 3), plain))
 
 
-def _measured(reference: Reference, pixels: NDArray[Any], metrics: tuple[str, ...], mask: NDArray[np.bool_]) -> Values:
+class _Wanted(msgspec.Struct, frozen=True):
+    """What is measured: metrics, a finish or every one, and some of `SSIM_READINGS`."""
+
+    metrics: tuple[str, ...]
+    finish: Finish | None
+    readings: NDArray[np.bool_]
+
+
+def _measured(reference: Reference, pixels: NDArray[Any], wanted: _Wanted) -> Values:
     values = {}
-    if "psnr" in metrics:
+    if "psnr" in wanted.metrics:
         values["psnr"] = psnr_values(reference, pixels)
-    if "ssim" in metrics:
-        values["ssim"] = ssim_values(reference, pixels, mask)
+    if "ssim" in wanted.metrics:
+        values["ssim"] = ssim_values(reference, pixels, wanted.readings)
     return values
 
 

@@ -23,20 +23,8 @@ Results = Mapping[str, list[dict[str, Any]]]
 class CellAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One cell under the best variant.
 
-    Attributes
-    ----------
-    key, dataset, level, metric : str, str, int, str
-        Which cell.
-    printed : str
-        As printed.
-    measured : float
-        Under the variant.
-    explained, digits : int
-        Printed digits explained, and printed: the score of the search. Only a cell with all of them is a match.
-    tolerance : float
-        Noise term; 0 where nothing is random.
-    images : int
-        Images of the set.
+    `explained` of the printed `digits` are the score of the search: only a cell with all of them is a match. The
+    tolerance is a noise term, 0 where nothing is random; `images` is the size of the set.
     """
 
     key: str
@@ -56,14 +44,10 @@ class VariantAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes
     ----------
-    choices : dict
-        Value in each dimension.
-    protocols : dict
-        Protocol by metric.
-    digits, whole : int
-        Digits explained; cells whose digits are all explained.
-    exact : int
-        Digits explained without a noise term.
+    choices, protocols : dict
+        Value in each dimension; protocol by metric.
+    digits, whole, exact : int
+        Digits explained; cells whose digits are all explained; digits explained without a noise term.
     misfit : float
         Sum over the cells of what lies beyond half a unit, in units of the last digit.
     largest : float
@@ -85,17 +69,8 @@ class VariantAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ChoiceAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is the most that a variant with this value of a dimension explains.
 
-    Attributes
-    ----------
-    value : str
-        The value.
-    digits : int
-        The most digits that a variant with it explains.
-    bound : bool
-        True: not measured on every image, because it could not have reached the best; the digits are estimated from a
-        few images, or the most that is left.
-    agrees : bool
-        Whether the value occurs among the variants that explain the most.
+    A bound was not measured on every image, because it could not have reached the best: its digits are estimated from a
+    few images, or the most that is left. A value agrees if it occurs among the variants that explain the most.
     """
 
     value: str
@@ -119,16 +94,8 @@ class DimensionAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ScreenedAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A making or finish that was not evaluated on every image.
 
-    Attributes
-    ----------
-    choices : dict
-        What differs from the stated making.
-    verdict : str
-        ``ruled out``, ``open`` or ``not possible``.
-    reason : str
-        In words.
-    kind : str
-        The reason without what is of one image or cell only, where it names one.
+    `choices` is what differs from the stated making; the verdict is ``ruled out``, ``open`` or ``not possible``; `kind`
+    is the reason without what is of one image or cell only, where it names one.
     """
 
     choices: dict[str, str]
@@ -142,12 +109,9 @@ class Chance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes
     ----------
-    tried : int
-        Variants that were evaluated on every cell.
-    distinct : int
-        Those that give different numbers (a rounded luma of a gray image is the gray image).
-    as_good : int
-        Distinct variants that explain as many digits as the best one.
+    tried, distinct, as_good : int
+        Variants that were evaluated on every cell; those that give different numbers (a rounded luma of a gray image is
+        the gray image); those of them that explain as many digits as the best one.
     cells, whole : int
         Cells of the row that could be evaluated, and those whose digits are all explained by the best one.
     decoys, fooled : int
@@ -223,10 +187,8 @@ class RowAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes
     ----------
-    table, row, task, method : str
-        Which row, and how it is made here.
-    part : int
-        Index of the table's part.
+    table, part, row, task, method : str
+        Which row, and how it is made here; the part is an index.
     reason : str
         Why nothing could be evaluated; empty otherwise.
     cells : tuple of CellAudit
@@ -241,24 +203,16 @@ class RowAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Those with more than one value.
     ranking : tuple of VariantAudit
         The best variants that give different numbers.
-    screened : tuple of ScreenedAudit
-        What was left aside, and why.
-    not_tried : tuple of str
-        In words.
-    chance : Chance or None
-        How surprising the match is.
+    screened, not_tried : tuple
+        What was left aside, and why; kinds of variants that were not tried at all, in words.
     mixture : MixtureAudit or None
         A second variant for the columns that the best one does not explain.
     random : bool
         Whether the best variant's input is random, so that a noise term was allowed.
     witnesses : dict
         Value of the smallest image by cell, which can be checked in seconds: ``{key: [image, value]}``.
-    policy : str
-        Inference policy.
-    saving, span : str
-        The best variant's finish.
-    noise : str
-        The best variant's noise, such as ``independent/0``; empty where nothing is random.
+    policy, saving, span, noise : str
+        The best variant's inference policy, finish and noise, such as ``independent/0``; empty where nothing is random.
     datasets : dict
         Datasets that stand in for the columns' own under the best variant.
     """
@@ -310,16 +264,8 @@ class RowAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CountedCell(msgspec.Struct, frozen=True):
     """A printed cell that was measured.
 
-    Attributes
-    ----------
-    key, printed : str
-        Which cell, and its printed digits.
-    measured, tolerance : float
-        In the unit of the metric; the tolerance is a noise term, 0 where nothing is random.
-    audited : bool
-        Whether the audit measured it; otherwise the number is of the committed results, under the stated protocol.
-    chosen : bool
-        Whether it comes out by a choice that was made for it after it was seen; then it is no match.
+    What the audit did not measure is a number of the committed results, under the stated protocol. What comes out by a
+    choice that was made for it after it was seen (`chosen`) is no match.
     """
 
     key: str

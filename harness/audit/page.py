@@ -54,33 +54,33 @@ FEW_SHARED = 0.25
 """Part of a test set from which on its overlap with a training set is named in the opening."""
 
 
-def summary(findings: Findings, committed: Committed, trained: Iterable[OverlapFinding]) -> list[str]:
+def summary(findings: Findings, committed: Committed) -> list[str]:
     """Say the strongest findings in Markdown, one paragraph each.
 
-    The cells of the findings are counted as `harness.audit.outcomes.recounted` does; `trained` holds the overlaps of
-    test sets with training sets.
+    The cells of the findings are counted as `harness.audit.outcomes.recounted` does.
     """
-    return [
-        *_matches(findings.audits, committed.results),
-        *_mixed_metrics(committed.tables),
-        *_mixed_noise(committed.tables),
-        *_mixed_rows(findings.audits),
-        *_particular_makings(findings.audits),
-        *_other_parameters(committed.parameters),
-        *_seen_in_training(list(trained)),
-    ]
+    paragraphs = {
+        "Numbers that match": _matches(findings.audits, committed.results),
+        "Columns that mix definitions of a metric": _mixed_metrics(committed.tables),
+        "Two noises in one denoising table": _mixed_noise(committed.tables),
+        "Rows of which another variant matches some columns better": _mixed_rows(findings.audits),
+        "Strong matches that depend on how the input was made": _particular_makings(findings.audits),
+        "Printed sizes that no count made here gives": _other_parameters(committed.parameters),
+        "Test images that are training images": _seen_in_training(findings.overlaps),
+    }
+    return [f"**{title}.** {text}" for title, text in paragraphs.items() if text]
 
 
-def _matches(audits: tuple[RowAudit, ...], results: Results) -> list[str]:
+def _matches(audits: tuple[RowAudit, ...], results: Results) -> str:
     if not audits:
-        return []
+        return ""
     matched, measured = distinct_cells(audits, results)
     whole = [a for a in audits if a.explained]
     strengths = [strength(audit) for audit in whole]
     words = [f"{strengths.count(word)} {word}" for word in ("strong", "suggestive", "weak") if word in strengths]
     evidence = f"; as evidence for the protocol that is {listed(words)}" if words else ""
     text = (
-        f"**Numbers that match.** Of the {measured} different printed numbers of the {len(audits)} rows that could be "
+        f"Of the {measured} different printed numbers of the {len(audits)} rows that could be "
         f"audited, {matched} match in every printed digit under the best variant found for the row. {len(whole)} of "
         f"the rows match whole{evidence}."
     )
@@ -89,21 +89,19 @@ def _matches(audits: tuple[RowAudit, ...], results: Results) -> list[str]:
         if not audit.explained:
             cells = counted_cells(audit, results)
             rest.append(f"{audit.row} ({audit.table}, {sum(c.matches for c in cells)} of {len(cells)})")
-    return [text + (f" Some cells do not match in {listed(rest)}." if rest else "")]
+    return text + (f" Some cells do not match in {listed(rest)}." if rest else "")
 
 
-def _mixed_rows(audits: Iterable[RowAudit]) -> list[str]:
-    """One paragraph on rows whose columns two variants match better than one."""
-    cases = [
+def _mixed_rows(audits: Iterable[RowAudit]) -> str:
+    return " ".join(
         f"{audit.row} of {audit.table}: {mixture_sentence(audit.mixture, len(audit.cells))}"
         for audit in audits
         if audit.mixture is not None
-    ]
-    return [f"**Rows of which another variant matches some columns better.** {' '.join(cases)}"] if cases else []
+    )
 
 
-def _mixed_metrics(tables: Iterable[TableFindings]) -> list[str]:
-    """One paragraph on all columns that mix protocols; tables that print the same rows share a sentence."""
+def _mixed_metrics(tables: Iterable[TableFindings]) -> str:
+    """Columns that mix protocols; tables that print the same rows share a sentence."""
     groups: dict[tuple[object, ...], list[TableFindings]] = {}
     for table in tables:
         visible = visible_shifts(table.shifts)
@@ -116,7 +114,7 @@ def _mixed_metrics(tables: Iterable[TableFindings]) -> list[str]:
         for metric in dict.fromkeys(_metric(shift) for shift in visible):
             of_metric = [shift for shift in visible if _metric(shift) == metric]
             cases.append(_mixed_case(members, metric, of_metric))
-    return [f"**Columns that mix definitions of a metric.** {' '.join(cases)}"] if cases else []
+    return " ".join(cases)
 
 
 def _mixed_case(tables: list[TableFindings], metric: str, shifts: list[Shift]) -> str:
@@ -168,42 +166,33 @@ def _range(low: float, high: float) -> str:
     return f"{high:+.4f}" if f"{low:+.4f}" == f"{high:+.4f}" else f"{low:+.4f} to {high:+.4f}"
 
 
-def _mixed_noise(tables: Iterable[TableFindings]) -> list[str]:
+def _mixed_noise(tables: Iterable[TableFindings]) -> str:
     mixed: dict[str, dict[str, None]] = {}
     for table in tables:
         for gray in ("", "rgb2gray", "luma"):
             clipped: list[str] = []
             unclipped: list[str] = []
             for name, rows in table.inputs.items():
-                made = degradation(name)
-                if isinstance(made, Noise) and made.gray == gray:
+                noise = degradation(name)
+                if isinstance(noise, Noise) and noise.gray == gray:
                     (unclipped if "float" in name else clipped).extend(rows)
             if clipped and unclipped:
-                said = f"{listed(clipped)} on 8-bit noisy images, {_few(unclipped)} on unclipped noise"
+                count, first, last = len(unclipped), unclipped[0], unclipped[-1]
+                rows_named = listed(unclipped) if count < 3 else f"{count} rows from {first} to {last}"
+                said = f"{listed(clipped)} on 8-bit noisy images, {rows_named} on unclipped noise"
                 said += " (as measured, or by lineage where nothing was)"
                 mixed.setdefault(said, {})[table.table] = None
-    if not mixed:
-        return []
-    cases = "; ".join(f"{listed(tables)}: {said}" for said, tables in mixed.items())
-    return [f"**Two noises in one denoising table.** {cases}."]
+    return "; ".join(f"{listed(names)}: {said}" for said, names in mixed.items()) + "." if mixed else ""
 
 
-def _few(rows: list[str]) -> str:
-    """Name up to two rows, count more."""
-    return listed(rows) if len(rows) < 3 else f"{len(rows)} rows from {rows[0]} to {rows[-1]}"
-
-
-def _particular_makings(audits: Iterable[RowAudit]) -> list[str]:
+def _particular_makings(audits: Iterable[RowAudit]) -> str:
     """Rows whose match is strong and needs another clipping, rounding, window or input than the usual one."""
     cases = [
         f"{audit.row} ({audit.table}) needs {listed(needs)}"
         for audit in audits
         if audit.best is not None and strength(audit) == "strong" and (needs := _needs(audit))
     ]
-    if not cases:
-        return []
-    said = "; ".join(cases)
-    return [f"**Strong matches that depend on how the input was made.** {said}. Every other value tried loses matches."]
+    return f"{'; '.join(cases)}. Every other value tried loses matches." if cases else ""
 
 
 def _needs(audit: RowAudit) -> list[str]:
@@ -221,20 +210,18 @@ def _needs(audit: RowAudit) -> list[str]:
     return needs
 
 
-def _other_parameters(parameters: Iterable[ParameterFinding]) -> list[str]:
+def _other_parameters(parameters: Iterable[ParameterFinding]) -> str:
     wrong: dict[tuple[float, int], list[ParameterFinding]] = {}
     for item in parameters:
         printed = printed_parameters(item.printed)
         if abs(item.counted / printed - 1) > EQUAL_PARAMETERS:
             wrong.setdefault((printed, item.counted), []).append(item)
-    if not wrong:
-        return []
     cases = [
         f"{_names(i.row for i in items)}: printed {items[0].printed}, counted {counted:,} "
         f"({100 * (counted / printed - 1):+.1f} %)"
         for (printed, counted), items in sorted(wrong.items(), key=lambda case: -abs(case[0][1] / case[0][0] - 1))
     ]
-    return [f"**Printed sizes that no count made here gives.** {'; '.join(cases)}."]
+    return f"{'; '.join(cases)}." if cases else ""
 
 
 def printed_parameters(text: str) -> float:
@@ -242,14 +229,14 @@ def printed_parameters(text: str) -> float:
     return float(text.replace(",", "").strip().rstrip("Kk")) * 1000
 
 
-def _seen_in_training(overlaps: list[OverlapFinding]) -> list[str]:
-    large = [o for o in overlaps if o.other_count >= FEW_SHARED * o.other_size]
+def _seen_in_training(overlaps: Iterable[OverlapFinding]) -> str:
+    trained = [o for o in overlaps if o.one in TRAINED_ON]
+    large = [o for o in trained if o.other_count >= FEW_SHARED * o.other_size]
     if not large:
-        return []
+        return ""
     cases = [f"{o.other_count} of {o.other_size} images of {o.other} are in {o.one}" for o in large]
-    few = [f"{o.other_count} of {o.other_size} of {o.other}" for o in overlaps if o not in large]
-    text = f"**Test images that are training images.** {listed(cases)}"
-    return [text + (f"; so are {listed(few)}." if few else ".")]
+    few = [f"{o.other_count} of {o.other_size} of {o.other}" for o in trained if o not in large]
+    return listed(cases) + (f"; so are {listed(few)}." if few else ".")
 
 
 def render_page(findings: Findings, committed: Committed) -> str:
@@ -295,7 +282,7 @@ def render_page(findings: Findings, committed: Committed) -> str:
     text = environment.get_template("findings.md.j2").render(
         found=findings,
         committed=committed,
-        summary=summary(findings, committed, trained),
+        summary=summary(findings, committed),
         papers=papers,
         misses=[(a, c) for a in audits for c in counted_cells(a, results) if not c.matches],
         trained=trained,

@@ -59,15 +59,7 @@ Bounds = Sequence[tuple[Candidate, int]]
 
 
 class Variant(msgspec.Struct, frozen=True, eq=False):
-    """A candidate under one reading of each metric.
-
-    Attributes
-    ----------
-    candidate : Candidate
-        Which images.
-    picks : dict
-        Index of the reading by metric.
-    """
+    """A candidate under one reading of each metric; the picks are the readings' indices."""
 
     candidate: Candidate
     picks: dict[str, int]
@@ -318,14 +310,9 @@ def rank_variants(grid: VariantGrid, tried: ConsistentVariants) -> tuple[Variant
 
 
 def distinct(vectors: NDArray[np.float64], units: Sequence[float]) -> NDArray[np.int64]:
-    """Give one index, the first, of each group of rows that are the same numbers.
+    """Give one index, the first, of each group of rows of ``(variants, cells)`` values that are the same numbers.
 
-    Parameters
-    ----------
-    vectors : ndarray
-        ``(variants, cells)`` values.
-    units : sequence of float
-        Printed unit of each cell.
+    The units are the printed ones of the cells.
     """
     scaled = np.nan_to_num(vectors, nan=-1.0) / np.asarray(units)
     # Most variants repeat others exactly; what is left is compared with each other.

@@ -263,7 +263,7 @@ class Evaluation:
         self.progress("the stated making")
         if not self._complete(stated):
             return
-        self._budget.restart()
+        self._budget = Budget(grid.settings.budget)
         # Finishes that are not stored are a single change, and are tried before makings with two.
         finishes_due = not self._is_fast(stated) or bool(grid.source(stated, grid.places[0]).stored)
         for making in everything:

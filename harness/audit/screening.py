@@ -43,10 +43,6 @@ class Budget:
         """Whether more than a number of budgets is spent."""
         return self._spent > self._seconds * share
 
-    def restart(self) -> None:
-        """Forget what is spent."""
-        self._spent = 0.0
-
     def measure(self, source: RestoredSet, metrics: Iterable[str], images: Sequence[str]) -> None:
         """Measure images on the budget; what an earlier audit kept costs next to nothing."""
         start = time.monotonic()
@@ -116,7 +112,7 @@ def _estimate(
     """
     base = grid.source(grid.stated, cell.place)
     plain = finish if finish in base.finishes else base.finishes[0]
-    base.measure([cell.metric], None, [plain])
+    base.measure([cell.metric], None, plain)
     whole = grid.set_values(base, plain, cell.metric)
     gaps = source.values(cell.metric, finish, names) - base.values(cell.metric, plain, names)
     times = len(whole) // gaps.shape[1]
@@ -193,7 +189,7 @@ def _read_likely(grid: VariantGrid, candidate: Candidate, anchor: Candidate, nee
     sets = {place: grid.source_of(candidate, place) for place in grid.places}
     if all(len(source.images) <= SMALL_SET for source in sets.values()):
         for source in sets.values():
-            source.measure(["ssim"], None, [candidate.finish])
+            source.measure(["ssim"], None, candidate.finish)
         return grid.scores(candidate, "ssim")
     values, errors = _estimates(grid, candidate, anchor, sets)
     targets = [cell.target for cell in grid.of_metric("ssim")]
@@ -203,7 +199,7 @@ def _read_likely(grid: VariantGrid, candidate: Candidate, anchor: Candidate, nee
     while len(chosen := _likeliest(scores, exact, needed)):
         mask = ssim_mask(chosen)
         for source in sets.values():
-            source.measure(["ssim"], None, [candidate.finish], mask)
+            source.measure(["ssim"], None, candidate.finish, mask)
         measured = grid.scores(candidate, "ssim")
         for name in ("values", "digits", "exact"):
             getattr(scores, name)[:, mask] = getattr(measured, name)[:, mask]
@@ -246,8 +242,8 @@ def _estimates(
     for cell in grid.of_metric("ssim"):
         source, base = sets[cell.place], grid.source_of(anchor, cell.place)
         few = probes(source.images, SSIM_PROBES)
-        base.measure(["ssim"], None, [anchor.finish], ssim_mask([reading]))
-        source.measure(["ssim"], few, [candidate.finish])
+        base.measure(["ssim"], None, anchor.finish, ssim_mask([reading]))
+        source.measure(["ssim"], few, candidate.finish)
         gaps = source.values("ssim", candidate.finish, few)
         whole = 0.0
         if set(few) <= set(base.images):

@@ -56,7 +56,8 @@ SAVING_LABELS = {
     "unrounded": "not rounded",
     "raw": "neither rounded nor clipped",
 }
-FINISHES = tuple(Finish(saving, span) for span in ("full", "studio") for saving in SAVING_LABELS)
+RANGES = {"full": "0..255", "studio": "16..235"}
+FINISHES = tuple(Finish(saving, span) for span in RANGES for saving in SAVING_LABELS)
 
 
 class NoiseDraw(msgspec.Struct, frozen=True, order=True):
@@ -230,7 +231,7 @@ def making_choices(making: Making, finish: Finish) -> dict[str, str]:
     """Name the value of restored images in each dimension: of their making, and of how they were kept."""
     return making_dimensions(making) | {
         "saved": SAVING_LABELS[finish.saving],
-        "range": "0..255" if finish.span == "full" else "16..235",
+        "range": RANGES[finish.span],
     }
 
 
