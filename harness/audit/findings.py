@@ -1,9 +1,9 @@
-"""Findings: what the audits of all papers say together, and what else was noticed, as data.
+"""Findings: what the audits of all papers say together, and what else was noticed, as data and as a page.
 
-``docs/findings.json`` holds the evidence that needs images: audits, overlaps of sets, tiled against whole
-(`Findings`). Everything else on ``docs/findings.md`` is computed when the page is rendered (`harness.audit.page`), from
-files of the repository: the published tables, results/*.json, the registry's image sizes and the rules of tiled
-inference (`Committed`).
+``docs/findings.json`` holds the evidence that needs images: audits, overlaps of sets, tiled against whole. Everything
+else on ``docs/findings.md`` is computed when the page is rendered, from files of the repository: the published tables,
+results/*.json, the registry's image sizes and the rules of tiled inference (`read_committed`). Rendering restores and
+measures nothing.
 """
 
 from __future__ import annotations
@@ -19,13 +19,43 @@ import msgspec
 from harness.assets.datasets import fetch
 from harness.assets.datasets.registry import dataset
 from harness.audit import AuditSettings
-from harness.audit.outcomes import Results, RowAudit, record_key
-from harness.audit.overlap import Overlap, SetImages, find_overlap, read_set
+from harness.audit.outcomes import (
+    Committed,
+    Findings,
+    OverlapFinding,
+    ParameterFinding,
+    Results,
+    RowAudit,
+    Shift,
+    TableFindings,
+    TileFinding,
+    TilingFinding,
+    counted_cells,
+    record_key,
+    recounted,
+)
+from harness.audit.overlap import CORRELATION, TESTED_ON, TRAINED_ON, SetImages, find_overlap, read_set
 from harness.audit.rows import audit_table
-from harness.errors import HarnessError
+from harness.audit.wording import (
+    STRONG,
+    SUGGESTIVE,
+    chance_sentence,
+    comparison_sentence,
+    headline,
+    mixture_sentence,
+    percent,
+    screened_sentences,
+    strength,
+    summary,
+    values_by_score,
+)
+from harness.degradations import degradation
+from harness.errors import CheckFailedError, HarnessError
+from harness.files import write_json, write_text
 from harness.methods import Method
 from harness.records.loading import load_json
 from harness.report.one_protocol import rank_changes
+from harness.report.render import few_empty_lines
 from harness.tables.frames import measured_rows
 from harness.tables.measurements import Measurement
 from harness.tables.one_protocol import OneProtocolCell, ranked
@@ -34,131 +64,9 @@ from harness.tables.requests import COUNTED, IMAGE_METRICS, Request, requests
 from harness.tables.workspace import Workspace
 
 DATA = Path("docs") / "findings.json"
+PAGE = Path("docs") / "findings.md"
 
-TRAINED_ON = ("bsd400", "t91-bsd200", "div2k-train")
-"""Sets of the registry that networks of the papers were trained on."""
-TESTED_ON = (
-    "set5", "set12", "set14", "b100", "urban100", "manga109", "kodak24", "cbsd68", "bsd68-gray", "mcmaster18", "live1",
-    "classic5", "rain100l", "rain100h",
-)  # fmt: skip
 EXAMPLES = 4
-
-
-class TileFinding(msgspec.Struct, frozen=True):
-    """Tiles of one rule of `harness.inference.chop.CHOP_RULES` on the sets whose image sizes are registered.
-
-    The smallest and the largest tile are height and width in pixels of the network's input; the scale is 1 outside of
-    super-resolution.
-    """
-
-    rule: str
-    scale: int
-    datasets: tuple[str, ...]
-    smallest: tuple[int, int]
-    largest: tuple[int, int]
-    images: int
-
-
-class Shift(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A row that is printed under another protocol than its column.
-
-    `own` and `column` are the protocols, `measured` and `under_column` the values under them.
-    """
-
-    row: str
-    cell: str
-    own: str
-    column: str
-    printed: str
-    measured: float
-    under_column: float
-
-
-class TableFindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one protocol changes in a table.
-
-    Attributes
-    ----------
-    protocols : dict
-        Rows by the protocol that is stated for them, by metric; without those of which nothing is known.
-    inputs : dict
-        Rows by the degradation that is stated for them.
-    changes : tuple of str
-        Columns in which the rows that were run stand in another order than printed.
-    shifts : tuple of Shift
-        Cells whose row has a protocol of its own.
-    """
-
-    table: str
-    title: str
-    protocols: dict[str, dict[str, list[str]]]
-    inputs: dict[str, list[str]]
-    changes: tuple[str, ...]
-    shifts: tuple[Shift, ...]
-
-
-class ParameterFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A printed number of parameters and the one of the released architecture; the note is the table's."""
-
-    table: str
-    row: str
-    printed: str
-    counted: int
-    note: str = ""
-
-
-class TilingFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A method's mean over a set, tiled and on whole images."""
-
-    method: str
-    dataset: str
-    level: int
-    protocol: str
-    tiled: float
-    whole: float
-
-
-class OverlapFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Photographs that two sets share: how many images of each are in the other, and numbers of pairs by kind."""
-
-    one: str
-    other: str
-    count: int
-    other_count: int
-    size: int
-    other_size: int
-    kinds: dict[str, int]
-    examples: tuple[Overlap, ...]
-
-
-class Findings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What needs images or weights: the stored evidence.
-
-    Attributes
-    ----------
-    same : dict
-        Rows of other tables that print the same numbers, by ``table/row`` of the audited one.
-    not_audited : dict
-        Rows by the reason why they could not be.
-    sets : dict
-        Images of every set that was compared; 0 where it is not here.
-    """
-
-    audits: tuple[RowAudit, ...]
-    same: dict[str, list[str]]
-    not_audited: dict[str, list[str]]
-    tiling: tuple[TilingFinding, ...]
-    overlaps: tuple[OverlapFinding, ...]
-    sets: dict[str, int]
-
-
-class Committed(msgspec.Struct, frozen=True):
-    """What is computed from files of the repository whenever the page is rendered."""
-
-    results: Results = {}
-    tables: tuple[TableFindings, ...] = ()
-    parameters: tuple[ParameterFinding, ...] = ()
-    tiles: tuple[TileFinding, ...] = ()
 
 
 def collect(
@@ -283,8 +191,8 @@ def _table(table: Table, every: list[Request], records: list[dict[str, Any]]) ->
     by_cell = {(r["row"], record_key(r), r["degradation"], r["method"]): r for r in records}
     cells, shifts = [], []
     for request in asked:
-        degradation = request.group.degradation if request.group is not None else ""
-        record = by_cell.get((request.row, request.key, degradation, request.method))
+        used = request.group.degradation if request.group is not None else ""
+        record = by_cell.get((request.row, request.key, used, request.method))
         if record is None or record["measured"] is None or request.special.incomparable or request.printed is None:
             continue  # what other weights make is no value of this row under any protocol
         value, own, column = record["measured"], request.protocol, request.column_protocol
@@ -410,3 +318,100 @@ def _tiles(asked: Iterable[Request], methods: Mapping[str, Method]) -> Iterator[
             shapes = (tile_shape(chop_rule(rule), h // scale, w // scale, scale)[1:] for h, w in set(images))
             tiles = sorted(shapes, key=lambda size: (size[0] * size[1], size))
             yield TileFinding(rule, scale, names, tiles[0], tiles[-1], len(images))
+
+
+# --- the page
+
+
+def render_page(findings: Findings, committed: Committed) -> str:
+    """Render the page from the stored evidence and what the files of the repository say."""
+    import jinja2
+
+    results = committed.results
+    audits = tuple(recounted(audit, results) for audit in findings.audits)
+    findings = msgspec.structs.replace(findings, audits=audits)
+
+    def title(name: str) -> str:
+        try:
+            return dataset(name).title
+        except HarnessError:
+            return name
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.audit"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+    )
+    environment.filters |= {
+        "plain": _plain,
+        "title": title,
+        "percent": percent,
+        "headline": headline,
+        "values_by_score": values_by_score,
+        "screened_sentences": screened_sentences,
+        "summary": lambda name: degradation(name).summary,
+        "strength": strength,
+        "mixture": lambda audit: mixture_sentence(audit.mixture, len(audit.cells)),
+        "sentence": chance_sentence,
+        "counted": lambda audit: counted_cells(audit, results),
+        "comparison": comparison_sentence,
+    }
+    papers = {
+        paper: [a for a in audits if a.table.startswith(f"{paper}-")]
+        for paper in dict.fromkeys(t.paper for t in published_tables().values())
+    }
+    trained = [overlap for overlap in findings.overlaps if overlap.one in TRAINED_ON]
+    text = environment.get_template("findings.md.j2").render(
+        found=findings,
+        committed=committed,
+        summary=summary(findings, committed),
+        papers=papers,
+        misses=[(a, c) for a in audits for c in counted_cells(a, results) if not c.matches],
+        trained=trained,
+        tested=[overlap for overlap in findings.overlaps if overlap not in trained],
+        here={name: size for name, size in findings.sets.items() if size},
+        missing=[name for name, size in findings.sets.items() if not size],
+        limits={"strong": STRONG, "suggestive": SUGGESTIVE, "correlation": CORRELATION},
+    )
+    return few_empty_lines(text)
+
+
+def _plain(text: object) -> str:
+    """Escape what would break a Markdown table."""
+    return " ".join(str(text).split()).replace("|", r"\|").replace("<", "&lt;").replace("*", r"\*").replace("_", r"\_")
+
+
+def write_findings(workspace: Workspace, findings: Findings) -> list[Path]:
+    """Write the data and the page; return the paths."""
+    data = workspace.root / DATA
+    write_json(data, findings)
+    return [data, write_page(workspace)]
+
+
+def _rendered(workspace: Workspace) -> str:
+    # The evidence as a reader gets it: JSON keeps its keys sorted.
+    return render_page(load_json(workspace.root / DATA, Findings), read_committed(workspace))
+
+
+def write_page(workspace: Workspace) -> Path:
+    """Render the page from the stored evidence and the committed files; return its path."""
+    page = workspace.root / PAGE
+    write_text(page, _rendered(workspace))
+    return page
+
+
+def check_page(workspace: Workspace) -> None:
+    """Check that the page is the rendering of the stored evidence and the committed files.
+
+    Raises
+    ------
+    CheckFailedError
+        It is not, or there is none.
+    """
+    page, text = workspace.root / PAGE, _rendered(workspace)
+    if not page.is_file() or page.read_text(encoding="utf-8") != text:
+        raise CheckFailedError(
+            f"{page} is not what {DATA}, results/*.json and the published tables say; run harness findings --render"
+        )

@@ -1,7 +1,7 @@
-"""The outcome of an audit as records: of a cell, a variant, a dimension, what was left aside, and the whole row.
+"""Outcomes as records: of the audit of a row, of the audits of all papers, and what else was noticed.
 
-And its cells, counted: what an audit measured, and what it left out but the committed results hold. A cell counts as
-matched when every printed digit is, a trailing zero included; digits are no unit of any claim.
+And the cells of a row, counted: what an audit measured, and what it left out but the committed results hold. A cell
+counts as matched when every printed digit is, a trailing zero included; digits are no unit of any claim.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from harness.audit.overlap import Overlap
 from harness.tables.published import published_number
 from harness.tables.verdicts import MATCH_UNITS, ROUNDING
 
@@ -259,6 +260,129 @@ class RowAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             group = cell.dataset, cell.metric
             groups[group] = groups.get(group, True) and cell.explained == cell.digits
         return sum(groups.values())
+
+
+# --- findings: the audits of all papers, and what else was noticed
+
+
+class TileFinding(msgspec.Struct, frozen=True):
+    """Tiles of one rule of `harness.inference.chop.CHOP_RULES` on the sets whose image sizes are registered.
+
+    The smallest and the largest tile are height and width in pixels of the network's input; the scale is 1 outside of
+    super-resolution.
+    """
+
+    rule: str
+    scale: int
+    datasets: tuple[str, ...]
+    smallest: tuple[int, int]
+    largest: tuple[int, int]
+    images: int
+
+
+class Shift(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A row that is printed under another protocol than its column.
+
+    `own` and `column` are the protocols, `measured` and `under_column` the values under them.
+    """
+
+    row: str
+    cell: str
+    own: str
+    column: str
+    printed: str
+    measured: float
+    under_column: float
+
+
+class TableFindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one protocol changes in a table.
+
+    Attributes
+    ----------
+    protocols : dict
+        Rows by the protocol that is stated for them, by metric; without those of which nothing is known.
+    inputs : dict
+        Rows by the degradation that is stated for them.
+    changes : tuple of str
+        Columns in which the rows that were run stand in another order than printed.
+    shifts : tuple of Shift
+        Cells whose row has a protocol of its own.
+    """
+
+    table: str
+    title: str
+    protocols: dict[str, dict[str, list[str]]]
+    inputs: dict[str, list[str]]
+    changes: tuple[str, ...]
+    shifts: tuple[Shift, ...]
+
+
+class ParameterFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A printed number of parameters and the one of the released architecture; the note is the table's."""
+
+    table: str
+    row: str
+    printed: str
+    counted: int
+    note: str = ""
+
+
+class TilingFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A method's mean over a set, tiled and on whole images."""
+
+    method: str
+    dataset: str
+    level: int
+    protocol: str
+    tiled: float
+    whole: float
+
+
+class OverlapFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Photographs that two sets share: how many images of each are in the other, and numbers of pairs by kind."""
+
+    one: str
+    other: str
+    count: int
+    other_count: int
+    size: int
+    other_size: int
+    kinds: dict[str, int]
+    examples: tuple[Overlap, ...]
+
+
+class Findings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What needs images or weights: the stored evidence.
+
+    Attributes
+    ----------
+    same : dict
+        Rows of other tables that print the same numbers, by ``table/row`` of the audited one.
+    not_audited : dict
+        Rows by the reason why they could not be.
+    sets : dict
+        Images of every set that was compared; 0 where it is not here.
+    """
+
+    audits: tuple[RowAudit, ...]
+    same: dict[str, list[str]]
+    not_audited: dict[str, list[str]]
+    tiling: tuple[TilingFinding, ...]
+    overlaps: tuple[OverlapFinding, ...]
+    sets: dict[str, int]
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """What is computed from files of the repository whenever the page is rendered."""
+
+    results: Results = {}
+    tables: tuple[TableFindings, ...] = ()
+    parameters: tuple[ParameterFinding, ...] = ()
+    tiles: tuple[TileFinding, ...] = ()
+
+
+# --- cells, counted
 
 
 class CountedCell(msgspec.Struct, frozen=True):

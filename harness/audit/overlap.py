@@ -18,6 +18,13 @@ from harness.assets.datasets.reading import open_dataset
 from harness.errors import HarnessError, NotAvailableError
 from harness.metrics.luminance import luma
 
+TRAINED_ON = ("bsd400", "t91-bsd200", "div2k-train")
+"""Sets of the registry that networks of the papers were trained on."""
+TESTED_ON = (
+    "set5", "set12", "set14", "b100", "urban100", "manga109", "kodak24", "cbsd68", "bsd68-gray", "mcmaster18", "live1",
+    "classic5", "rain100l", "rain100h",
+)  # fmt: skip
+
 # Of 64 bits: unrelated photographs differ in about 32 (standard deviation 4); copies of another size in 0 to 6.
 HASH_DISTANCE = 10
 CORRELATION = 0.95

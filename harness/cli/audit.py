@@ -90,8 +90,8 @@ def audit(
 @click.option("--row", default="", help="With --table: only the row with this printed name.")
 def findings(only_render: bool, check: bool, inputs: str, budget: float, table: str, row: str) -> None:
     """Audit every table of the papers and write docs/findings.json and docs/findings.md."""
-    from harness.audit.findings import DATA, Findings, collect, refresh
-    from harness.audit.page import PAGE, check_page, write_findings, write_page
+    from harness.audit.findings import DATA, PAGE, check_page, collect, refresh, write_findings, write_page
+    from harness.audit.outcomes import Findings
     from harness.records.loading import load_json
 
     if row and not table:

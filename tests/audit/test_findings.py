@@ -17,10 +17,9 @@ pytest.importorskip("imagehash")
 
 from harness.assets.datasets import fetch
 from harness.audit import AuditSettings
-from harness.audit.findings import DATA, Committed, Findings, read_committed, refresh
-from harness.audit.outcomes import CountedCell, counted_cells, recounted
+from harness.audit.findings import DATA, PAGE, check_page, read_committed, refresh, render_page, write_findings
+from harness.audit.outcomes import Committed, CountedCell, Findings, counted_cells, recounted
 from harness.audit.overlap import SetImages, find_overlap, read_set
-from harness.audit.page import PAGE, check_page, render_page, write_findings
 from harness.audit.rows import audit_row
 from harness.errors import CheckFailedError, HarnessError
 from harness.metrics.luminance import luma

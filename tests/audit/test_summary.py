@@ -26,8 +26,17 @@ from harness.audit.outcomes import (
     ScreenedAudit,
     VariantAudit,
 )
-from harness.audit.page import comparison_sentence, printed_parameters, summary
-from harness.audit.wording import accident, chance_sentence, headline, listed, screened_sentences, strength
+from harness.audit.wording import (
+    accident,
+    chance_sentence,
+    comparison_sentence,
+    headline,
+    listed,
+    printed_parameters,
+    screened_sentences,
+    strength,
+    summary,
+)
 from harness.audit.wording import values_by_score as by_score
 from harness.records.loading import load_json
 from harness.tables.workspace import Workspace
