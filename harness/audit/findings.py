@@ -18,7 +18,7 @@ import msgspec
 
 from harness.assets.datasets import fetch
 from harness.assets.datasets.registry import dataset
-from harness.audit import AuditSettings
+from harness.audit import AuditSettings, wording
 from harness.audit.outcomes import (
     Committed,
     Findings,
@@ -36,19 +36,6 @@ from harness.audit.outcomes import (
 )
 from harness.audit.overlap import CORRELATION, TESTED_ON, TRAINED_ON, SetImages, find_overlap, read_set
 from harness.audit.rows import audit_table
-from harness.audit.wording import (
-    STRONG,
-    SUGGESTIVE,
-    chance_sentence,
-    comparison_sentence,
-    headline,
-    mixture_sentence,
-    percent,
-    screened_sentences,
-    strength,
-    summary,
-    values_by_score,
-)
 from harness.degradations import degradation
 from harness.errors import CheckFailedError, HarnessError
 from harness.files import write_json, write_text
@@ -347,16 +334,8 @@ def render_page(findings: Findings, committed: Committed) -> str:
     environment.filters |= {
         "plain": _plain,
         "title": title,
-        "percent": percent,
-        "headline": headline,
-        "values_by_score": values_by_score,
-        "screened_sentences": screened_sentences,
         "summary": lambda name: degradation(name).summary,
-        "strength": strength,
-        "mixture": lambda audit: mixture_sentence(audit.mixture, len(audit.cells)),
-        "sentence": chance_sentence,
         "counted": lambda audit: counted_cells(audit, results),
-        "comparison": comparison_sentence,
     }
     papers = {
         paper: [a for a in audits if a.table.startswith(f"{paper}-")]
@@ -366,14 +345,14 @@ def render_page(findings: Findings, committed: Committed) -> str:
     text = environment.get_template("findings.md.j2").render(
         found=findings,
         committed=committed,
-        summary=summary(findings, committed),
+        wording=wording,
         papers=papers,
         misses=[(a, c) for a in audits for c in counted_cells(a, results) if not c.matches],
         trained=trained,
         tested=[overlap for overlap in findings.overlaps if overlap not in trained],
         here={name: size for name, size in findings.sets.items() if size},
         missing=[name for name, size in findings.sets.items() if not size],
-        limits={"strong": STRONG, "suggestive": SUGGESTIVE, "correlation": CORRELATION},
+        correlation=CORRELATION,
     )
     return few_empty_lines(text)
 
