@@ -159,16 +159,12 @@ class Bench:
             identity = fingerprint(method_code(method)) + msgspec.json.encode(parts).decode()
         return (lambda dataset, image, degraded: restore(degraded)), identity
 
-    def restored_folder(self, group: Group) -> Path:
-        """Folder of a group's restored images in the workspace."""
-        return self.workspace.work / "restored" / group.place
-
-    def restored_record(self, group: Group) -> RestoredRecord | None:
-        """Read the record of a group's restored images once; None where there are none."""
+    def restored(self, group: Group) -> tuple[Path, RestoredRecord | None]:
+        """Name the folder of a group's restored images, and read their record once, if there is one."""
+        folder = self.workspace.work / "restored" / group.place
         if group not in self._records:
-            folder = self.restored_folder(group)
             self._records[group] = read_restored(folder) if (folder / RECORD).is_file() else None
-        return self._records[group]
+        return folder, self._records[group]
 
 
 class RestoredSet:
@@ -337,9 +333,9 @@ class RestoredSet:
         for saving in SAVINGS:
             making = self._making
             group = Group(self._task, self.dataset, making.degradation, making.method, making.policy, saving)
-            record = self._bench.restored_record(group)
+            folder, record = self._bench.restored(group)
             if record is not None:
-                yield saving, self._bench.restored_folder(group), record
+                yield saving, folder, record
 
     def _find_stored(self) -> None:
         """Find the workspace's restored images; under several saving rules only where the same images are stored."""
