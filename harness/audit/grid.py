@@ -143,8 +143,8 @@ class Candidate(msgspec.Struct, frozen=True, eq=False):
     ssim_of: Candidate | None = None
 
     def digits(self, *metrics: str) -> int:
-        """Count the most digits that it explains in metrics; those without scores count nothing."""
-        return sum(int(self.scores[m].digits.sum(axis=0).max()) for m in metrics if m in self.scores)
+        """Count the most digits that it explains, in all metrics or in these; those without scores count nothing."""
+        return sum(int(self.scores[m].digits.sum(axis=0).max()) for m in metrics or self.scores if m in self.scores)
 
 
 class VariantGrid:

@@ -102,7 +102,7 @@ def select_best(grid: VariantGrid, candidates: Sequence[Candidate]) -> tuple[Var
 
     If something explains every digit without a noise term, what needs the term is behind it.
     """
-    best = max(candidate.digits(*grid.metrics) for candidate in candidates)
+    best = max(candidate.digits() for candidate in candidates)
     exact = max(sum(int(c.scores[m].exact.sum(axis=0).max()) for m in grid.metrics) for c in candidates)
     members = []
     for candidate in candidates:
@@ -231,7 +231,7 @@ def describe_dimensions(
                 most[name][value] = (digits, bound)
 
     for candidate in candidates:
-        total = candidate.digits(*grid.metrics)
+        total = candidate.digits()
         note(making_choices(candidate.making, candidate.finish), total)
         for metric in grid.metrics:
             digits, estimated = candidate.scores[metric].digits.sum(axis=0), candidate.scores[metric].estimated

@@ -380,7 +380,7 @@ class Evaluation:
 
     def _known_digits(self, candidates: Iterable[Candidate]) -> int:
         """The most digits that a candidate explains, SSIM included where it was read."""
-        return max((candidate.digits(*self._grid.metrics) for candidate in candidates), default=0)
+        return max((candidate.digits() for candidate in candidates), default=0)
 
     def _leave(self, making: Making, verdict: str, reason: str, finish: Finish | None = None, kind: str = "") -> None:
         choices = differences(making, self._grid.stated)

@@ -177,7 +177,7 @@ def read_ssim(grid: VariantGrid, candidates: Sequence[Candidate], progress: Call
                 scores = candidate.scores | {"ssim": _read_likely(grid, candidate, anchor, max(0, best - by_psnr))}
                 candidate = read[images] = msgspec.structs.replace(candidate, scores=scores)
         complete[index] = candidate
-        best = max(best, candidate.digits(*grid.metrics))
+        best = max(best, candidate.digits())
     return ReadCandidates([complete[index] for index in sorted(complete)], bounds)
 
 

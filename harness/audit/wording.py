@@ -40,7 +40,6 @@ STRONG = 0.02
 SUGGESTIVE = 0.2
 """Up to this one it is called suggestive; above it, weak."""
 
-
 EQUAL_PARAMETERS = 0.001
 """Relative difference up to which a printed number of parameters (three or four digits) is the counted one."""
 

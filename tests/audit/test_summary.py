@@ -6,24 +6,21 @@ from pathlib import Path
 
 import msgspec
 
-from harness.audit.findings import (
-    DATA,
-    Committed,
-    Findings,
-    OverlapFinding,
-    ParameterFinding,
-    Shift,
-    TableFindings,
-    read_committed,
-)
+from harness.audit.findings import DATA, read_committed
 from harness.audit.outcomes import (
     CellAudit,
     Chance,
     ChoiceAudit,
+    Committed,
     DimensionAudit,
+    Findings,
     MixtureAudit,
+    OverlapFinding,
+    ParameterFinding,
     RowAudit,
     ScreenedAudit,
+    Shift,
+    TableFindings,
     VariantAudit,
 )
 from harness.audit.wording import (
