@@ -26,7 +26,7 @@ from harness.tables.workspace import Workspace
 WRITTEN = ("degradation", "protocol", "saving", "audit")
 """The keys of a row that an audit writes."""
 
-# libyaml's where it is there: the pure one takes a second for a long table.
+# libyaml's where it is there: a table is long, and the pure one is slow.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

@@ -294,6 +294,11 @@ class Shift(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     measured: float
     under_column: float
 
+    @property
+    def metric(self) -> str:
+        """``psnr`` or ``ssim``."""
+        return self.cell.rpartition("/")[2]
+
 
 class TableFindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one protocol changes in a table.

@@ -246,8 +246,8 @@ def _mixed_metrics(tables: Iterable[TableFindings]) -> str:
     cases = []
     for members in sorted(groups.values(), key=lambda group: -len(visible_shifts(group[0].shifts))):
         visible = visible_shifts(members[0].shifts)
-        for metric in dict.fromkeys(_metric(shift) for shift in visible):
-            of_metric = [shift for shift in visible if _metric(shift) == metric]
+        for metric in dict.fromkeys(shift.metric for shift in visible):
+            of_metric = [shift for shift in visible if shift.metric == metric]
             cases.append(_mixed_case(members, metric, of_metric))
     return " ".join(cases)
 
@@ -279,7 +279,7 @@ def visible_shifts(shifts: Iterable[Shift]) -> list[Shift]:
 
 def comparison_sentence(table: TableFindings, metric: str) -> str:
     """Say whether the protocols that share a column give different printed digits on the same images."""
-    shifts = [shift for shift in table.shifts if _metric(shift) == metric]
+    shifts = [shift for shift in table.shifts if shift.metric == metric]
     changed = len(visible_shifts(shifts))
     if not shifts:
         return "By how much they differ is not measured."
@@ -287,10 +287,6 @@ def comparison_sentence(table: TableFindings, metric: str) -> str:
     if not changed:
         return f"In none of {both} does a printed digit change."
     return f"In {changed} of {both} a printed digit changes: these values are not comparable."
-
-
-def _metric(shift: Shift) -> str:
-    return shift.cell.rpartition("/")[2]
 
 
 def _names(names: Iterable[str]) -> str:
