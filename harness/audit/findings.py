@@ -1,4 +1,4 @@
-"""Findings: what the audits of all papers say together, as data and as a page for researchers.
+"""Findings: what the audits of all papers say together, and what else was noticed, as data and as a page.
 
 ``docs/findings.json`` holds the evidence that needs images: audits, overlaps of sets, tiled against whole. Everything
 else on ``docs/findings.md`` is computed when the page is rendered, from files of the repository: the published tables,
@@ -8,45 +8,42 @@ measures nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from harness.audit.counts import Results, counted_cells, record_key, recounted
-from harness.audit.found import (
+from harness.assets.datasets import fetch
+from harness.assets.datasets.registry import dataset
+from harness.audit import AuditSettings, wording
+from harness.audit.outcomes import (
     Committed,
     Findings,
     OverlapFinding,
     ParameterFinding,
+    Results,
+    RowAudit,
     Shift,
     TableFindings,
+    TileFinding,
     TilingFinding,
+    counted_cells,
+    record_key,
+    recounted,
 )
-from harness.audit.outcomes import RowAudit
-from harness.audit.overlap import CORRELATION, SetImages, find_overlap, read_set
-from harness.audit.settings import AuditSettings
-from harness.audit.summary import comparison_sentence, summary
-from harness.audit.tables import audit_table
-from harness.audit.tiles import tile_findings
-from harness.audit.wording import (
-    STRONG,
-    SUGGESTIVE,
-    accident,
-    chance_sentence,
-    decoy_sentence,
-    headline,
-    mixture_sentence,
-    percent,
-    screened_sentences,
-    strength,
-    values_by_score,
-)
-from harness.errors import CheckFailedError, HarnessError, NotAvailableError
+from harness.audit.overlap import CORRELATION, TESTED_ON, TRAINED_ON, SetImages, find_overlap, read_set
+from harness.audit.rows import audit_table
+from harness.degradations import degradation
+from harness.errors import CheckFailedError, HarnessError
 from harness.files import write_json, write_text
+from harness.methods import Method
 from harness.records.loading import load_json
 from harness.report.one_protocol import rank_changes
+from harness.report.render import few_empty_lines
+from harness.tables.frames import measured_rows
 from harness.tables.measurements import Measurement
 from harness.tables.one_protocol import OneProtocolCell, ranked
 from harness.tables.published import Table, published_tables, select
@@ -56,55 +53,37 @@ from harness.tables.workspace import Workspace
 DATA = Path("docs") / "findings.json"
 PAGE = Path("docs") / "findings.md"
 
-TRAINED_ON = ("bsd400", "t91-bsd200", "div2k-train")
-"""Sets of the registry that networks of the papers were trained on."""
-TESTED_ON = (
-    "set5", "set12", "set14", "b100", "urban100", "manga109", "kodak24", "cbsd68", "bsd68-gray", "mcmaster18", "live1",
-    "classic5", "rain100l", "rain100h",
-)  # fmt: skip
 EXAMPLES = 4
 
 
 def collect(
     workspace: Workspace, settings: AuditSettings, progress: Callable[[str], None] = lambda text: None
 ) -> Findings:
-    """Audit every table of the papers and compare every set that is here.
-
-    Parameters
-    ----------
-    workspace : Workspace
-        Where images and measured rows are.
-    settings : AuditSettings
-        What the audits may cost.
-    progress : callable
-        Called with what is being done.
-    """
-    tables = {name: t for name, t in published_tables().items() if t.kind == "benchmark"}
-    audits, same, not_audited = _audits(workspace, tables, settings, progress)
+    """Audit every table of the papers and compare every set that is here; `progress` is told what is being done."""
+    audits, same, not_audited = _audits(workspace, settings, progress)
     overlaps, sets = _overlaps(workspace, progress)
-    return Findings(
-        audits=tuple(audits),
-        same=same,
-        not_audited=not_audited,
-        tiling=tuple(_tiling(workspace)),
-        overlaps=tuple(overlaps),
-        sets=sets,
-    )
+    return Findings(tuple(audits), same, not_audited, tuple(_tiling(workspace)), tuple(overlaps), sets)
+
+
+def _benchmarks() -> list[Table]:
+    return [table for table in published_tables().values() if table.kind == "benchmark"]
 
 
 def read_committed(workspace: Workspace) -> Committed:
     """Read the published tables and the committed results, and compute what follows from them."""
+    methods = workspace.methods()
+    asked = {name: requests(table, methods) for name, table in published_tables().items()}
     results: dict[str, list[dict[str, Any]]] = {}
-    for name in published_tables():
+    for name in asked:
         path = workspace.root / "results" / f"{name}.json"
         if path.is_file():
             results[name] = load_json(path, list[dict[str, Any]])
-    benchmarks = [table for table in published_tables().values() if table.kind == "benchmark"]
+    compared = [_table(table, asked[table.name], results.get(table.name, [])) for table in _benchmarks()]
     return Committed(
         results=results,
-        tables=tuple(found for t in benchmarks if (found := _table(workspace, t, results.get(t.name, []))) is not None),
-        parameters=tuple(_parameters(workspace, results)),
-        tiles=tuple(tile_findings(published_tables(), workspace.methods())),
+        tables=tuple(table for table in compared if table is not None),
+        parameters=tuple(_parameters(asked, results)),
+        tiles=tuple(_tiles([request for of_table in asked.values() for request in of_table], methods)),
     )
 
 
@@ -116,16 +95,9 @@ def refresh(
     settings: AuditSettings,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Findings:
-    """Audit the rows of one table again, and keep everything else that is known.
+    """Audit the rows of one table again, and keep everything else of the findings of an earlier run.
 
-    Parameters
-    ----------
-    workspace, settings, progress
-        See `collect`.
-    known : Findings
-        What an earlier run found.
-    table, row : str
-        The table; the row's printed name, or an empty name for every audited row of the table.
+    `row` is the row's printed name, or an empty name for every audited row of the table.
 
     Raises
     ------
@@ -135,8 +107,8 @@ def refresh(
     workspace.table(table)  # Unknown names are told, with what is known.
     meant = [a for a in known.audits if a.table == table and row in ("", a.row)]
     if not meant:
-        which = f"row '{row}' of {table}" if row else table
-        raise HarnessError(f"{DATA} has no audit of {which}; run harness findings without --table to audit every row")
+        name = f"row '{row}' of {table}" if row else table
+        raise HarnessError(f"{DATA} has no audit of {name}; run harness findings without --table to audit every row")
     again: dict[tuple[int, str], RowAudit] = {}
     for name in dict.fromkeys(a.row for a in meant):
         for audit in audit_table(workspace, select(workspace.table(table), row=name), settings, progress):
@@ -148,51 +120,50 @@ def refresh(
 
 
 def _audits(
-    workspace: Workspace, tables: dict[str, Table], settings: AuditSettings, progress: Callable[[str], None]
+    workspace: Workspace, settings: AuditSettings, progress: Callable[[str], None]
 ) -> tuple[list[RowAudit], dict[str, list[str]], dict[str, list[str]]]:
+    """Audit every row once: give the audits, the rows that print the same as one of them, and those not audited."""
     audits: list[RowAudit] = []
-    first: dict[Any, str] = {}
+    first: dict[frozenset[tuple[str, ...]], str] = {}
     same: dict[str, list[str]] = {}
     not_audited: dict[str, list[str]] = {}
     methods = workspace.methods()
     # Larger tables first, so that a row is audited with all of its cells.
-    for table in sorted(tables.values(), key=lambda t: -t.number_count()):
+    for table in sorted(_benchmarks(), key=lambda t: -t.number_count()):
         for name in dict.fromkeys(row.name for part in table.parts for row in part.rows):
-            chosen = select(table, row=name)
+            row = select(table, row=name)
             label = f"{table.name}/{name}"
-            by_part: dict[int, list[Request]] = {}
-            for request in requests(chosen, methods):
+            parts: dict[int, list[Request]] = {}
+            for request in requests(row, methods):
                 if request.metric in IMAGE_METRICS and request.printed is not None:
-                    by_part.setdefault(request.part, []).append(request)
-            kept = {}
-            for part, of_part in by_part.items():
-                cells = frozenset((r.task, r.method, r.key, r.printed.text) for r in of_part if r.printed)
+                    parts.setdefault(request.part, []).append(request)
+            new = {}
+            for part, asked in parts.items():
+                cells = frozenset((r.task, r.method, r.key, r.printed.text) for r in asked if r.printed)
                 holder = next((other for known, other in first.items() if cells <= known), None)
                 if holder is not None:
                     same.setdefault(holder, []).append(label)
                 else:
                     first[cells] = label
-                    kept[part] = of_part
-            if not kept:
+                    new[part] = asked
+            if not new:
                 continue
-            if all(r.group is None for of_part in kept.values() for r in of_part):
-                not_audited.setdefault(next(iter(kept.values()))[0].reason, []).append(label)
+            if all(request.group is None for asked in new.values() for request in asked):
+                not_audited.setdefault(next(iter(new.values()))[0].reason, []).append(label)
                 continue
-            for audit in audit_table(workspace, chosen, settings, progress):
-                if audit.part not in kept:
-                    continue
-                if audit.best is None:
+            for audit in audit_table(workspace, row, settings, progress):
+                if audit.part in new and audit.best is None:
                     not_audited.setdefault(audit.reason, []).append(label)
-                else:
+                elif audit.part in new:
                     audits.append(audit)
-    order = {name: index for index, name in enumerate(published_tables())}
-    audits.sort(key=lambda a: (order[a.table], a.part))
+    order = list(published_tables())
+    audits.sort(key=lambda a: (order.index(a.table), a.part))
     return audits, same, not_audited
 
 
-def _table(workspace: Workspace, table: Table, records: list[dict[str, Any]]) -> TableFindings | None:
+def _table(table: Table, every: list[Request], records: list[dict[str, Any]]) -> TableFindings | None:
     """Say what one protocol changes in a table, from its committed results."""
-    asked = [r for r in requests(table, workspace.methods()) if r.metric in IMAGE_METRICS and r.printed is not None]
+    asked = [request for request in every if request.metric in IMAGE_METRICS and request.printed is not None]
     if not asked:
         return None
     protocols: dict[str, dict[str, dict[str, None]]] = {}
@@ -207,48 +178,44 @@ def _table(workspace: Workspace, table: Table, records: list[dict[str, Any]]) ->
     by_cell = {(r["row"], record_key(r), r["degradation"], r["method"]): r for r in records}
     cells, shifts = [], []
     for request in asked:
-        made = request.group.degradation if request.group is not None else ""
-        record = by_cell.get((request.row, request.key, made, request.method))
+        used = request.group.degradation if request.group is not None else ""
+        record = by_cell.get((request.row, request.key, used, request.method))
         if record is None or record["measured"] is None or request.special.incomparable or request.printed is None:
             continue  # what other weights make is no value of this row under any protocol
-        mixed = request.protocol != request.column_protocol
-        value = record["measured_under_column_protocol"] if mixed else record["measured"]
-        if value is None:
-            continue
-        if mixed:
-            own, column = request.protocol, request.column_protocol
-            measured, under = round(record["measured"], 5), round(value, 5)
-            shifts.append(Shift(request.row, request.key, own, column, request.printed.text, measured, under))
-        cells.append(OneProtocolCell(request, request.column_protocol, Measurement(value, record["images"], None)))
+        value, own, column = record["measured"], request.protocol, request.column_protocol
+        if own != column:
+            value = record["measured_under_column_protocol"]
+            if value is None:
+                continue
+            both = round(record["measured"], 5), round(value, 5)
+            shifts.append(Shift(request.row, request.key, own, column, request.printed.text, *both))
+        cells.append(OneProtocolCell(request, column, Measurement(value, record["images"], None)))
     return TableFindings(
         table.name,
         table.title,
-        {metric: {name: list(rows) for name, rows in of.items()} for metric, of in protocols.items()},
+        {metric: {name: list(rows) for name, rows in names.items()} for metric, names in protocols.items()},
         {name: list(rows) for name, rows in inputs.items() if name},
         tuple(rank_changes(ranked(cells))),
         tuple(shifts),
     )
 
 
-def _parameters(workspace: Workspace, results: Results) -> list[ParameterFinding]:
+def _parameters(asked: Mapping[str, list[Request]], results: Results) -> list[ParameterFinding]:
     """Pair printed numbers of parameters with the counted ones of the committed results."""
-    found: dict[tuple[str, str], ParameterFinding] = {}
-    for table in published_tables().values():
-        counted = {r["row"]: r["measured"] for r in results.get(table.name, ()) if r["metric"] == COUNTED}
-        for request in requests(table, workspace.methods()):
-            if request.metric == COUNTED and request.printed is not None and counted.get(request.row) is not None:
-                text = request.printed.text
-                finding = ParameterFinding(
-                    table.name, request.row, text, int(counted[request.row]), request.special.note
-                )
-                found.setdefault((request.row, text), finding)
-    return list(found.values())
+    pairs: dict[tuple[str, str], ParameterFinding] = {}
+    for table, of_table in asked.items():
+        counted = {r["row"]: r["measured"] for r in results.get(table, ()) if r["metric"] == COUNTED}
+        for request in of_table:
+            count = counted.get(request.row)
+            if request.metric == COUNTED and request.printed is not None and count is not None:
+                text, note = request.printed.text, request.special.note
+                pair = ParameterFinding(table, request.row, text, int(count), note)
+                pairs.setdefault((request.row, text), pair)
+    return list(pairs.values())
 
 
 def _tiling(workspace: Workspace) -> list[TilingFinding]:
     """Find methods whose released or trained network was run tiled and on whole images."""
-    from harness.tables.frames import measured_rows
-
     if not (workspace.work / "rows").is_dir():
         return []
     frame = measured_rows(workspace)
@@ -259,80 +226,102 @@ def _tiling(workspace: Workspace) -> list[TilingFinding]:
     both = means.dropna(subset=["chop", "whole"]).reset_index()
     return [
         TilingFinding(
-            str(row["method"]),
-            str(row["dataset"]),
-            int(row["level"]),
-            str(row["protocol"]),
-            round(float(row["chop"]), 5),
-            round(float(row["whole"]), 5),
+            method=str(row["method"]),
+            dataset=str(row["dataset"]),
+            level=int(row["level"]),
+            protocol=str(row["protocol"]),
+            tiled=round(float(row["chop"]), 5),
+            whole=round(float(row["whole"]), 5),
         )
         for row in both.to_dict("records")
     ]
 
 
 def _overlaps(workspace: Workspace, progress: Callable[[str], None]) -> tuple[list[OverlapFinding], dict[str, int]]:
-    from harness.assets.datasets import fetch
-
+    """Compare every set that is here with the test sets; give the sizes of all, 0 where one is not here."""
     sets: dict[str, SetImages] = {}
-    sizes: dict[str, int] = {}
     for name in (*TRAINED_ON, *TESTED_ON):
         try:
             fetch(name, workspace.data)
             sets[name] = read_set(name, workspace.data)
-            sizes[name] = len(sets[name].images)
         except HarnessError:
-            sizes[name] = 0
-    found = []
-    names = list(sets)
-    for index, one in enumerate(names):
-        for other in names[index + 1 :]:
-            if {one, other} <= set(TRAINED_ON):
-                continue
-            pairs = find_overlap(sets[one], sets[other], progress=progress)
-            if not pairs:
-                continue
-            kinds: dict[str, int] = {}
-            for pair in pairs:
-                kinds[pair.kind] = kinds.get(pair.kind, 0) + 1
-            found.append(
+            continue
+    overlaps = []
+    for one, other in combinations(sets, 2):
+        if {one, other} <= set(TRAINED_ON):
+            continue
+        pairs = find_overlap(sets[one], sets[other], progress)
+        if pairs:
+            overlaps.append(
                 OverlapFinding(
-                    one,
-                    other,
-                    len({pair.image for pair in pairs}),
-                    len({pair.other for pair in pairs}),
-                    sizes[one],
-                    sizes[other],
-                    kinds,
-                    tuple(sorted(pairs, key=lambda p: p.kind)[:EXAMPLES]),
+                    one=one,
+                    other=other,
+                    count=len({pair.image for pair in pairs}),
+                    other_count=len({pair.other for pair in pairs}),
+                    size=len(sets[one].images),
+                    other_size=len(sets[other].images),
+                    kinds=dict(Counter(pair.kind for pair in pairs)),
+                    examples=tuple(sorted(pairs, key=lambda pair: pair.kind)[:EXAMPLES]),
                 )
             )
-    return found, sizes
+    return overlaps, {name: len(sets[name].images) if name in sets else 0 for name in (*TRAINED_ON, *TESTED_ON)}
 
 
-def render_page(found: Findings, committed: Committed) -> str:
-    """Render the page.
+def image_sizes(name: str) -> list[tuple[int, int]]:
+    """Heights and widths of a set's ground truth; empty where the registry holds no sizes.
 
-    Parameters
-    ----------
-    found : Findings
-        The stored evidence.
-    committed : Committed
-        What the files of the repository say.
+    A pair counts once: its two images are of one size.
     """
+    record = dataset(name)
+    if record.crop is not None:
+        upright = [height > width for height, width in image_sizes(record.base)]
+        size = record.crop.height, record.crop.width
+        return [size[::-1] if turned else size for turned in upright]
+    sizes = [(file.shape[0], file.shape[1]) for file in record.files]
+    return sizes[: record.count] if record.kind == "pairs" else sizes
+
+
+def _tiles(asked: Iterable[Request], methods: Mapping[str, Method]) -> Iterator[TileFinding]:
+    """Compute the tiles behind every row of the papers that is restored in tiles."""
+    from harness.inference.chop import chop_rule, tile_shape
+
+    used: dict[tuple[str, int], dict[str, list[tuple[int, int]]]] = {}
+    for request in asked:
+        method = methods.get(request.method)
+        if request.metric not in IMAGE_METRICS or method is None or not request.dataset:
+            continue
+        rule = method.chop.get(request.task)
+        if rule and method.policy.startswith("chop"):
+            sizes_of = used.setdefault((rule, request.level if request.task == "sr" else 1), {})
+            if request.dataset not in sizes_of:
+                try:
+                    sizes_of[request.dataset] = image_sizes(request.dataset)
+                except HarnessError:
+                    sizes_of[request.dataset] = []
+    for (rule, scale), sizes_of in sorted(used.items()):
+        names = tuple(name for name, sizes in sizes_of.items() if sizes)
+        if names:
+            images = [size for name in names for size in sizes_of[name]]
+            shapes = (tile_shape(chop_rule(rule), h // scale, w // scale, scale)[1:] for h, w in set(images))
+            tiles = sorted(shapes, key=lambda size: (size[0] * size[1], size))
+            yield TileFinding(rule, scale, names, tiles[0], tiles[-1], len(images))
+
+
+# --- the page
+
+
+def render_page(findings: Findings, committed: Committed) -> str:
+    """Render the page from the stored evidence and what the files of the repository say."""
     import jinja2
 
-    from harness.assets.datasets.registry import dataset
-    from harness.degradations import degradation
-    from harness.report.render import few_empty_lines
-
     results = committed.results
-    audits = tuple(recounted(audit, results) for audit in found.audits)
-    found = msgspec.structs.replace(found, audits=audits)
+    audits = tuple(recounted(audit, results) for audit in findings.audits)
+    findings = msgspec.structs.replace(findings, audits=audits)
 
     def title(name: str) -> str:
         try:
             return dataset(name).title
-        except (HarnessError, NotAvailableError):
+        except HarnessError:
             return name
 
     environment = jinja2.Environment(
@@ -345,35 +334,25 @@ def render_page(found: Findings, committed: Committed) -> str:
     environment.filters |= {
         "plain": _plain,
         "title": title,
-        "percent": percent,
-        "headline": headline,
-        "values_by_score": values_by_score,
-        "screened_sentences": screened_sentences,
         "summary": lambda name: degradation(name).summary,
-        "strength": strength,
-        "accident": accident,
-        "mixture": lambda audit: mixture_sentence(audit.mixture, len(audit.cells)),
-        "sentence": chance_sentence,
         "counted": lambda audit: counted_cells(audit, results),
-        "comparison": comparison_sentence,
-        "decoys": decoy_sentence,
     }
     papers = {
-        paper: [a for a in found.audits if a.table.startswith(f"{paper}-")]
+        paper: [a for a in audits if a.table.startswith(f"{paper}-")]
         for paper in dict.fromkeys(t.paper for t in published_tables().values())
     }
-    trained = [o for o in found.overlaps if o.one in TRAINED_ON]
+    trained = [overlap for overlap in findings.overlaps if overlap.one in TRAINED_ON]
     text = environment.get_template("findings.md.j2").render(
-        found=found,
+        found=findings,
         committed=committed,
-        summary=summary(found, committed, trained),
+        wording=wording,
         papers=papers,
-        misses=[(a, c) for a in found.audits for c in counted_cells(a, results) if not c.matches],
+        misses=[(a, c) for a in audits for c in counted_cells(a, results) if not c.matches],
         trained=trained,
-        tested=[o for o in found.overlaps if o.one not in TRAINED_ON],
-        here={name: size for name, size in found.sets.items() if size},
-        missing=[name for name, size in found.sets.items() if not size],
-        limits={"strong": STRONG, "suggestive": SUGGESTIVE, "correlation": CORRELATION},
+        tested=[overlap for overlap in findings.overlaps if overlap not in trained],
+        here={name: size for name, size in findings.sets.items() if size},
+        missing=[name for name, size in findings.sets.items() if not size],
+        correlation=CORRELATION,
     )
     return few_empty_lines(text)
 
@@ -383,18 +362,22 @@ def _plain(text: object) -> str:
     return " ".join(str(text).split()).replace("|", r"\|").replace("<", "&lt;").replace("*", r"\*").replace("_", r"\_")
 
 
-def write_findings(workspace: Workspace, found: Findings) -> list[Path]:
+def write_findings(workspace: Workspace, findings: Findings) -> list[Path]:
     """Write the data and the page; return the paths."""
     data = workspace.root / DATA
-    write_json(data, found)
+    write_json(data, findings)
     return [data, write_page(workspace)]
+
+
+def _rendered(workspace: Workspace) -> str:
+    # The evidence as a reader gets it: JSON keeps its keys sorted.
+    return render_page(load_json(workspace.root / DATA, Findings), read_committed(workspace))
 
 
 def write_page(workspace: Workspace) -> Path:
     """Render the page from the stored evidence and the committed files; return its path."""
     page = workspace.root / PAGE
-    # The evidence as a reader will get it: JSON keeps its keys sorted.
-    write_text(page, render_page(load_json(workspace.root / DATA, Findings), read_committed(workspace)))
+    write_text(page, _rendered(workspace))
     return page
 
 
@@ -406,9 +389,8 @@ def check_page(workspace: Workspace) -> None:
     CheckFailedError
         It is not, or there is none.
     """
-    page = workspace.root / PAGE
-    found = load_json(workspace.root / DATA, Findings)
-    if not page.is_file() or page.read_text(encoding="utf-8") != render_page(found, read_committed(workspace)):
+    page, text = workspace.root / PAGE, _rendered(workspace)
+    if not page.is_file() or page.read_text(encoding="utf-8") != text:
         raise CheckFailedError(
             f"{page} is not what {DATA}, results/*.json and the published tables say; run harness findings --render"
         )

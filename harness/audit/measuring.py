@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 
 from harness.audit.variants import BORDERS, PSNR_READINGS, SSIM_READINGS, Reading
 from harness.errors import HarnessError
-from harness.metrics.luminance import STANDARDS, luma
-from harness.metrics.signal_noise import crop_border, psnr_of_mse
+from harness.metrics.luminance import STANDARDS
+from harness.metrics.signal_noise import PEAK, crop_border, psnr_of_mse
 from harness.metrics.structural import ssim_within
-from harness.protocols import measure_many, protocol
+from harness.protocols import Protocol, measure_many, protocol
 
-NAN = math.nan
-
-_ROUNDED = {"y8": "matlab", "yfull8": "full"}
-_UNROUNDED = {"y": "matlab", "yfull": "full"}
+ROUNDED_LUMAS = ("y8", "yfull8")
+UNROUNDED_LUMAS = {"y": STANDARDS["matlab"], "yfull": STANDARDS["full"]}
 
 
 def border_pixels(border: str, scale: int) -> int:
@@ -45,62 +43,51 @@ class Reference:
     def __init__(self, pixels: NDArray[Any], scale: int) -> None:
         self.pixels = pixels
         self.scale = scale
-        self._planes: dict[str, NDArray[Any]] = {}
+        self._lumas: dict[str, NDArray[Any]] = {}
 
-    def plane(self, name: str) -> NDArray[Any]:
-        """The image under a luma of `LUMAS`."""
-        if name not in self._planes:
-            self._planes[name] = plane(self.pixels, name)
-        return self._planes[name]
-
-
-def plane(pixels: NDArray[Any], name: str) -> NDArray[Any]:
-    """Take an image's luma by the name it has in protocols; a one-channel image and an empty name change nothing."""
-    if not name or pixels.ndim == 2:
-        return pixels if name not in _ROUNDED or pixels.dtype == np.uint8 else luma(pixels, "uint8")
-    if name in _ROUNDED:
-        return luma(pixels, "uint8", _ROUNDED[name])  # type: ignore[arg-type]
-    return luma(pixels, "none", _UNROUNDED[name])  # type: ignore[arg-type]
+    def luma(self, name: str) -> NDArray[Any]:
+        """The image under a luma of `harness.protocols.LUMAS`."""
+        if name not in self._lumas:
+            self._lumas[name] = Protocol("psnr", name).plane(self.pixels)
+        return self._lumas[name]
 
 
 def psnr_values(reference: Reference, restored: NDArray[Any]) -> NDArray[np.float64]:
-    """PSNR of one image under each of `PSNR_READINGS`; NaN where a reading has no meaning for it."""
+    """PSNR of one image under each of `PSNR_READINGS`, in dB; NaN where a reading has no meaning for it."""
     if reference.pixels.ndim != restored.ndim:
-        return _slow(PSNR_READINGS, reference, restored)
-    cuts = {border: border_pixels(border, reference.scale) for border in BORDERS}
-    fits = {border: 2 * cut < min(restored.shape[:2]) for border, cut in cuts.items()}
-    errors: dict[tuple[str, str], float] = {}
+        return _one_by_one(PSNR_READINGS, reference, restored)
     difference = np.subtract(reference.pixels, restored, dtype=np.float64)
-    for border, cut in cuts.items():
-        if not fits[border]:
+    rounded = {}
+    if restored.ndim == 3 or restored.dtype != np.uint8:
+        for name in ROUNDED_LUMAS:
+            gap = np.subtract(reference.luma(name), Protocol("psnr", name).plane(restored), dtype=np.float64)
+            rounded[name] = gap
+    errors: dict[tuple[str, str], float] = {}
+    for border in BORDERS:
+        cut = border_pixels(border, reference.scale)
+        if 2 * cut >= min(restored.shape[:2]):
             continue
         inner = crop_border(difference, cut)
         if inner.ndim == 2:
-            errors["", border] = float(np.einsum("ij,ij->", inner, inner)) / inner.size
-            for name in _UNROUNDED:
-                errors[name, border] = errors["", border]
+            error = _mean_square(inner)
+            # One channel is its own luma, and a whole number its own rounding.
+            errors |= {(name, border): error for name in ("", *UNROUNDED_LUMAS, *ROUNDED_LUMAS)}
         else:
             flat = inner.reshape(-1, 3)
             products = flat.T @ flat / len(flat)
             errors["", border] = float(np.trace(products)) / 3
-            for name, standard in _UNROUNDED.items():
-                of = STANDARDS[standard]
-                weights = np.array([of.red, of.green, of.blue]) / of.divisor
+            for name, standard in UNROUNDED_LUMAS.items():
+                weights = np.array([standard.red, standard.green, standard.blue]) / standard.divisor
                 errors[name, border] = max(0.0, float(weights @ products @ weights))
-    for name in _ROUNDED:
-        if restored.ndim == 2 and restored.dtype == np.uint8:
-            for border in BORDERS:
-                if fits[border]:
-                    errors[name, border] = errors["", border]
-            continue
-        gap = np.subtract(reference.plane(name), plane(restored, name), dtype=np.float64)
-        for border, cut in cuts.items():
-            if fits[border]:
-                inner = crop_border(gap, cut)
-                errors[name, border] = float(np.einsum("ij,ij->", inner, inner)) / inner.size
+        for name, gap in rounded.items():
+            errors[name, border] = _mean_square(crop_border(gap, cut))
     return np.array(
-        [psnr_of_mse(errors[r.luma, r.border]) if (r.luma, r.border) in errors else NAN for r in PSNR_READINGS]
+        [psnr_of_mse(errors[r.luma, r.border]) if (r.luma, r.border) in errors else math.nan for r in PSNR_READINGS]
     )
+
+
+def _mean_square(gap: NDArray[np.float64]) -> float:
+    return float(np.einsum("ij,ij->", gap, gap)) / gap.size
 
 
 def ssim_values(
@@ -119,60 +106,55 @@ def ssim_values(
     """
     chosen = [reading for index, reading in enumerate(SSIM_READINGS) if wanted is None or wanted[index]]
     if reference.pixels.ndim != restored.ndim:
-        values = dict(zip(chosen, _slow(chosen, reference, restored), strict=True))
-        return np.array([values.get(reading, NAN) for reading in SSIM_READINGS])
-    borders: dict[tuple[str, str], set[str]] = {}
-    alike = {}
-    for reading in chosen:
-        alike[reading] = key = _alike(reading, restored)
-        borders.setdefault(key, set()).add(reading.border)
-    found: dict[tuple[str, str, str], float] = {}
-    for (window, of), cut in borders.items():
-        names = sorted(cut, key=BORDERS.index)
-        row = _borders(
-            reference.plane(of),
-            plane(restored, of),
+        values = dict(zip(chosen, _one_by_one(chosen, reference, restored), strict=True))
+        return np.array([values.get(reading, math.nan) for reading in SSIM_READINGS])
+    same = {reading: _window_and_luma(reading, restored) for reading in chosen}
+    values_of: dict[tuple[str, str, str], float] = {}
+    for window, luma in dict.fromkeys(same.values()):
+        needed = {reading.border for reading in chosen if same[reading] == (window, luma)}
+        borders = [border for border in BORDERS if border in needed]
+        row = _ssim(
+            reference.luma(luma),
+            Protocol("psnr", luma).plane(restored),
             window.removeprefix("ssim-"),
-            [border_pixels(border, reference.scale) for border in names],
+            [border_pixels(border, reference.scale) for border in borders],
         )
-        found |= {(window, of, border): value for border, value in zip(names, row, strict=True)}
-    return np.array([found[(*alike[r], r.border)] if r in alike else NAN for r in SSIM_READINGS])
+        values_of |= {(window, luma, border): value for border, value in zip(borders, row, strict=True)}
+    return np.array([values_of[(*same[r], r.border)] if r in same else math.nan for r in SSIM_READINGS])
 
 
-def _alike(reading: Reading, restored: NDArray[Any]) -> tuple[str, str]:
+def ssim_mask(chosen: Sequence[int] | NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Mark some of `SSIM_READINGS` by their indices."""
+    return np.isin(np.arange(len(SSIM_READINGS)), chosen)
+
+
+def _window_and_luma(reading: Reading, restored: NDArray[Any]) -> tuple[str, str]:
     """Window and luma of the first reading that gives the same number for an image of this kind."""
-    window, of = reading.metric, reading.luma
+    window, luma = reading.metric, reading.luma
     if restored.ndim == 2:
         # One channel is its own luma; only the rounded lumas of an unrounded image are something else.
-        of = "" if of in _UNROUNDED or restored.dtype == np.uint8 else "y8" if of else ""
-    if window == "ssim-volume" and (restored.ndim == 2 or of):
+        luma = "y8" if luma in ROUNDED_LUMAS and restored.dtype != np.uint8 else ""
+    if window == "ssim-volume" and (restored.ndim == 2 or luma):
         window = "ssim-toolbox"  # A volume of one channel is the toolbox's plane.
-    return window, of
+    return window, luma
 
 
-def _borders(x: NDArray[Any], y: NDArray[Any], window: str, cuts: Sequence[int]) -> list[float]:
+def _ssim(x: NDArray[Any], y: NDArray[Any], window: str, cuts: Sequence[int]) -> list[float]:
     try:
         return ssim_within(x, y, window, cuts)
     except HarnessError:
         # Too small for the widest border: one at a time.
-        return [_one(x, y, window, cut) for cut in cuts]
+        return [math.nan] if len(cuts) == 1 else [_ssim(x, y, window, [cut])[0] for cut in cuts]
 
 
-def _one(x: NDArray[Any], y: NDArray[Any], window: str, cut: int) -> float:
-    try:
-        return ssim_within(x, y, window, (cut,))[0]
-    except HarnessError:
-        return NAN
-
-
-def _slow(wanted: Iterable[Reading], reference: Reference, restored: NDArray[Any]) -> NDArray[np.float64]:
+def _one_by_one(wanted: Iterable[Reading], reference: Reference, restored: NDArray[Any]) -> NDArray[np.float64]:
     """One channel against three: only lumas have a meaning, and harness.protocols says which."""
     values = []
     for reading in wanted:
         try:
             (value,) = measure_many([reading.protocol], reference.pixels, restored, reference.scale).values()
         except HarnessError:
-            value = NAN
+            value = math.nan
         values.append(value)
     return np.array(values)
 
@@ -182,3 +164,37 @@ def pixels_left(shape: Sequence[int], scale: int) -> NDArray[np.float64]:
     height, width = shape[:2]
     cuts = [border_pixels(reading.border, scale) for reading in PSNR_READINGS]
     return np.array([max(0, height - 2 * cut) * max(0, width - 2 * cut) for cut in cuts], dtype=np.float64)
+
+
+def set_values(
+    metric: str, values: NDArray[np.float64], pixels: NDArray[np.float64], wanted: Sequence[Reading]
+) -> NDArray[np.float64]:
+    """Make a set's values of its images': mean, PSNR of the mean MSE, PSNR of all pixels together.
+
+    Parameters
+    ----------
+    metric : str
+        ``psnr`` or ``ssim``.
+    values : ndarray
+        ``(images, readings)``.
+    pixels : ndarray
+        ``(images, PSNR readings)``: pixels that are compared.
+    wanted : sequence of Reading
+        Readings of the set, block by block of one average.
+
+    Returns
+    -------
+    ndarray
+        One value a wanted reading.
+    """
+    blocks = [values.mean(axis=0)]
+    if metric == "psnr":
+        averages = {reading.average for reading in wanted}
+        errors = PEAK**2 / 10 ** (values / 10)
+        with np.errstate(divide="ignore"):
+            if "pooled" in averages:
+                blocks.append(10 * np.log10(PEAK**2 / errors.mean(axis=0)))
+            if "pooled by pixels" in averages:
+                weighted = (errors * pixels).sum(axis=0) / np.maximum(pixels.sum(axis=0), 1)
+                blocks.append(10 * np.log10(PEAK**2 / weighted))
+    return np.concatenate(blocks)

@@ -6,16 +6,25 @@ image with the larger one at a quarter of the size. Every candidate is confirmed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from harness.assets.datasets.reading import open_dataset
 from harness.errors import HarnessError, NotAvailableError
+from harness.metrics.luminance import luma
 
-HASH_BITS = 64
+TRAINED_ON = ("bsd400", "t91-bsd200", "div2k-train")
+"""Sets of the registry that networks of the papers were trained on."""
+TESTED_ON = (
+    "set5", "set12", "set14", "b100", "urban100", "manga109", "kodak24", "cbsd68", "bsd68-gray", "mcmaster18", "live1",
+    "classic5", "rain100l", "rain100h",
+)  # fmt: skip
+
 # Of 64 bits: unrelated photographs differ in about 32 (standard deviation 4); copies of another size in 0 to 6.
 HASH_DISTANCE = 10
 CORRELATION = 0.95
@@ -54,17 +63,14 @@ class SetImages(msgspec.Struct, frozen=True):
     images: dict[str, Gray]
 
 
-def read_set(name: str, data: Any) -> SetImages:
-    """Read a fetched set as gray images (float64, 0..255).
+def read_set(name: str, data: Path) -> SetImages:
+    """Read a fetched set below a folder of datasets as gray images (float64, 0..255).
 
     Raises
     ------
     NotAvailableError
         It is not here.
     """
-    from harness.assets.datasets.reading import open_dataset
-    from harness.metrics.luminance import luma
-
     fetched = open_dataset(name, data)
     images = {}
     for image in fetched.image_ids:
@@ -78,72 +84,61 @@ def read_set(name: str, data: Any) -> SetImages:
 
 
 def find_overlap(
-    one: SetImages, other: SetImages, crops: bool = True, progress: Callable[[str], None] = lambda text: None
+    one: SetImages, other: SetImages, progress: Callable[[str], None] = lambda text: None
 ) -> list[Overlap]:
-    """Find the photographs that two sets share.
+    """Find the photographs that two sets share: for each image of `one` the best match of each image of `other`.
 
     Parameters
     ----------
     one, other : SetImages
-        The sets; of equal ones each pair is given once.
-    crops : bool
-        Whether to look for crops of images of one set in those of the other.
+        Two different sets.
     progress : callable
         Called with what is being done.
 
     Returns
     -------
     list of Overlap
-        Sorted; for each image of `one` the best match of each image of `other`.
+        Sorted.
     """
-    found: dict[tuple[str, str], Overlap] = {}
-    same = one.name == other.name
     progress(f"{one.name} and {other.name}: hashes")
-    for match in _whole(one, other):
-        if not (same and match.image >= match.other):
-            found[match.image, match.other] = match
-    if crops:
-        progress(f"{one.name} and {other.name}: crops")
-        for match in _crops(one, other):
-            found.setdefault((match.image, match.other), match)
-    return sorted(found.values())
+    pairs = {(match.image, match.other): match for match in _whole(one, other)}
+    progress(f"{one.name} and {other.name}: crops")
+    crops = [Overlap(small, large, "crop", value) for small, large, value in _inside(one, other)]
+    crops += [Overlap(large, small, "crop", value) for small, large, value in _inside(other, one)]
+    for match in crops:
+        pairs.setdefault((match.image, match.other), match)
+    return sorted(pairs.values())
 
 
 def _hash_bits(image: Gray) -> NDArray[np.bool_]:
     import imagehash
-    from PIL import Image
 
     plain = Image.fromarray(np.clip(np.rint(image), 0, 255).astype(np.uint8))
     bits: NDArray[np.bool_] = imagehash.phash(plain, hash_size=8).hash.reshape(-1)
     return bits
 
 
-def _orientations(image: Gray) -> list[Gray]:
-    """The eight flips and transposes, the image as it is first."""
-    turned = [np.flip(image, axes) for axes in ((), (0,), (1,), (0, 1))]
-    return [*turned, *(part.T for part in turned)]
-
-
 def _whole(one: SetImages, other: SetImages) -> list[Overlap]:
+    """Find images that are whole in both sets, in any size and orientation."""
     if not one.images or not other.images:
         return []
-    names, others = list(one.images), list(other.images)
-    plain = np.array([_hash_bits(image) for image in other.images.values()])
+    others = list(other.images)
+    hashes = np.array([_hash_bits(image) for image in other.images.values()])
     matches = []
-    for name in names:
-        for index, turned in enumerate(_orientations(one.images[name])):
-            distances = (plain != _hash_bits(turned)).sum(axis=1)
+    for name, image in one.images.items():
+        turned = [np.flip(image, axes) for axes in ((), (0,), (1,), (0, 1))]
+        # The eight flips and transposes, the image as it is first.
+        for index, candidate in enumerate([*turned, *(part.T for part in turned)]):
+            distances = (hashes != _hash_bits(candidate)).sum(axis=1)
             for hit in np.flatnonzero(distances <= HASH_DISTANCE):
-                correlation = _correlation(_small(turned), _small(other.images[others[hit]]))
-                if correlation >= CORRELATION and not (one.name == other.name and name == others[hit]):
+                correlation = _correlation(_small(candidate), _small(other.images[others[hit]]))
+                if correlation >= CORRELATION:
                     kind = "same" if index == 0 else "flipped"
                     matches.append(Overlap(name, others[hit], kind, round(correlation, 3)))
     return matches
 
 
 def _small(image: Gray) -> Gray:
-    from PIL import Image
-
     plain = Image.fromarray(image.astype(np.float32))
     return np.asarray(plain.resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float64)
 
@@ -159,14 +154,6 @@ def _correlation(x: Gray, y: Gray) -> float:
     x, y = x - x.mean(), y - y.mean()
     norm = float(np.sqrt((x * x).sum() * (y * y).sum()))
     return float((x * y).sum()) / norm if norm else 0.0
-
-
-def _crops(one: SetImages, other: SetImages) -> list[Overlap]:
-    """Find images of one set inside larger images of the other, both ways."""
-    found = [Overlap(small, large, "crop", value) for small, large, value in _inside(one, other)]
-    if one.name != other.name:
-        found += [Overlap(large, small, "crop", value) for small, large, value in _inside(other, one)]
-    return found
 
 
 def _inside(small: SetImages, large: SetImages) -> list[tuple[str, str, float]]:
@@ -214,8 +201,3 @@ def _confirm(piece: Gray, image: Gray, place: tuple[int, int]) -> float:
         for column in range(max(0, left - SHRINK), min(image.shape[1] - width, left + SHRINK) + 1):
             best = max(best, _correlation(piece, image[row : row + height, column : column + width]))
     return best
-
-
-def pairs_to_compare(names: Sequence[str]) -> list[tuple[str, str]]:
-    """List the pairs of sets, each once."""
-    return [(one, other) for index, one in enumerate(names) for other in names[index + 1 :]]

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from harness.degradations import DEGRADATIONS, Bicubic, Degradation, Jpeg, Mosaic, Noise, degradation
+from harness.assets.datasets.registry import dataset, datasets
+from harness.degradations import DEGRADATIONS, Bicubic, Degradation, Jpeg, Noise, degradation
 from harness.methods import Method
 from harness.protocols import LUMAS, METRICS, protocol
 from harness.records.cells import FIRST_DRAW
@@ -21,11 +22,6 @@ from harness.records.tasks import TASKS
 
 BORDERS = ("", "crop", "crop+6")
 """Borders that are tried: none, scale, scale + 6 pixels (the protocols of harness.protocols)."""
-
-AUDITED_LUMAS = tuple(name for name in LUMAS if not name.startswith("yiq"))
-"""Lumas that are tried. YIQ is left out: its weights, and so its numbers, are those of the full-range luma to 1e-4."""
-
-WINDOWS = tuple(name for name in METRICS if name != "psnr")
 
 AVERAGES = ("mean", "pooled", "pooled by pixels")
 """How a set's number is made: mean of per-image values, PSNR of the mean MSE, PSNR of all pixels together."""
@@ -60,7 +56,8 @@ SAVING_LABELS = {
     "unrounded": "not rounded",
     "raw": "neither rounded nor clipped",
 }
-FINISHES = tuple(Finish(saving, span) for span in ("full", "studio") for saving in SAVING_LABELS)
+RANGES = {"full": "0..255", "studio": "16..235"}
+FINISHES = tuple(Finish(saving, span) for span in RANGES for saving in SAVING_LABELS)
 
 
 class NoiseDraw(msgspec.Struct, frozen=True, order=True):
@@ -128,15 +125,11 @@ class Reading(msgspec.Struct, frozen=True, order=True):
         return self.protocol + (" (by pixels)" if self.average == "pooled by pixels" else "")
 
 
-PSNR_READINGS = tuple(Reading("psnr", luma, border) for luma in AUDITED_LUMAS for border in BORDERS)
-SSIM_READINGS = tuple(
-    Reading(window, luma, border) for window in WINDOWS for luma in AUDITED_LUMAS for border in BORDERS
-)
-
-
-def readings(metric: str) -> tuple[Reading, ...]:
-    """List the readings of ``psnr`` or ``ssim`` that are taken image by image."""
-    return PSNR_READINGS if metric == "psnr" else SSIM_READINGS
+# YIQ is left out: its weights, and so its numbers, are those of the full-range luma to 1e-4.
+_EVERY = tuple(Reading(*words) for words in itertools.product(METRICS, LUMAS, BORDERS) if "yiq" not in words[1])
+PSNR_READINGS = tuple(reading for reading in _EVERY if reading.metric == "psnr")
+SSIM_READINGS = tuple(reading for reading in _EVERY if reading.metric != "psnr")
+"""The readings of one image; those of a set are `set_readings`."""
 
 
 def set_readings(metric: str, same_size: bool) -> tuple[Reading, ...]:
@@ -149,135 +142,79 @@ def set_readings(metric: str, same_size: bool) -> tuple[Reading, ...]:
 
 def reading_of(name: str) -> Reading:
     """Turn a protocol's name into a reading; borders other than those tried are kept as they are."""
-    found = protocol(name)
-    words = name.removeprefix(found.metric).strip("-").split("-")
-    border = next((word for word in words if word.startswith("crop")), "")
-    return Reading(found.metric, found.luma, border, found.aggregation)
+    parts = protocol(name)
+    border = next((word for word in name.removeprefix(parts.metric).split("-") if word.startswith("crop")), "")
+    return Reading(parts.metric, parts.luma, border, parts.aggregation)
 
 
 def degradations_like(stated: str, task: str) -> list[str]:
     """List the degradations that a row may have been made with, the stated one first.
 
-    They are of the same kind (noise, mosaic, JPEG, reduction); colour denoising keeps its colours.
+    They are of the same kind (noise, mosaic, JPEG, reduction), and gray where gray images are restored.
     """
-    kind = type(degradation(stated))
-    fitting = [
-        made.name
-        for made in DEGRADATIONS.values()
-        if type(made) is kind and (not _is_colour_task(task) or _colour(made))
-    ]
-    return [stated, *(name for name in fitting if name != stated and _same_channels(name, stated, task))]
+    colour_only = task == "denoise-rgb"
+    any_channels = TASKS[task].channels == 3 or task == "jpeg"
+
+    def fits(other: Degradation) -> bool:
+        colour = not (isinstance(other, Noise) and other.gray)
+        return type(other) is type(degradation(stated)) and (colour or not colour_only) and (any_channels or not colour)
+
+    return [stated, *(other.name for other in DEGRADATIONS.values() if other.name != stated and fits(other))]
 
 
-def _is_colour_task(task: str) -> bool:
-    return task == "denoise-rgb"
-
-
-def _colour(made: Degradation) -> bool:
-    return not (isinstance(made, Noise) and made.gray)
-
-
-def _same_channels(name: str, stated: str, task: str) -> bool:
-    """Whether a degradation gives gray images where gray ones are restored."""
-    return TASKS[task].channels == 3 or task == "jpeg" or not _colour(degradation(name))
-
-
-def is_luma(made: Degradation) -> bool:
+def is_luma(used: Degradation) -> bool:
     """Whether a degradation's reference is MATLAB's luma, whose range is 16..235."""
-    if isinstance(made, Noise):
-        return made.gray == "luma"
-    if isinstance(made, Jpeg | Bicubic):
-        return made.source in ("y8", "y-truncated")
-    return False
-
-
-def scale_of(name: str, level: int) -> int:
-    """By how much the input is smaller than the reference."""
-    return degradation(name).scale(level)
+    if isinstance(used, Noise):
+        return used.gray == "luma"
+    return isinstance(used, Jpeg | Bicubic) and used.source in ("y8", "y-truncated")
 
 
 def dataset_variants(name: str) -> list[str]:
     """List a dataset and those made from it or from its base (the 500x500 crop of Kodak24), itself first."""
-    from harness.assets.datasets.registry import dataset, datasets
-
     base = dataset(name).base or name
     family = [base, *(record.name for record in datasets() if record.base == base)]
     return [name, *(other for other in family if other != name)]
 
 
-_PARENTHESIS = re.compile(r"\s*\([^)]*\)$")
-
-
 def method_variants(name: str, task: str, methods: Mapping[str, Method]) -> list[str]:
     """List a method and its variants for a task: those whose title differs only in what stands in parentheses."""
 
-    def stem(title: str) -> str:
-        return _PARENTHESIS.sub("", title)
+    def stem(method: Method) -> str:
+        return re.sub(r"\s*\([^)]*\)$", "", method.title)
 
-    own = stem(methods[name].title)
-    others = [m.name for m in methods.values() if m.name != name and task in m.tasks and stem(m.title) == own]
-    return [name, *others]
-
-
-def noise_draws(made: str, seeds: int) -> list[NoiseDraw]:
-    """List the noise draws that are tried for a degradation; one empty draw where nothing is random."""
-    if not degradation(made).random:
-        return [NoiseDraw()]
-    return [NoiseDraw(INDEPENDENT, seed) for seed in range(seeds)]
+    own = stem(methods[name])
+    return [name, *(m.name for m in methods.values() if m.name != name and task in m.tasks and stem(m) == own)]
 
 
 def makings(stated: Making, task: str, methods: Mapping[str, Method], seeds: int) -> list[Making]:
-    """List every making of a row, those that differ least from the stated one first.
+    """List every making of a row, those that differ least from the stated one first and other seeds last.
 
-    Parameters
-    ----------
-    stated : Making
-        What the table's file says, with noise seed 0.
-    task : str
-        The row's task.
-    methods : mapping
-        Methods known here.
-    seeds : int
-        Seeds of independent noise.
+    `seeds` is the number of independent noise draws; the stated making has seed 0.
     """
-    chosen = methods[stated.method]
-    # Released images and pairs were made once; there is no other input to restore.
-    fixed = chosen.on == "images" or degradation(stated.degradation).name == "pairs"
-    inputs = [stated.degradation] if fixed else degradations_like(stated.degradation, task)
-    kinds = [stated.method] if chosen.on == "images" else method_variants(stated.method, task, methods)
+    inputs, kinds = [stated.degradation], [stated.method]
     choices: Iterable[tuple[tuple[str, str], ...]] = [stated.datasets]
-    if chosen.on != "images":
+    # Released images and pairs were made once; there is no other input to restore.
+    if methods[stated.method].on != "images":
+        if stated.degradation != "pairs":
+            inputs = degradations_like(stated.degradation, task)
+        kinds = method_variants(stated.method, task, methods)
         choices = itertools.product(
             *([(column, used) for used in dataset_variants(column)] for column, _ in stated.datasets)
         )
-    found = [
-        Making(made, kind, stated.policy, draw, sets)
+    every = [
+        Making(name, kind, stated.policy, draw, sets)
         for sets in choices
         for kind in kinds
-        for made in inputs
-        for draw in noise_draws(made, seeds)
+        for name in inputs
+        for draw in ([NoiseDraw(INDEPENDENT, n) for n in range(seeds)] if degradation(name).random else [NoiseDraw()])
     ]
-    return sorted(found, key=lambda making: _changes(making, stated))
 
+    def order(making: Making) -> tuple[bool, int, int]:
+        changed = (making.degradation != stated.degradation) + (making.method != stated.method)
+        changed += sum(used != column for column, used in making.datasets)
+        return making.noise.seed != stated.noise.seed, changed, making.noise.seed
 
-def _changes(making: Making, stated: Making) -> tuple[int, int, int]:
-    """Order of trying: few changes first, other seeds last."""
-    changed = (
-        (making.degradation != stated.degradation)
-        + (making.method != stated.method)
-        + sum(used != column for column, used in making.datasets)
-    )
-    other_noise = making.noise.seed != stated.noise.seed
-    return (int(other_noise), changed, making.noise.seed)
-
-
-def single_dimension(makings_list: Sequence[Making]) -> dict[str, list[str]]:
-    """List the values that are tried in each dimension of a making, in the order they are tried."""
-    values: dict[str, dict[str, None]] = {}
-    for making in makings_list:
-        for name, value in making_dimensions(making).items():
-            values.setdefault(name, {})[value] = None
-    return {name: list(found) for name, found in values.items()}
+    return sorted(every, key=order)
 
 
 def making_dimensions(making: Making) -> dict[str, str]:
@@ -290,39 +227,27 @@ def making_dimensions(making: Making) -> dict[str, str]:
     }
 
 
-def input_kind(name: str) -> str:
-    """What a degradation's dimension is called for readers."""
-    made = degradation(name)
-    if isinstance(made, Mosaic):
-        return "Bayer pattern"
-    return "input"
-
-
 def making_choices(making: Making, finish: Finish) -> dict[str, str]:
     """Name the value of restored images in each dimension: of their making, and of how they were kept."""
     return making_dimensions(making) | {
         "saved": SAVING_LABELS[finish.saving],
-        "range": "0..255" if finish.span == "full" else "16..235",
+        "range": RANGES[finish.span],
     }
 
 
 def reading_choices(metric: str, reading: Reading) -> dict[str, str]:
     """Name the value of a reading of ``psnr`` or ``ssim`` in each of its dimensions."""
     name = metric.upper()
-    found = {f"luma of {name}": reading.luma or "none", f"border of {name}": reading.border or "none"}
-    if metric == "psnr":
-        found["average of PSNR"] = reading.average
-    else:
-        found["kind of SSIM"] = reading.metric
-    return found
+    last = {"average of PSNR": reading.average} if metric == "psnr" else {"kind of SSIM": reading.metric}
+    return {f"luma of {name}": reading.luma or "none", f"border of {name}": reading.border or "none"} | last
 
 
 def variant_choices(making: Making, finish: Finish, read: Mapping[str, Reading]) -> dict[str, str]:
     """Name the value of a whole variant in each dimension that applies to it; `read` holds a reading a metric."""
-    found = making_choices(making, finish)
+    choices = making_choices(making, finish)
     for metric, reading in read.items():
-        found |= reading_choices(metric, reading)
-    return {name: value for name, value in found.items() if value}
+        choices |= reading_choices(metric, reading)
+    return {name: value for name, value in choices.items() if value}
 
 
 def differences(making: Making, stated: Making) -> dict[str, str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import click
 
-from harness.audit.settings import INPUTS, AuditSettings
+from harness.audit import INPUTS, AuditSettings
 from harness.cli.printing import echo
 from harness.errors import HarnessError
 from harness.tables.workspace import Workspace
@@ -52,7 +53,11 @@ def audit(
     Evaluates the variants of protocol, input and saving for every row whose restored images can be had, and ranks them
     by the printed digits that they explain; what counts is the cells that match whole.
     """
-    from harness.audit.tables import audit_table
+    import msgspec
+
+    from harness.audit.evidence import write_audits
+    from harness.audit.rows import audit_table
+    from harness.audit.wording import audit_as_plain, print_audits
     from harness.tables.published import select
 
     workspace = Workspace.find()
@@ -62,16 +67,10 @@ def audit(
     settings = AuditSettings(inputs=inputs, budget=budget, seeds=seeds)
     audits = audit_table(workspace, table, settings, _progress(as_json))
     if as_json:
-        import msgspec
-
-        echo(msgspec.json.format(msgspec.json.encode([_plain(a) for a in audits]), indent=1).decode())
+        echo(msgspec.json.format(msgspec.json.encode([audit_as_plain(a) for a in audits]), indent=1).decode())
     else:
-        from harness.audit.terminal import print_audits
-
         print_audits(audits, top)
     if write:
-        from harness.audit.writing import write_audits
-
         for line in write_audits(workspace, name, audits):
             echo(line, err=as_json)
 
@@ -92,7 +91,7 @@ def audit(
 def findings(only_render: bool, check: bool, inputs: str, budget: float, table: str, row: str) -> None:
     """Audit every table of the papers and write docs/findings.json and docs/findings.md."""
     from harness.audit.findings import DATA, PAGE, check_page, collect, refresh, write_findings, write_page
-    from harness.audit.found import Findings
+    from harness.audit.outcomes import Findings
     from harness.records.loading import load_json
 
     if row and not table:
@@ -106,47 +105,22 @@ def findings(only_render: bool, check: bool, inputs: str, budget: float, table: 
     else:
         progress, settings = _progress(False), AuditSettings(inputs=inputs, budget=budget, seeds=2)
         if table:
-            found = refresh(workspace, load_json(workspace.root / DATA, Findings), table, row, settings, progress)
+            known = load_json(workspace.root / DATA, Findings)
+            updated = refresh(workspace, known, table, row, settings, progress)
         else:
-            found = collect(workspace, settings, progress)
+            updated = collect(workspace, settings, progress)
         progress("")
-        for path in write_findings(workspace, found):
+        for path in write_findings(workspace, updated):
             echo(f"written: {path}")
-
-
-def _plain(found: object) -> object:
-    """Plain values of an audit, with its sentences."""
-    import msgspec
-
-    from harness.audit.outcomes import RowAudit
-    from harness.audit.wording import accident, chance_sentence, headline, strength
-
-    assert isinstance(found, RowAudit)
-    plain = msgspec.to_builtins(found)
-    plain["explained"] = found.explained
-    plain["headline"] = headline(found)
-    if found.chance is not None:
-        plain["chance"] |= {
-            "accident": accident(found),
-            "bound": found.chance.bound,
-            "independent": found.independent,
-            "strength": strength(found),
-            "sentence": chance_sentence(found),
-        }
-    return plain
 
 
 def _progress(quiet: bool) -> Callable[[str], None]:
     """Show a line on a terminal that is replaced; nothing elsewhere."""
-    import sys
-
     if quiet or not sys.stderr.isatty():
         return lambda text: None
 
     def show(text: str) -> None:
         sys.stderr.write(f"\r\x1b[2K{text[:100]}")
-        if not text:
-            sys.stderr.write("\r")
         sys.stderr.flush()
 
     return show

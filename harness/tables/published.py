@@ -127,7 +127,7 @@ class AuditedRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         Dimensions that the numbers leave open in part, with the values they admit; dimensions that make no difference
         to a printed digit are not listed.
     tried, distinct, as_good, decoys, fooled : int
-        How surprising that is, see `harness.audit.ranking.Chance`.
+        How surprising that is, see `harness.audit.outcomes.Chance`.
     cells : dict
         Measured numbers by cell, see `Part.column_key`.
     """

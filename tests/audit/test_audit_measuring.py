@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from harness.audit.measuring import Reference, psnr_values, ssim_values
-from harness.audit.rows import set_values
+from harness.audit.measuring import Reference, psnr_values, set_values, ssim_values
 from harness.audit.variants import AVERAGES, PSNR_READINGS, SSIM_READINGS, set_readings
 from harness.degradations import awgn, noise_generator
 from harness.degradations.jpeg import jpeg

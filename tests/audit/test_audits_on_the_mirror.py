@@ -16,11 +16,12 @@ import pytest
 
 from harness.assets.datasets import fetch
 from harness.assets.weights import fetch as fetch_weights
-from harness.audit import evaluation
-from harness.audit.evidence import check_evidence
+from harness.audit import AuditSettings, rows
 from harness.audit.images import Bench
-from harness.audit.rows import AuditSettings, RowAudit, audit_row
-from harness.audit.variants import Making, makings
+from harness.audit.measuring import ssim_mask
+from harness.audit.outcomes import RowAudit
+from harness.audit.rows import audit_row
+from harness.audit.variants import PSNR_READINGS, RANGES, Finish, Making, NoiseDraw, makings, set_readings
 from harness.errors import NotAvailableError
 from harness.tables.published import Row, Table, TablePart, published_tables, select
 from harness.tables.workspace import Workspace
@@ -126,7 +127,7 @@ def test_ffdnet_saw_unclipped_noise_on_the_full_images(workspace: Workspace, mon
     """One cell of the row, every named making restored whole; the start is wrong. The next test tries all makings."""
     if not fetch_weights("ffdnet", workspace.data).files:
         pytest.skip("the weights of FFDNet are not here")
-    monkeypatch.setattr(evaluation, "makings", named_makings)
+    monkeypatch.setattr(rows, "makings", named_makings)
     table = stripped("rnan-table3", "FFDNet", "kodak24", level=50, degradation="awgn-seed0-8bit-gray")
     audit = audited(workspace, table, inputs="all", probe=2)
     assert audit.stated is not None
@@ -199,11 +200,35 @@ def test_stored_evidence_is_what_is_measured(name: str, index: int, line: int, b
     row = part.rows[line]
     assert row.audit is not None
     every = bench.light(row.audit.method) or bool(os.environ.get("HARNESS_SLOW_AUDITS"))
-    # One image of each set: its value is part of the evidence. `check_evidence(whole=True)` measures the sets.
+    # One image of each set: its value is part of the evidence. `harness audit` measures the sets.
     try:
-        checked = check_evidence(bench, part, row, whole=False, only=None if every else sampled(bench, part, row))
+        values = measured_again(bench, part, row, set(row.audit.cells) if every else sampled(bench, part, row))
     except NotAvailableError as missing:
         pytest.skip(str(missing))
-    assert checked
-    for cell in checked:
-        assert cell.measured == pytest.approx(cell.stored, abs=2e-6), cell.key
+    assert values
+    for key, value in values.items():
+        assert value == pytest.approx(row.audit.cells[key].value, abs=2e-6), key
+
+
+def measured_again(bench: Bench, part: TablePart, row: Row, keys: set[str]) -> dict[str, float]:
+    """The witness images' values under the row's evidence, by cell."""
+    audit = row.audit
+    assert audit is not None
+    scheme, _, seed = audit.noise.partition("/")
+    noise = NoiseDraw(scheme, int(seed)) if scheme else NoiseDraw()
+    making = Making(audit.degradation, audit.method, audit.policy, noise, ())
+    finish = Finish(audit.saving, next(span for span, name in RANGES.items() if name == audit.range))
+    values = {}
+    for column in part.columns:
+        key, metric = part.column_key(column, row), column.metric
+        if key not in audit.cells or key not in keys:
+            continue
+        level = column.level if column.level is not None else (row.level or 0)
+        source = bench.source(part.task, audit.datasets.get(column.dataset, column.dataset), level, making, here=True)
+        index = [reading.label for reading in set_readings(metric, same_size=False)].index(audit.protocol[metric])
+        image = audit.cells[key].image
+        # The averages of a set go through the readings of one image in the same order.
+        single = index % len(PSNR_READINGS) if metric == "psnr" else index
+        source.measure([metric], [image], finish, ssim_mask([index]))
+        values[key] = float(source.values(metric, finish, [image])[0, single])
+    return values

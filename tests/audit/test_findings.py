@@ -16,11 +16,11 @@ from skimage.data import camera, coffee
 pytest.importorskip("imagehash")
 
 from harness.assets.datasets import fetch
-from harness.audit.counts import CountedCell, counted_cells, recounted
+from harness.audit import AuditSettings
 from harness.audit.findings import DATA, PAGE, check_page, read_committed, refresh, render_page, write_findings
-from harness.audit.found import Committed, Findings
+from harness.audit.outcomes import Committed, CountedCell, Findings, counted_cells, recounted
 from harness.audit.overlap import SetImages, find_overlap, read_set
-from harness.audit.rows import AuditSettings, audit_row
+from harness.audit.rows import audit_row
 from harness.errors import CheckFailedError, HarnessError
 from harness.metrics.luminance import luma
 from harness.records.loading import load_json

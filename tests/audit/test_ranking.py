@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.audit.ranking import Chance, Target, chance, distinct, explained_digits, score, target
+from harness.audit.grid import Target, explained_digits, score, target
+from harness.audit.outcomes import Chance
+from harness.audit.ranking import chance, distinct
 from harness.tables.published import published_number
 
 

@@ -11,10 +11,12 @@ import pytest
 from harness.assets.datasets import fetch
 from harness.assets.datasets.reading import open_dataset
 from harness.assets.inputs import record_inputs
+from harness.audit import AuditSettings
 from harness.audit.images import Bench
-from harness.audit.rows import AuditSettings, RowAudit, audit_row
-from harness.audit.terminal import print_audits
+from harness.audit.outcomes import RowAudit
+from harness.audit.rows import audit_row
 from harness.audit.variants import Making, NoiseDraw
+from harness.audit.wording import print_audits
 from harness.degradations import degradation
 from harness.protocols import measure_many
 from harness.records.cells import Group, NoiseDraws
@@ -42,13 +44,10 @@ DATASET, INPUT, LEVELS = "embedded-gray", "jpeg-y8", (10, 30)
 NOISE = NoiseDraws(further_draws=0, images=0)
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace with the rounded images of the method in work/restored."""
-    (tmp_path / "methods").mkdir()
-    (tmp_path / "methods" / "plugin.py").write_text(PLUGIN)
-    (tmp_path / "params.yaml").write_text("methods: [methods]\ntables: []\n")
-    workspace = Workspace(tmp_path)
+    workspace = with_plugin(tmp_path_factory.mktemp("workspace"), PLUGIN)
     assert fetch(DATASET, workspace.data).complete
     group = Group("jpeg", DATASET, INPUT, "saving-blur", "whole")
     restore(
@@ -63,6 +62,13 @@ def workspace(tmp_path: Path) -> Workspace:
         code="c0de",
     )
     return workspace
+
+
+def with_plugin(root: Path, text: str) -> Workspace:
+    (root / "methods").mkdir()
+    (root / "methods" / "plugin.py").write_text(text)
+    (root / "params.yaml").write_text("methods: [methods]\ntables: []\n")
+    return Workspace(root)
 
 
 def audited(workspace: Workspace, saving: str, **settings: Any) -> RowAudit:
@@ -107,6 +113,8 @@ def test_unrounded_numbers_are_found_beside_stored_8_bit_images(
     assert audit.stated is not None
     assert audit.stated.digits < audit.digits
     assert set(audit.witnesses) == {cell.key for cell in audit.cells}
+    # What an audit kept changes nothing for the next one.
+    assert audited(workspace, "unrounded", inputs=inputs) == audit
     print_audits([audit])
     assert "not rounded" in capsys.readouterr().out
 
@@ -119,15 +127,11 @@ def test_numbers_of_stored_images_need_no_other_saving(workspace: Workspace) -> 
     assert any("match every cell" in text for text in audit.not_tried)
 
 
-def test_kept_values_follow_what_made_them(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_values_follow_what_made_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files a method depends on and the versions of libraries are part of what values are kept under."""
-    (workspace.root / "net.txt").write_text("one")
-    (workspace.root / "methods/plugin.py").write_text(
-        PLUGIN.replace("saving-blur", "kept-blur").replace("def blur", "def kept").replace(
-            'title="Blur"', f'depends=[{str(workspace.root / "net.txt")!r}]'
-        )
-    )  # fmt: skip
-    (workspace.root / "methods/plugin.py").rename(workspace.root / "methods/other.py")
+    (tmp_path / "net.txt").write_text("one")
+    text = PLUGIN.replace("saving-blur", "kept-blur").replace("def blur", "def kept")
+    workspace = with_plugin(tmp_path, text.replace('title="Blur"', f"depends=[{str(tmp_path / 'net.txt')!r}]"))
     making = Making(INPUT, "kept-blur", "whole", NoiseDraw(), ())
 
     def identity() -> str:

@@ -6,20 +6,34 @@ from pathlib import Path
 
 import msgspec
 
-from harness.audit.findings import DATA, TRAINED_ON, read_committed
-from harness.audit.found import Committed, Findings, OverlapFinding, ParameterFinding, Shift, TableFindings
+from harness.audit.findings import DATA, read_committed
 from harness.audit.outcomes import (
     CellAudit,
+    Chance,
     ChoiceAudit,
+    Committed,
     DimensionAudit,
+    Findings,
     MixtureAudit,
+    OverlapFinding,
+    ParameterFinding,
     RowAudit,
     ScreenedAudit,
+    Shift,
+    TableFindings,
     VariantAudit,
 )
-from harness.audit.ranking import Chance
-from harness.audit.summary import comparison_sentence, printed_parameters, summary
-from harness.audit.wording import accident, chance_sentence, headline, listed, screened_sentences, strength
+from harness.audit.wording import (
+    accident,
+    chance_sentence,
+    comparison_sentence,
+    headline,
+    listed,
+    printed_parameters,
+    screened_sentences,
+    strength,
+    summary,
+)
 from harness.audit.wording import values_by_score as by_score
 from harness.records.loading import load_json
 from harness.tables.workspace import Workspace
@@ -47,12 +61,11 @@ def row(name: str, whole: int, of: int, **changes: object) -> RowAudit:
 
 
 def said(found: Findings, **committed: object) -> str:
-    trained = [o for o in found.overlaps if o.one in TRAINED_ON]
-    return "\n".join(summary(found, Committed(**committed), trained))  # type: ignore[arg-type]
+    return "\n".join(summary(found, Committed(**committed)))  # type: ignore[arg-type]
 
 
 def test_nothing_is_said_of_nothing() -> None:
-    assert summary(NOTHING, Committed(), []) == []
+    assert summary(NOTHING, Committed()) == []
 
 
 def test_cells_are_counted_and_no_digits() -> None:
@@ -188,8 +201,7 @@ def test_overlaps_with_training_sets_only() -> None:
 
 def test_the_projects_data_give_five_findings_or_more() -> None:
     found = load_json(ROOT / DATA, Findings)
-    trained = [o for o in found.overlaps if o.one in TRAINED_ON]
-    assert len(summary(found, read_committed(Workspace(ROOT)), trained)) >= 5
+    assert len(summary(found, read_committed(Workspace(ROOT)))) >= 5
 
 
 def test_lists_in_sentences() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.audit.findings import read_committed
-from harness.audit.tiles import TileFinding, image_sizes
+from harness.audit.findings import image_sizes, read_committed
+from harness.audit.outcomes import TileFinding
 from harness.tables.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]

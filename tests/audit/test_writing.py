@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.audit.ranking import Chance
-from harness.audit.rows import CellAudit, RowAudit, VariantAudit
-from harness.audit.writing import better, edit_row, write_audits
+from harness.audit.evidence import better, edit_row, write_audits
+from harness.audit.outcomes import CellAudit, Chance, RowAudit, VariantAudit
 from harness.errors import HarnessError
 from harness.tables.published import published_tables, read_table, table_file
 from harness.tables.workspace import Workspace
