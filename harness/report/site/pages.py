@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import re
@@ -60,6 +61,7 @@ def view_page(scene: SceneId, image: str) -> str:
     return f"compare/{task}/{dataset}/{level}/{plain}.html"
 
 
+@functools.cache
 def environment() -> Any:
     """Templates of the pages: every text is escaped, and a missing name is an error."""
     import jinja2
