@@ -242,6 +242,22 @@ def precision_flags() -> dict[str, str]:
     }
 
 
+def git(folder: Path, *arguments: str) -> str | None:
+    """Run git in a folder and give what it prints; None where it fails, takes too long or is not installed."""
+    try:
+        return subprocess.run(
+            ["git", *arguments],
+            cwd=folder,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=20,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+
+
 def git_state(folder: Path) -> tuple[str, bool | None]:
     """Look up the revision of the checkout a folder lies in, and whether its sources were changed since.
 
@@ -252,21 +268,7 @@ def git_state(folder: Path) -> tuple[str, bool | None]:
     dirty : bool or None
         None where it is not known. Locks, results and documents do not count.
     """
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments],
-            cwd=folder,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-        ).stdout
-
-    try:
-        top = git("rev-parse", "--show-toplevel", "HEAD").split("\n")
-        changed = git("-C", top[0], "status", "--porcelain", "--", ".", *_NO_SOURCE)
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return "", None
-    return top[1], bool(changed.strip())
+    found = git(folder, "rev-parse", "--show-toplevel", "HEAD")
+    top, revision, *_ = (found or "\n").split("\n")
+    changed = git(folder, "-C", top, "status", "--porcelain", "--", ".", *_NO_SOURCE) if found else None
+    return ("", None) if changed is None else (revision, bool(changed.strip()))

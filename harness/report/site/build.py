@@ -11,10 +11,11 @@ import msgspec
 
 from harness.errors import HarnessError
 from harness.files import write_text
+from harness.records.runs import git
 from harness.report.site.cells import Extremes, fewer_extremes, write_cells, write_extremes
 from harness.report.site.contents import Contents, gather
 from harness.report.site.front import write_attention, write_index, write_plots, write_training
-from harness.report.site.pages import CellId, Pages, revision, scene_page, view_page
+from harness.report.site.pages import CellId, Pages, scene_page, view_page
 from harness.report.site.scenes import (
     ShownScenes,
     fewer_views,
@@ -150,7 +151,8 @@ def _write(
     )
     pages = Pages(
         folder,
-        revision(contents.workspace.root),
+        # With ``+`` where files differ from it.
+        (git(contents.workspace.root, "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*") or "").strip(),
         has_scenes=bool(shown.scenes),
         has_attention=bool(contents.attention),
         has_training=bool(contents.training),

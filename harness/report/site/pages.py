@@ -7,7 +7,6 @@ import functools
 import hashlib
 import json
 import re
-import subprocess
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -160,19 +159,3 @@ class Pages:
     def bytes(self) -> int:
         """Bytes of all files so far."""
         return sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
-
-
-def revision(folder: Path) -> str:
-    """Git revision of a folder, with ``+`` where files differ from it; empty outside git."""
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return found.stdout.strip()
