@@ -389,7 +389,7 @@ def change_lines(changes: Changes) -> list[tuple[str, ...]]:
         return key.dataset, str(key.level or ""), key.method, key.protocol
 
     alike = Counter(shown(change.key) for change in changes.changes)
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for change in changes.changes:
         key, interval = change.key, change.interval
         dataset, level, method, protocol = shown(key)

@@ -11,12 +11,12 @@ import msgspec
 from harness.protocols.definitions import protocol
 from harness.records.tasks import TASKS
 from harness.report import plots
-from harness.report.extremes import Extreme, make_extremes
 from harness.report.facts import pixel_hashes
+from harness.report.pictures import in_threads
 from harness.report.site.contents import Contents, cell_record, making_facts, scene_title, was_measured
 from harness.report.site.pages import CellId, Pages, cell_page, scene_page
 from harness.report.site.scenes import ShownScenes
-from harness.report.threads import in_threads
+from harness.report.views import Extreme, make_extremes
 
 
 class ExtremeFiles(msgspec.Struct, frozen=True):

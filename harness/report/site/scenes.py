@@ -12,10 +12,10 @@ import msgspec
 from harness.assets.datasets.reading import open_dataset
 from harness.errors import NotAvailableError
 from harness.records.tasks import TASKS
+from harness.report.pictures import in_threads
 from harness.report.scenes import Restored, Scene, find_scenes
 from harness.report.site.contents import Contents, scene_title
 from harness.report.site.pages import Pages, SceneId, cell_page, scene_page, view_page
-from harness.report.threads import in_threads
 from harness.report.views import View, make_view
 from harness.tables.measurements import Measurement
 
