@@ -18,7 +18,7 @@ from harness.cli import harness
 from harness.errors import HarnessError
 from harness.records.rows import read_rows, write_rows
 from harness.report.changes import changes_json, changes_text, compare_runs, paired_bootstrap, write_page
-from harness.report.results import render
+from harness.report.render import render
 from harness.tables.workspace import Workspace
 
 

@@ -19,7 +19,7 @@ from harness.errors import HarnessError
 from harness.records.cells import Group
 from harness.records.rows import read_rows, write_rows
 from harness.report.changes import compare_runs
-from harness.report.results import render
+from harness.report.render import render
 from harness.tables.measurements import Measurement, Measurements
 from harness.tables.workspace import Workspace
 

@@ -27,7 +27,7 @@ from harness.protocols import protocol
 from harness.records.cells import FIRST_DRAW
 from harness.records.restored import LevelRecord
 from harness.records.rows import MeasuredRecord, write_rows
-from harness.report.results import render
+from harness.report.render import render
 from harness.report.site import SiteSummary, build_site, cell_page, one_protocol_page, table_page
 from harness.report.site.tables import measured_marks
 from harness.tables.collected import collect

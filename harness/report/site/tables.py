@@ -11,7 +11,7 @@ from harness.errors import HarnessError
 from harness.report import one_protocol as one_protocol_report
 from harness.report import plots
 from harness.report.grid import evidence, grids, reasons_not_run, recorded_text, remarks, spans, summary
-from harness.report.render import csv_text, json_text, latex, markdown
+from harness.report.render import forms
 from harness.report.site.contents import Contents, cell_record, number_facts, telling_making_facts, was_measured
 from harness.report.site.pages import FORMS, Pages, one_protocol_page, table_page
 from harness.tables import one_protocol
@@ -52,14 +52,9 @@ def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[st
         }
         for grid in grids(table, results)
     ]
-    forms = {
-        "md": markdown(table, results),
-        "csv": csv_text(results),
-        "tex": latex(table, results),
-        "json": json_text(results),
-    }
     page = table_page(table.name)
-    pages.write_forms(page, forms)
+    texts = forms(table, results)
+    pages.write_forms(page, texts)
     one, notes = _write_one_protocol(pages, contents, item)
     compared = [result for result in results if result.request.printed is not None]
     pages.write(
@@ -77,7 +72,7 @@ def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[st
         evidence=evidence(results),
         charts=plots.level_charts(table, results) + plots.cost_charts(table, results),
         orderings=[ordering.text for ordering in orderings(table, results)],
-        tex=forms["tex"],
+        tex=texts["tex"],
         forms=FORMS,
         recorded=recorded_text(results),
         has_marks=bool(marks),
@@ -131,13 +126,7 @@ def _write_one_protocol(pages: Pages, contents: Contents, item: TableResults) ->
     except (HarnessError, OSError) as error:
         return "", [f"{table.name} under one protocol: {error}"]
     page = one_protocol_page(table.name)
-    forms = {
-        "md": one_protocol_report.markdown(table, cells),
-        "csv": one_protocol_report.csv_text(cells),
-        "tex": one_protocol_report.latex(table, cells),
-        "json": one_protocol_report.json_text(cells),
-    }
-    pages.write_forms(page, forms)
+    pages.write_forms(page, one_protocol_report.forms(table, cells))
     laid = one_protocol_report.one_protocol_grids(table, cells)
     pages.write(
         page,
