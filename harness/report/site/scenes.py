@@ -13,7 +13,7 @@ from harness.assets.datasets.reading import open_dataset
 from harness.errors import NotAvailableError
 from harness.records.tasks import TASKS
 from harness.report.pictures import in_threads
-from harness.report.scenes import Restored, Scene, find_scenes
+from harness.report.scenes import Scene, find_scenes
 from harness.report.site.contents import Contents, scene_title
 from harness.report.site.pages import Pages, SceneId, cell_page, scene_page, view_page
 from harness.report.views import View, make_view
@@ -74,14 +74,14 @@ def scene_of(scene: Scene) -> SceneId:
 
 def scenes_to_show(contents: Contents) -> tuple[list[Scene], list[str]]:
     """Find the scenes whose restored images and ground truths are here; and notes on those without ground truths."""
-    restored = [
-        Restored(group, level, result.request.protocol)
-        for (group, level), asked in contents.asked.items()
+    restored = (
+        (*cell, result.request.protocol)
+        for cell, asked in contents.asked.items()
         for _, result in asked
         if result.request.metric == "psnr" and isinstance(result.measured, Measurement)
-    ]
+    )
     scenes, notes = [], []
-    for scene in find_scenes(contents.workspace, restored, contents.methods):
+    for scene in find_scenes(contents.workspace, restored, contents.methods, contents.measurements):
         try:
             open_dataset(scene.dataset, contents.workspace.data)
         except NotAvailableError as missing:
