@@ -83,19 +83,7 @@ class _Run(msgspec.Struct):
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A bootstrap interval of a mean difference.
-
-    Attributes
-    ----------
-    images : int
-        Images that both runs have.
-    low, high : float
-        Bounds of the interval.
-    resamples : int
-        Resamples drawn.
-    confidence : float
-        Such as 0.95.
-    """
+    """Bounds of a bootstrap interval of a mean difference, over so many images that both runs have."""
 
     images: int
     low: float
@@ -110,20 +98,9 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A measured number that differs.
+    """A measured number that differs: means of both runs, after - before, and how many images differ.
 
-    Attributes
-    ----------
-    key : Key
-        What.
-    before, after, delta : float
-        Means of both runs, and after - before.
-    changed_images : int
-        Images whose value differs.
-    interval : Interval or None
-        None where it cannot be had.
-    remark : str
-        Why not, or what to keep in mind.
+    The remark says why there is no interval, or what to keep in mind.
     """
 
     key: Key
@@ -156,10 +133,8 @@ class Changes(msgspec.Struct, frozen=True):
         Measured numbers that both runs have, equal to the last bit.
     gone, new : list of Key
         Measured in one run only.
-    verdicts : list of VerdictChange
-        Cells with another verdict.
-    notes : list of str
-        What could not be read.
+    verdicts, notes : list
+        Cells with another verdict, and what could not be read.
     """
 
     before: str

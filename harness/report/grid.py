@@ -48,10 +48,8 @@ class GridCell(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    printed : str
-        As the paper prints it, without its marks; empty where the table is not from a paper.
-    mark : str
-        ``best``, ``second`` or empty: the paper's mark.
+    printed, mark : str
+        As the paper prints it, and the paper's mark apart (``best``, ``second``); empty where no paper printed it.
     measured : str
         With one digit more than printed; empty where nothing was measured.
     sign, verdict, reason : str
@@ -86,10 +84,8 @@ class PartGrid(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    title : str
-        Heading of the part, if the table has several.
-    corner : tuple of str
-        Titles of the columns of row headings.
+    title, corner : str, tuple of str
+        Heading of the part, if the table has several, and titles of the columns of row headings.
     heads : tuple of tuple of str
         Two lines of column headings; an empty text continues the heading to its left.
     rows : tuple of GridRow

@@ -45,28 +45,20 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     kind : str
         ``truth``, ``input`` or ``method``.
-    title : str
-        Name for readers.
-    note : str
-        What is special about the pixels that are shown.
-    group : Group or None
-        What restored it.
+    title, note : str
+        Name for readers, and what is special about the pixels that are shown.
     webp : bytes
         The region, losslessly coded.
     reference : int
         Index of the picture it is compared with; its own for the ground truth, -1 where none has its size.
-    luma : Luma or None
-        What its PSNR is of; None for all samples.
-    measure : str
-        Name of the PSNR that the page computes, such as ``psnr-y``.
-    whole : float or None
-        PSNR of the whole image as measured.
-    whole_protocol : str
-        Protocol of that number.
-    crops : tuple of float or None
-        PSNR of each proposed crop, computed from the pixels shown.
-    region : float or None
-        PSNR of the region, likewise.
+    luma, measure
+        What the PSNR that the page computes is of (None for all samples), and its name, such as ``psnr-y``.
+    crops, region : float or None
+        PSNR of each proposed crop and of the region, computed from the pixels shown.
+    group : Group or None
+        What restored it.
+    whole, whole_protocol
+        PSNR of the whole image as measured, and its protocol.
     sha256 : str
         Of the pixels of the whole image.
     """

@@ -43,20 +43,9 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """What every drawing has: a caption, axes, and where its area lies.
+    """What every drawing has: a caption, axes with units, and where the area inside the axes lies.
 
-    Attributes
-    ----------
-    name : str
-        Unique on its page.
-    title, about : str
-        Caption, and what a reader should know.
-    x_title, y_title : str
-        Axes with units.
-    x_ticks, y_ticks : list of Tick
-        Axes.
-    width, height, left, right, top, bottom : float
-        Of the drawing, and of the area inside the axes.
+    The name is unique on its page; `about` says what a reader should know.
     """
 
     name: str

@@ -53,10 +53,8 @@ class View(msgspec.Struct, frozen=True):
     ----------
     scene, image : Scene, str
         What it shows.
-    height, width : int
-        Of the ground truth.
-    top, left, region_height, region_width : int
-        The region that the pictures hold.
+    height, width, top, left, region_height, region_width : int
+        Size of the ground truth, and the region that the pictures hold.
     crops : tuple of SquareCrop
         Proposed, the one with the largest disagreement first; coordinates in the whole image.
     pictures : tuple of Picture
@@ -284,18 +282,14 @@ class Extreme(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    image : str
-        Its name.
-    rank : str
-        ``worst`` or ``best``.
+    image, rank : str
+        Its name; ``worst`` or ``best``.
     value : float
         PSNR of the whole image, as measured.
     crop : SquareCrop
         What is shown.
-    crop_value : float or None
-        PSNR of what is shown; None where sizes do not allow it.
-    measure : str
-        Name of that PSNR.
+    crop_value, measure : float, str
+        PSNR of what is shown, and the name of that PSNR.
     restored, truth : bytes
         Lossless WebP.
     """
@@ -304,7 +298,7 @@ class Extreme(msgspec.Struct, frozen=True):
     rank: str
     value: float
     crop: SquareCrop
-    crop_value: float | None
+    crop_value: float
     measure: str
     restored: bytes
     truth: bytes
