@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -228,6 +228,11 @@ def spans(heads: tuple[str, ...]) -> list[tuple[str, int]]:
         else:
             joined[-1] = (joined[-1][0], joined[-1][1] + 1)
     return joined
+
+
+def heading_spans(lines: Sequence[tuple[str, ...]]) -> list[list[tuple[str, int]]]:
+    """Join neighbours in the upper lines of headings (`spans`); the lowest line has one for each column."""
+    return [*map(spans, lines[:-1]), [(text, 1) for text in lines[-1]]]
 
 
 def reasons_not_run(results: list[CellResult]) -> list[Reason]:

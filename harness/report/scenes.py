@@ -16,6 +16,9 @@ from harness.records.restored import RECORD
 from harness.tables.measurements import Measurements
 from harness.tables.workspace import Workspace
 
+SceneId = tuple[str, str, int]
+"""A scene: task, dataset and level."""
+
 # Methods that restore nothing: their output is the input.
 UNCHANGED = frozenset({"noisy", "jpeg", "mosaiced", "blurry", "rainy"})
 
@@ -51,6 +54,11 @@ class Scene(msgspec.Struct, frozen=True):
     values: dict[Group, dict[str, float]]
 
     @property
+    def id(self) -> SceneId:
+        """What names a scene."""
+        return self.task, self.dataset, self.level
+
+    @property
     def restoring(self) -> int:
         """Number of methods that do more than hand the input back."""
         return sum(member.group.method not in UNCHANGED for member in self.members)
@@ -76,7 +84,7 @@ def find_scenes(
     measurements : Measurements
         The rows.
     """
-    asked: dict[tuple[str, str, int], dict[Group, str]] = defaultdict(dict)
+    asked: dict[SceneId, dict[Group, str]] = defaultdict(dict)
     for group, level, protocol in restored:
         asked[group.task, group.dataset, level].setdefault(group, protocol)
     scenes = []

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from computing import compute
 from msgspec.structs import replace
-from small_workspace import compute
 
 from harness.assets.datasets import fetch
 from harness.cli import harness
@@ -72,7 +72,7 @@ def computed_once(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(root)
         for group in GROUPS:
-            compute(workspace, group)
+            compute(workspace, group, (30, 50))
     return workspace
 
 

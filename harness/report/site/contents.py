@@ -13,7 +13,8 @@ from harness.records.tasks import TASKS
 from harness.report.attention import AttentionPage, read_attention_pages
 from harness.report.facts import Fact, run_facts, telling_facts
 from harness.report.grid import METRIC_TITLES, dataset_title
-from harness.report.site.pages import CellId, SceneId, cell_page
+from harness.report.scenes import SceneId
+from harness.report.site.pages import CellId, cell_page
 from harness.report.training_curves import TrainingCurves, read_training_runs
 from harness.tables.collected import TableResults, collect
 from harness.tables.diff import CellResult, as_record, measured_text

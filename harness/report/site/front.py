@@ -10,10 +10,10 @@ from harness.report import plots
 from harness.report.coverage import coverage_rows, coverage_text
 from harness.report.facts import seconds_of
 from harness.report.grid import recorded_text
-from harness.report.scenes import UNCHANGED, Scene
+from harness.report.scenes import UNCHANGED, Scene, SceneId
 from harness.report.site.contents import Contents, cell_record, scene_title
-from harness.report.site.pages import Pages, SceneId
-from harness.report.site.scenes import ShownScenes, scene_of
+from harness.report.site.pages import Pages
+from harness.report.site.scenes import ShownScenes
 from harness.tables.collected import TableResults
 from harness.tables.counting import count, count_tables, coverage, of_papers
 
@@ -75,7 +75,7 @@ def _time_charts(contents: Contents, scenes: Sequence[Scene]) -> list[plots.Char
     """PSNR against the measured time of an image, for scenes with several methods that restore something."""
     points: dict[SceneId, list[tuple[float, float, str]]] = {}
     for scene in scenes:
-        of_scene = points.setdefault(scene_of(scene), [])
+        of_scene = points.setdefault(scene.id, [])
         for member in scene.members:
             took = seconds_of(contents.workspace, member.group, scene.level)
             values = scene.values[member.group].values()
