@@ -403,20 +403,14 @@ def headline(changes: Changes) -> str:
 
 
 def verdict_lines(changes: Changes) -> list[tuple[str, ...]]:
-    """Write each changed verdict as texts: table, row, dataset, level, metric, before, after, reason."""
-    return [
-        (
-            change.place.table,
-            change.place.row,
-            change.place.dataset,
-            str(change.place.level or ""),
-            change.place.metric,
-            change.before.verdict if change.before else "–",
-            change.after.verdict if change.after else "–",
-            (change.after or change.before or Verdict("", None, "")).reason,
-        )
-        for change in changes.verdicts
-    ]
+    """Write each changed verdict as texts under `VERDICT_HEADS`."""
+    lines: list[tuple[str, ...]] = []
+    for change in changes.verdicts:
+        table, row, dataset, level, metric, _ = msgspec.structs.astuple(change.place)
+        before, after = (side.verdict if side else "–" for side in (change.before, change.after))
+        reason = next(side.reason for side in (change.after, change.before) if side)
+        lines.append((table, row, dataset, str(level or ""), metric, before, after, reason))
+    return lines
 
 
 VERDICT_HEADS = ("table", "row", "dataset", "level", "metric", "before", "after", "reason now")

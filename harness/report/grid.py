@@ -147,11 +147,9 @@ def _grid(table: Table, index: int, part: TablePart, found: dict[tuple[int, int,
     metrics = list(dict.fromkeys(column.metric for column in part.columns))
     for position, column in enumerate(part.columns):
         places_of.setdefault((column.dataset, column.level, column.variant, column.label), []).append(position)
-    names = [row.name for row in part.rows]
     lines = range(len(part.rows))
-    if not any(dataset_name for dataset_name, _, _, _ in places_of) or len(metrics) != len(set(metrics)):
-        return _one_row_a_metric(part, place)
-    if any(len(positions) != len(metrics) for positions in places_of.values()):
+    datasets = any(name for name, _, _, _ in places_of)
+    if not datasets or any(len(positions) != len(metrics) for positions in places_of.values()):
         return _one_row_a_metric(part, place)
     rows = tuple(
         GridRow(
@@ -160,8 +158,8 @@ def _grid(table: Table, index: int, part: TablePart, found: dict[tuple[int, int,
         )
         for (name, level, _, _), positions in places_of.items()
     )
-    top = tuple(text for name in names for text in (name, *[""] * (len(metrics) - 1)))
-    bottom = tuple(METRIC_TITLES[metric] for _ in names for metric in metrics)
+    top = tuple(text for row in part.rows for text in (row.name, *[""] * (len(metrics) - 1)))
+    bottom = tuple(METRIC_TITLES[metric] for _ in lines for metric in metrics)
     return PartGrid(part.title, ("Dataset", level_title), (top, bottom), rows)
 
 
@@ -246,13 +244,16 @@ def reasons_not_run(results: list[CellResult]) -> list[Reason]:
             missing = result.measured.missing if isinstance(result.measured, NotRun) else None
             kind = ("weights of", missing.name) if missing and missing.file else result.judgement.reason
             alike.setdefault(kind, []).append(result)
-    found = []
+    reasons = []
     for cells in alike.values():
-        reasons = list(dict.fromkeys(result.judgement.reason for result in cells))
-        more = f" (and so for {len(reasons) - 1} more files)" if len(reasons) > 1 else ""
-        rows = tuple(dict.fromkeys(result.request.row for result in cells))
-        found.append(Reason(reasons[0] + more, rows, len(cells)))
-    return found
+        first, *others = dict.fromkeys(result.judgement.reason for result in cells)
+        more = f" (and so for {len(others)} more files)" if others else ""
+        reasons.append(_reason(first + more, cells))
+    return reasons
+
+
+def _reason(text: str, cells: list[CellResult]) -> Reason:
+    return Reason(text, tuple(dict.fromkeys(result.request.row for result in cells)), len(cells))
 
 
 def remarks(results: list[CellResult]) -> list[Reason]:
@@ -270,9 +271,7 @@ def remarks(results: list[CellResult]) -> list[Reason]:
             beside = comparability(result.measured, result.under_column, result.request)
             text = f"printed under {own}, the column's other rows under {others}: {beside}"
             said.setdefault(text, []).append(result)
-    return [
-        Reason(text, tuple(dict.fromkeys(r.request.row for r in cells)), len(cells)) for text, cells in said.items()
-    ]
+    return [_reason(text, cells) for text, cells in said.items()]
 
 
 def summary(table: Table, results: list[CellResult]) -> str:

@@ -34,14 +34,11 @@ from harness.tables.workspace import Workspace
 MARKER = "site.json"
 """A folder that holds this file was written here and may be replaced."""
 
+# Bytes that a site takes at most, as long as leaving out pictures can make room.
 SITE_LIMIT = 20_000_000
-"""Bytes that a site takes at most, as long as leaving out pictures can make room."""
 
-PICTURE_BUDGET = 7_000_000
-"""Bytes of pictures on pages of scenes where the limit allows them."""
-
-LEAST_PICTURES = 1_000_000
-"""Bytes of pictures on pages of scenes that stay even where the site exceeds its limit with them."""
+# Bytes of pictures on pages of scenes: where the limit allows them, and where the site exceeds its limit with them.
+PICTURE_BUDGET, LEAST_PICTURES = 7_000_000, 1_000_000
 
 # What is written when the size is known: the marker, and notes on what was left out.
 _RESERVE = 10_000
@@ -52,10 +49,8 @@ class SiteSummary(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    folder : path
-        Where.
-    pages, bytes : int
-        Number of HTML pages and size of all files.
+    folder, pages, bytes : path, int, int
+        Where, number of HTML pages, and size of all files.
     scenes_shown, images_shown, images_left_out : int
         Scenes with pictures, images on pages, images for which the room did not suffice.
     notes : tuple of str
