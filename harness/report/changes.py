@@ -290,11 +290,8 @@ def _in_revision(workspace: Workspace, name: str, notes: list[str]) -> tuple[_Ro
     commit = found.strip()
     # Paths of the tree are relative to this folder, whatever folder of the repository it is.
     listed = (git(root, "ls-tree", "--name-only", "-z", commit, "results/") or "").split("\0")
-    results = {
-        Path(path).stem: (git(root, "show", f"{commit}:./{path}") or "").encode()
-        for path in listed
-        if path.endswith(".json")
-    }
+    texts = {Path(path).stem: git(root, "show", f"{commit}:./{path}") for path in listed if path.endswith(".json")}
+    results = {table: text.encode() for table, text in texts.items() if text is not None}
     try:
         system = DVCFileSystem(str(root), rev=commit)
         paths = [path for path in system.find("work/rows") if path.endswith(".csv")]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from dvc.repo import Repo
 from hypothesis import given
 from hypothesis import strategies as st
 from small_workspace import GROUPS, TABLES
@@ -180,20 +181,20 @@ def test_rows_of_a_revision_come_from_dvc(
     repository.mkdir()
     monkeypatch.chdir(repository)
 
-    def run(*command: str) -> None:
-        subprocess.run(command, check=True, capture_output=True)
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *who, *arguments], check=True, capture_output=True)
 
-    run("git", "init", "-q")
-    run("git", "config", "user.name", "A")
-    run("git", "config", "user.email", "a@example.org")
-    run("dvc", "init", "-q")
+    git("init", "-q")
+    project = Repo.init()
     for source in copies:
         # With the times of their sources, files of one size may look unchanged to git and to DVC.
         for path, name in ((source.root / "work" / "rows", "work/rows"), (source.results, "results")):
             shutil.copytree(path, repository / name, dirs_exist_ok=True, copy_function=shutil.copyfile)
-        run("dvc", "add", "-q", "work/rows")
-        run("git", "add", "-A")
-        run("git", "commit", "-qm", "run")
+        project.add("work/rows")
+        git("add", "-A")
+        git("commit", "-qm", "run")
+    project.close()
     shutil.rmtree(repository / "work" / "rows")
     found = compare_runs(Workspace(repository), "HEAD~1", "HEAD")
     assert [c.key.method for c in found.changes] == ["report-smear"]
