@@ -219,18 +219,12 @@ def make_attention_maps(
             f"the network of '{method.name}' has neither pyramid attention nor k-NN local attention, so there is no map"
         )
     pyramid = isinstance(kinds[0], PyramidAttention)
-    top, left, height, width = _checked_crop(pixels, crop, int(getattr(network, "size_multiple", 1)))
+    top, left, height, width = _checked_crop(pixels, crop, int(getattr(network, "size_multiple", 1)), queries)
     seen = pixels[top : top + height, left : left + width]
     if task.channels == 3 and seen.ndim == 2:
         seen = np.repeat(seen[:, :, None], 3, axis=2)
     if task.channels == 1 and seen.ndim == 3:
         raise HarnessError(f"'{method.name}' for {task_name} takes gray images, '{name}' is in colour")
-    for row, column in queries:
-        if not (top <= row < top + height and left <= column < left + width):
-            raise HarnessError(
-                f"query {row},{column} is outside the input: rows {top} to {top + height - 1}, "
-                f"columns {left} to {left + width - 1}"
-            )
     inside = [(row - top, column - left) for row, column in queries]
     planes = seen[None] if seen.ndim == 2 else seen.transpose(2, 0, 1)
     batch = to_network(network, torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float32))[None] / 255)
@@ -245,12 +239,6 @@ def make_attention_maps(
         parts += [f"attention{index}"] if index else []
         parts += ["demonstration"] if weights == GENERATED else []
         target = workspace.work / FOLDER / "--".join(parts)
-    for panel, drawing in drawn:
-        write_png(target / panel.file, _labelled(drawing) if weights == GENERATED else drawing)
-    # The arrays say themselves what made them: they are read without the record sometimes.
-    about = {"weights": np.array(weights), "weights_source": np.array(source)}
-    with whole_file(target / ARRAYS) as part, open(part, "wb") as file:
-        np.savez_compressed(file, queries=np.array(queries), **arrays, **about)  # type: ignore[arg-type]
     record = AttentionRecord(
         method=method.name,
         title=method.title,
@@ -267,7 +255,7 @@ def make_attention_maps(
         queries=tuple((int(row), int(column)) for row, column in queries),
         panels=tuple(panel for panel, _ in drawn),
     )
-    write_json(target / RECORD, record)
+    _write(target, record, drawn, arrays)
     return target
 
 
@@ -298,8 +286,12 @@ def _network(method: Method, task: str, level: int, generated: bool) -> tuple[An
 
 
 def _checked_crop(
-    pixels: NDArray[np.float64], crop: tuple[int, int, int, int] | None, multiple: int
+    pixels: NDArray[np.float64],
+    crop: tuple[int, int, int, int] | None,
+    multiple: int,
+    queries: Sequence[tuple[int, int]],
 ) -> tuple[int, int, int, int]:
+    """Give the part that a network sees, of a size that it takes; every query must lie in it."""
     top, left, height, width = crop or (0, 0, *pixels.shape[:2])
     if top < 0 or left < 0 or height < 1 or width < 1 or top + height > len(pixels) or left + width > pixels.shape[1]:
         raise HarnessError(
@@ -313,6 +305,12 @@ def _checked_crop(
             f"{height}x{width} pixels are more than maps are made for ({MOST_PIXELS}); choose a part with "
             "--crop TOP,LEFT,HEIGHT,WIDTH"
         )
+    for row, column in queries:
+        if not (top <= row < top + height and left <= column < left + width):
+            raise HarnessError(
+                f"query {row},{column} is outside the input: rows {top} to {top + height - 1}, "
+                f"columns {left} to {left + width - 1}"
+            )
     return top, left, height, width
 
 
@@ -402,6 +400,16 @@ def _group_panels(
         "patch_size": np.array(groups.patch_size),
     }
     return drawn, arrays
+
+
+def _write(folder: Path, record: AttentionRecord, drawn: Drawn, arrays: dict[str, NDArray[Any]]) -> None:
+    for panel, picture in drawn:
+        write_png(folder / panel.file, _labelled(picture) if record.weights == GENERATED else picture)
+    # The arrays say themselves what made them: they are read without the record sometimes.
+    about = {"weights": np.array(record.weights), "weights_source": np.array(record.weights_source)}
+    with whole_file(folder / ARRAYS) as part, open(part, "wb") as file:
+        np.savez_compressed(file, queries=np.array(record.queries), **arrays, **about)  # type: ignore[arg-type]
+    write_json(folder / RECORD, record)
 
 
 def _labelled(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
