@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from harness.errors import printable
@@ -163,6 +164,8 @@ def grid_pieces(grid: PartGrid, width: int) -> list[Any]:
     heads_width = sum(
         max([len(title)] + [len(row.heads[i]) for row in grid.rows]) + 2 for i, title in enumerate(grid.corner)
     )
+    # The first column of a piece repeats the heading it continues.
+    filled = [tuple(accumulate(line, _continued)) for line in grid.heads]
     pieces, start = [], 0
     while start < len(shown):
         stop, used = start, heads_width
@@ -175,7 +178,9 @@ def grid_pieces(grid: PartGrid, width: int) -> list[Any]:
         for corner in grid.corner:
             piece.add_column(_text(corner))
         for column in range(start, stop):
-            heads = [_head(grid, line, column, start) for line in range(len(grid.heads))]
+            heads = [
+                (whole if column == start else line)[column] for line, whole in zip(grid.heads, filled, strict=True)
+            ]
             piece.add_column(_text("\n".join(heads)), justify="right", no_wrap=True)
         for row in grid.rows:
             piece.add_row(*(_text(head) for head in row.heads), *map(_cell, row.places[start:stop]))
@@ -184,14 +189,8 @@ def grid_pieces(grid: PartGrid, width: int) -> list[Any]:
     return pieces
 
 
-def _head(grid: PartGrid, line: int, column: int, start: int) -> str:
-    """Text of a heading; the first column of a piece repeats the heading it continues."""
-    text = grid.heads[line][column]
-    while not text and column == start and column > 0:
-        column -= 1
-        start -= 1
-        text = grid.heads[line][column]
-    return text
+def _continued(before: str, text: str) -> str:
+    return text or before
 
 
 def _measured(place: GridCell) -> str:
