@@ -72,8 +72,7 @@ def report(
 
         found = collect(workspace, names)
         print_coverage(found)
-        _tell_recorded(found)
-        _tell_damaged(found)
+        _tell(found)
         return
     from harness.report.site import build_site
 
@@ -113,29 +112,24 @@ def badge(name: str, svg: Path | None) -> None:
     if svg is not None:
         write_text(svg, badge_svg(name or "published tables", found))
     echo(text)
-    _tell_recorded(found)
-    _tell_damaged(found)
+    _tell(found)
 
 
-def _tell_recorded(found: Sequence[TableResults]) -> None:
+def _tell(found: Sequence[TableResults]) -> None:
+    """Say on the error stream which numbers were not measured here, and what could not be read."""
     from harness.report.grid import recorded_text
 
     if text := recorded_text([result for item in found for result in item.results]):
         echo(text, err=True)
-
-
-def _tell_damaged(found: Sequence[TableResults]) -> None:
     for text in dict.fromkeys(text for item in found for text in item.damaged):
         echo(f"note: {text}", err=True)
 
 
 class Numbers(click.ParamType[tuple[int, ...]]):
-    """Whole numbers with commas between, so many of them."""
+    """Whole numbers with commas between, as many as the words that name them."""
 
-    name = "numbers"
-
-    def __init__(self, count: int, what: str) -> None:
-        self._count, self._what = count, what
+    def __init__(self, names: str) -> None:
+        self.name = names
 
     def convert(
         self, value: str | tuple[int, ...], param: click.Parameter | None, ctx: click.Context | None
@@ -144,19 +138,19 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         if isinstance(value, tuple):
             return value
         parts = value.split(",")
-        if len(parts) != self._count or not all(part.strip().isdigit() for part in parts):
-            self.fail(f"'{value}' is not {self._what}", param, ctx)
-        return tuple(int(part) for part in parts)
+        if len(parts) != self.name.count(",") + 1 or not all(part.strip().isdigit() for part in parts):
+            self.fail(f"'{value}' is not {self.name}", param, ctx)
+        return tuple(map(int, parts))
 
 
 @click.command("attention-maps")
 @click.argument("method")
 @click.argument("image")
-@click.option("--at", type=Numbers(2, "ROW,COLUMN"), multiple=True, help="A query pixel as ROW,COLUMN (repeat).")
+@click.option("--at", type=Numbers("ROW,COLUMN"), multiple=True, help="A query pixel as ROW,COLUMN (repeat).")
 @click.option("--task", default="", help="Task of the network; default: the method's first.")
 @click.option("--level", type=int, help="Sigma, quality or scale; default: the task's first.")
 @click.option("--attention", type=int, default=0, show_default=True, help="Which attention, in the network's order.")
-@click.option("--crop", type=Numbers(4, "TOP,LEFT,HEIGHT,WIDTH"), help="Let the network see only this part.")
+@click.option("--crop", type=Numbers("TOP,LEFT,HEIGHT,WIDTH"), help="Let the network see only this part.")
 @click.option("--generated-weights", is_flag=True, help="Random weights: a demonstration, marked as one.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder; default: one below work/attention.")
 def attention_maps(

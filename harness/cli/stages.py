@@ -232,7 +232,7 @@ def cost(name: str) -> None:
 def render(name: str) -> None:
     """Write table NAME to results/ as Markdown, LaTeX, CSV and JSON."""
     from harness.report.grid import summary
-    from harness.report.results import render as render_table
+    from harness.report.render import render as render_table
 
     workspace = Workspace.find()
     table = workspace.table(name)

@@ -211,19 +211,15 @@ def table(name: str, row: str, dataset: str, svg: str | None, wanted: str, form:
 def _one_protocol(workspace: Workspace, table: Table, wanted: str, form: str, write: bool) -> None:
     """Print, or write, a table under one protocol."""
     from harness.files import write_text
-    from harness.report import one_protocol as report
+    from harness.report.one_protocol import forms
+    from harness.report.terminal import print_one_protocol
     from harness.tables.one_protocol import one_protocol
 
     cells = one_protocol(workspace, table, wanted)
     if form == "text" and not write:
-        report.print_one_protocol(table, cells)
+        print_one_protocol(table, cells)
         return
-    texts = {
-        "md": report.markdown(table, cells),
-        "tex": report.latex(table, cells),
-        "csv": report.csv_text(cells),
-        "json": report.json_text(cells),
-    }
+    texts = forms(table, cells)
     if write:
         base = workspace.results / f"{table.name}--{wanted.replace(',', '--')}"
         for suffix, text in texts.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mimetypes
 import os
 import tempfile
 import zipfile
@@ -19,6 +20,18 @@ from typing import Any
 import msgspec
 
 from harness.errors import HarnessError, NotAvailableError
+from harness.images import pixels_sha256
+from harness.names import is_safe
+from harness.records.restored import RECORD, read_pixels, read_restored
+from harness.records.runs import Clock, run_file
+from harness.records.training_runs import PLANS, WEIGHTS, TrainingRun, read_training_plans, trained_folder
+from harness.report.render import json_text
+from harness.run.graph import needed, stage_graph, stage_of
+from harness.run.pipeline import pipeline_stages
+from harness.tables.diff import diff_table
+from harness.tables.measurements import Measurements
+from harness.tables.published import table_file
+from harness.tables.requests import plans
 from harness.tables.workspace import Workspace
 
 METADATA = "ro-crate-metadata.json"
@@ -27,35 +40,20 @@ METADATA = "ro-crate-metadata.json"
 MOST_BYTES = 64 * 2**30
 MOST_FILES = 2_000_000
 
-_TYPES = {
-    ".json": "application/json",
-    ".csv": "text/csv",
-    ".md": "text/markdown",
-    ".tex": "application/x-tex",
-    ".yaml": "application/yaml",
-    ".lock": "application/yaml",
-    ".png": "image/png",
-    ".txt": "text/plain",
-}
-
 
 class CrateCheck(msgspec.Struct, frozen=True):
     """What checking a crate found.
 
     Attributes
     ----------
-    table : str
-        The table.
-    files : int
-        Files that are as they were.
+    table, revision : str
+        The table, and the git revision of the code that made the crate.
+    files, measured : int
+        Files that are as they were, and restored images whose pixels are the recorded ones.
     problems : tuple of str
         What is wrong, one sentence each.
     remade : bool
         Whether the results were made anew from the rows, and are equal.
-    measured : int
-        Restored images that the crate holds and whose pixels are the recorded ones.
-    revision : str
-        Git revision of the code that made it.
     """
 
     table: str
@@ -67,21 +65,7 @@ class CrateCheck(msgspec.Struct, frozen=True):
 
 
 def files_of_table(workspace: Workspace, table: str, *, images: bool) -> list[str]:
-    """List the files behind a table, relative to the workspace, sorted.
-
-    Parameters
-    ----------
-    workspace : Workspace
-        Where the results lie.
-    table : str
-        The table.
-    images : bool
-        Whether the restored images belong to them.
-    """
-    from harness.records.runs import run_file
-    from harness.run.graph import needed, stage_graph, stage_of
-    from harness.run.pipeline import pipeline_stages
-
+    """List the files behind a table, relative to the workspace, sorted; with `images` also the restored images."""
     graph = stage_graph(pipeline_stages(workspace))
     nodes = needed(graph, [stage_of(graph, "render", table)])
     found = {"params.yaml", "constraints.txt", "pyproject.toml"}
@@ -93,39 +77,32 @@ def files_of_table(workspace: Workspace, table: str, *, images: bool) -> list[st
             if out.startswith("work/restored/") and not images:
                 found.add(f"{out}/restored.json")
             elif (workspace.root / out).is_dir():
-                below = (path for path in sorted((workspace.root / out).rglob("*")) if path.is_file())
-                found |= {path.relative_to(workspace.root).as_posix() for path in below}
+                found |= _files_below(workspace, out, "**/*")
             else:
                 found.add(out)
     found |= _training_of(workspace, table, weights=images)
-    source = workspace.table_files.get(table)
-    if source is None:
-        from harness.tables.published import table_file
-
-        source = table_file(table)
-    root = workspace.root.resolve()
-    source = Path(source).resolve()
-    if source.is_relative_to(root):
-        found.add(source.relative_to(root).as_posix())
+    source = Path(workspace.table_files.get(table) or table_file(table)).resolve()
+    if source.is_relative_to(workspace.root.resolve()):
+        found.add(source.relative_to(workspace.root.resolve()).as_posix())
     return sorted(name for name in found if (workspace.root / name).is_file())
+
+
+def _files_below(workspace: Workspace, folder: str | Path, pattern: str) -> set[str]:
+    """List the files of a folder, relative to the workspace."""
+    files = (path for path in (workspace.root / folder).glob(pattern) if path.is_file())
+    return {path.relative_to(workspace.root).as_posix() for path in files}
 
 
 def _training_of(workspace: Workspace, table: str, *, weights: bool) -> set[str]:
     """List what tells of the training of a table's own networks: without it a verdict `trained` cannot be checked."""
-    from harness.records.training_runs import PLANS, WEIGHTS, TrainingRun, read_training_plans, trained_folder
-    from harness.tables.requests import plans
-
     methods, planned = workspace.methods(), read_training_plans(workspace.root)
     found = {PLANS} if planned else set()
     for plan in plans([workspace.table(table)], methods):
-        if methods[plan.group.method].origin != "trained":
-            continue
-        for level in plan.levels:
-            run = TrainingRun(plan.group.task, plan.group.method, level)
-            folder = trained_folder(workspace.root, run, run in planned)
-            files = (path for path in sorted(folder.glob("*")) if path.is_file() and (weights or path.name != WEIGHTS))
-            found |= {path.relative_to(workspace.root).as_posix() for path in files}
-    return found
+        if methods[plan.group.method].origin == "trained":
+            for level in plan.levels:
+                run = TrainingRun(plan.group.task, plan.group.method, level)
+                found |= _files_below(workspace, trained_folder(workspace.root, run, run in planned), "*")
+    return {name for name in found if weights or PurePosixPath(name).name != WEIGHTS}
 
 
 def export_crate(workspace: Workspace, table: str, target: Path, *, images: bool = False) -> int:
@@ -133,10 +110,8 @@ def export_crate(workspace: Workspace, table: str, target: Path, *, images: bool
 
     Parameters
     ----------
-    workspace : Workspace
-        Where the results lie.
-    table : str
-        The table.
+    workspace, table
+        Where the results lie, and of which table.
     target : path
         A folder that does not exist yet, or a file that ends in ``.zip``.
     images : bool
@@ -169,10 +144,12 @@ def export_crate(workspace: Workspace, table: str, target: Path, *, images: bool
     if problem:
         # Results come with git, rows do not: a crate of them alone would prove nothing.
         raise HarnessError(f"{problem}; run harness repro {table} first")
-    from harness.records.runs import Clock
-
     about = Clock().finish()
     crate: Any = ROCrate()
+
+    def add(identifier: str, kind: str, **properties: object) -> Any:
+        return crate.add(ContextEntity(crate, identifier, properties={"@type": kind, **properties}))
+
     crate.name = f"{table}: published and measured numbers"
     crate.description = (
         f"The run behind table {table}: measured rows, results beside the published numbers, provenance records, "
@@ -180,70 +157,55 @@ def export_crate(workspace: Workspace, table: str, target: Path, *, images: bool
     )
     crate.license = "https://spdx.org/licenses/MIT"
     crate.root_dataset["harnessTable"] = table
-    software = crate.add(
-        ContextEntity(
-            crate,
-            "#harness",
-            properties={
-                "@type": "SoftwareApplication",
-                "name": "restoration-harness",
-                "softwareVersion": f"{about.libraries.get('restoration-harness', '')} {about.revision}".strip(),
-                "softwareRequirements": [f"{name}=={version}" for name, version in about.libraries.items()],
-            },
-        )
+    software = add(
+        "#harness",
+        "SoftwareApplication",
+        name="restoration-harness",
+        softwareVersion=f"{about.libraries.get('restoration-harness', '')} {about.revision}".strip(),
+        softwareRequirements=[f"{name}=={version}" for name, version in about.libraries.items()],
     )
     entities = {}
     for name in names:
-        path = workspace.root / name
-        content = path.read_bytes()
+        content = (workspace.root / name).read_bytes()
         properties = {
             "contentSize": str(len(content)),
             "sha256": hashlib.sha256(content).hexdigest(),
-            "encodingFormat": _TYPES.get(path.suffix, "application/octet-stream"),
+            "encodingFormat": _media_type(name),
         }
-        entities[name] = crate.add_file(str(path), dest_path=name, properties=properties)
-    action = crate.add(
-        ContextEntity(
-            crate,
-            "#run",
-            properties={
-                "@type": "CreateAction",
-                "name": f"harness repro {table}",
-                "endTime": about.finished,
-                "description": f"{about.processor}, {about.machine}, Python {about.python}",
-            },
-        )
+        entities[name] = crate.add_file(str(workspace.root / name), dest_path=name, properties=properties)
+    action = add(
+        "#run",
+        "CreateAction",
+        name=f"harness repro {table}",
+        endTime=about.finished,
+        description=f"{about.processor}, {about.machine}, Python {about.python}",
     )
     action["instrument"] = software
-    action["object"] = [
-        entity for name, entity in entities.items() if name.startswith(("data/", "pipelines/", "params"))
-    ]
-    action["result"] = [entity for name, entity in entities.items() if name.startswith(("results/", "work/rows/"))]
+    for role, starts in (("object", ("data/", "pipelines/", "params")), ("result", ("results/", "work/rows/"))):
+        action[role] = [entity for name, entity in entities.items() if name.startswith(starts)]
     crate.root_dataset["mentions"] = action
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # Beside the target first: a crate that is there is whole.
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
             part = Path(folder) / target.name
-            if target.suffix == ".zip":
-                crate.write_zip(part)
-            else:
-                crate.write(part)
+            (crate.write_zip if target.suffix == ".zip" else crate.write)(part)
             os.replace(part, target)
     except OSError as error:
         raise HarnessError(f"{target}: cannot be written ({error.strerror or error})") from None
     return len(names)
 
 
-def check_crate(source: Path, workspace: Workspace) -> CrateCheck:
-    """Check a crate: every file, the results against the rows, and the images against their records.
+def _media_type(name: str) -> str:
+    if name.endswith((".yaml", ".lock")):
+        return "application/yaml"
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
-    Parameters
-    ----------
-    source : path
-        Folder or zip.
-    workspace : Workspace
-        Gives the methods and tables that results are made from; nothing is written to it.
+
+def check_crate(source: Path, workspace: Workspace) -> CrateCheck:
+    """Check a crate (folder or zip): every file, the results against the rows, and the images against their records.
+
+    The workspace gives the methods and tables that results are made from; nothing is written to it.
 
     Raises
     ------
@@ -254,32 +216,24 @@ def check_crate(source: Path, workspace: Workspace) -> CrateCheck:
         entities = _read_metadata(folder / METADATA)
         table = str(entities.get("./", {}).get("harnessTable", ""))
         software = str(entities.get("#harness", {}).get("softwareVersion", ""))
-        problems: list[str] = []
-        good = 0
-        listed = {METADATA, "ro-crate-preview.html"}
-        for name, entity in entities.items():
-            if entity.get("@type") != "File":
-                continue
-            listed.add(name)
-            problem = _check_file(folder, name, entity)
-            if problem:
-                problems.append(problem)
-            else:
-                good += 1
+        files = {name: entity for name, entity in entities.items() if entity.get("@type") == "File"}
+        problems = [problem for name, entity in files.items() if (problem := _check_file(folder, name, entity))]
+        good = len(files) - len(problems)
         for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder).as_posix()
             if path.is_symlink():
-                problems.append(f"{path.relative_to(folder)}: is a link, a crate holds none")
-            elif path.is_file() and path.relative_to(folder).as_posix() not in listed:
-                problems.append(f"{path.relative_to(folder)}: is not listed in {METADATA}")
+                problems.append(f"{name}: is a link, a crate holds none")
+            elif path.is_file() and name not in {*files, METADATA, "ro-crate-preview.html"}:
+                problems.append(f"{name}: is not listed in {METADATA}")
         remade, measured = False, 0
-        if not problems and table:
+        if not table:
+            problems.append(f"{METADATA}: names no table of this harness")
+        elif not problems:
             problem = _remake(folder, workspace, table)
             remade = not problem
             problems += [f"{problem}; compare the versions (git revision of the crate)"] if problem else []
             measured, damaged = _check_images(folder)
             problems += damaged
-        elif not table:
-            problems.append(f"{METADATA}: names no table of this harness")
         return CrateCheck(table, good, tuple(problems), remade, measured, software.rpartition(" ")[2])
 
 
@@ -297,14 +251,7 @@ def _opened(source: Path) -> Iterator[Path]:
 
 
 def unpack_zip(source: Path, target: Path) -> None:
-    """Unpack a zip from strangers.
-
-    Parameters
-    ----------
-    source : path
-        The archive.
-    target : path
-        An existing folder.
+    """Unpack a zip from strangers into an existing folder.
 
     Raises
     ------
@@ -312,8 +259,6 @@ def unpack_zip(source: Path, target: Path) -> None:
         It is no zip, or damaged, or holds links, names that leave the folder or that no system can hold, more files
         or bytes than any crate, or a member that is larger than it says.
     """
-    from harness.names import is_safe
-
     try:
         with zipfile.ZipFile(source) as archive:
             members = archive.infolist()
@@ -357,8 +302,6 @@ def _read_metadata(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _check_file(folder: Path, name: str, entity: dict[str, Any]) -> str:
-    from harness.names import is_safe
-
     if not is_safe(name):
         return f"'{name}': leaves the crate; it was not looked at"
     path = folder / name
@@ -373,10 +316,6 @@ def _check_file(folder: Path, name: str, entity: dict[str, Any]) -> str:
 
 def _remake(folder: Path, workspace: Workspace, table: str) -> str:
     """Make the results from the crate's rows; say what differs, empty where nothing does."""
-    from harness.report.render import json_text
-    from harness.tables.diff import diff_table
-    from harness.tables.measurements import Measurements
-
     stored = (folder / "results" / f"{table}.json").read_bytes()
     made = json_text(diff_table(workspace.table(table), workspace.methods(), Measurements(folder / "work"))).encode()
     if made == stored:
@@ -402,9 +341,6 @@ def _by_cell(text: bytes) -> dict[str, Any]:
 
 def _check_images(folder: Path) -> tuple[int, list[str]]:
     """Compare the pixels of restored images with their records."""
-    from harness.images import pixels_sha256
-    from harness.records.restored import RECORD, read_pixels, read_restored
-
     good, problems = 0, []
     for record_file in sorted((folder / "work" / "restored").rglob(RECORD)):
         record = read_restored(record_file.parent)

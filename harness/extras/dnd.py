@@ -19,8 +19,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.assets.datasets.collection import own_folders
+from harness.assets.datasets.folders import mirrors
 from harness.assets.datasets.unpacking import DND_FOLDER, DND_INFO, find_dnd, read_dnd_image
 from harness.assets.hdf5 import open_hdf5
+from harness.assets.weights.recording import recording
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import whole_file, write_json
 from harness.methods import Method, build_method
@@ -41,21 +44,15 @@ RECORD = "submission.json"
 _LARGEST = 1 << 30
 
 
-class Release(msgspec.Struct, frozen=True):
-    """The benchmark's files on this machine.
+Box = tuple[int, int, int, int]
+"""Top, left, bottom and right of a box, counted from 1, all inside."""
 
-    Attributes
-    ----------
-    images : tuple of Path
-        ``0001.mat`` and so on.
-    boxes : tuple
-        For each image the boxes (top, left, bottom, right), counted from 1.
-    info_sha256 : str
-        Checksum of info.mat.
-    """
+
+class Release(msgspec.Struct, frozen=True):
+    """The benchmark's files on this machine: ``0001.mat`` and so on, the boxes of each, the SHA-256 of info.mat."""
 
     images: tuple[Path, ...]
-    boxes: tuple[tuple[tuple[int, int, int, int], ...], ...]
+    boxes: tuple[tuple[Box, ...], ...]
     info_sha256: str
 
 
@@ -64,18 +61,14 @@ class SubmissionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes
     ----------
-    method, policy, origin : str
-        What restored.
-    code : str
-        Fingerprint of the restoring code.
+    method, policy, origin, code : str
+        What restored, and the fingerprint of its code.
     weights : dict
         SHA-256 of every weights file used, and of the files that the method depends on.
     info : str
         SHA-256 of info.mat.
-    files : dict
-        SHA-256 of every finished file.
-    images : dict
-        SHA-256 of the benchmark's file that each was made from.
+    files, images : dict
+        SHA-256 of every finished file, and of the benchmark's file that each was made from.
     libraries : dict
         Versions of the libraries that may move a digit, and of the packages that the method imports.
     """
@@ -94,13 +87,6 @@ class SubmissionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def open_release(folder: Path, images: int = IMAGES) -> Release:
     """Find the benchmark's files in a folder, or up to three levels below, and read the boxes.
 
-    Parameters
-    ----------
-    folder : path
-        Holds ``images_srgb/`` and ``info.mat``.
-    images : int
-        How many images there must be.
-
     Raises
     ------
     HarnessError
@@ -117,14 +103,8 @@ def open_release(folder: Path, images: int = IMAGES) -> Release:
     return Release(files, read_boxes(info, images), hashlib.sha256(info.read_bytes()).hexdigest())
 
 
-def read_boxes(path: Path, images: int = IMAGES) -> tuple[tuple[tuple[int, int, int, int], ...], ...]:
-    """Read the boxes of every image from info.mat (MATLAB 7.3), as (top, left, bottom, right) counted from 1.
-
-    Raises
-    ------
-    HarnessError
-        The file is damaged, or holds another number of images or boxes, or boxes that are none.
-    """
+def read_boxes(path: Path, images: int = IMAGES) -> tuple[tuple[Box, ...], ...]:
+    """Read the boxes of every image from info.mat (MATLAB 7.3); HarnessError where it holds other ones than DND's."""
     try:
         with open_hdf5(path) as contents:
             references = contents.file["info"]["boundingboxes"]
@@ -149,7 +129,7 @@ def read_boxes(path: Path, images: int = IMAGES) -> tuple[tuple[tuple[int, int, 
     return tuple(result)  # type: ignore[arg-type]
 
 
-def cut(image: NDArray[Any], box: tuple[int, int, int, int]) -> NDArray[Any]:
+def cut(image: NDArray[Any], box: Box) -> NDArray[Any]:
     """Cut a box out of an image ``(H, W, 3)``; HarnessError where it leaves the image."""
     top, left, bottom, right = box
     if bottom > image.shape[0] or right > image.shape[1]:
@@ -173,25 +153,16 @@ def make_submission(
 
     Parameters
     ----------
-    method : Method
-        A method for real noise.
-    release : Release
-        The benchmark's files.
+    method, release
+        A method for real noise, and the benchmark's files.
     target : path
         Gets ``0001.mat`` and so on and ``submission.json`` (which is not submitted).
     policy : str
         Inference policy; empty for the method's own.
-    code : str
-        Fingerprint of the restoring code.
-    packages : collection of str
-        Installed packages that the method's own code imports.
+    code, packages
+        Fingerprint of the restoring code, and the installed packages that it imports.
     progress : callable
         Called with the numbers of finished and of all images.
-
-    Returns
-    -------
-    SubmissionRecord
-        Also written to ``submission.json``.
 
     Raises
     ------
@@ -201,8 +172,6 @@ def make_submission(
         The method does not do real noise, fails, or returns no image of a box's size; or the folder holds another
         submission.
     """
-    from harness.assets.weights.recording import recording
-
     policy = policy or method.policy
     with recording() as loaded:
         restore = _restorer(method, policy)
@@ -306,19 +275,7 @@ def pack(folder: Path, images: int = IMAGES) -> Path:
 
 
 def check_submission(path: Path, release: Release) -> list[str]:
-    """Read a submission back and hold it against the format.
-
-    Parameters
-    ----------
-    path : path
-        The folder or the zip file.
-    release : Release
-        The benchmark's files, for the boxes.
-
-    Returns
-    -------
-    list of str
-        What is wrong, one sentence each; empty where the server can take it.
+    """Read a submission (a folder or a zip file) back: what keeps the server from taking it, one sentence each.
 
     Raises
     ------
@@ -362,7 +319,7 @@ def _files(path: Path) -> Iterator[tuple[str, bytes | str]]:
         raise HarnessError(f"{path}: not a readable zip file ({error})") from None
 
 
-def _check_file(data: bytes, boxes: tuple[tuple[int, int, int, int], ...]) -> Iterator[str]:
+def _check_file(data: bytes, boxes: tuple[Box, ...]) -> Iterator[str]:
     from scipy.io import loadmat
 
     try:
@@ -399,9 +356,6 @@ def find_release(data: Path, images: int = IMAGES) -> Release:
     NotAvailableError
         They are in neither place.
     """
-    from harness.assets.datasets.collection import own_folders
-    from harness.assets.datasets.folders import mirrors
-
     remembered = own_folders(data).get("dnd")
     candidates = [Path(remembered)] if remembered else []
     candidates += [data / "own" / "dnd", *(mirror / "datasets" / "dnd" for mirror in mirrors()[0])]

@@ -45,7 +45,7 @@ WITHOUT_INFLUENCE = frozenset(
 
 
 # The module that each kind of stage runs; a method's runs `harness.run.restore`, its cost `harness.run.cost`.
-ROOTS = {"inputs": "harness.assets.inputs", "measure": "harness.run.measure", "render": "harness.report.results"}
+ROOTS = {"inputs": "harness.assets.inputs", "measure": "harness.run.measure", "render": "harness.report.render"}
 
 
 @functools.cache

@@ -128,10 +128,6 @@ class RunRecord(msgspec.Struct, frozen=True):
     confirmed: tuple[Confirmation, ...] = ()
     record_sha256: str = ""
 
-    def describes(self, record: Path) -> bool:
-        """Whether this run wrote a record; where there is none any more, it is taken at its word."""
-        return not self.record_sha256 or not record.is_file() or _sha256(record) == self.record_sha256
-
 
 def run_file(work: Path, group: Group, verb: str = "restore") -> Path:
     """File that describes how a group was restored, or measured."""
@@ -160,7 +156,13 @@ def read_run(work: Path, group: Group, verb: str = "restore") -> RunRecord | Non
     """
     file = run_file(work, group, verb)
     run = load_json(file, RunRecord) if file.is_file() else None
-    return run if run is not None and run.describes(_record_file(work, group, verb)) else None
+    return run if run is not None and wrote(work, group, run.record_sha256, verb) else None
+
+
+def wrote(work: Path, group: Group, record_sha256: str, verb: str = "restore") -> bool:
+    """Whether a run with this `RunRecord.record_sha256` made what lies there; where nothing does, it is believed."""
+    record = _record_file(work, group, verb)
+    return not record_sha256 or not record.is_file() or _sha256(record) == record_sha256
 
 
 def _sha256(file: Path) -> str:
@@ -289,6 +291,22 @@ def precision_flags() -> dict[str, str]:
     }
 
 
+def git(folder: Path, *arguments: str) -> str | None:
+    """Run git in a folder and give what it prints; None where it fails, takes too long or is not installed."""
+    try:
+        return subprocess.run(
+            ["git", *arguments],
+            cwd=folder,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=20,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+
+
 def git_state(folder: Path) -> tuple[str, bool | None]:
     """Look up the revision of the checkout a folder lies in, and whether its sources were changed since.
 
@@ -299,21 +317,7 @@ def git_state(folder: Path) -> tuple[str, bool | None]:
     dirty : bool or None
         None where it is not known. Locks, results and documents do not count.
     """
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments],
-            cwd=folder,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-        ).stdout
-
-    try:
-        top = git("rev-parse", "--show-toplevel", "HEAD").split("\n")
-        changed = git("-C", top[0], "status", "--porcelain", "--", ".", *_NO_SOURCE)
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return "", None
-    return top[1], bool(changed.strip())
+    found = git(folder, "rev-parse", "--show-toplevel", "HEAD")
+    top, revision, *_ = (found or "\n").split("\n")
+    changed = git(folder, "-C", top, "status", "--porcelain", "--", ".", *_NO_SOURCE) if found else None
+    return ("", None) if changed is None else (revision, bool(changed.strip()))

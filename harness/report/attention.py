@@ -12,10 +12,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.assets.datasets.reading import open_dataset
+from harness.assets.inputs import make_input
+from harness.degradations import degradation
 from harness.errors import HarnessError, NotAvailableError, unknown_name
 from harness.files import whole_file, write_json
 from harness.images import pixels_sha256, read_image, write_png
 from harness.methods import Method, build_method
+from harness.records.cells import InputId
 from harness.records.loading import load_json
 from harness.records.tasks import task as task_of
 from harness.tables.workspace import Workspace
@@ -33,14 +37,10 @@ MATCHES = 12
 # More pixels than this take minutes and gigabytes in a network with attention.
 MOST_PIXELS = 512 * 512
 
-
+_WHITE = (255, 255, 255)
 _COLOURS = {
-    "red": (220, 40, 40),
-    "orange": (255, 170, 0),
-    "green": (40, 190, 80),
-    "blue": (60, 130, 255),
-    "violet": (200, 80, 220),
-    "teal": (20, 190, 190),
+    **{"red": (220, 40, 40), "orange": (255, 170, 0), "green": (40, 190, 80)},
+    **{"blue": (60, 130, 255), "violet": (200, 80, 220), "teal": (20, 190, 190)},
 }
 
 
@@ -63,18 +63,15 @@ class AttentionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ``pyramid`` (correlation over the levels) or ``groups`` (patches that hash alike).
     index : int
         Which attention of the network, in its order.
-    image : str
-        Dataset and image, or the name of a file.
-    input : str
-        How the input was made.
+    image, input : str
+        Dataset and image, or the name of a file; and how the input was made.
     crop : tuple of int
         Top, left, height, width of what the network saw, in pixels of its input.
     pixels : str
         SHA-256 of the input's samples.
-    weights : str
-        ``released``, ``trained`` or ``generated``: the last shows how maps are made and is no result.
-    weights_source : str
-        Where they come from; the seed of generated ones.
+    weights, weights_source : str
+        ``released``, ``trained`` or ``generated`` (the last shows how maps are made and is no result); and where they
+        come from.
     queries : tuple of (int, int)
         Row and column of each query, in pixels of the network's whole input.
     panels : tuple of Panel
@@ -129,17 +126,10 @@ def read_attention_pages(workspace: Workspace) -> list[AttentionPage]:
     return pages
 
 
-def attention_input(
-    workspace: Workspace, image: str, task_name: str, level: int
-) -> tuple[NDArray[np.float64], str, str]:
+def _input(workspace: Workspace, image: str, task_name: str, level: int) -> tuple[NDArray[np.float64], str, str]:
     """Find the input of a network: an image file as it is, or ``DATASET/IMAGE`` degraded as the task says.
 
-    Returns
-    -------
-    pixels : ndarray of float64
-        ``(H, W)`` or ``(H, W, 3)`` in units of 0..255.
-    name, made : str
-        What it is and how it was made.
+    Returns its pixels, ``(H, W)`` or ``(H, W, 3)`` in units of 0..255, what it is, and how it was made.
     """
     path = Path(image)
     if path.is_file():
@@ -147,20 +137,16 @@ def attention_input(
     dataset, _, name = image.partition("/")
     if not name:
         raise HarnessError(f"'{image}' is no image file; name a file, or DATASET/IMAGE such as set5/butterfly_GT")
-    from harness.assets.datasets.reading import open_dataset
-    from harness.assets.inputs import make_input
-    from harness.degradations import degradation
-    from harness.records.cells import InputId
-
     fetched = open_dataset(dataset, workspace.data)
     if name not in fetched.image_ids:
         raise unknown_name(f"image of {fetched.name}", name, fetched.image_ids)
-    made = degradation(task_of(task_name).degradation)
-    if made.name == "pairs" and fetched.record.kind == "images":
+    task = task_of(task_name)
+    degrade = degradation(task.degradation)
+    if degrade.name == "pairs" and fetched.record.kind == "images":
         raise HarnessError(f"'{fetched.name}' has no inputs for {task_name}; name an image file, or a set of pairs")
-    _, degraded = make_input(fetched, made, InputId(level, 0, name), fetched.read(name))
-    label = task_of(task_name).level_label(level)
-    return np.asarray(degraded, dtype=np.float64), f"{fetched.name}/{name}", f"{made.name} {label}".strip()
+    _, degraded = make_input(fetched, degrade, InputId(level, 0, name), fetched.read(name))
+    made = f"{degrade.name} {task.level_label(level)}".strip()
+    return np.asarray(degraded, dtype=np.float64), f"{fetched.name}/{name}", made
 
 
 def make_attention_maps(
@@ -223,7 +209,7 @@ def make_attention_maps(
         raise HarnessError(f"method '{method.name}' does not do '{task_name}'; it does {', '.join(method.tasks)}")
     task = task_of(task_name)
     level = task.levels[0] if level is None else level
-    pixels, name, made = attention_input(workspace, image, task_name, level)
+    pixels, name, made = _input(workspace, image, task_name, level)
     if not queries:
         raise HarnessError("no query pixel was given; add --at ROW,COLUMN")
     network, weights, source = _network(method, task_name, level, generated)
@@ -233,30 +219,26 @@ def make_attention_maps(
             f"the network of '{method.name}' has neither pyramid attention nor k-NN local attention, so there is no map"
         )
     pyramid = isinstance(kinds[0], PyramidAttention)
-    top, left, height, width = _checked_crop(pixels, crop, int(getattr(network, "size_multiple", 1)))
+    top, left, height, width = _checked_crop(pixels, crop, int(getattr(network, "size_multiple", 1)), queries)
     seen = pixels[top : top + height, left : left + width]
     if task.channels == 3 and seen.ndim == 2:
         seen = np.repeat(seen[:, :, None], 3, axis=2)
     if task.channels == 1 and seen.ndim == 3:
         raise HarnessError(f"'{method.name}' for {task_name} takes gray images, '{name}' is in colour")
-    for row, column in queries:
-        if not (top <= row < top + height and left <= column < left + width):
-            raise HarnessError(
-                f"query {row},{column} is outside the input: rows {top} to {top + height - 1}, "
-                f"columns {left} to {left + width - 1}"
-            )
     inside = [(row - top, column - left) for row, column in queries]
     planes = seen[None] if seen.ndim == 2 else seen.transpose(2, 0, 1)
     batch = to_network(network, torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float32))[None] / 255)
     shown = np.clip(np.rint(seen), 0, 255).astype(np.uint8)
     picture = np.repeat(shown[:, :, None], 3, axis=2) if shown.ndim == 2 else shown
-    if pyramid:
-        maps = pyramid_attention_maps(network, batch, inside, index)
-        drawn, arrays = _pyramid_panels(maps, picture, inside, list(queries))
-    else:
-        groups = patch_groups(network, batch, index)
-        drawn, arrays = _group_panels(groups, picture, inside, list(queries))
-    folder = target or workspace.work / FOLDER / _folder_name(method, task_name, level, name, weights, queries, index)
+    make_panels = _pyramid_panels if pyramid else _group_panels
+    compared = pyramid_attention_maps(network, batch, inside, index) if pyramid else patch_groups(network, batch, index)
+    drawn, arrays = make_panels(compared, picture, inside, queries)
+    if target is None:
+        plain = re.sub("[^A-Za-z0-9_-]+", "-", name).strip("-")
+        parts = [method.name, f"{task_name}-{level}", plain, "-".join(f"{row}x{column}" for row, column in queries)]
+        parts += [f"attention{index}"] if index else []
+        parts += ["demonstration"] if weights == GENERATED else []
+        target = workspace.work / FOLDER / "--".join(parts)
     record = AttentionRecord(
         method=method.name,
         title=method.title,
@@ -273,8 +255,8 @@ def make_attention_maps(
         queries=tuple((int(row), int(column)) for row, column in queries),
         panels=tuple(panel for panel, _ in drawn),
     )
-    _write(folder, record, drawn, arrays)
-    return folder
+    _write(target, record, drawn, arrays)
+    return target
 
 
 def _network(method: Method, task: str, level: int, generated: bool) -> tuple[Any, str, str]:
@@ -304,8 +286,12 @@ def _network(method: Method, task: str, level: int, generated: bool) -> tuple[An
 
 
 def _checked_crop(
-    pixels: NDArray[np.float64], crop: tuple[int, int, int, int] | None, multiple: int
+    pixels: NDArray[np.float64],
+    crop: tuple[int, int, int, int] | None,
+    multiple: int,
+    queries: Sequence[tuple[int, int]],
 ) -> tuple[int, int, int, int]:
+    """Give the part that a network sees, of a size that it takes; every query must lie in it."""
     top, left, height, width = crop or (0, 0, *pixels.shape[:2])
     if top < 0 or left < 0 or height < 1 or width < 1 or top + height > len(pixels) or left + width > pixels.shape[1]:
         raise HarnessError(
@@ -319,16 +305,13 @@ def _checked_crop(
             f"{height}x{width} pixels are more than maps are made for ({MOST_PIXELS}); choose a part with "
             "--crop TOP,LEFT,HEIGHT,WIDTH"
         )
+    for row, column in queries:
+        if not (top <= row < top + height and left <= column < left + width):
+            raise HarnessError(
+                f"query {row},{column} is outside the input: rows {top} to {top + height - 1}, "
+                f"columns {left} to {left + width - 1}"
+            )
     return top, left, height, width
-
-
-def _folder_name(
-    method: Method, task: str, level: int, image: str, weights: str, queries: Sequence[tuple[int, int]], index: int
-) -> str:
-    plain = re.sub("[^A-Za-z0-9_-]+", "-", image).strip("-")
-    parts = [method.name, f"{task}-{level}", plain, "-".join(f"{row}x{column}" for row, column in queries)]
-    parts += [f"attention{index}"] if index else []
-    return "--".join([*parts, "demonstration"] if weights == GENERATED else parts)
 
 
 Drawn = list[tuple[Panel, NDArray[np.uint8]]]
@@ -359,7 +342,7 @@ def _pyramid_panels(
             )
             file = f"{name}-scale{round(scale * 10):02d}.png"
             drawn.append((Panel(file, text, query), heat_map(level, size, span)))
-    arrays: dict[str, NDArray[Any]] = {"queries": np.array(queries), "scales": np.array(maps.scales)}
+    arrays: dict[str, NDArray[Any]] = {"scales": np.array(maps.scales)}
     for scale, correlation, weights in zip(maps.scales, maps.correlation, maps.weights, strict=True):
         arrays[f"correlation_{scale:.1f}"] = correlation
         arrays[f"weights_{scale:.1f}"] = weights
@@ -381,7 +364,7 @@ def _draw_matches(picture: NDArray[np.uint8], maps: Any, number: int, place: tup
         y, x = (row + 0.5) * height / values.shape[0], (column + 0.5) * width / values.shape[1]
         half = 1.5 / maps.scales[level] + 1
         _frame(result, y, x, half, tuple(_COLOURS.values())[level % len(_COLOURS)])
-    _frame(result, place[0] + 0.5, place[1] + 0.5, 2.5, (255, 255, 255))
+    _frame(result, place[0] + 0.5, place[1] + 0.5, 2.5, _WHITE)
     return result
 
 
@@ -402,19 +385,15 @@ def _group_panels(
     height, width = groups.patch_size
     patches = [int(row // height) * groups.grid[1] + int(column // width) for row, column in inside]
     rounds = groups.partners.shape[0]
-    drawn: Drawn = [
-        (
-            Panel(
-                f"round{number + 1}.png",
-                f"hash round {number + 1} of {rounds}: patches grouped with each query's (white), a colour a query",
-                None,
-            ),
-            _with_queries(draw_groups(picture, groups, patches, number), groups, patches),
-        )
-        for number in range(rounds)
-    ]
+    drawn: Drawn = []
+    for number in range(rounds):
+        drawing = draw_groups(picture, groups, patches, number)
+        for patch in patches:
+            top, left, bottom, right = groups.box(patch)
+            _frame(drawing, (top + bottom - 1) / 2, (left + right - 1) / 2, (bottom - top - 1) / 2, _WHITE)
+        words = f"hash round {number + 1} of {rounds}: patches grouped with each query's (white), a colour a query"
+        drawn.append((Panel(f"round{number + 1}.png", words, None), drawing))
     arrays = {
-        "queries": np.array(queries),
         "query_patches": np.array(patches),
         "partners": groups.partners,
         "grid": np.array(groups.grid),
@@ -423,20 +402,13 @@ def _group_panels(
     return drawn, arrays
 
 
-def _with_queries(picture: NDArray[np.uint8], groups: Any, patches: Sequence[int]) -> NDArray[np.uint8]:
-    for patch in patches:
-        top, left, bottom, right = groups.box(patch)
-        _frame(picture, (top + bottom - 1) / 2, (left + right - 1) / 2, (bottom - top - 1) / 2, (255, 255, 255))
-    return picture
-
-
 def _write(folder: Path, record: AttentionRecord, drawn: Drawn, arrays: dict[str, NDArray[Any]]) -> None:
     for panel, picture in drawn:
         write_png(folder / panel.file, _labelled(picture) if record.weights == GENERATED else picture)
     # The arrays say themselves what made them: they are read without the record sometimes.
     about = {"weights": np.array(record.weights), "weights_source": np.array(record.weights_source)}
     with whole_file(folder / ARRAYS) as part, open(part, "wb") as file:
-        np.savez_compressed(file, **arrays, **about)  # type: ignore[arg-type]
+        np.savez_compressed(file, queries=np.array(record.queries), **arrays, **about)  # type: ignore[arg-type]
     write_json(folder / RECORD, record)
 
 
@@ -444,7 +416,7 @@ def _labelled(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Put a strip with words above a picture that was made with generated weights."""
     from PIL import Image, ImageDraw
 
-    strip = Image.new("RGB", (picture.shape[1], 12), (255, 255, 255))
+    strip = Image.new("RGB", (picture.shape[1], 12), _WHITE)
     text = "generated weights" if picture.shape[1] >= 100 else "gen."
     ImageDraw.Draw(strip).text((1, 0), text, fill=(160, 0, 0))
     return np.concatenate([np.asarray(strip, dtype=np.uint8), picture])

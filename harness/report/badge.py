@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from harness.report.render import finalize
+from harness.report.site import environment
 from harness.tables.collected import TableResults
 from harness.tables.counting import count_tables
 
@@ -26,21 +25,17 @@ def badge_text(name: str, found: Sequence[TableResults]) -> str:
 
 def badge_svg(name: str, found: Sequence[TableResults]) -> str:
     """Draw it as SVG without any reference to the network."""
-    import jinja2
-
     counts = count_tables(found)
     match, off = counts.distinct["match"], counts.distinct["off"]
     message = f"{match} of {counts.numbers:,} reproduced" + (f", {off} off" if off else "")
     share = match / counts.numbers if counts.numbers else 0.0
     colour = _OFF if off > match else next(c for least, c in _COLOURS if share >= least)
     widths = [round(len(text) * _LETTER) + _MARGIN for text in (name, message)]
-    made: Any = jinja2.Environment(
-        loader=jinja2.PackageLoader("harness.report", "templates/site"),
-        autoescape=True,
-        finalize=finalize,
-        undefined=jinja2.StrictUndefined,
-    )
-    text: str = made.get_template("badge.svg.j2").render(
-        name=name, message=message, full=badge_text(name, found), colour=colour, left=widths[0], right=widths[1]
+    text: str = (
+        environment()
+        .get_template("badge.svg.j2")
+        .render(
+            name=name, message=message, full=badge_text(name, found), colour=colour, left=widths[0], right=widths[1]
+        )
     )
     return text + "\n"

@@ -10,9 +10,8 @@ import csv
 import io
 import json
 import math
-import subprocess
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from harness.errors import HarnessError
 from harness.files import json_numbers, write_text
 from harness.records.cells import FIRST_DRAW
 from harness.records.rows import FIELDS
+from harness.records.runs import git
 from harness.tables.workspace import Workspace
 
 RESAMPLES = 10_000
@@ -74,29 +74,16 @@ class Verdict(msgspec.Struct, frozen=True):
     reason: str
 
 
-class ComparedRun(msgspec.Struct, frozen=True):
-    """A run: its name as given, its measured numbers, its verdicts, and what could not be read."""
+class _Run(msgspec.Struct):
+    """A run: its measured numbers, its verdicts, and what could not be read."""
 
-    name: str
-    samples: dict[Key, Sample]
-    verdicts: dict[CellKey, Verdict]
-    notes: tuple[str, ...]
+    samples: dict[Key, Sample] = {}
+    verdicts: dict[CellKey, Verdict] = {}
+    notes: list[str] = []
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A bootstrap interval of a mean difference.
-
-    Attributes
-    ----------
-    images : int
-        Images that both runs have.
-    low, high : float
-        Bounds of the interval.
-    resamples : int
-        Resamples drawn.
-    confidence : float
-        Such as 0.95.
-    """
+    """Bounds of a bootstrap interval of a mean difference, over so many images that both runs have."""
 
     images: int
     low: float
@@ -111,20 +98,9 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A measured number that differs.
+    """A measured number that differs: means of both runs, after - before, and how many images differ.
 
-    Attributes
-    ----------
-    key : Key
-        What.
-    before, after, delta : float
-        Means of both runs, and after - before.
-    changed_images : int
-        Images whose value differs.
-    interval : Interval or None
-        None where it cannot be had.
-    remark : str
-        Why not, or what to keep in mind.
+    The remark says why there is no interval, or what to keep in mind.
     """
 
     key: Key
@@ -157,10 +133,8 @@ class Changes(msgspec.Struct, frozen=True):
         Measured numbers that both runs have, equal to the last bit.
     gone, new : list of Key
         Measured in one run only.
-    verdicts : list of VerdictChange
-        Cells with another verdict.
-    notes : list of str
-        What could not be read.
+    verdicts, notes : list
+        Cells with another verdict, and what could not be read.
     """
 
     before: str
@@ -173,14 +147,7 @@ class Changes(msgspec.Struct, frozen=True):
     notes: list[str]
 
 
-def paired_bootstrap(
-    before: Sequence[float],
-    after: Sequence[float],
-    *,
-    resamples: int = RESAMPLES,
-    confidence: float = CONFIDENCE,
-    seed: int = SEED,
-) -> Interval:
+def paired_bootstrap(before: Sequence[float], after: Sequence[float], *, resamples: int = RESAMPLES) -> Interval:
     """Percentile bootstrap interval of the mean of ``after - before`` over images.
 
     Images are drawn with replacement, and each brings its own pair of values (Efron and Tibshirani, An Introduction to
@@ -190,13 +157,13 @@ def paired_bootstrap(
     ----------
     before, after : sequence of float
         Values of the same images in the same order; at least two, finite.
-    resamples, confidence, seed
-        Number of resamples, the interval's confidence, seed of the draws.
+    resamples : int
+        How many are drawn.
     """
     difference = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
     if difference.ndim != 1 or difference.size < 2 or not np.isfinite(difference).all():
         raise HarnessError("a paired bootstrap needs two finite values or more in both runs")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     even = np.full(difference.size, 1 / difference.size)
     means = np.concatenate(
         [
@@ -204,8 +171,8 @@ def paired_bootstrap(
             for start in range(0, resamples, _CHUNK)
         ]
     )
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(difference.size, float(low), float(high), resamples, confidence)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(difference.size, float(low), float(high), resamples, CONFIDENCE)
 
 
 def compare_runs(workspace: Workspace, before: str, after: str, tables: Iterable[str] = ()) -> Changes:
@@ -225,32 +192,19 @@ def compare_runs(workspace: Workspace, before: str, after: str, tables: Iterable
     HarnessError
         A name is neither a folder nor a revision, or a run holds no results.
     """
-    first, second = (read_run(workspace, name, frozenset(tables)) for name in (before, after))
-    return changes_between(first, second)
-
-
-def changes_between(first: ComparedRun, second: ComparedRun) -> Changes:
-    """Compare two runs that were read."""
+    first, second = (_read_run(workspace, name, frozenset(tables)) for name in (before, after))
     common = sorted(first.samples.keys() & second.samples.keys())
-    changes = []
-    unchanged = 0
-    for key in common:
-        change = _change(key, first.samples[key], second.samples[key])
-        if change is None:
-            unchanged += 1
-        else:
-            changes.append(change)
-    places = sorted(first.verdicts.keys() | second.verdicts.keys())
+    changes = list(filter(None, (_change(key, first.samples[key], second.samples[key]) for key in common)))
     verdicts = []
-    for place in places:
+    for place in sorted(first.verdicts.keys() | second.verdicts.keys()):
         old, new = first.verdicts.get(place), second.verdicts.get(place)
-        if (old.verdict if old else "") != (new.verdict if new else ""):
+        if (old and old.verdict) != (new and new.verdict):
             verdicts.append(VerdictChange(place, old, new))
     return Changes(
-        first.name,
-        second.name,
+        before,
+        after,
         sorted(changes, key=lambda c: (not c.key.protocol.startswith("psnr"), -abs(c.delta), c.key)),
-        unchanged,
+        len(common) - len(changes),
         sorted(first.samples.keys() - second.samples.keys()),
         sorted(second.samples.keys() - first.samples.keys()),
         verdicts,
@@ -264,135 +218,102 @@ def _change(key: Key, first: Sample, second: Sample) -> Change | None:
     unpaired = len(first.images) + len(second.images) - 2 * len(both)
     if first.mean == second.mean and not differing and not (both and unpaired):
         return None
+    pairs = [(first.images[image], second.images[image]) for image in both]
+    finite = [pair for pair in pairs if all(map(math.isfinite, pair))]
     interval, remark = None, ""
     if not first.images or not second.images:
         remark = "the per-image values of both runs are needed for an interval, and those of one are not here"
     elif len(both) < 2:
         remark = f"{len(both)} common image(s): no interval"
+    elif len(finite) < 2:
+        remark = "values are infinite"
     else:
-        pairs = [(first.images[image], second.images[image]) for image in both]
-        finite = [(a, b) for a, b in pairs if math.isfinite(a) and math.isfinite(b)]
-        if len(finite) < 2:
-            remark = "values are infinite"
-        else:
-            interval = paired_bootstrap([a for a, _ in finite], [b for _, b in finite])
-            remark = f"only {len(finite)} images: the interval is too narrow" if len(finite) < FEW_IMAGES else ""
-        if unpaired:
-            remark = "; ".join(filter(None, [remark, f"{unpaired} images are in one run only"]))
+        interval = paired_bootstrap(*zip(*finite, strict=True))
+        remark = f"only {len(finite)} images: the interval is too narrow" if len(finite) < FEW_IMAGES else ""
+    if len(both) > 1 and unpaired:
+        remark = "; ".join(filter(None, [remark, f"{unpaired} images are in one run only"]))
     delta = second.mean - first.mean if first.mean != second.mean else 0.0  # infinite in both runs
     return Change(key, first.mean, second.mean, delta, differing, interval, remark)
 
 
 # Reading runs --------------------------------------------------------------------------------------------------------
 
+_Rows = Iterator[tuple[str, bytes | None, bytes | None]]
+"""Files of rows: path, record, values; None where one cannot be had."""
 
-def read_run(workspace: Workspace, name: str, tables: frozenset[str] = frozenset()) -> ComparedRun:
+
+def _read_run(workspace: Workspace, name: str, tables: frozenset[str]) -> _Run:
     """Read a run by its name; see `compare_runs`."""
-    folder = Path(name)
-    run = _folder_run(name, folder, tables) if folder.is_dir() else _revision_run(workspace, name, tables)
+    run = _Run()
+    rows, results = _in_folder(Path(name)) if Path(name).is_dir() else _in_revision(workspace, name, run.notes)
+    files = list(rows)
+    for path, record, values in files:
+        if record is not None and values is not None:
+            run.samples |= _samples(f"{name}: {path}", record, values)
+    if missing := sum(None in file for file in files):
+        run.notes.append(
+            f"{name}: {missing} of {len(files)} files of rows are not in the cache (dvc pull fetches them)"
+        )
+    printed: dict[Key, Sample] = {}
+    for table, text in results.items():
+        if not tables or table in tables:
+            _read_results(f"{name}: results/{table}.json", text, run.verdicts, printed)
+    if tables:
+        run.samples = {key: sample for key, sample in run.samples.items() if key in printed}
+    run.samples = printed | run.samples
     if not run.samples and not run.verdicts:
         what = f" of {', '.join(sorted(tables))}" if tables else ""
         raise HarnessError(f"'{name}' holds no results{what}: neither measured rows nor results/*.json")
     return run
 
 
-def _folder_run(name: str, folder: Path, tables: frozenset[str]) -> ComparedRun:
+def _in_folder(folder: Path) -> tuple[_Rows, dict[str, bytes]]:
     rows = folder / "work" / "rows" if (folder / "work" / "rows").is_dir() else folder / "rows"
     results = folder / "results" if (folder / "results").is_dir() else folder
-    files = {path.relative_to(rows).as_posix(): path for path in sorted(rows.rglob("*.csv"))} if rows.is_dir() else {}
-
-    def read(path: str) -> bytes | None:
-        file = files.get(path) or rows / path
-        return file.read_bytes() if file.is_file() else None
-
-    texts = {path.stem: path.read_bytes() for path in sorted(results.glob("*.json"))}
-    return _run(name, list(files), read, texts, tables)
+    files = ((path, path.with_suffix(".json")) for path in sorted(rows.rglob("*.csv")))
+    return (
+        (path.relative_to(rows).as_posix(), about.read_bytes() if about.is_file() else None, path.read_bytes())
+        for path, about in files
+    ), {path.stem: path.read_bytes() for path in sorted(results.glob("*.json"))}
 
 
-def _revision_run(workspace: Workspace, name: str, tables: frozenset[str]) -> ComparedRun:
-    found = _git(workspace, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-    if found is None:
-        raise HarnessError(f"'{name}' is neither a folder nor a git revision of this project")
-    commit = found.decode().strip()
-    # Paths of the tree are relative to this folder, whatever folder of the repository it is.
-    listed = _git(workspace, "ls-tree", "-r", "--name-only", "-z", commit, "results/") or b""
-    names = [path for path in listed.decode().split("\0") if path.endswith(".json") and path.count("/") == 1]
-    texts = {}
-    for path in names:
-        content = _git(workspace, "show", f"{commit}:./{path}")
-        if content is not None:
-            texts[path.removeprefix("results/").removesuffix(".json")] = content
-    paths, read, note = _revision_rows(workspace, commit)
-    run = _run(name, paths, read, texts, tables)
-    return msgspec.structs.replace(run, notes=(*run.notes, note)) if note else run
-
-
-def _revision_rows(workspace: Workspace, commit: str) -> tuple[list[str], Callable[[str], bytes | None], str]:
-    """Find the rows that DVC recorded at a revision, as far as its cache or a remote has them."""
+def _in_revision(workspace: Workspace, name: str, notes: list[str]) -> tuple[_Rows, dict[str, bytes]]:
+    """Find results in git, and the rows that DVC recorded, as far as its cache or a remote has them."""
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
     from dvc.scm import SCMError
 
+    root = workspace.root
+    found = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    if found is None:
+        raise HarnessError(f"'{name}' is neither a folder nor a git revision of this project")
+    commit = found.strip()
+    # Paths of the tree are relative to this folder, whatever folder of the repository it is.
+    listed = (git(root, "ls-tree", "--name-only", "-z", commit, "results/") or "").split("\0")
+    texts = {Path(path).stem: git(root, "show", f"{commit}:./{path}") for path in listed if path.endswith(".json")}
+    results = {table: text.encode() for table, text in texts.items() if text is not None}
     try:
-        system = DVCFileSystem(str(workspace.root), rev=commit)
+        system = DVCFileSystem(str(root), rev=commit)
         paths = [path for path in system.find("work/rows") if path.endswith(".csv")]
     except (DvcException, SCMError, OSError, ValueError) as error:
-        return [], lambda path: None, f"{commit[:10]}: DVC knows no rows ({error}); only rendered numbers are compared"
-    start = "work/rows/"
+        notes.append(f"{commit[:10]}: DVC knows no rows ({error}); only rendered numbers are compared")
+        return iter(()), results
 
     def read(path: str) -> bytes | None:
         try:
-            content: bytes = system.read_bytes(start + path)
+            content: bytes = system.read_bytes(path)
         except (DvcException, OSError):
             return None
         return content
 
-    return [path.removeprefix(start) for path in paths], read, ""
-
-
-def _git(workspace: Workspace, *arguments: str) -> bytes | None:
-    try:
-        found = subprocess.run(["git", *arguments], cwd=workspace.root, capture_output=True, timeout=60, check=False)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise HarnessError(f"git could not be run ({error}); compare folders instead of revisions") from None
-    return found.stdout if found.returncode == 0 else None
-
-
-def _run(
-    name: str,
-    paths: list[str],
-    read: Callable[[str], bytes | None],
-    texts: Mapping[str, bytes],
-    tables: frozenset[str],
-) -> ComparedRun:
-    samples: dict[Key, Sample] = {}
-    missing = 0
-    for path in paths:
-        record, values = read(path.removesuffix(".csv") + ".json"), read(path)
-        if record is None or values is None:
-            missing += 1
-            continue
-        samples |= _samples(f"{name}: {path}", record, values)
-    notes = []
-    if missing:
-        notes.append(f"{name}: {missing} of {len(paths)} files of rows are not in the cache (dvc pull fetches them)")
-    verdicts: dict[CellKey, Verdict] = {}
-    printed: dict[Key, Sample] = {}
-    for table, text in texts.items():
-        if not tables or table in tables:
-            _read_results(f"{name}: results/{table}.json", text, verdicts, printed)
-    if tables:
-        samples = {key: sample for key, sample in samples.items() if key in printed}
-    for key, sample in printed.items():
-        samples.setdefault(key, sample)
-    return ComparedRun(name, samples, verdicts, tuple(notes))
+    return ((path, read(path.removesuffix(".csv") + ".json"), read(path)) for path in paths), results
 
 
 def _samples(where: str, record: bytes, values: bytes) -> dict[Key, Sample]:
     """Read a group's rows: the values of noise draw 0 by level and protocol."""
     try:
         about = json.loads(record)
-        group = about["group"]
+        group = {"saving": "round"} | about["group"]
         names = {version: protocol for protocol, version in about["protocols"].items()}
         found: dict[Key, dict[str, float]] = defaultdict(dict)
         lines = csv.reader(io.StringIO(values.decode()))
@@ -400,24 +321,10 @@ def _samples(where: str, record: bytes, values: bytes) -> dict[Key, Sample]:
             raise ValueError("the heading is not " + ",".join(FIELDS))
         for level, draw, image, version, value in lines:
             if int(draw) == FIRST_DRAW:
-                key = Key(
-                    group["dataset"],
-                    int(level),
-                    group["method"],
-                    group["policy"],
-                    group["degradation"],
-                    group.get("saving", "round"),
-                    names.get(version, version),
-                )
-                found[key][image] = float(value)
+                found[_key(group, int(level), names.get(version, version))][image] = float(value)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise HarnessError(f"{where}: no rows of this program ({type(error).__name__}: {error})") from None
-    return {key: Sample(math.fsum(of.values()) / len(of), of) for key, of in found.items()}
-
-
-def _number(written: Any) -> float | None:
-    """Read a number of results/<table>.json, where infinity is a word (`harness.files.json_numbers`)."""
-    return None if written is None else float(written)
+    return {key: Sample(math.fsum(images.values()) / len(images), images) for key, images in found.items()}
 
 
 def _read_results(where: str, text: bytes, verdicts: dict[CellKey, Verdict], printed: dict[Key, Sample]) -> None:
@@ -425,26 +332,21 @@ def _read_results(where: str, text: bytes, verdicts: dict[CellKey, Verdict], pri
         cells = json.loads(text)
         if not isinstance(cells, list) or not all(isinstance(cell, dict) and "verdict" in cell for cell in cells):
             return  # Some other JSON file in the folder.
-        seen: dict[tuple[Any, ...], int] = defaultdict(int)
+        seen: Counter[tuple[Any, ...]] = Counter()
         for cell in cells:
             same = (cell["table"], cell["row"], cell["dataset"], cell["level"] or 0, cell["metric"])
-            verdicts[CellKey(*same, seen[same])] = Verdict(cell["verdict"], _number(cell["measured"]), cell["reason"])
+            # Infinity is a word there (`harness.files.json_numbers`).
+            measured = None if cell["measured"] is None else float(cell["measured"])
+            verdicts[CellKey(*same, seen[same])] = Verdict(cell["verdict"], measured, cell["reason"])
             seen[same] += 1
-            if cell["measured"] is None or not cell["protocol"]:
-                continue
-            key = Key(
-                cell["dataset"],
-                cell["level"] or 0,
-                cell["method"],
-                cell["policy"],
-                cell["degradation"],
-                cell.get("saving", "round"),
-                cell["protocol"],
-            )
-            if key.dataset:
-                printed[key] = Sample(float(cell["measured"]), {})
+            if measured is not None and cell["protocol"] and cell["dataset"]:
+                printed[_key({"saving": "round"} | cell, cell["level"] or 0, cell["protocol"])] = Sample(measured, {})
     except (ValueError, KeyError, TypeError) as error:
         raise HarnessError(f"{where}: not a table's results ({type(error).__name__}: {error})") from None
+
+
+def _key(made: Mapping[str, Any], level: int, protocol: str) -> Key:
+    return Key(made["dataset"], level, made["method"], made["policy"], made["degradation"], made["saving"], protocol)
 
 
 # Showing -------------------------------------------------------------------------------------------------------------
@@ -454,41 +356,25 @@ HEADS = ("dataset", "level", "method", "protocol", "before", "after", "differenc
 
 def change_lines(changes: Changes) -> list[tuple[str, ...]]:
     """Write each change as texts under `HEADS`; what shares every shown name also says policy and saving."""
-    return [
-        (
-            change.key.dataset,
-            str(change.key.level or ""),
-            _method_text(change.key, changes),
-            change.key.protocol,
-            f"{change.before:.5f}",
-            f"{change.after:.5f}",
-            f"{change.delta:+.5f}",
-            interval_text(change.interval),
-            f"{change.changed_images} of {change.interval.images} changed" if change.interval else "",
-            change.remark,
-        )
-        for change in changes.changes
-    ]
 
+    def shown(key: Key) -> tuple[str, ...]:
+        return key.dataset, str(key.level or ""), key.method, key.protocol
 
-def _method_text(key: Key, changes: Changes) -> str:
-    same = [
-        c.key
-        for c in changes.changes
-        if (c.key.dataset, c.key.level, c.key.method, c.key.protocol)
-        == (key.dataset, key.level, key.method, key.protocol)
-    ]
-    if len(same) < 2:
-        return key.method
-    return f"{key.method} ({key.policy}, {key.saving}, {key.degradation})"
-
-
-def interval_text(interval: Interval | None) -> str:
-    """Write an interval and what it says, such as ``[+0.010, +0.031], more than chance``."""
-    if interval is None:
-        return ""
-    said = "more than the choice of images" if interval.excludes_zero else "could be the choice of images"
-    return f"[{interval.low:+.5f}, {interval.high:+.5f}] {said}"
+    alike = Counter(shown(change.key) for change in changes.changes)
+    lines: list[tuple[str, ...]] = []
+    for change in changes.changes:
+        key, interval = change.key, change.interval
+        dataset, level, method, protocol = shown(key)
+        if alike[shown(key)] > 1:
+            method = f"{method} ({key.policy}, {key.saving}, {key.degradation})"
+        said = images = ""
+        if interval:
+            meaning = "more than" if interval.excludes_zero else "could be"
+            said = f"[{interval.low:+.5f}, {interval.high:+.5f}] {meaning} the choice of images"
+            images = f"{change.changed_images} of {interval.images} changed"
+        numbers = f"{change.before:.5f}", f"{change.after:.5f}", f"{change.delta:+.5f}"
+        lines.append((dataset, level, method, protocol, *numbers, said, images, change.remark))
+    return lines
 
 
 def method_note(changes: Changes) -> str:
@@ -514,20 +400,14 @@ def headline(changes: Changes) -> str:
 
 
 def verdict_lines(changes: Changes) -> list[tuple[str, ...]]:
-    """Write each changed verdict as texts: table, row, dataset, level, metric, before, after, reason."""
-    return [
-        (
-            change.place.table,
-            change.place.row,
-            change.place.dataset,
-            str(change.place.level or ""),
-            change.place.metric,
-            change.before.verdict if change.before else "–",
-            change.after.verdict if change.after else "–",
-            (change.after or change.before or Verdict("", None, "")).reason,
-        )
-        for change in changes.verdicts
-    ]
+    """Write each changed verdict as texts under `VERDICT_HEADS`."""
+    lines: list[tuple[str, ...]] = []
+    for change in changes.verdicts:
+        table, row, dataset, level, metric, _ = msgspec.structs.astuple(change.place)
+        before, after = (side.verdict if side else "–" for side in (change.before, change.after))
+        reason = next(side.reason for side in (change.after, change.before) if side)
+        lines.append((table, row, dataset, str(level or ""), metric, before, after, reason))
+    return lines
 
 
 VERDICT_HEADS = ("table", "row", "dataset", "level", "metric", "before", "after", "reason now")

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from harness.records.cells import FIRST_DRAW, Group
-from harness.records.runs import Confirmation, read_run
+from harness.records.runs import Confirmation, wrote
 from harness.run.chain import confirmation_words, revision_words
 from harness.tables.workspace import Workspace
 
@@ -23,7 +23,7 @@ Fact = tuple[str, str]
 # Below work/: what `Group.place` names in each of these is no description of a run.
 _NOT_FACTS = frozenset({"inputs", "restored", "rows", "partial", "code", "cost"})
 
-_SHOWN_ELSEWHERE = frozenset({"group", "levels", "images", "protocols", "reason", "seconds"})
+_SHOWN_ELSEWHERE = frozenset({"group", "levels", "images", "protocols", "reason", "seconds", "record_sha256"})
 
 # A fact that fills more than a few lines is for its file, not for a page.
 _LONGEST = 400
@@ -34,28 +34,22 @@ _CODE = "code fingerprint"
 _WEIGHTS = "weights "
 
 # What is known of a run, in the order in which it is told; what later versions add comes after it.
+_ORDER = (
+    *("code", "degradation_version", "rows_sha256", "revision", "command", "started", "finished", "wall_seconds"),
+    *("device", "processor", "cores", "memory", "machine", "peak_memory", "gpu_memory", "python", "libraries"),
+    *("precision", "seed", "retries", "confirmed"),
+)
+
+# Names of fields that say more than the field's own.
 _LABELS = {
     "code": _CODE,
-    "degradation_version": "degradation version",
     "rows_sha256": "SHA-256 of the rows",
-    "revision": "revision",
-    "command": "command",
     "started": "started (UTC)",
     "finished": _FINISHED,
     "wall_seconds": "wall time of the run",
-    "device": "device",
-    "processor": "processor",
-    "cores": "cores",
-    "memory": "memory",
-    "machine": "machine",
-    "peak_memory": "peak memory",
     "gpu_memory": "peak memory on the GPU",
     "python": "Python",
-    "libraries": "libraries",
-    "precision": "precision",
-    "seed": "seed",
     "retries": "out of memory",
-    "confirmed": "confirmed",
 }
 
 # Records of earlier versions have zero where nothing was recorded.
@@ -69,7 +63,7 @@ _TELLING = frozenset({"revision", _FINISHED, _TIME, _CODE})
 
 def run_facts(workspace: Workspace, group: Group, level: int) -> list[Fact]:
     """Tell what restored and measured a group's images at a level; empty where nothing was computed here."""
-    rows = _read(workspace.work / "rows" / group.place.with_name(group.place.name + ".json"))
+    rows = _record(workspace, "rows", group)
     found: list[Fact] = []
     if rows:
         about = rows.get("levels", {}).get(str(level), {})
@@ -77,10 +71,12 @@ def run_facts(workspace: Workspace, group: Group, level: int) -> list[Fact]:
         versions = sorted(rows.get("protocols", {}).values())
         found += [("protocol versions", ", ".join(versions))] if versions else []
         found += _facts(rows)
-    for kind in side_folders(workspace):
-        plain = _read(workspace.work / kind / group.place.with_name(group.place.name + ".json"))
-        if plain and (kind != "timing" or read_run(workspace.work, group) is not None):
-            found += _timing(plain, level) + _facts(plain)
+    folders = sorted(path.name for path in workspace.work.iterdir() if path.is_dir()) if workspace.work.is_dir() else []
+    for kind in folders:
+        plain = {} if kind in _NOT_FACTS else _record(workspace, kind, group)
+        if took := _seconds(plain, f"{level}/"):
+            found.append((_TIME, f"{math.fsum(took) / len(took):.3g} s an image ({len(took)} images)"))
+        found += _facts(plain)
     return list(dict.fromkeys(found))
 
 
@@ -90,7 +86,7 @@ def telling_facts(facts: Iterable[Fact]) -> list[Fact]:
     for label, text in facts:
         if label in _TELLING or label.startswith(_WEIGHTS):
             found.append((label, text))
-        elif label == _LABELS["libraries"]:
+        elif label == "libraries":
             versions = [item for item in text.split(", ") if item.rpartition(" ")[0] in _TELLING_LIBRARIES]
             found += [("versions", ", ".join(versions))] if versions else []
     return found
@@ -98,29 +94,24 @@ def telling_facts(facts: Iterable[Fact]) -> list[Fact]:
 
 def plain_facts(path: Path) -> list[Fact]:
     """Tell what any JSON file holds, field by field; long lists and tables are left out."""
-    plain = _read(path) or {}
-    return [(name, text) for name, text in _facts(plain) if len(text) <= _LONGEST]
-
-
-def side_folders(workspace: Workspace) -> list[str]:
-    """Folders below work/ that hold descriptions of runs (``timing``, and what later versions add)."""
-    if not workspace.work.is_dir():
-        return []
-    return sorted(path.name for path in workspace.work.iterdir() if path.is_dir() and path.name not in _NOT_FACTS)
+    return [(name, text) for name, text in _facts(_read(path)) if len(text) <= _LONGEST]
 
 
 def seconds_of(workspace: Workspace, group: Group, level: int) -> list[float]:
     """Measured wall times of a group's images at a level (draw 0), in seconds; without those of an earlier run."""
-    run = read_run(workspace.work, group)
-    wanted = f"{level}/draw{FIRST_DRAW}/"
-    return [took for file, took in run.seconds.items() if file.startswith(wanted) and took > 0] if run else []
+    return _seconds(_record(workspace, "timing", group), f"{level}/draw{FIRST_DRAW}/")
+
+
+def _seconds(plain: dict[str, Any], start: str) -> list[float]:
+    seconds = plain.get("seconds")
+    found = seconds.items() if isinstance(seconds, dict) else ()
+    return [float(took) for file, took in found if file.startswith(start) and took > 0]
 
 
 def pixel_hashes(workspace: Workspace, group: Group, level: int) -> dict[str, str]:
     """SHA-256 of the pixels of every restored image of a level (noise draw 0), by image."""
-    plain = _read(workspace.work / "restored" / group.place / "restored.json") or {}
     start = f"{level}/draw{FIRST_DRAW}/"
-    images = plain.get("images", {})
+    images = _read(workspace.work / "restored" / group.place / "restored.json").get("images", {})
     return {
         file.removeprefix(start).removesuffix(".png"): digest
         for file, digest in images.items()
@@ -128,20 +119,9 @@ def pixel_hashes(workspace: Workspace, group: Group, level: int) -> dict[str, st
     }
 
 
-def _timing(plain: dict[str, Any], level: int) -> list[Fact]:
-    seconds = plain.get("seconds")
-    if not isinstance(seconds, dict):
-        return []
-    took = [float(value) for file, value in seconds.items() if file.startswith(f"{level}/") and value > 0]
-    if not took:
-        return []
-    return [(_TIME, f"{math.fsum(took) / len(took):.3g} s an image ({len(took)} images)")]
-
-
 def _facts(plain: dict[str, Any]) -> list[Fact]:
-    order = {key: number for number, key in enumerate(_LABELS)}
     found: list[Fact] = []
-    for key in sorted(plain, key=lambda key: order.get(key, len(order))):
+    for key in sorted(plain, key=lambda key: _ORDER.index(key) if key in _ORDER else len(_ORDER)):
         value = plain[key]
         if key in _SHOWN_ELSEWHERE or value in ("", None, {}, []) or (key in _ZERO_IS_UNKNOWN and not value):
             continue
@@ -149,7 +129,7 @@ def _facts(plain: dict[str, Any]) -> list[Fact]:
             with contextlib.suppress(msgspec.ValidationError):
                 found += confirmation_words(msgspec.convert(value, tuple[Confirmation, ...]))
         elif key == "revision":
-            found.append((_LABELS[key], revision_words(str(value), plain.get("dirty"))))
+            found.append((key, revision_words(str(value), plain.get("dirty"))))
         elif key == "dirty":
             # Said with the revision; without one it is not known what changed.
             continue
@@ -174,12 +154,19 @@ def _text(key: str, value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _record(workspace: Workspace, kind: str, group: Group) -> dict[str, Any]:
+    found = _read(workspace.work / kind / group.place.with_name(group.place.name + ".json"))
+    # Of a run whose results are not those that lie here nothing is told.
+    return found if kind != "timing" or wrote(workspace.work, group, str(found.get("record_sha256", ""))) else {}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a JSON file; empty where there is none, or none of fields."""
     if not path.is_file():
-        return None
+        return {}
     try:
         plain = msgspec.json.decode(path.read_bytes())
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # A fact like others: one damaged file must not keep every page from being written.
         return {"damaged": f"{path}: not valid JSON ({error}); delete it and run harness repro"}
-    return plain if isinstance(plain, dict) else None
+    return plain if isinstance(plain, dict) else {}

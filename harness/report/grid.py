@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -48,10 +48,8 @@ class GridCell(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    printed : str
-        As the paper prints it, without its marks; empty where the table is not from a paper.
-    mark : str
-        ``best``, ``second`` or empty: the paper's mark.
+    printed, mark : str
+        As the paper prints it, and the paper's mark apart (``best``, ``second``); empty where no paper printed it.
     measured : str
         With one digit more than printed; empty where nothing was measured.
     sign, verdict, reason : str
@@ -86,10 +84,8 @@ class PartGrid(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    title : str
-        Heading of the part, if the table has several.
-    corner : tuple of str
-        Titles of the columns of row headings.
+    title, corner : str, tuple of str
+        Heading of the part, if the table has several, and titles of the columns of row headings.
     heads : tuple of tuple of str
         Two lines of column headings; an empty text continues the heading to its left.
     rows : tuple of GridRow
@@ -151,11 +147,9 @@ def _grid(table: Table, index: int, part: TablePart, found: dict[tuple[int, int,
     metrics = list(dict.fromkeys(column.metric for column in part.columns))
     for position, column in enumerate(part.columns):
         places_of.setdefault((column.dataset, column.level, column.variant, column.label), []).append(position)
-    names = [row.name for row in part.rows]
     lines = range(len(part.rows))
-    if not any(dataset_name for dataset_name, _, _, _ in places_of) or len(metrics) != len(set(metrics)):
-        return _one_row_a_metric(part, place)
-    if any(len(positions) != len(metrics) for positions in places_of.values()):
+    datasets = any(name for name, _, _, _ in places_of)
+    if not datasets or any(len(positions) != len(metrics) for positions in places_of.values()):
         return _one_row_a_metric(part, place)
     rows = tuple(
         GridRow(
@@ -164,8 +158,8 @@ def _grid(table: Table, index: int, part: TablePart, found: dict[tuple[int, int,
         )
         for (name, level, _, _), positions in places_of.items()
     )
-    top = tuple(text for name in names for text in (name, *[""] * (len(metrics) - 1)))
-    bottom = tuple(METRIC_TITLES[metric] for _ in names for metric in metrics)
+    top = tuple(text for row in part.rows for text in (row.name, *[""] * (len(metrics) - 1)))
+    bottom = tuple(METRIC_TITLES[metric] for _ in lines for metric in metrics)
     return PartGrid(part.title, ("Dataset", level_title), (top, bottom), rows)
 
 
@@ -234,6 +228,11 @@ def spans(heads: tuple[str, ...]) -> list[tuple[str, int]]:
     return joined
 
 
+def heading_spans(lines: Sequence[tuple[str, ...]]) -> list[list[tuple[str, int]]]:
+    """Join neighbours in the upper lines of headings (`spans`); the lowest line has one for each column."""
+    return [*map(spans, lines[:-1]), [(text, 1) for text in lines[-1]]]
+
+
 def reasons_not_run(results: list[CellResult]) -> list[Reason]:
     """Group the cells that were not run by their reason, in the order of the table.
 
@@ -245,13 +244,16 @@ def reasons_not_run(results: list[CellResult]) -> list[Reason]:
             missing = result.measured.missing if isinstance(result.measured, NotRun) else None
             kind = ("weights of", missing.name) if missing and missing.file else result.judgement.reason
             alike.setdefault(kind, []).append(result)
-    found = []
+    reasons = []
     for cells in alike.values():
-        reasons = list(dict.fromkeys(result.judgement.reason for result in cells))
-        more = f" (and so for {len(reasons) - 1} more files)" if len(reasons) > 1 else ""
-        rows = tuple(dict.fromkeys(result.request.row for result in cells))
-        found.append(Reason(reasons[0] + more, rows, len(cells)))
-    return found
+        first, *others = dict.fromkeys(result.judgement.reason for result in cells)
+        more = f" (and so for {len(others)} more files)" if others else ""
+        reasons.append(_reason(first + more, cells))
+    return reasons
+
+
+def _reason(text: str, cells: list[CellResult]) -> Reason:
+    return Reason(text, tuple(dict.fromkeys(result.request.row for result in cells)), len(cells))
 
 
 def remarks(results: list[CellResult]) -> list[Reason]:
@@ -269,9 +271,7 @@ def remarks(results: list[CellResult]) -> list[Reason]:
             beside = comparability(result.measured, result.under_column, result.request)
             text = f"printed under {own}, the column's other rows under {others}: {beside}"
             said.setdefault(text, []).append(result)
-    return [
-        Reason(text, tuple(dict.fromkeys(r.request.row for r in cells)), len(cells)) for text, cells in said.items()
-    ]
+    return [_reason(text, cells) for text, cells in said.items()]
 
 
 def summary(table: Table, results: list[CellResult]) -> str:

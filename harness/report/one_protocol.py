@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+from collections import defaultdict
 from decimal import Decimal
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
-from harness.files import json_numbers
-from harness.report.grid import GridCell, PartGrid, Reason, grids, reasons_not_run
-from harness.report.render import csv_value, few_empty_lines, markdown_environment, tex_environment
+from harness.report.grid import GridRow, PartGrid, Reason, grids, reasons_not_run
+from harness.report.render import csv_lines, few_empty_lines, json_lines, markdown_environment, tex_environment
+from harness.tables.collected import place_of
 from harness.tables.diff import CellResult
-from harness.tables.measurements import Measurement
+from harness.tables.measurements import Measurement, NotRun
 from harness.tables.one_protocol import OneProtocolCell, input_groups
 from harness.tables.published import Table
 from harness.tables.verdicts import Judgement
 
 FIELDS = (
-    "table",
-    "row",
-    "dataset",
-    "level",
-    "metric",
-    "printed",
-    "printed_protocol",
-    "protocol",
-    "measured",
-    "rank",
-    "printed_rank",
-    "degradation",
-    "method",
-    "reason",
+    *("table", "row", "dataset", "level", "metric", "printed", "printed_protocol", "protocol", "measured", "rank"),
+    *("printed_rank", "degradation", "method", "reason"),
 )
 RANKS = {1: "best", 2: "second"}
 
@@ -45,27 +31,24 @@ def protocol_words(cells: list[OneProtocolCell]) -> str:
 
 def one_protocol_grids(table: Table, cells: list[OneProtocolCell]) -> list[PartGrid]:
     """Lay the cells out as the paper prints the table; a place's mark is the rank of the measured value."""
-    ranks = {(c.request.part, c.request.line, c.request.key): RANKS.get(c.rank, "") for c in cells}
+    ranks = {place_of(cell.request): RANKS.get(cell.rank, "") for cell in cells}
+
+    def ranked(row: GridRow) -> GridRow:
+        places = (replace(place, mark=ranks.get(place.cell, ""), sign="", verdict="") for place in row.places)
+        return replace(row, places=tuple(places))
+
     laid = grids(table, [_as_result(cell) for cell in cells])
-
-    def remarked(place: GridCell) -> GridCell:
-        return msgspec.structs.replace(place, mark=ranks.get(place.cell, ""), sign="", verdict="")
-
-    return [
-        msgspec.structs.replace(
-            grid,
-            rows=tuple(
-                msgspec.structs.replace(row, places=tuple(remarked(place) for place in row.places)) for row in grid.rows
-            ),
-        )
-        for grid in laid
-    ]
+    return [replace(grid, rows=tuple(map(ranked, grid.rows))) for grid in laid]
 
 
 def _as_result(cell: OneProtocolCell) -> CellResult:
-    reason = "" if isinstance(cell.measured, Measurement) else cell.measured.reason
-    verdict: Any = "incomparable" if isinstance(cell.measured, Measurement) else "not run"
-    return CellResult(cell.request, cell.measured, Judgement(verdict, None, reason), None, {}, "")
+    ran = isinstance(cell.measured, Measurement)
+    judgement = Judgement("incomparable" if ran else "not run", None, _reason(cell))
+    return CellResult(cell.request, cell.measured, judgement, None, {}, "")
+
+
+def _reason(cell: OneProtocolCell) -> str:
+    return cell.measured.reason if isinstance(cell.measured, NotRun) else ""
 
 
 def records(cells: list[OneProtocolCell]) -> list[dict[str, Any]]:
@@ -85,35 +68,20 @@ def records(cells: list[OneProtocolCell]) -> list[dict[str, Any]]:
             "printed_rank": cell.printed_rank or None,
             "degradation": cell.request.group.degradation if cell.request.group else "",
             "method": cell.request.method,
-            "reason": "" if isinstance(cell.measured, Measurement) else cell.measured.reason,
+            "reason": _reason(cell),
         }
         for cell in cells
     ]
 
 
-def json_text(cells: list[OneProtocolCell]) -> str:
-    """Render a list of objects, one a cell."""
-    return json.dumps(json_numbers(records(cells)), indent=1, ensure_ascii=False) + "\n"
-
-
-def csv_text(cells: list[OneProtocolCell]) -> str:
-    """Render one line a cell."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    for record in records(cells):
-        writer.writerow({key: csv_value(value) for key, value in record.items()})
-    return text.getvalue()
-
-
-def markdown(table: Table, cells: list[OneProtocolCell]) -> str:
-    """Render as GitHub Markdown."""
-    return _render(markdown_environment(), "one_protocol.md.j2", table, cells)
-
-
-def latex(table: Table, cells: list[OneProtocolCell]) -> str:
-    """Render as a LaTeX table (booktabs, xcolor)."""
-    return _render(tex_environment(), "one_protocol.tex.j2", table, cells)
+def forms(table: Table, cells: list[OneProtocolCell]) -> dict[str, str]:
+    """Render in every form, by the ending of its file: GitHub Markdown, LaTeX (booktabs, xcolor), CSV, JSON."""
+    return {
+        "md": _render(markdown_environment(), "one_protocol.md.j2", table, cells),
+        "tex": _render(tex_environment(), "one_protocol.tex.j2", table, cells),
+        "csv": csv_lines(records(cells), FIELDS),
+        "json": json_lines(records(cells)),
+    }
 
 
 def _render(environment: Any, template: str, table: Table, cells: list[OneProtocolCell]) -> str:
@@ -138,71 +106,22 @@ def rank_changes(cells: list[OneProtocolCell]) -> list[str]:
 
     Values are compared at the printed digits; equal ones have no order, so a tie in print is not contradicted.
     """
-    columns: dict[tuple[int, str], list[OneProtocolCell]] = {}
+    columns: dict[tuple[int, str], dict[str, tuple[Decimal, Decimal]]] = defaultdict(dict)
     for cell in cells:
-        if cell.rank and cell.printed_rank:
-            columns.setdefault((cell.request.part, cell.request.key), []).append(cell)
+        asked = cell.request
+        if cell.rank and cell.printed_rank and asked.printed is not None and cell.value is not None:
+            decimals = len(asked.printed.text.partition(".")[2])
+            values = asked.printed.value, round(Decimal(cell.value), decimals)
+            columns[asked.part, asked.key][asked.row] = values
     said = []
-    for (_, key), members in columns.items():
-        printed = {c.request.row: c.request.printed.value for c in members if c.request.printed is not None}
-        measured = {
-            c.request.row: round(Decimal(c.value), _decimals(c))
-            for c in members
-            if c.value is not None and c.request.printed is not None
-        }
-        if any(printed[a] > printed[b] and measured[a] < measured[b] for a in printed for b in printed):
+    for (_, key), rows in columns.items():
+        if any(a[0] > b[0] and a[1] < b[1] for a in rows.values() for b in rows.values()):
+            printed, measured = ({row: values[n] for row, values in rows.items()} for n in (0, 1))
             said.append(f"{key}: printed {_order(printed)}; under one protocol {_order(measured)}")
     return said
-
-
-def _decimals(cell: OneProtocolCell) -> int:
-    assert cell.request.printed is not None
-    return len(cell.request.printed.text.partition(".")[2])
 
 
 def _order(values: dict[str, Decimal]) -> str:
     """Write rows from the best to the worst, equal values with an equals sign between them."""
     levels = sorted(set(values.values()), reverse=True)
     return " > ".join(" = ".join(row for row in values if values[row] == level) for level in levels)
-
-
-def print_one_protocol(table: Table, cells: list[OneProtocolCell]) -> None:
-    """Print the table: published values in gray above, measured ones below."""
-    from rich.console import Console
-    from rich.text import Text
-
-    from harness.report.terminal import WIDE, grid_pieces
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=max(console.width, WIDE))
-
-    def shown(place: GridCell) -> Text:
-        printed = Text(place.printed, style="dim")
-        if not place.measured:
-            return printed
-        style = {"best": "bold", "second": "underline"}.get(place.mark, "")
-        measured = Text(place.measured, style=style)
-        return Text("\n").join([printed, measured]) if place.printed else measured
-
-    console.print()
-    heading = Text(f"{table.name}  ", style="bold") + Text(f"{table.title} — every row that can be run under ")
-    console.print(heading + Text(protocol_words(cells), style="bold"))
-    for grid in one_protocol_grids(table, cells):
-        for piece in grid_pieces(grid, console.width, shown):
-            console.print(piece)
-    console.print(
-        Text("published in gray, measured below (bold: best measured, underlined: second)   gray alone: ", style="dim")
-        + Text("not run", style="dim")
-    )
-    for change in rank_changes(cells):
-        console.print(Text(f"  other order, {change}", style="yellow"))
-    groups = input_groups(cells)
-    if len(groups) > 1:
-        console.print(Text("  inputs stay each row's own: " + _inputs(groups)))
-    for reason in not_run_reasons(cells):
-        console.print(Text(f"  not run: {', '.join(reason.rows)} ({reason.cells} cells): {reason.reason}", style="dim"))
-
-
-def _inputs(groups: dict[str, list[str]]) -> str:
-    return "; ".join(f"{name}: {', '.join(rows)}" for name, rows in groups.items())

@@ -6,9 +6,9 @@ Every chart carries its numbers, which the page shows as a table beside it.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 
@@ -32,6 +32,36 @@ _MARK = 5.0
 
 SERIES_STYLES = 8
 
+_ANCHORS: tuple[Literal["start"], Literal["end"]] = ("start", "end")
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """A mark on an axis: place in the drawing, text."""
+
+    at: float
+    text: str
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """What every drawing has: a caption, axes with units, and where the area inside the axes lies.
+
+    The name is unique on its page; `about` says what a reader should know.
+    """
+
+    name: str
+    title: str
+    about: str = ""
+    x_title: str
+    y_title: str
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    width: float = WIDTH
+    height: float = HEIGHT
+    left: float = LEFT
+    right: float = WIDTH - RIGHT
+    top: float = TOP
+    bottom: float = HEIGHT - BOTTOM
+
 
 class Point(msgspec.Struct, frozen=True):
     """A point: its values, its place in the drawing, its label and where the label stands."""
@@ -53,7 +83,7 @@ class Series(msgspec.Struct, frozen=True):
     style: int
     hollow: bool
     line: bool
-    points: tuple[Point, ...]
+    points: list[Point]
 
     @property
     def path(self) -> str:
@@ -61,49 +91,10 @@ class Series(msgspec.Struct, frozen=True):
         return " ".join(f"{point.left:.1f},{point.top:.1f}" for point in self.points)
 
 
-class Tick(msgspec.Struct, frozen=True):
-    """A mark on an axis: place in the drawing, text."""
-
-    at: float
-    text: str
-
-
-class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """What every drawing has: a caption, axes, and where its area lies.
-
-    Attributes
-    ----------
-    name : str
-        Unique on its page.
-    title, about : str
-        Caption, and what a reader should know.
-    x_title, y_title : str
-        Axes with units.
-    x_ticks, y_ticks : tuple of Tick
-        Axes.
-    width, height, left, right, top, bottom : float
-        Of the drawing, and of the area inside the axes.
-    """
-
-    name: str
-    title: str
-    about: str
-    x_title: str
-    y_title: str
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    width: float = WIDTH
-    height: float = HEIGHT
-    left: float = LEFT
-    right: float = WIDTH - RIGHT
-    top: float = TOP
-    bottom: float = HEIGHT - BOTTOM
-
-
 class Chart(Frame, frozen=True, kw_only=True):
     """Points and lines: `series` is what is drawn."""
 
-    series: tuple[Series, ...]
+    series: list[Series]
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -121,44 +112,36 @@ class Bar(msgspec.Struct, frozen=True):
 class Histogram(Frame, frozen=True, kw_only=True):
     """Stacked bars, and the same as a table: its heads and rows."""
 
-    bars: tuple[Bar, ...]
-    rows: tuple[tuple[str, ...], ...]
+    bars: list[Bar]
     heads: tuple[str, ...]
+    rows: list[tuple[str, ...]]
 
 
 class Values(msgspec.Struct, frozen=True):
     """A series before it has a place in a drawing: `points` are (x, y, label)."""
 
     name: str
-    points: tuple[tuple[float, float, str], ...]
+    points: Sequence[tuple[float, float, str]]
     style: int = 0
     hollow: bool = False
     line: bool = True
 
 
 def chart(
-    name: str,
-    title: str,
-    values: Iterable[Values],
-    *,
-    x_title: str,
-    y_title: str,
-    about: str = "",
-    log_x: bool = False,
-    x_labels: dict[float, str] | None = None,
+    values: Iterable[Values], *, log_x: bool = False, x_labels: dict[float, str] | None = None, **frame: Any
 ) -> Chart | None:
     """Lay out a chart; None where there is no point.
 
     Parameters
     ----------
-    name, title, x_title, y_title, about : str
-        As of `Chart`.
     values : iterable of Values
         What to draw.
     log_x : bool
         A logarithmic horizontal axis (values must be positive).
     x_labels : dict, optional
         Text by value of the horizontal axis, where it has few values (levels).
+    **frame
+        Name, title and the like, as of `Frame`.
     """
     series = [item for item in values if item.points]
     if not series:
@@ -174,63 +157,54 @@ def chart(
     def top(y: float) -> float:
         return HEIGHT - BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM)
 
-    if x_labels:
-        x_ticks = tuple(Tick(left(value), text) for value, text in sorted(x_labels.items()))
-    else:
-        where = log_ticks(x_low, x_high) if log_x else ticks(x_low, x_high)
-        x_ticks = tuple(Tick(left(value), short(value)) for value in where)
-    y_ticks = tuple(Tick(top(value), short(value)) for value in ticks(y_low, y_high))
+    texts = x_labels or {x: short(x) for x in (log_ticks(x_low, x_high) if log_x else ticks(x_low, x_high))}
     # Labels keep off every mark, also of series that are drawn later.
     taken = [
         (left(x) - _MARK, top(y) - _MARK, left(x) + _MARK, top(y) + _MARK) for item in series for x, y, _ in item.points
     ]
-    drawn = tuple(
-        Series(
-            item.name,
-            item.style % SERIES_STYLES,
-            item.hollow,
-            item.line and len(item.points) > 1,
-            tuple(_point(x, y, left(x), top(y), label, taken) for x, y, label in item.points),
-        )
-        for item in series
-    )
     return Chart(
-        name=name,
-        title=title,
-        about=about,
-        x_title=x_title,
-        y_title=y_title,
-        x_ticks=x_ticks,
-        y_ticks=y_ticks,
-        series=drawn,
+        x_ticks=[Tick(left(x), text) for x, text in sorted(texts.items())],
+        y_ticks=[Tick(top(y), short(y)) for y in ticks(y_low, y_high)],
+        series=[
+            Series(
+                item.name,
+                item.style % SERIES_STYLES,
+                item.hollow,
+                item.line and len(item.points) > 1,
+                [_point(x, y, left(x), top(y), label, taken) for x, y, label in item.points],
+            )
+            for item in series
+        ],
+        **frame,
     )
 
 
-def _point(
-    x: float, y: float, left: float, top: float, label: str, taken: list[tuple[float, float, float, float]]
-) -> Point:
+_Box = tuple[float, float, float, float]
+
+
+def _point(x: float, y: float, left: float, top: float, label: str, taken: list[_Box]) -> Point:
     """Place a point's label beside it, where no earlier label stands."""
     if not label:
         return Point(x, y, left, top)
     width = len(label) * _LETTER
-    chosen = None
-    for shift in (0.0, -_LINE, _LINE, -2 * _LINE, 2 * _LINE, -3 * _LINE, 3 * _LINE):
-        for anchor in ("start", "end"):
-            start = left + 8 if anchor == "start" else left - 8 - width
-            box = (start, top + shift - _LINE + 3, start + width, top + shift + 3)
-            inside = box[0] >= LEFT and box[2] <= WIDTH and box[1] >= 0 and box[3] <= HEIGHT - BOTTOM
-            if inside and not any(_overlap(box, other) for other in taken):
-                chosen = (anchor, shift, box)
-                break
-        if chosen:
-            break
-    anchor, shift, box = chosen or ("start", 0.0, (left + 8, top - 10, left + 8 + width, top + 3))
-    taken.append(box)
-    return Point(x, y, left, top, label, left + (8 if anchor == "start" else -8), top + shift + 4, anchor)  # type: ignore[arg-type]
+
+    def box(shift: float, anchor: str) -> _Box:
+        start = left + 8 if anchor == "start" else left - 8 - width
+        return start, top + shift - _LINE + 3, start + width, top + shift + 3
+
+    places: list[tuple[float, Literal["start", "end"]]] = [
+        (lines * _LINE, anchor) for lines in (0, -1, 1, -2, 2, -3, 3) for anchor in _ANCHORS
+    ]
+    shift, anchor = next((place for place in places if _is_free(box(*place), taken)), places[0])
+    taken.append(box(shift, anchor))
+    return Point(x, y, left, top, label, left + (8 if anchor == "start" else -8), top + shift + 4, anchor)
 
 
-def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+def _is_free(box: _Box, taken: Iterable[_Box]) -> bool:
+    inside = box[0] >= LEFT and box[2] <= WIDTH and box[1] >= 0 and box[3] <= HEIGHT - BOTTOM
+    return inside and not any(
+        box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3] for other in taken
+    )
 
 
 def _widen(low: float, high: float, part: float) -> tuple[float, float]:
@@ -270,47 +244,51 @@ def level_charts(table: Table, results: Sequence[CellResult]) -> list[Chart]:
     The curves of restoration methods fall by 10 dB together and differ by tenths. So each value is drawn as its
     distance to the published value of one row: the row with the lowest published mean.
     """
-    cells: dict[tuple[int, str], dict[tuple[str, int], CellResult]] = defaultdict(dict)
+    cells: dict[tuple[int, str], dict[str, dict[int, CellResult]]] = defaultdict(lambda: defaultdict(dict))
     for result in results:
         request = result.request
         if request.metric == "psnr" and request.dataset and request.level:
-            cells[request.part, request.dataset].setdefault((request.row, request.level), result)
-    found = []
-    for (part, dataset), of_row in cells.items():
-        levels = sorted({level for _, level in of_row})
-        rows = list(dict.fromkeys(row for row, _ in of_row))
+            cells[request.part, request.dataset][request.row].setdefault(request.level, result)
+    charts = []
+    for (part, dataset), rows in cells.items():
+        levels = sorted({level for of_row in rows.values() for level in of_row})
         printed = {
-            row: {level: _printed(of_row[row, level]) for level in levels if (row, level) in of_row} for row in rows
+            row: {
+                level: value for level in levels if level in of_row and (value := _printed(of_row[level])) is not None
+            }
+            for row, of_row in rows.items()
         }
-        complete = [row for row in rows if all(printed[row].get(level) is not None for level in levels)]
+        complete = [row for row in rows if len(printed[row]) == len(levels)]
         if len(levels) < 2 or not complete:
             continue
-        base = min(complete, key=lambda row: sum(printed[row][level] or 0.0 for level in levels))
-        zero = {level: printed[base][level] or 0.0 for level in levels}
+        base = min(complete, key=lambda row: sum(printed[row].values()))
+        zero = printed[base]
         values = []
-        for style, row in enumerate(rows):
-            published = [(float(n), p - zero[n], "") for n, p in sorted(printed[row].items()) if p is not None]
+        for style, (row, of_row) in enumerate(rows.items()):
+            published = [(float(level), value - zero[level], "") for level, value in printed[row].items()]
             measured = [
                 (float(level), result.measured.value - zero[level], "")
-                for (name, level), result in sorted(of_row.items(), key=lambda item: item[0][1])
-                if name == row and isinstance(result.measured, Measurement)
+                for level, result in sorted(of_row.items())
+                if isinstance(result.measured, Measurement)
             ]
-            values.append(Values(f"{row}, published", tuple(published), style, hollow=True))
-            values.append(Values(f"{row}, measured", tuple(measured), style, line=False))
+            values.append(Values(f"{row}, published", published, style, hollow=True))
+            values.append(Values(f"{row}, measured", measured, style, line=False))
         task = TASKS.get(table.parts[part].task)
+        level_name = task.level_name if task else "level"
         heading = f"{table.parts[part].title}: " if table.parts[part].title else ""
-        made = chart(
-            f"levels-{part}-{dataset}",
-            f"{heading}{dataset_title(dataset)}, PSNR by {task.level_name if task else 'level'}",
-            values,
-            x_title=task.level_name if task else "level",
-            y_title=f"dB above {base} (published)",
-            about=f"Distance to the published values of {base}, the lowest row; hollow: published, filled: measured.",
-            x_labels={float(level): str(level) for level in levels},
+        charts.append(
+            chart(
+                values,
+                name=f"levels-{part}-{dataset}",
+                title=f"{heading}{dataset_title(dataset)}, PSNR by {level_name}",
+                x_title=level_name,
+                y_title=f"dB above {base} (published)",
+                about=f"Distance to the published values of {base}, the lowest row; hollow: published, "
+                "filled: measured.",
+                x_labels={float(level): str(level) for level in levels},
+            )
         )
-        if made:
-            found.append(made)
-    return found
+    return list(filter(None, charts))
 
 
 def _printed(result: CellResult) -> float | None:
@@ -319,43 +297,42 @@ def _printed(result: CellResult) -> float | None:
 
 def cost_charts(table: Table, results: Sequence[CellResult]) -> list[Chart]:
     """Draw PSNR against parameters and against time, where a table prints both (PANet Table 4, RNAN Table 7)."""
-    found = []
+    charts = []
     for part in range(len(table.parts)):
-        of_row: dict[tuple[int, str], dict[str, CellResult]] = defaultdict(dict)
+        rows: dict[tuple[int, str], dict[str, CellResult]] = defaultdict(dict)
         for result in results:
             if result.request.part == part:
-                of_row[result.request.line, result.request.row].setdefault(result.request.metric, result)
+                rows[result.request.line, result.request.row].setdefault(result.request.metric, result)
         for metric, title in (("parameters", "parameters"), ("seconds", "time in seconds")):
             published, measured = [], []
-            for (_, row), cells in of_row.items():
+            about = ""
+            for (_, row), cells in rows.items():
                 if metric not in cells or "psnr" not in cells:
                     continue
                 cost, quality = cells[metric], cells["psnr"]
-                if _printed(cost) and _printed(quality):
-                    published.append((_printed(cost) or 0.0, _printed(quality) or 0.0, row))
-                if isinstance(cost.measured, Measurement):
-                    # The published PSNR stands in where only the cost could be measured, and the label says so.
-                    seen = quality.measured.value if isinstance(quality.measured, Measurement) else _printed(quality)
-                    if seen is not None:
-                        own = isinstance(quality.measured, Measurement)
-                        measured.append((cost.measured.value, seen, "" if own else "published PSNR"))
-            made = chart(
-                f"cost-{table.name}-{part}-{metric}",
-                f"{table.name}: PSNR against {title}",
-                [
-                    Values("published", tuple(published), 0, hollow=True, line=False),
-                    Values(f"measured {metric}", tuple((x, y, "") for x, y, _ in measured), 1, line=False),
-                ],
-                x_title=title,
-                y_title="PSNR (dB)",
-                log_x=True,
-                about="A measured cost without a measured PSNR stands at the published PSNR."
-                if any(note for _, _, note in measured)
-                else "",
+                printed_cost, printed = _printed(cost), _printed(quality)
+                if printed_cost and printed:
+                    published.append((printed_cost, printed, row))
+                seen = quality.measured.value if isinstance(quality.measured, Measurement) else printed
+                if isinstance(cost.measured, Measurement) and seen is not None:
+                    measured.append((cost.measured.value, seen, ""))
+                    if not isinstance(quality.measured, Measurement):
+                        about = "A measured cost without a measured PSNR stands at the published PSNR."
+            charts.append(
+                chart(
+                    [
+                        Values("published", published, 0, hollow=True, line=False),
+                        Values(f"measured {metric}", measured, 1, line=False),
+                    ],
+                    name=f"cost-{table.name}-{part}-{metric}",
+                    title=f"{table.name}: PSNR against {title}",
+                    x_title=title,
+                    y_title="PSNR (dB)",
+                    log_x=True,
+                    about=about,
+                )
             )
-            if made:
-                found.append(made)
-    return found
+    return list(filter(None, charts))
 
 
 UNITS_SHOWN = 10
@@ -377,45 +354,26 @@ def delta_histogram(collected: Iterable[TableResults]) -> Histogram | None:
             total += 1
     if not total:
         return None
-    highest = max(sum(of_bin.values()) for of_bin in counts.values())
-    high = highest * 1.08
-    step = (WIDTH - LEFT - RIGHT) / (2 * UNITS_SHOWN + 3)
-
-    def top(count: float) -> float:
-        return HEIGHT - BOTTOM - count / high * (HEIGHT - TOP - BOTTOM)
 
     def text(units: int) -> str:
         if abs(units) > UNITS_SHOWN:
             return f"<−{UNITS_SHOWN}" if units < 0 else f">{UNITS_SHOWN}"
         return f"{units:+d}".replace("-", "−") if units else "0"
 
-    bars, rows = [], []
-    for units in sorted(counts):
-        below = 0
-        for verdict in VERDICTS:
-            count = counts[units][verdict]
-            if count:
-                left = LEFT + (units + UNITS_SHOWN + 1) * step
-                label = f"{count} {verdict}, {text(units)} units"
-                height = top(below) - top(below + count)
-                bars.append(Bar(left + 1, top(below + count), step - 2, height, verdict, count, label))
-                below += count
-        rows.append((text(units), *(str(counts[units][verdict]) for verdict in VERDICTS[:-1])))
-    x_ticks = tuple(
-        Tick(LEFT + (units + UNITS_SHOWN + 1.5) * step, text(units)) for units in (-11, -5, -1, 0, 1, 5, 11)
-    )
-    return Histogram(
+    return _histogram(
+        [
+            [(counts[units][v], v, f"{counts[units][v]} {v}, {text(units)} units") for v in VERDICTS if units in counts]
+            for units in range(-UNITS_SHOWN - 1, UNITS_SHOWN + 2)
+        ],
+        {units + UNITS_SHOWN + 1.5: text(units) for units in (-11, -5, -1, 0, 1, 5, 11)},
         name="deltas",
         title="Measured − published, over all compared cells",
         about=f"{total} numbers. 0 is a match at the printed digits; beyond {CLOSE_UNITS:g} units a cell is off, "
         "unless its noise term allows more.",
         x_title="units of the last printed digit",
         y_title="numbers",
-        x_ticks=x_ticks,
-        y_ticks=tuple(Tick(top(value), short(value)) for value in ticks(0, high)),
-        bars=tuple(bars),
-        rows=tuple(rows),
         heads=("units", *VERDICTS[:-1]),
+        rows=[(text(units), *(str(counts[units][v]) for v in VERDICTS[:-1])) for units in sorted(counts)],
     )
 
 
@@ -428,42 +386,55 @@ def distribution(values: Sequence[float], unit: str) -> Histogram | None:
         return None
     # Square-root rule: sets have 5 to 100 images, for which it gives 3 to 10 bins.
     bins = max(3, min(20, math.ceil(math.sqrt(len(values)))))
-    counts = [0] * bins
-    for value in values:
-        counts[min(bins - 1, int((value - low) / (high - low) * bins))] += 1
-    most = max(counts) * 1.08
-    step = (WIDTH - LEFT - RIGHT) / bins
-
-    def edge(index: int) -> float:
-        return low + (high - low) * index / bins
-
+    counts = Counter(min(bins - 1, int((value - low) / (high - low) * bins)) for value in values)
     digits = 2 if unit == "dB" else 4
-
-    def top(count: float) -> float:
-        return HEIGHT - BOTTOM - count / most * (HEIGHT - TOP - BOTTOM)
-
-    bars = tuple(
-        Bar(
-            LEFT + index * step + 1,
-            top(count),
-            step - 2,
-            top(0) - top(count),
-            "",
-            count,
-            f"{count} images from {edge(index):.{digits}f} to {edge(index + 1):.{digits}f}",
-        )
-        for index, count in enumerate(counts)
-    )
-    marks = range(0, bins + 1, max(1, bins // 5))
-    return Histogram(
+    edges = [f"{low + (high - low) * index / bins:.{digits}f}" for index in range(bins + 1)]
+    return _histogram(
+        [
+            [(counts[index], "", f"{counts[index]} images from {edges[index]} to {edges[index + 1]}")]
+            for index in range(bins)
+        ],
+        {index: edges[index] for index in range(0, bins + 1, max(1, bins // 5))},
+        marks=4,
         name="distribution",
         title="Distribution over the images",
         about=f"{len(values)} images, {low:.{digits}f} to {high:.{digits}f}",
         x_title=unit,
         y_title="images",
-        x_ticks=tuple(Tick(LEFT + index * step, f"{edge(index):.{digits}f}") for index in marks),
-        y_ticks=tuple(Tick(top(value), short(value)) for value in ticks(0, most, 4) if value == int(value)),
-        bars=bars,
-        rows=tuple((f"{edge(i):.{digits}f} to {edge(i + 1):.{digits}f}", str(count)) for i, count in enumerate(counts)),
         heads=(unit, "images"),
+        rows=[(f"{edges[index]} to {edges[index + 1]}", str(counts[index])) for index in range(bins)],
+    )
+
+
+def _histogram(
+    columns: Sequence[Sequence[tuple[int, str, str]]],
+    x_texts: Mapping[float, str],
+    *,
+    heads: tuple[str, ...],
+    rows: list[tuple[str, ...]],
+    marks: int = 5,
+    **frame: Any,
+) -> Histogram:
+    """Stack the parts of each column (count, kind, label); `x_texts` stand at numbers of columns from the left."""
+    step = (WIDTH - LEFT - RIGHT) / len(columns)
+    high = max(sum(count for count, _, _ in parts) for parts in columns) * 1.08
+
+    def top(count: float) -> float:
+        return HEIGHT - BOTTOM - count / high * (HEIGHT - TOP - BOTTOM)
+
+    bars = []
+    for index, parts in enumerate(columns):
+        below = 0
+        for count, kind, label in parts:
+            height = top(below) - top(below + count)
+            below += count
+            if count:
+                bars.append(Bar(LEFT + index * step + 1, top(below), step - 2, height, kind, count, label))
+    return Histogram(
+        x_ticks=[Tick(LEFT + column * step, text) for column, text in x_texts.items()],
+        y_ticks=[Tick(top(count), short(count)) for count in ticks(0, high, marks) if count == int(count)],
+        bars=bars,
+        heads=heads,
+        rows=rows,
+        **frame,
     )

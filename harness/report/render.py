@@ -1,4 +1,4 @@
-"""Rendering a table's results to text: Markdown, LaTeX, CSV, JSON."""
+"""Rendering a table's results to Markdown, LaTeX, CSV and JSON, and to the files of the results folder."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import functools
 import io
 import json
 import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from harness.errors import printable
-from harness.files import json_numbers
+from harness.errors import HarnessError, printable
+from harness.files import json_numbers, write_json, write_text
 from harness.report.grid import (
     GridCell,
     PartGrid,
@@ -24,29 +25,16 @@ from harness.report.grid import (
     spans,
     summary,
 )
+from harness.tables.collected import table_results
 from harness.tables.diff import CellResult, as_record
+from harness.tables.measurements import Measurement
 from harness.tables.ordering import orderings
 from harness.tables.published import Table
+from harness.tables.workspace import Workspace
 
 CSV_FIELDS = (
-    "table",
-    "row",
-    "dataset",
-    "level",
-    "metric",
-    "printed",
-    "measured",
-    "delta",
-    "verdict",
-    "reason",
-    "protocol",
-    "degradation",
-    "method",
-    "policy",
-    "origin",
-    "images",
-    "noise",
-    "recorded",
+    *("table", "row", "dataset", "level", "metric", "printed", "measured", "delta", "verdict", "reason"),
+    *("protocol", "degradation", "method", "policy", "origin", "images", "noise", "recorded"),
 )
 
 # Greek letters in the order of Unicode; omicron looks like an o and has no command.
@@ -106,6 +94,8 @@ _LATIN = frozenset("ßæœøåłÆŒØÅŁ")
 WIDEST = 66
 _GAP = 2.4
 
+_FENCES = {"best": "**", "second": "*", "": ""}
+
 _TEX_SIGNS = {
     "✓": r"$\checkmark$",
     "≃": r"$\simeq$",
@@ -116,6 +106,37 @@ _TEX_SIGNS = {
     "◦": r"$\circ$",
     "": "",
 }
+
+
+def render(workspace: Workspace, table: Table) -> list[CellResult]:
+    """Write results/<table>.md, .csv, .json and .tex, and what DVC shows as metrics; return the results.
+
+    Raises
+    ------
+    HarnessError
+        Rows are damaged: what is rendered without them would stand until somebody notices.
+    """
+    found = table_results(workspace, table)
+    if found.damaged_rows:
+        raise HarnessError(found.damaged_rows[0])
+    for suffix, text in forms(table, found.results).items():
+        write_text(workspace.results / f"{table.name}.{suffix}", text)
+    metrics: dict[str, dict[str, float]] = {}
+    for result in found.results:
+        if isinstance(result.measured, Measurement):
+            metrics.setdefault(result.request.row, {})[result.request.key] = result.measured.value
+    write_json(workspace.results / "metrics" / f"{table.name}.json", metrics)
+    return found.results
+
+
+def forms(table: Table, results: list[CellResult]) -> dict[str, str]:
+    """Render in every form, by the ending of its file."""
+    return {
+        "md": markdown(table, results),
+        "tex": latex(table, results),
+        "csv": csv_text(results),
+        "json": json_text(results),
+    }
 
 
 def markdown(table: Table, results: list[CellResult]) -> str:
@@ -149,12 +170,15 @@ def latex(table: Table, results: list[CellResult]) -> str:
 
 def csv_text(results: list[CellResult]) -> str:
     """Render one line a cell; measured values with every digit."""
+    return csv_lines(map(as_record, results), CSV_FIELDS)
+
+
+def csv_lines(records: Iterable[dict[str, Any]], fields: Sequence[str]) -> str:
+    """Write some fields of records as CSV, headings first."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_FIELDS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for result in results:
-        record = as_record(result)
-        writer.writerow({key: csv_value(record[key]) for key in CSV_FIELDS})
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(fields)
+    writer.writerows([csv_value(record[field]) for field in fields] for record in records)
     return text.getvalue()
 
 
@@ -179,16 +203,19 @@ def finalize(value: object) -> object:
 
 def json_text(results: list[CellResult]) -> str:
     """Render a list of objects, one a cell (`harness.tables.diff.as_record`)."""
-    return json.dumps(json_numbers([as_record(result) for result in results]), indent=1, ensure_ascii=False) + "\n"
+    return json_lines(map(as_record, results))
+
+
+def json_lines(records: Iterable[dict[str, Any]]) -> str:
+    """Write records as JSON with every digit."""
+    return json.dumps(json_numbers(list(records)), indent=1, ensure_ascii=False) + "\n"
 
 
 @functools.cache
 def markdown_environment() -> Any:
     """Templates of Markdown, with the filters that escape for it."""
     made = _environment()
-    made.filters["cell"] = _markdown_text
-    made.filters["place"] = _markdown_place
-    made.filters["one_protocol"] = _markdown_one_protocol
+    made.filters |= {"cell": _markdown_text, "place": _markdown_place, "one_protocol": _markdown_one_protocol}
     return made
 
 
@@ -198,15 +225,17 @@ def tex_environment() -> Any:
     made = _environment(
         block_start_string="<%", block_end_string="%>", variable_start_string="<<", variable_end_string=">>"
     )
-    made.filters["tex"] = _tex_text
-    made.filters["spans"] = lambda heads, last: [(text, 1) for text in heads] if last else spans(heads)
-    made.filters["rules"] = _rules
     made.tests["wide"] = _is_wide
-    made.filters["published_tex"] = _published_tex
-    made.filters["gray_tex"] = lambda p: rf"\textcolor{{gray}}{{{_tex_text(p.printed)}}}" if p.printed else ""
-    made.filters["ranked_tex"] = _ranked_tex
-    made.filters["sign_tex"] = _TEX_SIGNS.__getitem__
-    made.filters["measured_tex"] = lambda p: " ".join(t for t in (p.measured, _TEX_SIGNS[p.sign]) if t)
+    made.filters |= {
+        "tex": _tex_text,
+        "spans": lambda heads, last: [(text, 1) for text in heads] if last else spans(heads),
+        "rules": _rules,
+        "published_tex": lambda place: _gray_tex(_tex_text(place.printed), place.mark),
+        "gray_tex": lambda place: _gray_tex(_tex_text(place.printed)),
+        "ranked_tex": lambda place: _marked_tex(place.measured, place.mark),
+        "sign_tex": _TEX_SIGNS.__getitem__,
+        "measured_tex": lambda place: f"{place.measured} {_TEX_SIGNS[place.sign]}".strip(),
+    }
     return made
 
 
@@ -269,35 +298,28 @@ def _markdown_text(text: object) -> str:
 
 def _markdown_place(place: GridCell, lines: bool = True) -> str:
     """Write the published number above the measured one; `lines`: the second alone stays in the second line."""
-    printed = _markdown_text(place.printed)
-    if place.mark:
-        fence = "**" if place.mark == "best" else "*"
-        printed = f"{fence}{printed}{fence}"
+    fence = _FENCES[place.mark]
+    printed = f"{fence}{_markdown_text(place.printed)}{fence}"
     measured = f"{place.measured} {place.sign}".strip()
     if not printed and lines:
         return f"<br>{measured}" if measured else ""
-    return "<br>".join(text for text in (printed, measured) if text)
+    return "<br>".join(filter(None, (printed, measured)))
 
 
 def _markdown_one_protocol(place: GridCell) -> str:
-    fence = {"best": "**", "second": "*"}.get(place.mark, "")
+    fence = _FENCES[place.mark]
     printed = f"<sub>{_markdown_text(place.printed)}</sub>" if place.printed else ""
     measured = f"{fence}{place.measured}{fence}" if place.measured else ""
-    return "<br>".join(text for text in (printed, measured) if text)
+    return "<br>".join(filter(None, (printed, measured)))
 
 
-def _ranked_tex(place: GridCell) -> str:
-    marks = {"best": r"\textbf", "second": r"\underline"}
-    return f"{marks[place.mark]}{{{place.measured}}}" if place.mark and place.measured else place.measured
+def _marked_tex(text: str, mark: str) -> str:
+    command = {"best": r"\textbf", "second": r"\underline"}.get(mark)
+    return f"{command}{{{text}}}" if command and text else text
 
 
-def _published_tex(place: GridCell) -> str:
-    printed = _tex_text(place.printed)
-    if place.mark == "best":
-        printed = rf"\textbf{{{printed}}}"
-    elif place.mark == "second":
-        printed = rf"\underline{{{printed}}}"
-    return rf"\textcolor{{gray}}{{{printed}}}" if printed else ""
+def _gray_tex(text: str, mark: str = "") -> str:
+    return rf"\textcolor{{gray}}{{{_marked_tex(text, mark)}}}" if text else ""
 
 
 def few_empty_lines(text: str) -> str:

@@ -6,7 +6,7 @@ A *scene* is a task, dataset and level.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -15,6 +15,9 @@ from harness.records.cells import FIRST_DRAW, Group
 from harness.records.restored import RECORD
 from harness.tables.measurements import Measurements
 from harness.tables.workspace import Workspace
+
+SceneId = tuple[str, str, int]
+"""A scene: task, dataset and level."""
 
 # Methods that restore nothing: their output is the input.
 UNCHANGED = frozenset({"noisy", "jpeg", "mosaiced", "blurry", "rainy"})
@@ -51,51 +54,52 @@ class Scene(msgspec.Struct, frozen=True):
     values: dict[Group, dict[str, float]]
 
     @property
+    def id(self) -> SceneId:
+        """What names a scene."""
+        return self.task, self.dataset, self.level
+
+    @property
     def restoring(self) -> int:
         """Number of methods that do more than hand the input back."""
         return sum(member.group.method not in UNCHANGED for member in self.members)
 
 
-class Restored(msgspec.Struct, frozen=True):
-    """A group's restored level that is asked for by a table, with the PSNR protocol of its row."""
-
-    group: Group
-    level: int
-    protocol: str
-
-
-def find_scenes(workspace: Workspace, restored: Iterable[Restored], methods: dict[str, Method]) -> list[Scene]:
+def find_scenes(
+    workspace: Workspace,
+    restored: Iterable[tuple[Group, int, str]],
+    methods: Mapping[str, Method],
+    measurements: Measurements,
+) -> list[Scene]:
     """Group what was restored here into scenes, those with most methods first.
 
     Parameters
     ----------
     workspace : Workspace
-        Where the images and rows lie.
-    restored : iterable of Restored
-        What tables ask for; what has no images here is left out.
-    methods : dict
+        Where the images lie.
+    restored : iterable of (Group, int, str)
+        What tables ask for: groups, levels and PSNR protocols, of which the first counts; what has no images here is
+        left out.
+    methods : mapping
         For their titles.
+    measurements : Measurements
+        The rows.
     """
-    measurements = Measurements(workspace.work)
-    found: dict[tuple[str, str, int], list[Restored]] = defaultdict(list)
-    files: dict[tuple[Group, int], frozenset[str]] = {}
-    for item in dict.fromkeys(restored):
-        there = files.setdefault((item.group, item.level), restored_images(workspace, item.group, item.level))
-        if there:
-            found[item.group.task, item.group.dataset, item.level].append(item)
+    asked: dict[SceneId, dict[Group, str]] = defaultdict(dict)
+    for group, level, protocol in restored:
+        asked[group.task, group.dataset, level].setdefault(group, protocol)
     scenes = []
-    for (task, dataset, level), items in found.items():
-        values = {}
-        for item in items:
-            measured = measurements.images(item.group, level, item.protocol)
-            there = files[item.group, level]
-            values[item.group] = {image: value for image, value in measured.items() if image in there}
-        items = [item for item in items if values[item.group]]
-        if not items:
+    for (task, dataset, level), protocols in asked.items():
+        values: dict[Group, dict[str, float]] = {}
+        for group, protocol in protocols.items():
+            there = restored_images(workspace, group, level)
+            measured = measurements.images(group, level, protocol)
+            if shown := {image: value for image, value in measured.items() if image in there}:
+                values[group] = shown
+        if not values:
             continue
-        members = _members(items, methods)
-        images = set.intersection(*(set(values[member.group]) for member in members))
-        ranked = sorted(images, key=lambda image: (-_disagreement(image, members, values), image))
+        members = _members({group: protocols[group] for group in values}, methods)
+        images = set.intersection(*map(set, values.values()))
+        ranked = sorted(images, key=lambda image: (-_disagreement(image, values), image))
         if ranked:
             scenes.append(Scene(task, dataset, level, members, tuple(ranked), values))
     return sorted(scenes, key=lambda s: (-min(s.restoring, 2), s.task, s.dataset, s.level))
@@ -109,30 +113,22 @@ def restored_images(workspace: Workspace, group: Group, level: int) -> frozenset
     return frozenset(file.stem for file in (folder / str(level) / f"draw{FIRST_DRAW}").glob("*.png"))
 
 
-def _members(items: Sequence[Restored], methods: dict[str, Method]) -> tuple[SceneMethod, ...]:
+def _members(protocols: Mapping[Group, str], methods: Mapping[str, Method]) -> tuple[SceneMethod, ...]:
     """Name the methods of a scene; what tells two runs of one method apart becomes part of its name."""
-    first: dict[Group, Restored] = {}
-    for item in items:
-        first.setdefault(item.group, item)
-    titles: dict[Group, str] = {}
-    for group in first:
-        method = methods.get(group.method)
-        titles[group] = method.title if method else group.method
+    titles = {group: methods[group.method].title if group.method in methods else group.method for group in protocols}
     members = []
-    for group, item in first.items():
-        others = [other for other in first if other != group and titles[other] == titles[group]]
-        told = [
-            getattr(group, field)
-            for field in ("policy", "saving", "degradation")
-            if any(getattr(other, field) != getattr(group, field) for other in others)
-        ]
-        members.append(SceneMethod(group, titles[group] + (f" ({', '.join(told)})" if told else ""), item.protocol))
+    for group, protocol in protocols.items():
+        same = [other for other in protocols if titles[other] == titles[group]]
+        fields = ("policy", "saving", "degradation")
+        differing = [getattr(group, field) for field in fields if len({getattr(other, field) for other in same}) > 1]
+        title = titles[group] + (f" ({', '.join(differing)})" if differing else "")
+        members.append(SceneMethod(group, title, protocol))
     return tuple(members)
 
 
-def _disagreement(image: str, members: Sequence[SceneMethod], values: dict[Group, dict[str, float]]) -> float:
+def _disagreement(image: str, values: Mapping[Group, Mapping[str, float]]) -> float:
     """How far apart the methods are on an image, in dB; for a single method, how bad it is."""
-    own = [values[m.group][image] for m in members if m.group.method not in UNCHANGED]
+    own = [measured[image] for group, measured in values.items() if group.method not in UNCHANGED]
     if len(own) > 1:
         return max(own) - min(own)
-    return -(own or [values[m.group][image] for m in members])[0]
+    return -(own or [measured[image] for measured in values.values()])[0]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from harness.errors import printable
 from harness.report.grid import (
     GridCell,
     PartGrid,
+    Reason,
     choices,
     grids,
     legend,
@@ -17,9 +19,11 @@ from harness.report.grid import (
     remarks,
     summary,
 )
+from harness.report.one_protocol import not_run_reasons, one_protocol_grids, protocol_words, rank_changes
 from harness.tables.collected import TableResults
 from harness.tables.counting import count, count_tables, of_papers
 from harness.tables.diff import CellResult
+from harness.tables.one_protocol import OneProtocolCell, input_groups
 from harness.tables.ordering import orderings
 from harness.tables.published import Table
 from harness.tables.verdicts import VERDICTS, Verdict
@@ -39,14 +43,17 @@ WIDE = 190
 
 def print_table(table: Table, results: list[CellResult]) -> None:
     """Print a table, what it could not run, and its summary to standard output."""
+    console = _console(WIDE)
+    console.print()
+    _print(console, table, results)
+
+
+def _console(least: int) -> Any:
+    """Make a console; a log or a pipe has no width, and wrapped numbers would be unreadable: it is `least` wide."""
     from rich.console import Console
 
     console = Console(highlight=False)
-    if not console.is_terminal:
-        # A log or a pipe has no width; wrapped numbers would be unreadable.
-        console = Console(highlight=False, width=max(console.width, WIDE))
-    console.print()
-    _print(console, table, results)
+    return console if console.is_terminal else Console(highlight=False, width=max(console.width, least))
 
 
 def _text(text: str = "", style: str = "") -> Any:
@@ -64,12 +71,8 @@ def print_coverage(collected: Sequence[TableResults]) -> None:
 
     Below stand all numbers of the papers, each once, and with the copies that other tables hold.
     """
-    from rich.console import Console
     from rich.table import Table as RichTable
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=max(console.width, 120))
     piece = RichTable(box=None, pad_edge=False, padding=(0, 1))
     for head in ("table", "", *(verdict.removeprefix("match ") for verdict in VERDICTS), "all"):
         piece.add_column(head, justify="left" if head in ("table", "") else "right", no_wrap=True)
@@ -81,7 +84,7 @@ def print_coverage(collected: Sequence[TableResults]) -> None:
     if papers.numbers:
         piece.add_row(_text("the papers' numbers", style="bold"), *_coverage(papers.distinct))
         piece.add_row("with their copies", *_coverage(papers.places))
-    console.print(piece)
+    _console(120).print(piece)
 
 
 def _coverage(counts: dict[Verdict, int]) -> list[Any]:
@@ -108,20 +111,9 @@ def table_svg(table: Table, results: list[CellResult]) -> str:
     from rich.console import Console
     from rich.terminal_theme import TerminalTheme
 
-    plain = TerminalTheme(
-        (255, 255, 255),
-        (36, 41, 47),
-        [
-            (36, 41, 47),
-            (176, 32, 32),
-            (20, 120, 50),
-            (150, 100, 0),
-            (9, 90, 180),
-            (130, 60, 150),
-            (20, 110, 120),
-            (90, 99, 110),
-        ],
-    )
+    black, white, gray = (36, 41, 47), (255, 255, 255), (90, 99, 110)
+    red, green, yellow, blue = (176, 32, 32), (20, 120, 50), (150, 100, 0), (9, 90, 180)
+    plain = TerminalTheme(white, black, [black, red, green, yellow, blue, (130, 60, 150), (20, 110, 120), gray])
     template = (resources.files("harness.report") / "templates" / "terminal.svg").read_text(encoding="utf-8")
     console = Console(record=True, file=io.StringIO(), width=WIDE, highlight=False)
     grid_width = max(
@@ -133,7 +125,6 @@ def table_svg(table: Table, results: list[CellResult]) -> str:
 
 
 def _print(console: Any, table: Table, results: list[CellResult]) -> None:
-
     console.print(
         _text(f"{table.name}  ", style="bold") + _text(f"{table.title} — {table.source.split('. ')[0]}", style="dim")
     )
@@ -155,16 +146,13 @@ def _print(console: Any, table: Table, results: list[CellResult]) -> None:
         console.print(_text(f"  {', '.join(remark.rows)} ({remark.cells} cells): {remark.reason}"))
     for row, text in choices(table, results):
         console.print(_text(f"  choices for {row}: {text}", style="dim"))
-    for reason in reasons_not_run(results):
-        console.print(
-            _text(f"  not run: {', '.join(reason.rows)} ({reason.cells} cells): {reason.reason}", style="dim")
-        )
+    _print_not_run(console, reasons_not_run(results))
     console.print(_text(summary(table, results), style="bold"))
     if recorded := recorded_text(results):
         console.print(_text(f"  {recorded}"))
 
 
-def grid_pieces(grid: PartGrid, width: int, shown_as: Callable[[GridCell], Any] | None = None) -> list[Any]:
+def grid_pieces(grid: PartGrid, width: int) -> list[Any]:
     """Cut a grid into tables that fit the width; every piece repeats the row headings."""
     from rich import box
     from rich.table import Table as RichTable
@@ -176,6 +164,8 @@ def grid_pieces(grid: PartGrid, width: int, shown_as: Callable[[GridCell], Any] 
     heads_width = sum(
         max([len(title)] + [len(row.heads[i]) for row in grid.rows]) + 2 for i, title in enumerate(grid.corner)
     )
+    # The first column of a piece repeats the heading it continues.
+    filled = [tuple(accumulate(line, _continued)) for line in grid.heads]
     pieces, start = [], 0
     while start < len(shown):
         stop, used = start, heads_width
@@ -188,25 +178,19 @@ def grid_pieces(grid: PartGrid, width: int, shown_as: Callable[[GridCell], Any] 
         for corner in grid.corner:
             piece.add_column(_text(corner))
         for column in range(start, stop):
-            heads = [_head(grid, line, column, start) for line in range(len(grid.heads))]
+            heads = [
+                (whole if column == start else line)[column] for line, whole in zip(grid.heads, filled, strict=True)
+            ]
             piece.add_column(_text("\n".join(heads)), justify="right", no_wrap=True)
         for row in grid.rows:
-            piece.add_row(
-                *(_text(head) for head in row.heads), *((shown_as or _cell)(place) for place in row.places[start:stop])
-            )
+            piece.add_row(*(_text(head) for head in row.heads), *map(_cell, row.places[start:stop]))
         pieces.append(piece)
         start = stop
     return pieces
 
 
-def _head(grid: PartGrid, line: int, column: int, start: int) -> str:
-    """Text of a heading; the first column of a piece repeats the heading it continues."""
-    text = grid.heads[line][column]
-    while not text and column == start and column > 0:
-        column -= 1
-        start -= 1
-        text = grid.heads[line][column]
-    return text
+def _continued(before: str, text: str) -> str:
+    return text or before
 
 
 def _measured(place: GridCell) -> str:
@@ -214,12 +198,43 @@ def _measured(place: GridCell) -> str:
 
 
 def _cell(place: GridCell) -> Any:
-
-    marks = {"best": "bold", "second": "underline", "": ""}
-    printed = _text(
-        place.printed, style=f"dim {marks[place.mark]}".strip() if not place.measured else marks[place.mark]
-    )
+    """Write the published number above the measured one; the mark is the paper's, or that of a rank."""
+    mark = {"best": "bold", "second": "underline", "": ""}[place.mark]
+    ranked = not place.verdict
+    printed = _text(place.printed, style="dim" if ranked else mark if place.measured else f"dim {mark}".strip())
     if not place.measured:
         return printed
-    measured = _text(_measured(place), style=COLOURS.get(place.verdict, "") if place.sign else "")
+    style = mark if ranked else COLOURS[place.verdict] if place.sign else ""
+    measured = _text(_measured(place), style=style)
     return _text("\n").join([printed, measured]) if place.printed else measured
+
+
+def print_one_protocol(table: Table, cells: list[OneProtocolCell]) -> None:
+    """Print a table under one protocol: published values in gray above, measured ones below."""
+    console = _console(WIDE)
+    console.print()
+    heading = _text(f"{table.name}  ", style="bold") + _text(f"{table.title} — every row that can be run under ")
+    console.print(heading + _text(protocol_words(cells), style="bold"))
+    for grid in one_protocol_grids(table, cells):
+        for piece in grid_pieces(grid, console.width):
+            console.print(piece)
+    console.print(
+        _text(
+            "published in gray, measured below (bold: best measured, underlined: second)   gray alone: not run",
+            style="dim",
+        )
+    )
+    for change in rank_changes(cells):
+        console.print(_text(f"  other order, {change}", style="yellow"))
+    groups = input_groups(cells)
+    if len(groups) > 1:
+        inputs = "; ".join(f"{name}: {', '.join(rows)}" for name, rows in groups.items())
+        console.print(_text("  inputs stay each row's own: " + inputs))
+    _print_not_run(console, not_run_reasons(cells))
+
+
+def _print_not_run(console: Any, reasons: list[Reason]) -> None:
+    for reason in reasons:
+        console.print(
+            _text(f"  not run: {', '.join(reason.rows)} ({reason.cells} cells): {reason.reason}", style="dim")
+        )

@@ -42,14 +42,11 @@ def read_training_runs(workspace: Workspace) -> list[TrainingCurves]:
     """Read every log of a workspace, sorted by name; runs without a usable line are left out."""
     roots = [workspace.work / "trained", workspace.work / "training", workspace.root / "weights"]
     runs = []
-    for root in roots:
-        for file in sorted(root.rglob(LOG)) if root.is_dir() else []:
-            curves = read_curves(file)
-            if curves:
-                name = f"{root.name}/{file.parent.relative_to(root).as_posix()}"
-                records = sorted(file.parent.glob("*.json"))
-                facts = tuple(fact for record in records for fact in plain_facts(record))
-                runs.append(TrainingCurves(name, facts, tuple(curves)))
+    for file, root in ((file, folder) for folder in roots for file in sorted(folder.rglob(LOG))):
+        if curves := read_curves(file):
+            name = f"{root.name}/{file.parent.relative_to(root).as_posix()}"
+            facts = tuple(fact for record in sorted(file.parent.glob("*.json")) for fact in plain_facts(record))
+            runs.append(TrainingCurves(name, facts, tuple(curves)))
     return runs
 
 

@@ -8,8 +8,6 @@ today's rules and by what the table says today.
 from __future__ import annotations
 
 import math
-import os
-import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,6 +18,7 @@ from harness.assets.weights.registry import released_file
 from harness.errors import HarnessError, Missing
 from harness.methods import Method
 from harness.protocols import protocol
+from harness.records.runs import git
 from harness.tables.diff import CellResult, averaged, diff_table, judged
 from harness.tables.measurements import Measurement, Measurements, NotRun, Spread
 from harness.tables.published import Table
@@ -152,23 +151,9 @@ def _collect(table: Table, methods: Mapping[str, Method], measurements: Measurem
 
 def _revision(path: Path) -> str:
     """Name the commit that a file of results is from; `UNCOMMITTED` where it is in none as it is."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments, "--", path.name],
-            cwd=path.parent,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-        ).stdout.strip()
-
-    try:
-        changed, commit = git("status", "--porcelain"), git("log", "-1", "--format=%h", "--abbrev=10")
-    except (OSError, subprocess.SubprocessError):
-        return UNCOMMITTED
-    return UNCOMMITTED if changed or not commit else commit
+    changed = git(path.parent, "status", "--porcelain", "--", path.name)
+    commit = git(path.parent, "log", "-1", "--format=%h", "--abbrev=10", "--", path.name)
+    return UNCOMMITTED if changed != "" or not commit else commit.strip()
 
 
 def recorded_cells(

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from small_workspace import GROUPS, MARKUP, PLUGIN, ROWS_ONLY, TABLES, compute, write_tables
+from computing import compute
+from small_workspace import GROUPS, LEVELS, MARKUP, PLUGIN, ROWS_ONLY, TABLES, write_tables
 
 from harness.assets.datasets import fetch
 from harness.records.restored import LevelRecord
@@ -27,7 +28,7 @@ def report_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = Workspace(root)
     assert fetch("embedded", workspace.data).complete
     for group in GROUPS:
-        compute(workspace, group)
+        compute(workspace, group, LEVELS[group.task])
     nasty = MeasuredRecord(ROWS_ONLY, "none", 1, {"psnr": "psnr.1"}, "c0de", "", {50: LevelRecord("", {})}, 2)
     rows = [ImageRow(50, 0, f"{number}{MARKUP}", "psnr.1", 20.0 + number) for number in range(2)]
     write_rows(workspace.work / "rows" / ROWS_ONLY.place.with_name(ROWS_ONLY.place.name + ".csv"), nasty, rows)

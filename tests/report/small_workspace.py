@@ -5,13 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from harness.assets.inputs import record_inputs
-from harness.files import write_json
-from harness.records.cells import Group, NoiseDraws
-from harness.records.rows import write_rows
-from harness.records.tasks import TASKS
-from harness.run.measure import measure
-from harness.run.restore import restore
+from harness.records.cells import Group
 from harness.tables.measurements import Measurement, Measurements
 from harness.tables.workspace import Workspace
 
@@ -53,32 +47,9 @@ GROUPS = (
     Group("sr", "embedded", "bicubic-y8-float", "bicubic-luma", "whole"),
 )
 LEVELS = {"denoise-rgb": (30, 50), "sr": (2,)}
-NOISE = NoiseDraws(further_draws=0, images=0)
 
 # A group that has rows and no images, with an image name that must not become markup.
 ROWS_ONLY = Group("denoise-rgb", "kodak24", "awgn-8bit", "report-blur", "whole")
-
-
-def compute(workspace: Workspace, group: Group) -> None:
-    """Run the stages of a group, as the pipeline would."""
-    levels = LEVELS[group.task]
-    inputs = record_inputs(workspace.data, group.dataset, group.degradation, levels, NOISE)
-    target = workspace.work / "restored" / group.place
-    record, timing = restore(
-        group,
-        workspace.method(group.method),
-        levels,
-        inputs,
-        data=workspace.data,
-        partial=workspace.work / "partial",
-        target=target,
-        noise=NOISE,
-        code="c0de",
-    )
-    assert record.images
-    write_json(workspace.work / "timing" / group.place.with_name(group.place.name + ".json"), timing)
-    measured, rows = measure(target, data=workspace.data, protocols=TASKS[group.task].metrics)
-    write_rows(workspace.work / "rows" / group.place.with_name(group.place.name + ".csv"), measured, rows)
 
 
 def mean(workspace: Workspace, group: Group, level: int, protocol: str) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from dvc.repo import Repo
 from hypothesis import given
 from hypothesis import strategies as st
 from small_workspace import GROUPS, TABLES
@@ -18,7 +19,7 @@ from harness.cli import harness
 from harness.errors import HarnessError
 from harness.records.rows import read_rows, write_rows
 from harness.report.changes import changes_json, changes_text, compare_runs, paired_bootstrap, write_page
-from harness.report.results import render
+from harness.report.render import render
 from harness.tables.workspace import Workspace
 
 
@@ -58,27 +59,28 @@ def test_too_few_values_are_refused() -> None:
         paired_bootstrap([1.0, np.inf], [2.0, 1.0])
 
 
-@pytest.fixture
-def copies(report_workspace: Workspace, tmp_path: Path) -> tuple[Workspace, Workspace]:
-    """Two copies of the workspace; in the second one method gained 0.25 dB on every image and lost one image's SSIM."""
-    found = []
-    for name in ("a", "b"):
-        shutil.copytree(
-            report_workspace.root, tmp_path / name, ignore=shutil.ignore_patterns("site", "data", "restored")
-        )
-        found.append(Workspace(tmp_path / name))
+def copy_of(workspace: Workspace, target: Path) -> Workspace:
+    shutil.copytree(workspace.root, target, ignore=shutil.ignore_patterns("site", "data", "restored"))
+    return Workspace(target)
+
+
+@pytest.fixture(scope="module")
+def copies(report_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Workspace]:
+    """Two copies of the workspace, not to be changed; in the second one method gained 0.25 dB on every image."""
+    folder = tmp_path_factory.mktemp("copies")
+    first, second = (copy_of(report_workspace, folder / name) for name in ("a", "b"))
     group = GROUPS[2]
-    path = found[1].work / "rows" / group.place.with_name(group.place.name + ".csv")
+    path = second.work / "rows" / group.place.with_name(group.place.name + ".csv")
     record, rows = read_rows(path)
     changed = []
     for row in rows:
         gain = 0.25 if row.protocol.startswith("psnr") and row.level == 50 else 0.0
         changed.append(type(row)(row.level, row.draw, row.image, row.protocol, row.value + gain))
     write_rows(path, record, changed)
-    for workspace in found:
+    for workspace in (first, second):
         for table in TABLES:
             render(workspace, workspace.table(table))
-    return found[0], found[1]
+    return first, second
 
 
 def test_what_changed_is_found_and_nothing_else(copies: tuple[Workspace, Workspace]) -> None:
@@ -106,7 +108,7 @@ def test_rendered_results_alone_are_compared_without_an_interval(copies: tuple[W
 
 
 def test_verdicts_that_changed_are_listed(copies: tuple[Workspace, Workspace], tmp_path: Path) -> None:
-    first, second = copies
+    first, second = copies[0], copy_of(copies[1], tmp_path / "b")
     path = second.results / "report-mine.json"
     cells = json.loads(path.read_text())
     cells[0]["verdict"] = "off"
@@ -120,8 +122,8 @@ def test_verdicts_that_changed_are_listed(copies: tuple[Workspace, Workspace], t
     assert "Verdicts that changed" in page and "<script>window" not in page
 
 
-def test_missing_and_infinite_images(copies: tuple[Workspace, Workspace]) -> None:
-    first, second = copies
+def test_missing_and_infinite_images(copies: tuple[Workspace, Workspace], tmp_path: Path) -> None:
+    first, second = copies[0], copy_of(copies[1], tmp_path / "b")
     group = GROUPS[1]
     path = second.work / "rows" / group.place.with_name(group.place.name + ".csv")
     record, rows = read_rows(path)
@@ -179,20 +181,20 @@ def test_rows_of_a_revision_come_from_dvc(
     repository.mkdir()
     monkeypatch.chdir(repository)
 
-    def run(*command: str) -> None:
-        subprocess.run(command, check=True, capture_output=True)
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *who, *arguments], check=True, capture_output=True)
 
-    run("git", "init", "-q")
-    run("git", "config", "user.name", "A")
-    run("git", "config", "user.email", "a@example.org")
-    run("dvc", "init", "-q")
+    git("init", "-q")
+    project = Repo.init()
     for source in copies:
         # With the times of their sources, files of one size may look unchanged to git and to DVC.
         for path, name in ((source.root / "work" / "rows", "work/rows"), (source.results, "results")):
             shutil.copytree(path, repository / name, dirs_exist_ok=True, copy_function=shutil.copyfile)
-        run("dvc", "add", "-q", "work/rows")
-        run("git", "add", "-A")
-        run("git", "commit", "-qm", "run")
+        project.add("work/rows")
+        git("add", "-A")
+        git("commit", "-qm", "run")
+    project.close()
     shutil.rmtree(repository / "work" / "rows")
     found = compare_runs(Workspace(repository), "HEAD~1", "HEAD")
     assert [c.key.method for c in found.changes] == ["report-smear"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from computing import compute
 from msgspec.structs import replace
-from small_workspace import compute
 
 from harness.assets.datasets import fetch
 from harness.cli import harness
@@ -18,7 +19,7 @@ from harness.errors import HarnessError
 from harness.records.cells import Group
 from harness.records.rows import read_rows, write_rows
 from harness.report.changes import compare_runs
-from harness.report.results import render
+from harness.report.render import render
 from harness.tables.measurements import Measurement, Measurements
 from harness.tables.workspace import Workspace
 
@@ -56,21 +57,31 @@ def strict(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-@pytest.fixture
-def computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+@pytest.fixture(scope="module")
+def computed_once(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Two tables, in one of which an image equals its ground truth."""
-    monkeypatch.chdir(tmp_path)
+    root = tmp_path_factory.mktemp("odd")
     for folder in ("methods", "tables"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "params.yaml").write_text("methods: [methods]\ntables: [tables]\n")
-    (tmp_path / "methods" / "report_copies.py").write_text(PLUGIN)
+        (root / folder).mkdir()
+    (root / "params.yaml").write_text("methods: [methods]\ntables: [tables]\n")
+    (root / "methods" / "report_copies.py").write_text(PLUGIN)
     for name, method in (("odd", "report-copies"), ("usual", "noisy")):
-        (tmp_path / f"tables/{name}.yaml").write_text(json.dumps(table(name, method)))
-    workspace = Workspace(tmp_path)
+        (root / f"tables/{name}.yaml").write_text(json.dumps(table(name, method)))
+    workspace = Workspace(root)
     assert fetch("embedded", workspace.data).complete
-    for group in GROUPS:
-        compute(workspace, group)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(root)
+        for group in GROUPS:
+            compute(workspace, group, (30, 50))
     return workspace
+
+
+@pytest.fixture
+def computed(computed_once: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A copy to damage."""
+    shutil.copytree(computed_once.root, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return Workspace(tmp_path)
 
 
 def run(*arguments: str) -> Result:

@@ -16,9 +16,13 @@ from harness.tables.workspace import Workspace
 FINITE = st.floats(-1e6, 1e6, allow_nan=False)
 
 
+def chart(points: list[tuple[float, float, str]], log_x: bool = False) -> plots.Chart | None:
+    return plots.chart([plots.Values("a", points)], log_x=log_x, name="c", title="C", x_title="x", y_title="y")
+
+
 @given(st.lists(st.tuples(FINITE, FINITE), min_size=1, max_size=20))
 def test_points_stand_where_their_values_say(points: list[tuple[float, float]]) -> None:
-    made = plots.chart("c", "C", [plots.Values("a", tuple((x, y, "") for x, y in points))], x_title="x", y_title="y")
+    made = chart([(x, y, "") for x, y in points])
     assert made is not None
     drawn = made.series[0].points
     assert [(p.x, p.y) for p in drawn] == points
@@ -34,9 +38,7 @@ def test_points_stand_where_their_values_say(points: list[tuple[float, float]]) 
 
 @given(st.lists(st.floats(1e-3, 1e9), min_size=1, max_size=10))
 def test_a_logarithmic_axis_has_equal_ratios(values: list[float]) -> None:
-    made = plots.chart(
-        "c", "C", [plots.Values("a", tuple((x, 1.0, "") for x in values))], x_title="x", y_title="y", log_x=True
-    )
+    made = chart([(x, 1.0, "") for x in values], log_x=True)
     assert made is not None
     drawn = sorted(made.series[0].points, key=lambda p: p.x)
     scale = [(math.log10(p.x), p.left) for p in drawn]
@@ -52,7 +54,7 @@ def test_ticks_are_round_and_inside(low: float, size: float) -> None:
 
 
 def test_nothing_to_draw_is_no_chart() -> None:
-    assert plots.chart("c", "C", [plots.Values("a", ())], x_title="x", y_title="y") is None
+    assert chart([]) is None
     assert plots.distribution([1.0], "dB") is None
     assert plots.distribution([math.inf, 1.0], "dB") is None
     assert plots.distribution([2.0, 2.0], "dB") is None
@@ -67,8 +69,7 @@ def test_a_distribution_counts_every_image(values: list[float]) -> None:
 
 
 def test_labels_keep_apart() -> None:
-    points = tuple((1.0 + i / 100, 30.0 + i / 100, f"method {i}") for i in range(6))
-    made = plots.chart("c", "C", [plots.Values("a", points, line=False)], x_title="x", y_title="y")
+    made = chart([(1.0 + i / 100, 30.0 + i / 100, f"method {i}") for i in range(6)])
     assert made is not None
     boxes = [(p.label_top, p.label_left, p.anchor) for p in made.series[0].points]
     assert len(set(boxes)) == 6

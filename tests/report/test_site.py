@@ -27,7 +27,7 @@ from harness.protocols import protocol
 from harness.records.cells import FIRST_DRAW
 from harness.records.restored import LevelRecord
 from harness.records.rows import MeasuredRecord, write_rows
-from harness.report.results import render
+from harness.report.render import render
 from harness.report.site import SiteSummary, build_site, cell_page, one_protocol_page, table_page
 from harness.report.site.tables import measured_marks
 from harness.tables.collected import collect
@@ -39,6 +39,11 @@ from harness.tables.workspace import Workspace
 
 def pages(site: SiteSummary) -> list[Path]:
     return sorted(site.folder.rglob("*.html"))
+
+
+def copy_of(workspace: Workspace, folder: Path) -> Workspace:
+    shutil.copytree(workspace.root, folder / "copy", ignore=shutil.ignore_patterns("site"))
+    return Workspace(folder / "copy")
 
 
 def pointed_at(page: Path) -> list[tuple[dict[str, str], str, dict[str, str]]]:
@@ -157,27 +162,41 @@ def test_pointing_at_a_number_tells_it_from_others(site: SiteSummary, report_wor
                 assert f"<dt>{label}</dt>" in page
 
 
-def test_a_cell_that_was_not_run_shows_what_would_make_it(report_workspace: Workspace, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(report_workspace.root, copy, ignore=shutil.ignore_patterns("site"))
-    workspace = Workspace(copy)
+NOT_RUN = "the weights blur/50.pt are not here"
+
+
+@pytest.fixture(scope="module")
+def changed(report_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, SiteSummary]:
+    """A copy in which a cell was not run and another has a record of a later version, and its site without scenes."""
+    workspace = copy_of(report_workspace, tmp_path_factory.mktemp("changed"))
     place = ROWS_ONLY.place
-    reason = "the weights blur/50.pt are not here"
-    empty = MeasuredRecord(ROWS_ONLY, "none", 1, {"psnr": "psnr.1"}, "c0de", "", {50: LevelRecord(reason, {})}, 2)
+    empty = MeasuredRecord(ROWS_ONLY, "none", 1, {"psnr": "psnr.1"}, "c0de", "", {50: LevelRecord(NOT_RUN, {})}, 2)
     write_rows(workspace.work / "rows" / place.with_name(place.name + ".csv"), empty, [])
     run = {"libraries": {"numpy": "2.0"}, "finished": "2026-01-01T00:00:00+00:00", "revision": "abc", "dirty": True}
     write_json(workspace.work / "timing" / place.with_name(place.name + ".json"), run)
-    made = build_site(workspace, tmp_path / "site", names=["report-mine"], budget=0)
+    place = GROUPS[1].place
+    record = {"git_revision": "abc1234", "flags": {"tf32": False}, "seed": 0}
+    write_json(workspace.work / "provenance" / place.with_name(place.name + ".json"), record)
+    return workspace, build_site(workspace, workspace.results / "site", names=["report-mine"], budget=0)
+
+
+def test_a_cell_that_was_not_run_shows_what_would_make_it(changed: tuple[Workspace, SiteSummary]) -> None:
+    workspace, made = changed
     page = (made.folder / cell_page((ROWS_ONLY, 50))).read_text()
-    assert "<h2>What would make it</h2>" in page and "What made it" not in page and f"Not run: {reason}" in page
+    assert "<h2>What would make it</h2>" in page and "What made it" not in page and f"Not run: {NOT_RUN}" in page
     assert re.findall("<dt>(.*?)</dt>", page) == ["method", "policy", "degradation", "saving"]
     assert "per-image values are not" not in page
     results = collect(workspace, ["report-mine"])[0].results
     details = pointed_at(made.folder / table_page("report-mine"))
     index = next(i for i, r in enumerate(results) if r.request.group == ROWS_ONLY)
     facts, head, making = details[index]
-    assert facts["verdict"] == f"not run: {reason}"
+    assert facts["verdict"] == f"not run: {NOT_RUN}"
     assert head == "What would make it" and list(making) == ["method", "policy", "degradation", "saving"]
+
+
+def test_facts_of_later_versions_are_shown(changed: tuple[Workspace, SiteSummary]) -> None:
+    text = (changed[1].folder / cell_page((GROUPS[1], 50))).read_text()
+    assert "git revision" in text and "abc1234" in text and "tf32 no" in text
 
 
 def test_a_picture_and_its_psnr_are_of_the_very_pixels(site: SiteSummary, report_workspace: Workspace) -> None:
@@ -273,9 +292,7 @@ def test_a_fresh_clone_shows_recorded_numbers_and_says_so(report_workspace: Work
 
 
 def test_recorded_numbers_do_not_replace_measured_ones(report_workspace: Workspace, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(report_workspace.root, copy, ignore=shutil.ignore_patterns("site"))
-    workspace = Workspace(copy)
+    workspace = copy_of(report_workspace, tmp_path)
     results = render(workspace, workspace.table("report-mine"))
     path = workspace.results / "report-mine.json"
     stale = json.loads(path.read_text())
@@ -290,9 +307,7 @@ def test_recorded_numbers_do_not_replace_measured_ones(report_workspace: Workspa
 
 
 def test_what_is_missing_is_told(report_workspace: Workspace, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(report_workspace.root, copy, ignore=shutil.ignore_patterns("site"))
-    workspace = Workspace(copy)
+    workspace = copy_of(report_workspace, tmp_path)
     shutil.rmtree(workspace.data)
     made = build_site(workspace, tmp_path / "site", names=TABLES)
     assert made.scenes_shown == 0 and any("no pictures, because the dataset 'embedded'" in note for note in made.notes)
@@ -300,9 +315,7 @@ def test_what_is_missing_is_told(report_workspace: Workspace, tmp_path: Path) ->
 
 
 def test_images_that_were_not_fetched_are_left_out(report_workspace: Workspace, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(report_workspace.root, copy, ignore=shutil.ignore_patterns("site"))
-    workspace = Workspace(copy)
+    workspace = copy_of(report_workspace, tmp_path)
     (workspace.work / "restored" / GROUPS[1].place / "50" / "draw0" / "coffee.png").unlink()
     (workspace.work / "restored" / GROUPS[3].place / "restored.json").unlink()
     made = build_site(workspace, tmp_path / "site", names=TABLES)
@@ -314,9 +327,7 @@ def test_images_that_were_not_fetched_are_left_out(report_workspace: Workspace, 
 
 
 def test_a_replaced_image_is_refused(report_workspace: Workspace, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(report_workspace.root, copy, ignore=shutil.ignore_patterns("site"))
-    workspace = Workspace(copy)
+    workspace = copy_of(report_workspace, tmp_path)
     for file in (workspace.work / "restored" / GROUPS[1].place / "50" / "draw0").iterdir():
         write_png(file, np.zeros((512, 512, 3), np.uint8))
     with pytest.raises(HarnessError, match="the pixels are not those that were restored"):
@@ -341,8 +352,10 @@ def test_only_a_site_is_replaced(report_workspace: Workspace, tmp_path: Path) ->
     assert (target / "chapter1.tex").read_text() == "years of work"
 
 
-def test_the_budget_bounds_the_pictures(report_workspace: Workspace, tmp_path: Path) -> None:
-    none = build_site(report_workspace, tmp_path / "none", names=TABLES, budget=0)
+def test_the_budget_bounds_the_pictures(
+    report_workspace: Workspace, changed: tuple[Workspace, SiteSummary], tmp_path: Path
+) -> None:
+    none = changed[1]
     assert none.images_shown == 0 and none.images_left_out > 0
     every = build_site(report_workspace, tmp_path / "every", names=TABLES, budget=0, all_images=True)
     assert every.images_shown == 9 and every.images_left_out == 0
@@ -378,18 +391,6 @@ def test_the_site_keeps_its_limit_by_fewer_pictures(
     assert "Worst and best" not in (least.folder / cell_page((GROUPS[1], 50))).read_text()
     assert any("worst and best" in note for note in least.notes)
     assert "the site takes more than 0.001 MB" in least.notes[-1]
-
-
-def test_facts_of_later_versions_are_shown(report_workspace: Workspace, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(report_workspace.root, copy, ignore=shutil.ignore_patterns("site"))
-    workspace = Workspace(copy)
-    place = GROUPS[1].place
-    record = {"git_revision": "abc1234", "flags": {"tf32": False}, "seed": 0}
-    write_json(workspace.work / "provenance" / place.with_name(place.name + ".json"), record)
-    made = build_site(workspace, tmp_path / "site", names=TABLES, budget=0)
-    text = (made.folder / cell_page((GROUPS[1], 50))).read_text()
-    assert "git revision" in text and "abc1234" in text and "tf32 no" in text
 
 
 def test_the_whole_project_fits_its_limits(site: SiteSummary) -> None:

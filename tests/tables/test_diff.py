@@ -24,8 +24,7 @@ from harness.records.cost import Cost, CostRecord, write_cost
 from harness.records.restored import LevelRecord
 from harness.records.rows import ImageRow, MeasuredRecord, write_rows
 from harness.report.grid import reasons_not_run
-from harness.report.render import csv_text, json_text, latex, markdown
-from harness.report.results import render
+from harness.report.render import csv_text, json_text, latex, markdown, render
 from harness.report.site import build_site
 from harness.tables.collected import place_of, results_of
 from harness.tables.counting import count

@@ -21,7 +21,7 @@ from harness.images import pixels_sha256, write_png
 from harness.metrics import psnr, ssim, to_uint8
 from harness.records.cells import Group
 from harness.records.restored import LevelRecord, RestoredRecord
-from harness.report.one_protocol import csv_text, json_text, latex, markdown, rank_changes
+from harness.report.one_protocol import forms, rank_changes
 from harness.tables.diff import comparability
 from harness.tables.measurements import Measurement, NotRun
 from harness.tables.one_protocol import OneProtocolCell, choose_protocols, input_groups, one_protocol
@@ -137,17 +137,18 @@ def test_equal_prints_have_no_order(workspace: Workspace) -> None:
 def test_forms(workspace: Workspace) -> None:
     table = workspace.table("mixed")
     cells = one_protocol(workspace, table, "column")
-    records = json.loads(json_text(cells))
+    texts = forms(table, cells)
+    records = json.loads(texts["json"])
     assert [r["row"] for r in records] == ["JPEG", "JPEG", "Other", "Other", "Gone", "Gone"]
     assert records[1]["printed_protocol"] == "ssim-8x8"
     assert records[1]["protocol"] == "ssim-gauss"
-    rows = list(csv.DictReader(io.StringIO(csv_text(cells))))
+    rows = list(csv.DictReader(io.StringIO(texts["csv"])))
     assert [row["measured"] == "" for row in rows] == [False] * 4 + [True] * 2
-    text = markdown(table, cells)
+    text = texts["md"]
     assert "<sub>0.9000</sub><br>*0." in text
     assert "<sub>0.9500</sub> |" in text
     assert "Not run" in text
-    tex = latex(table, cells)
+    tex = texts["tex"]
     assert r"\textcolor{gray}{0.9500}" in tex
     assert r"\textbf{" in tex
 

@@ -11,16 +11,16 @@ import msgspec
 
 from harness.errors import HarnessError
 from harness.files import write_text
-from harness.report.site.cells import Extremes, fewer_extremes, write_cells, write_extremes
+from harness.records.runs import git
+from harness.report.site.cells import Extremes, fewer_extremes, write_cell, write_extremes
 from harness.report.site.contents import Contents, gather
 from harness.report.site.front import write_attention, write_index, write_plots, write_training
-from harness.report.site.pages import CellId, Pages, revision, scene_page, view_page
+from harness.report.site.pages import CellId, Pages, scene_page, view_page
 from harness.report.site.scenes import (
     ShownScenes,
     fewer_views,
     in_turn,
     make_views,
-    scene_of,
     scenes_to_show,
     shown_scenes,
     within,
@@ -34,14 +34,11 @@ from harness.tables.workspace import Workspace
 MARKER = "site.json"
 """A folder that holds this file was written here and may be replaced."""
 
+# Bytes that a site takes at most, as long as leaving out pictures can make room.
 SITE_LIMIT = 20_000_000
-"""Bytes that a site takes at most, as long as leaving out pictures can make room."""
 
-PICTURE_BUDGET = 7_000_000
-"""Bytes of pictures on pages of scenes where the limit allows them."""
-
-LEAST_PICTURES = 1_000_000
-"""Bytes of pictures on pages of scenes that stay even where the site exceeds its limit with them."""
+# Bytes of pictures on pages of scenes: where the limit allows them, and where the site exceeds its limit with them.
+PICTURE_BUDGET, LEAST_PICTURES = 7_000_000, 1_000_000
 
 # What is written when the size is known: the marker, and notes on what was left out.
 _RESERVE = 10_000
@@ -52,10 +49,8 @@ class SiteSummary(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    folder : path
-        Where.
-    pages, bytes : int
-        Number of HTML pages and size of all files.
+    folder, pages, bytes : path, int, int
+        Where, number of HTML pages, and size of all files.
     scenes_shown, images_shown, images_left_out : int
         Scenes with pictures, images on pages, images for which the room did not suffice.
     notes : tuple of str
@@ -107,7 +102,8 @@ def build_site(
     HarnessError
         `target` holds something else, a file is damaged, or the disk is full.
     """
-    _check_replaceable(target)
+    if target.is_file() or (target.is_dir() and any(target.iterdir()) and not (target / MARKER).is_file()):
+        raise HarnessError(f"{target}: holds something else than a site written by harness report; name another folder")
     building = target.with_name(f".{target.name}.{os.getpid()}.part")
     shutil.rmtree(building, ignore_errors=True)
     try:
@@ -123,11 +119,6 @@ def build_site(
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return msgspec.structs.replace(shown, folder=target)
-
-
-def _check_replaceable(target: Path) -> None:
-    if target.is_file() or (target.is_dir() and any(target.iterdir()) and not (target / MARKER).is_file()):
-        raise HarnessError(f"{target}: holds something else than a site written by harness report; name another folder")
 
 
 def _write(
@@ -148,9 +139,11 @@ def _write(
     shown = shown_scenes(
         scenes, scene_images if all_images else [(view.scene, view.image) for view in chosen], len(scene_images)
     )
+    # The revision, with ``+`` where files differ from it.
+    described = git(contents.workspace.root, "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*")
     pages = Pages(
         folder,
-        revision(contents.workspace.root),
+        revision=(described or "").strip(),
         has_scenes=bool(shown.scenes),
         has_attention=bool(contents.attention),
         has_training=bool(contents.training),
@@ -176,15 +169,9 @@ def _write(
             )
             write_index(pages, contents, shown, notes)
     made = SiteSummary(
-        folder,
-        pages.count,
-        pages.bytes(),
-        len(shown.images),
-        shown.count,
-        shown.left_out,
-        tuple(dict.fromkeys(notes)),
+        folder, pages.count, pages.bytes(), len(shown.images), shown.count, shown.left_out, tuple(dict.fromkeys(notes))
     )
-    plain = {name: getattr(made, name) for name in made.__struct_fields__ if name != "folder"}
+    plain = {name: value for name, value in msgspec.structs.asdict(made).items() if name != "folder"}
     write_text(folder / MARKER, msgspec.json.format(msgspec.json.encode(plain), indent=1).decode() + "\n")
     return made
 
@@ -201,7 +188,8 @@ def _write_linked(
     """Write the pages that depend on which images are shown."""
     write_views(pages, shown, views)
     write_scenes(pages, shown, notes)
-    write_cells(pages, contents, shown, extremes, cells)
+    for cell in cells:
+        write_cell(pages, contents, shown, cell, extremes.get(cell, []))
     write_index(pages, contents, shown, notes)
 
 
@@ -216,7 +204,7 @@ def _shrink(
 ) -> ShownScenes:
     """Leave out pictures until the site is smaller by so many bytes, or few are left; note what was left out."""
     kept = fewer_views(pages, views, excess, LEAST_PICTURES)
-    dropped = [view_page(scene_of(view.scene), view.image) for view in views[len(kept) :]]
+    dropped = [view_page(view.scene.id, view.image) for view in views[len(kept) :]]
     excess -= sum(map(pages.size, dropped))
     scenes = shown_scenes(shown.scenes, [(view.scene, view.image) for view in kept], shown.count + shown.left_out)
     empty = [scene_page(scene) for scene in shown.images if scene not in scenes.images]

@@ -4,71 +4,61 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable
 
 import msgspec
 
 from harness.protocols.definitions import protocol
 from harness.records.tasks import TASKS
 from harness.report import plots
-from harness.report.extremes import Extreme, make_extremes
 from harness.report.facts import pixel_hashes
+from harness.report.pictures import in_threads
 from harness.report.site.contents import Contents, cell_record, making_facts, scene_title, was_measured
 from harness.report.site.pages import CellId, Pages, cell_page, scene_page
 from harness.report.site.scenes import ShownScenes
-from harness.report.threads import in_threads
+from harness.report.views import Extreme, make_extremes
 
+Extremes = dict[CellId, list[tuple[Extreme, str, str]]]
+"""Worst and best images by cell, with the paths below the site of their two pictures: restored, and ground truth.
 
-class ExtremeFiles(msgspec.Struct, frozen=True):
-    """A cell's worst or best image, and the paths below the site of its two pictures."""
-
-    extreme: Extreme
-    restored: str
-    truth: str
-
-
-Extremes = dict[CellId, list[ExtremeFiles]]
-"""Worst and best images by cell; cells without them are not in it."""
+Cells without them are not in it.
+"""
 
 
 def write_extremes(pages: Pages, contents: Contents) -> Extremes:
     """Write the pictures of the worst and the best image of every cell whose images are here."""
-    found: Extremes = {}
-    for cell, extremes in in_threads(lambda cell: _extremes(contents, cell), contents.asked):
-        if extremes:
-            found[cell] = [
-                ExtremeFiles(
-                    msgspec.structs.replace(extreme, restored=b"", truth=b""),
-                    pages.write_picture(extreme.restored),
-                    pages.write_picture(extreme.truth),
-                )
-                for extreme in extremes
-            ]
-    return found
+
+    def make(cell: CellId) -> list[Extreme]:
+        name = _psnr_protocol(contents, cell)
+        values = contents.measurements.images(*cell, name) if name else {}
+        return make_extremes(contents.workspace, *cell, values, name)
+
+    return {
+        cell: [
+            (
+                msgspec.structs.replace(extreme, restored=b"", truth=b""),
+                pages.write_picture(extreme.restored),
+                pages.write_picture(extreme.truth),
+            )
+            for extreme in extremes
+        ]
+        for cell, extremes in in_threads(make, contents.asked)
+        if extremes
+    }
 
 
 def fewer_extremes(pages: Pages, extremes: Extremes, excess: int) -> Extremes:
     """Take back pictures of the last cells until so many bytes are free, or none is left; return those that stay."""
-    used = Counter(path for files in extremes.values() for item in files for path in (item.restored, item.truth))
+    used = Counter(path for items in extremes.values() for _, *paths in items for path in paths)
     kept = dict(extremes)
     for cell in reversed(extremes):
         if excess <= 0:
             break
-        for item in kept.pop(cell):
-            for path in (item.restored, item.truth):
-                used[path] -= 1
-                if not used[path]:
-                    excess -= pages.size(path)
-                    pages.remove([path])
+        for path in (path for _, *paths in kept.pop(cell) for path in paths):
+            used[path] -= 1
+            if not used[path]:
+                excess -= pages.size(path)
+                pages.remove([path])
     return kept
-
-
-def write_cells(
-    pages: Pages, contents: Contents, scenes: ShownScenes, extremes: Extremes, cells: Iterable[CellId]
-) -> None:
-    """Write pages of cells."""
-    for cell in cells:
-        _write_cell(pages, contents, scenes, cell, extremes.get(cell, []))
 
 
 def _psnr_protocol(contents: Contents, cell: CellId) -> str:
@@ -76,17 +66,10 @@ def _psnr_protocol(contents: Contents, cell: CellId) -> str:
     return next((result.request.protocol for _, result in contents.asked[cell] if result.request.metric == "psnr"), "")
 
 
-def _extremes(contents: Contents, cell: CellId) -> list[Extreme]:
-    name = _psnr_protocol(contents, cell)
-    if not name:
-        return []
-    values = contents.measurements.images(*cell, name)
-    return make_extremes(contents.workspace, *cell, values, name)
-
-
-def _write_cell(
-    pages: Pages, contents: Contents, scenes: ShownScenes, cell: CellId, extremes: list[ExtremeFiles]
+def write_cell(
+    pages: Pages, contents: Contents, scenes: ShownScenes, cell: CellId, extremes: list[tuple[Extreme, str, str]]
 ) -> None:
+    """Write the page of a cell."""
     group, level = cell
     scene = (group.task, group.dataset, level)
     asked = contents.asked[cell]

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from harness.methods import Method
-from harness.protocols.definitions import protocol
 from harness.records.tasks import TASKS
 from harness.report.attention import AttentionPage, read_attention_pages
 from harness.report.facts import Fact, run_facts, telling_facts
 from harness.report.grid import METRIC_TITLES, dataset_title
-from harness.report.site.pages import CellId, SceneId, cell_page
+from harness.report.scenes import SceneId
+from harness.report.site.pages import CellId, cell_page
 from harness.report.training_curves import TrainingCurves, read_training_runs
 from harness.tables.collected import TableResults, collect
 from harness.tables.diff import CellResult, as_record, measured_text
@@ -31,14 +31,11 @@ class Contents(msgspec.Struct, frozen=True):
         Where results lie.
     tables : list of TableResults
         In the order in which they are shown.
-    methods : dict
-        Methods known here, by name.
-    measurements : Measurements
-        What was measured.
-    asked : dict
-        What tables print beside each cell.
-    facts : dict
-        What made each cell, as the run's files tell; empty where nothing was computed here.
+    methods, measurements
+        Methods known here, by name, and what was measured.
+    asked, facts : dict
+        By cell, what tables print beside it, and what made it, as the run's files tell (empty where nothing was
+        computed here).
     attention, training : list
         Attention maps and training runs that were found.
     """
@@ -101,27 +98,24 @@ def number_facts(item: TableResults, result: CellResult, record: dict[str, Any])
     request = result.request
     metric = METRIC_TITLES.get(request.metric, request.metric)
     where = (request.row, record["dataset_title"], record["level_label"], metric)
-    facts: list[Fact] = [("cell", ", ".join(filter(None, where)))]
-    if request.printed:
-        facts.append(("published", request.printed.text))
-    if record["measured"] is not None:
-        facts.append(("measured", repr(record["measured"])))
-    if record["delta"] is not None:
-        facts.append(("measured − published", f"{record['delta']:+.5g}"))
-    facts.append(("verdict", f"{result.verdict}: {result.judgement.reason}" if record["reason"] else result.verdict))
-    if request.protocol:
-        facts.append(("protocol", f"{request.protocol} (version {protocol(request.protocol).version})"))
-    if record["measured_under_column_protocol"] is not None:
-        facts.append((f"under {request.column_protocol}", repr(record["measured_under_column_protocol"])))
-    if record["noise"]:
-        facts.append(("noise term", f"{record['noise']:.4f}"))
-    if record["images"]:
-        facts.append(("images", str(record["images"])))
-    if result.recorded:
-        facts.append(("recorded", f"results/{item.table.name}.json, {result.recorded}; its rows are not here"))
-    if request.choices:
-        facts.append((f"choices for the row: {len(request.choices)}", "; ".join(request.choices)))
-    return facts
+    measured, under, delta = record["measured"], record["measured_under_column_protocol"], record["delta"]
+    facts = [
+        ("cell", ", ".join(filter(None, where))),
+        ("published", request.printed.text if request.printed else ""),
+        ("measured", "" if measured is None else repr(measured)),
+        ("measured − published", "" if delta is None else f"{delta:+.5g}"),
+        ("verdict", f"{result.verdict}: {result.judgement.reason}" if record["reason"] else result.verdict),
+        ("protocol", f"{request.protocol} (version {record['protocol_version']})" if request.protocol else ""),
+        (f"under {request.column_protocol}", "" if under is None else repr(under)),
+        ("noise term", f"{record['noise']:.4f}" if record["noise"] else ""),
+        ("images", str(record["images"] or "")),
+        (
+            "recorded",
+            f"results/{item.table.name}.json, {result.recorded}; its rows are not here" if result.recorded else "",
+        ),
+        (f"choices for the row: {len(request.choices)}", "; ".join(request.choices)),
+    ]
+    return [(label, text) for label, text in facts if text]
 
 
 def was_measured(contents: Contents, cell: CellId) -> bool:

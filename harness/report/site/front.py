@@ -10,11 +10,10 @@ from harness.report import plots
 from harness.report.coverage import coverage_rows, coverage_text
 from harness.report.facts import seconds_of
 from harness.report.grid import recorded_text
-from harness.report.scenes import UNCHANGED, Scene
+from harness.report.scenes import UNCHANGED, Scene, SceneId
 from harness.report.site.contents import Contents, cell_record, scene_title
-from harness.report.site.pages import Pages, SceneId
-from harness.report.site.scenes import ShownScenes, scene_of
-from harness.report.training_curves import TrainingCurves
+from harness.report.site.pages import Pages
+from harness.report.site.scenes import ShownScenes
 from harness.tables.collected import TableResults
 from harness.tables.counting import count, count_tables, coverage, of_papers
 
@@ -76,7 +75,7 @@ def _time_charts(contents: Contents, scenes: Sequence[Scene]) -> list[plots.Char
     """PSNR against the measured time of an image, for scenes with several methods that restore something."""
     points: dict[SceneId, list[tuple[float, float, str]]] = {}
     for scene in scenes:
-        of_scene = points.setdefault(scene_of(scene), [])
+        of_scene = points.setdefault(scene.id, [])
         for member in scene.members:
             took = seconds_of(contents.workspace, member.group, scene.level)
             values = scene.values[member.group].values()
@@ -90,16 +89,16 @@ def _time_charts(contents: Contents, scenes: Sequence[Scene]) -> list[plots.Char
             fullest[key[:2]] = key
     charts = (
         plots.chart(
-            "time-" + "-".join(map(str, key)),
-            f"{scene_title(key)}: PSNR against measured time",
-            [plots.Values("measured here", tuple(points[key]), 1, line=False)],
+            [plots.Values("measured here", points[key], 1, line=False)],
+            name="time-" + "-".join(map(str, key)),
+            title=f"{scene_title(key)}: PSNR against measured time",
             x_title="seconds an image (wall time of the run that made it)",
             y_title="PSNR (dB)",
             log_x=True,
         )
         for key in fullest.values()
     )
-    return [chart for chart in charts if chart is not None]
+    return list(filter(None, charts))
 
 
 def write_attention(pages: Pages, contents: Contents) -> None:
@@ -116,20 +115,21 @@ def write_attention(pages: Pages, contents: Contents) -> None:
 
 def write_training(pages: Pages, contents: Contents) -> None:
     """Write the page of training curves, if there are any."""
-    if contents.training:
-        runs = [(run, _training_charts(run)) for run in contents.training]
-        pages.write("training.html", "training.html.j2", runs=runs)
-
-
-def _training_charts(run: TrainingCurves) -> list[plots.Chart]:
-    charts = (
-        plots.chart(
-            f"training-{run.name}-{number}",
-            f"{run.name}: {curve.name}",
-            [plots.Values(curve.name, tuple((x, y, "") for x, y in curve.points), number)],
-            x_title="iteration",
-            y_title=curve.name,
+    runs = [
+        (
+            run,
+            [
+                plots.chart(
+                    [plots.Values(curve.name, [(x, y, "") for x, y in curve.points], number)],
+                    name=f"training-{run.name}-{number}",
+                    title=f"{run.name}: {curve.name}",
+                    x_title="iteration",
+                    y_title=curve.name,
+                )
+                for number, curve in enumerate(run.curves)
+            ],
         )
-        for number, curve in enumerate(run.curves)
-    )
-    return [chart for chart in charts if chart is not None]
+        for run in contents.training
+    ]
+    if runs:
+        pages.write("training.html", "training.html.j2", runs=runs)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import re
-import subprocess
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -15,15 +15,14 @@ from typing import Any
 from harness import __version__
 from harness.files import json_numbers, write_text
 from harness.records.cells import Group
-from harness.report.grid import MEANINGS, SIGNS
+from harness.report.grid import MEANINGS, SIGNS, heading_spans
 from harness.report.render import finalize
+from harness.report.scenes import SceneId
+from harness.tables.requests import IMAGE_METRICS
 from harness.tables.verdicts import VERDICTS
 
 CellId = tuple[Group, int]
 """A cell: what was restored, and the level."""
-
-SceneId = tuple[str, str, int]
-"""A scene: task, dataset and level."""
 
 FORMS = (("md", "Markdown"), ("csv", "CSV"), ("tex", "LaTeX"), ("json", "JSON"))
 """Endings and names of the forms in which a table can be taken along."""
@@ -60,6 +59,7 @@ def view_page(scene: SceneId, image: str) -> str:
     return f"compare/{task}/{dataset}/{level}/{plain}.html"
 
 
+@functools.cache
 def environment() -> Any:
     """Templates of the pages: every text is escaped, and a missing name is an error."""
     import jinja2
@@ -75,48 +75,31 @@ def environment() -> Any:
     )
     made.policies["json.dumps_function"] = lambda plain, **options: json.dumps(json_numbers(plain), **options)
     made.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
-    # Jinja's own `capitalize` would write Jpeg.
-    made.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
-    made.filters["number"] = lambda value: f"{value:,}"
-    made.filters["base64"] = lambda data: base64.b64encode(data).decode()
     made.globals |= {"signs": SIGNS, "meanings": MEANINGS}
-    made.filters["slug"] = lambda text: re.sub("[^a-z0-9]+", "-", str(text).lower()).strip("-")
-    made.tests["image_metric"] = lambda metric: metric in ("psnr", "ssim")
+    made.tests["image_metric"] = lambda metric: metric in IMAGE_METRICS
+    made.filters |= {
+        # Jinja's own `capitalize` would write Jpeg.
+        "sentence": lambda text: text[:1].upper() + text[1:],
+        "number": lambda value: f"{value:,}",
+        "base64": lambda data: base64.b64encode(data).decode(),
+        "slug": lambda text: re.sub("[^a-z0-9]+", "-", str(text).lower()).strip("-"),
+        "headings": heading_spans,
+    }
     return made
 
 
 class Pages:
-    """Writes the files of a site.
+    """Writes the files of a site into a folder; `around` is what every page shows and where its navigation leads."""
 
-    Parameters
-    ----------
-    folder : path
-        Of the site.
-    revision : str
-        Git revision of the results, for the foot of the pages.
-    has_scenes, has_attention, has_training : bool
-        Which of these the navigation leads to.
-    """
-
-    def __init__(
-        self, folder: Path, revision: str, *, has_scenes: bool, has_attention: bool, has_training: bool
-    ) -> None:
+    def __init__(self, folder: Path, **around: Any) -> None:
         self.folder = folder
         self._written: set[str] = set()
-        self._environment = environment()
-        self._around = {
-            "version": __version__,
-            "revision": revision,
-            "has_scenes": has_scenes,
-            "has_attention": has_attention,
-            "has_training": has_training,
-            "verdicts": VERDICTS,
-        }
+        self._around = {"version": __version__, "verdicts": VERDICTS, **around}
 
     def write(self, path: str, template: str, **context: Any) -> None:
         """Write a page below the site from a template."""
         root = "../" * path.count("/")
-        text = self._environment.get_template(template).render(root=root, here=path, **self._around, **context)
+        text = environment().get_template(template).render(root=root, here=path, **self._around, **context)
         write_text(self.folder / path, text)
         self._written.add(path)
 
@@ -158,19 +141,3 @@ class Pages:
     def bytes(self) -> int:
         """Bytes of all files so far."""
         return sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
-
-
-def revision(folder: Path) -> str:
-    """Git revision of a folder, with ``+`` where files differ from it; empty outside git."""
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return found.stdout.strip()

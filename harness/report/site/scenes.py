@@ -12,10 +12,10 @@ import msgspec
 from harness.assets.datasets.reading import open_dataset
 from harness.errors import NotAvailableError
 from harness.records.tasks import TASKS
-from harness.report.scenes import Restored, Scene, find_scenes
+from harness.report.pictures import in_threads
+from harness.report.scenes import Scene, SceneId, find_scenes
 from harness.report.site.contents import Contents, scene_title
-from harness.report.site.pages import Pages, SceneId, cell_page, scene_page, view_page
-from harness.report.threads import in_threads
+from harness.report.site.pages import Pages, cell_page, scene_page, view_page
 from harness.report.views import View, make_view
 from harness.tables.measurements import Measurement
 
@@ -57,35 +57,30 @@ class ShownScenes(msgspec.Struct, frozen=True):
         return [
             {
                 "task": TASKS[scene.task].title,
-                "title": scene_title(scene_of(scene)),
+                "title": scene_title(scene.id),
                 "methods": [member.title for member in scene.members],
-                "images": [(image, page) for image in scene.images if (page := self.page(scene_of(scene), image))],
-                "page": scene_page(scene_of(scene)),
+                "images": [(image, page) for image in scene.images if (page := self.page(scene.id, image))],
+                "page": scene_page(scene.id),
                 "total": len(scene.images),
             }
             for scene in self.scenes
         ]
 
 
-def scene_of(scene: Scene) -> SceneId:
-    """Name a scene."""
-    return scene.task, scene.dataset, scene.level
-
-
 def scenes_to_show(contents: Contents) -> tuple[list[Scene], list[str]]:
     """Find the scenes whose restored images and ground truths are here; and notes on those without ground truths."""
-    restored = [
-        Restored(group, level, result.request.protocol)
-        for (group, level), asked in contents.asked.items()
+    restored = (
+        (*cell, result.request.protocol)
+        for cell, asked in contents.asked.items()
         for _, result in asked
         if result.request.metric == "psnr" and isinstance(result.measured, Measurement)
-    ]
+    )
     scenes, notes = [], []
-    for scene in find_scenes(contents.workspace, restored, contents.methods):
+    for scene in find_scenes(contents.workspace, restored, contents.methods, contents.measurements):
         try:
             open_dataset(scene.dataset, contents.workspace.data)
         except NotAvailableError as missing:
-            notes.append(f"{scene_title(scene_of(scene))}: no pictures, because the {missing}")
+            notes.append(f"{scene_title(scene.id)}: no pictures, because the {missing}")
         else:
             scenes.append(scene)
     return scenes, notes
@@ -112,7 +107,7 @@ def make_views(
         try:
             return make_view(contents.workspace, scene, image, whole=whole)
         except NotAvailableError as missing:
-            return f"{scene_title(scene_of(scene))}: no pictures of {image}, because {missing}"
+            return f"{scene_title(scene.id)}: no pictures of {image}, because {missing}"
 
     for _, view in in_threads(make, scene_images):
         if isinstance(view, str):
@@ -141,7 +136,7 @@ def fewer_views(pages: Pages, views: Sequence[View], excess: int, least: int) ->
     while excess > 0 and kept and left - kept[-1].bytes >= least:
         view = kept.pop()
         left -= view.bytes
-        excess -= pages.size(view_page(scene_of(view.scene), view.image))
+        excess -= pages.size(view_page(view.scene.id, view.image))
     return kept
 
 
@@ -149,14 +144,14 @@ def shown_scenes(scenes: Iterable[Scene], chosen: Sequence[SceneImage], wanted: 
     """Gather which of so many wanted images of scenes are shown; scenes without any are left out."""
     images: dict[SceneId, list[str]] = defaultdict(list)
     for scene, image in chosen:
-        images[scene_of(scene)].append(image)
-    return ShownScenes([scene for scene in scenes if scene_of(scene) in images], dict(images), wanted - len(chosen))
+        images[scene.id].append(image)
+    return ShownScenes([scene for scene in scenes if scene.id in images], dict(images), wanted - len(chosen))
 
 
 def write_views(pages: Pages, shown: ShownScenes, views: Iterable[View]) -> None:
     """Write the page of every view."""
     for view in views:
-        scene = scene_of(view.scene)
+        scene = view.scene.id
         pages.write(
             view_page(scene, view.image),
             "view.html.j2",
@@ -196,17 +191,17 @@ def write_scenes(pages: Pages, shown: ShownScenes, notes: Sequence[str]) -> None
     for scene in shown.scenes:
         best = {image: max(scene.values[m.group][image] for m in scene.members) for image in scene.images}
         pages.write(
-            scene_page(scene_of(scene)),
+            scene_page(scene.id),
             "scene.html.j2",
             scene=scene,
-            title=scene_title(scene_of(scene)),
+            title=scene_title(scene.id),
             task=TASKS[scene.task].title,
             members=[(member, cell_page((member.group, scene.level))) for member in scene.members],
             best=best,
             lines=[
                 {
                     "image": image,
-                    "page": Path(shown.page(scene_of(scene), image)).name,
+                    "page": Path(shown.page(scene.id, image)).name,
                     "values": [scene.values[member.group][image] for member in scene.members],
                 }
                 for image in scene.images

@@ -10,12 +10,12 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.report import one_protocol as one_protocol_report
 from harness.report import plots
-from harness.report.grid import evidence, grids, reasons_not_run, recorded_text, remarks, spans, summary
-from harness.report.render import csv_text, json_text, latex, markdown
+from harness.report.grid import evidence, grids, reasons_not_run, recorded_text, remarks, summary
+from harness.report.render import forms
 from harness.report.site.contents import Contents, cell_record, number_facts, telling_making_facts, was_measured
 from harness.report.site.pages import FORMS, Pages, one_protocol_page, table_page
 from harness.tables import one_protocol
-from harness.tables.collected import TableResults, place_of
+from harness.tables.collected import CellPosition, TableResults, place_of
 from harness.tables.counting import count
 from harness.tables.diff import CellResult
 from harness.tables.measurements import Measurement
@@ -37,36 +37,17 @@ def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[st
         for index, result in enumerate(results)
     ]
     by_place = {place_of(result.request): record for result, record in zip(results, records, strict=True)}
-    shown = [
-        {
-            "title": grid.title,
-            "corner": grid.corner,
-            "heads": _heads(grid.heads),
-            "rows": [
-                {
-                    "heads": row.heads,
-                    "places": [{"place": place, "record": by_place.get(place.cell)} for place in row.places],
-                }
-                for row in grid.rows
-            ],
-        }
-        for grid in grids(table, results)
-    ]
-    forms = {
-        "md": markdown(table, results),
-        "csv": csv_text(results),
-        "tex": latex(table, results),
-        "json": json_text(results),
-    }
     page = table_page(table.name)
-    pages.write_forms(page, forms)
+    texts = forms(table, results)
+    pages.write_forms(page, texts)
     one, notes = _write_one_protocol(pages, contents, item)
     compared = [result for result in results if result.request.printed is not None]
     pages.write(
         page,
         "table.html.j2",
         table=table,
-        grids=shown,
+        grids=grids(table, results),
+        by_place=defaultdict(dict, by_place),
         records=records,
         details=_details(contents, item, records),
         counts=count(results).places,
@@ -77,7 +58,7 @@ def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[st
         evidence=evidence(results),
         charts=plots.level_charts(table, results) + plots.cost_charts(table, results),
         orderings=[ordering.text for ordering in orderings(table, results)],
-        tex=forms["tex"],
+        tex=texts["tex"],
         forms=FORMS,
         recorded=recorded_text(results),
         has_marks=bool(marks),
@@ -115,39 +96,32 @@ def _details(contents: Contents, item: TableResults, records: Sequence[dict[str,
     return {"texts": list(texts), "cells": cells, "makings": list(makings), "made": made}
 
 
-def _heads(lines: Sequence[tuple[str, ...]]) -> list[list[tuple[str, int]]]:
-    """Join equal neighbours of the upper lines of headings; the lowest line has one for each column."""
-    return [*map(spans, lines[:-1]), [(text, 1) for text in lines[-1]]]
-
-
 def _write_one_protocol(pages: Pages, contents: Contents, item: TableResults) -> tuple[str, list[str]]:
     """Write a table whose rows have own protocols under that of the columns; return the page, if any, and notes."""
     table = item.table
-    own = [result for result in item.results if isinstance(result.measured, Measurement) and _is_apart(result)]
-    if not own:
+    apart: dict[str, list[str]] = {}
+    for result in item.results:
+        asked = result.request
+        measured = asked.metric in IMAGE_METRICS and isinstance(result.measured, Measurement)
+        if measured and asked.protocol != asked.column_protocol:
+            rows = apart.setdefault(asked.protocol, [])
+            rows += [] if asked.row in rows else [asked.row]
+    if not apart:
         return "", []
     try:
         cells = one_protocol.one_protocol(contents.workspace, table, one_protocol.COLUMN)
     except (HarnessError, OSError) as error:
         return "", [f"{table.name} under one protocol: {error}"]
     page = one_protocol_page(table.name)
-    forms = {
-        "md": one_protocol_report.markdown(table, cells),
-        "csv": one_protocol_report.csv_text(cells),
-        "tex": one_protocol_report.latex(table, cells),
-        "json": one_protocol_report.json_text(cells),
-    }
-    pages.write_forms(page, forms)
-    laid = one_protocol_report.one_protocol_grids(table, cells)
+    pages.write_forms(page, one_protocol_report.forms(table, cells))
     pages.write(
         page,
         "one_protocol.html.j2",
         table=table,
         table_page=table_page(table.name),
-        grids=laid,
-        heads=[_heads(grid.heads) for grid in laid],
+        grids=one_protocol_report.one_protocol_grids(table, cells),
         protocols=one_protocol_report.protocol_words(cells),
-        apart=_names_by_protocol(own),
+        apart=apart,
         inputs=one_protocol.input_groups(cells),
         changes=one_protocol_report.rank_changes(cells),
         not_run=one_protocol_report.not_run_reasons(cells),
@@ -156,41 +130,23 @@ def _write_one_protocol(pages: Pages, contents: Contents, item: TableResults) ->
     return page, []
 
 
-def _is_apart(result: CellResult) -> bool:
-    """Whether a cell of an image metric is measured under another protocol than its column states."""
-    request = result.request
-    return request.metric in IMAGE_METRICS and request.protocol != request.column_protocol
-
-
-def _names_by_protocol(results: Iterable[CellResult]) -> dict[str, list[str]]:
-    """Rows by the protocol that is their own."""
-    found: dict[str, dict[str, None]] = defaultdict(dict)
-    for result in results:
-        found[result.request.protocol][result.request.row] = None
-    return {name: list(rows) for name, rows in found.items()}
-
-
-def measured_marks(results: Iterable[CellResult]) -> dict[tuple[int, int, str], str]:
+def measured_marks(results: Iterable[CellResult]) -> dict[CellPosition, str]:
     """Mark the best and the second best measured value of each column.
 
     Only values measured under one protocol on one dataset at one level compete, and only where at least three do. Equal
     values share a mark.
     """
-    contests: dict[tuple[Any, ...], list[CellResult]] = defaultdict(list)
+    contests: dict[tuple[Any, ...], dict[CellPosition, float]] = defaultdict(dict)
     for result in results:
         request = result.request
         if isinstance(result.measured, Measurement):
             key = (request.part, request.dataset, request.level, request.metric, request.protocol)
-            contests[key].append(result)
-    marks: dict[tuple[int, int, str], str] = {}
+            contests[key][place_of(request)] = result.measured.value
+    marks: dict[CellPosition, str] = {}
     for (_, _, _, metric, _), members in contests.items():
-        values = sorted(
-            {r.measured.value for r in members if isinstance(r.measured, Measurement)},
-            reverse=metric not in _SMALLER_IS_BETTER,
-        )
+        values = sorted(set(members.values()), reverse=metric not in _SMALLER_IS_BETTER)
         if len(members) < _FEWEST_FOR_MARKS or len(values) < 2:
             continue
-        for result in members:
-            if isinstance(result.measured, Measurement) and result.measured.value in values[:2]:
-                marks[place_of(result.request)] = ("best", "second")[values.index(result.measured.value)]
+        for mark, value in zip(("best", "second"), values, strict=False):
+            marks |= {place: mark for place, measured in members.items() if measured == value}
     return marks
