@@ -23,7 +23,7 @@ test: $(BIN)/.installed-test ## Install with every extra, then run the tests
 train-smoke: $(BIN)/.installed-test ## Train two small networks for minutes on BSD400, compare them on CBSD68, plot the curves
 	@harness train train-smoke --budget smoke
 	@harness repro train-smoke
-	@harness curves --out work/training/train-smoke.svg
+	@harness report curves --out work/training/train-smoke.svg
 
 venv: $(BIN)/.installed-test ## Make .venv with everything installed
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from harness.assets.datasets import fetch
 from harness.assets.datasets.reading import open_dataset
-from harness.audit import AuditSettings
 from harness.audit.images import Bench
 from harness.audit.rows import audit_row
+from harness.audit.settings import AuditSettings
 from harness.degradations import degradation
 from harness.protocols import measure_many, protocol
 from harness.tables.published import read_table

@@ -7,9 +7,12 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import click
 import yaml
+from click.testing import CliRunner
 
 import harness
+from harness.cli import harness as command
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -72,3 +75,23 @@ def test_links_of_the_pages_lead_somewhere() -> None:
     for name in ("CONTRIBUTING.md", "CHANGELOG.md", "README.md"):
         for link in re.findall(r"\]\(([^)#]+)", (ROOT / name).read_text(encoding="utf-8")):
             assert link.startswith("https://") or (ROOT / link).exists(), f"{name}: {link}"
+
+
+def test_a_user_sees_few_commands_and_options() -> None:
+    """At most 20 names and, of `train`, 16 options; every listed command exists and has help of its own."""
+    context = click.Context(command)
+    shown = CliRunner().invoke(command, ["--help"]).output.partition("Commands:")[2].split("\n")
+    names = [line.split()[0] for line in shown if re.match(r"  [a-z]", line)]
+    assert 10 < len(names) <= 20 and {"repro", "new", "check"} <= set(names) and "stage" not in names
+    train = command.get_command(context, "train")
+    assert train is not None
+    assert len([option for option in train.params if isinstance(option, click.Option)]) <= 16
+
+    def every(group: click.Group, path: tuple[str, ...]) -> None:
+        for name in group.list_commands(context):
+            found = group.get_command(context, name)
+            assert found is not None and found.help, (*path, name)
+            if isinstance(found, click.Group):
+                every(found, (*path, name))
+
+    every(command, ())

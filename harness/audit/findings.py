@@ -18,7 +18,7 @@ import msgspec
 
 from harness.assets.datasets import fetch
 from harness.assets.datasets.registry import dataset
-from harness.audit import AuditSettings, wording
+from harness.audit import wording
 from harness.audit.outcomes import (
     Committed,
     Findings,
@@ -36,6 +36,7 @@ from harness.audit.outcomes import (
 )
 from harness.audit.overlap import CORRELATION, TESTED_ON, TRAINED_ON, SetImages, find_overlap, read_set
 from harness.audit.rows import audit_table
+from harness.audit.settings import AuditSettings
 from harness.degradations import degradation
 from harness.errors import CheckFailedError, HarnessError
 from harness.files import write_json, write_text
@@ -108,7 +109,7 @@ def refresh(
     meant = [a for a in known.audits if a.table == table and row in ("", a.row)]
     if not meant:
         name = f"row '{row}' of {table}" if row else table
-        raise HarnessError(f"{DATA} has no audit of {name}; run harness findings without --table to audit every row")
+        raise HarnessError(f"{DATA} has no audit of {name}; harness report findings audits every row")
     again: dict[tuple[int, str], RowAudit] = {}
     for name in dict.fromkeys(a.row for a in meant):
         for audit in audit_table(workspace, select(workspace.table(table), row=name), settings, progress):
@@ -392,5 +393,5 @@ def check_page(workspace: Workspace) -> None:
     page, text = workspace.root / PAGE, _rendered(workspace)
     if not page.is_file() or page.read_text(encoding="utf-8") != text:
         raise CheckFailedError(
-            f"{page} is not what {DATA}, results/*.json and the published tables say; run harness findings --render"
+            f"{page} is not what {DATA}, results/*.json and the published tables say: harness report findings --render"
         )

@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.audit import AuditSettings
 from harness.audit.images import Bench, RestoredSet, probes
 from harness.audit.measuring import set_values, ssim_mask
+from harness.audit.settings import AuditSettings
 from harness.audit.variants import INDEPENDENT, Finish, Making, NoiseDraw, Reading, set_readings
 from harness.degradations import degradation
 from harness.tables.published import PublishedNumber

@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from harness.assets.datasets import fetch
-from harness.audit import AuditSettings
 from harness.audit.grid import Candidate, Place, RowCell, VariantGrid, target
 from harness.audit.images import Bench
 from harness.audit.outcomes import RowAudit, ScreenedAudit
@@ -33,6 +32,7 @@ from harness.audit.ranking import (
     witnesses,
 )
 from harness.audit.screening import OUT_OF_BUDGET, Budget, most_digits, read_ssim
+from harness.audit.settings import AuditSettings
 from harness.audit.variants import INDEPENDENT, Finish, Making, NoiseDraw, difference, differences, makings
 from harness.cores import core_count
 from harness.degradations import degradation

@@ -1,4 +1,4 @@
-"""Commands `harness audit` and `harness findings`."""
+"""Commands `harness audit` and `harness report findings`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import click
 
-from harness.audit import INPUTS, AuditSettings
+from harness.audit.settings import INPUTS, AuditSettings
 from harness.cli.printing import echo
 from harness.errors import HarnessError
 from harness.tables.workspace import Workspace

@@ -18,6 +18,16 @@ NEW: Index = {
     "table": ("harness.cli.methods:new_table", "Write a table of your own."),
 }
 
+EXPORT: Index = {
+    "crate": ("harness.cli.provenance:crate", "Put a table's run into a Research Object Crate (RO-Crate)."),
+    "check-crate": (
+        "harness.cli.provenance:check_crate",
+        "Check a crate: its files, and its results against the rows.",
+    ),
+    "dnd": ("harness.cli.submissions:dnd", "Restore DND and write the archive that its server scores."),
+    "check-dnd": ("harness.cli.submissions:check_dnd", "Check such an archive, of whatever program."),
+}
+
 STAGE: Index = {
     "code": ("harness.cli.pipeline:code", "Write fingerprints of the code that the other stages run."),
     "inputs": ("harness.cli.stages:inputs", "Make and record degraded inputs."),
@@ -36,22 +46,17 @@ COMMANDS: Index = {
     "rows": ("harness.cli.stages:rows", "Print measured values image by image, or their means."),
     "why": ("harness.cli.provenance:why", "Show where a number comes from, down to the pixels."),
     "report": ("harness.cli.report:report", "Write a site of every table, cell and image; compare two runs."),
-    "badge": ("harness.cli.report:badge", "Say in one line how much of a table is reproduced."),
     "audit": ("harness.cli.audit:audit", "Find the protocol that makes each published number."),
-    "findings": ("harness.cli.audit:findings", "Audit every table of the papers; write docs/findings.md."),
     "datasets": ("harness.cli.datasets:datasets", "List, fetch and verify datasets."),
     "weights": ("harness.cli.weights:weights", "List, fetch and verify released weights."),
     "methods": ("harness.cli.methods:methods_command", "List the methods."),
     "describe": ("harness.cli.methods:describe", "Say what a method is and what it costs."),
-    "attention-maps": ("harness.cli.report:attention_maps", "Show what a network's attention compares."),
     "new": ("harness.cli.main:new", "Write a file to start from: a method or a table of your own."),
     "check": ("harness.cli.methods:check_method", "Check that a method keeps what methods promise."),
     "measure": ("harness.cli.stages:measure", "Measure a folder of restored images."),
     "train": ("harness.cli.training:train", "Train a method, or every trainable row of a table."),
-    "curves": ("harness.cli.training:curves", "Plot loss and PSNR of what was trained."),
-    "submit": ("harness.cli.submissions:submit", "Make archives for benchmarks scored by their own server (DND)."),
+    "export": ("harness.cli.main:export", "Make archives: a table's run as an RO-Crate, DND's submission."),
     "doctor": ("harness.cli.provenance:doctor", "Check the environment before hours of work."),
-    "crate": ("harness.cli.provenance:crate", "Export a table's run as an RO-Crate, or verify one."),
     "pipeline": ("harness.cli.pipeline:pipeline", "Write the DVC pipelines; keep results whose code changed."),
 }
 
@@ -78,6 +83,10 @@ class _New(LazyGroup):
     index = NEW
 
 
+class _Export(LazyGroup):
+    index = EXPORT
+
+
 class _Stage(LazyGroup):
     index = STAGE
 
@@ -94,6 +103,11 @@ def harness() -> None:
 @click.group(cls=_New)
 def new() -> None:
     """Write a file to start from, in the folders that params.yaml names."""
+
+
+@click.group(cls=_Export)
+def export() -> None:
+    """Make archives for others, and check such archives."""
 
 
 @click.group(cls=_Stage)

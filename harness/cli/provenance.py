@@ -1,4 +1,4 @@
-"""Commands `harness why`, `harness doctor`, `harness crate`."""
+"""Commands `harness why`, `harness doctor`, `harness export crate`."""
 
 from __future__ import annotations
 
@@ -52,16 +52,11 @@ def doctor(form: str) -> None:
         raise CheckFailedError(f"{wrong} of {len(found)} checks failed; a run would not work")
 
 
-@click.group()
-def crate() -> None:
-    """Put a table's run into a Research Object Crate (RO-Crate), or check one."""
-
-
-@crate.command()
+@click.command()
 @click.argument("table")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--images", is_flag=True, help="With the restored images; mind whose images they are made from.")
-def export(table: str, target: Path, images: bool) -> None:
+def crate(table: str, target: Path, images: bool) -> None:
     """Write the run of TABLE to TARGET, a new folder or a .zip.
 
     With --images also the weights of networks that were trained here, not those of others.
@@ -69,16 +64,16 @@ def export(table: str, target: Path, images: bool) -> None:
     from harness.extras.crate import export_crate
 
     count = export_crate(Workspace.find(), table, target, images=images)
-    echo(f"{target}: {count} files; check it anywhere with harness crate verify {target}")
+    echo(f"{target}: {count} files; check it anywhere with harness export check-crate {target}")
 
 
-@crate.command()
+@click.command("check-crate")
 @click.argument("source", type=click.Path(path_type=Path))
-def verify(source: Path) -> None:
+def check_crate(source: Path) -> None:
     """Check the crate SOURCE: its files, and its results against its rows. Exit status 1 if anything is wrong."""
-    from harness.extras.crate import check_crate
+    from harness.extras.crate import check_crate as check
 
-    checked = check_crate(source, Workspace.find())
+    checked = check(source, Workspace.find())
     for problem in checked.problems:
         echo(problem, err=True)
     images = f", {checked.measured} restored images have the recorded pixels" if checked.measured else ""

@@ -1,14 +1,15 @@
-"""Commands `harness report`, `harness badge` and `harness attention-maps`."""
+"""Commands `harness report`, `report badge`, `report attention-maps`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
+from harness.cli.groups import Index, LazyGroup
 from harness.cli.printing import echo
 from harness.errors import HarnessError
 from harness.tables.workspace import Workspace
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
     from harness.tables.collected import TableResults
 
 
-@click.command()
+class _Report(LazyGroup):
+    index: ClassVar[Index] = {
+        "badge": ("harness.cli.report:badge", "Say in one line how much of a table is reproduced."),
+        "findings": ("harness.cli.audit:findings", "Audit every table of the papers; write docs/findings.md."),
+        "curves": ("harness.cli.training:curves", "Plot loss and PSNR of what was trained."),
+        "attention-maps": ("harness.cli.report:attention_maps", "Show what a network's attention compares."),
+    }
+
+
+@click.group(cls=_Report, invoke_without_command=True)
 @click.option("--table", "names", multiple=True, help="Only this table (repeat for more); default: all.")
 @click.option(
     "--out",
@@ -40,7 +50,9 @@ if TYPE_CHECKING:
 @click.option(
     "--format", "form", type=click.Choice(["text", "md", "json"]), default="text", help="Form of what --compare prints."
 )
+@click.pass_context
 def report(
+    context: click.Context,
     names: tuple[str, ...],
     out: Path | None,
     budget: float | None,
@@ -53,6 +65,8 @@ def report(
 
     Open results/site/index.html; it needs no server and no network.
     """
+    if context.invoked_subcommand is not None:
+        return
     workspace = Workspace.find()
     if compare:
         from harness.report.changes import changes_json, changes_text, compare_runs, write_page
@@ -167,7 +181,7 @@ def attention_maps(
     """Show what METHOD's attention compares in IMAGE for chosen pixels, as arrays (npz) and pictures (PNG).
 
     IMAGE is a file, or DATASET/IMAGE, which is degraded as the task says. The site shows what lies in work/attention.
-    For example: harness attention-maps panet kodak24/kodim08 --level 50 --at 240,300 --crop 200,250,96,96
+    For example: harness report attention-maps panet kodak24/kodim08 --level 50 --at 240,300 --crop 200,250,96,96
     """
     from harness.records.in_use import loading_from
     from harness.report.attention import make_attention_maps

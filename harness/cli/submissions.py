@@ -1,4 +1,4 @@
-"""The command `harness submit`."""
+"""Commands `harness export dnd`, `check-dnd`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,7 @@ from harness.tables.workspace import Workspace
 _FROM = click.option("--from", "folder", type=click.Path(path_type=Path), help="Folder with images_srgb/ and info.mat.")
 
 
-@click.group()
-def submit() -> None:
-    """Make and check archives for benchmarks whose ground truth is not given out."""
-
-
-@submit.command()
+@click.command()
 @click.argument("method")
 @_FROM
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write; default: submissions/dnd/METHOD.")
@@ -42,7 +37,7 @@ def dnd(method: str, folder: Path | None, out: Path | None, policy: str, zipped:
     for name in found.weights:
         fetch(name, workspace.data)
     target = out or workspace.root / "submissions" / "dnd" / method
-    with loading_from(workspace.root), ProgressBar(f"submit dnd {method}") as progress:
+    with loading_from(workspace.root), ProgressBar(f"dnd {method}") as progress:
         make_submission(
             found,
             release,
@@ -59,7 +54,7 @@ def dnd(method: str, folder: Path | None, out: Path | None, policy: str, zipped:
         echo(f"upload: {archive} ({archive.stat().st_size / 1e6:,.0f} MB)")
 
 
-@submit.command("check-dnd")
+@click.command("check-dnd")
 @click.argument("path", type=click.Path(path_type=Path))
 @_FROM
 def check_dnd(path: Path, folder: Path | None) -> None:

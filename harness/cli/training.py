@@ -115,7 +115,7 @@ def train(
                 # Not before: the pipeline makes what is planned, and would put a refusal in place of good weights.
                 write_training_plans(workspace.root, {**read_training_plans(workspace.root), run: plans[run]})
         if here.first:
-            echo("evaluate it with `harness repro TABLE`, plot it with `harness curves`", err=True)
+            echo("evaluate it with `harness repro TABLE`, plot it with `harness report curves`", err=True)
 
 
 def _options(settings: tuple[str, ...], seed: int) -> Options:
@@ -237,7 +237,7 @@ def curves(targets: tuple[str, ...], out: Path | None) -> None:
         if rows:
             logs[run.name] = rows
     if not logs:
-        raise HarnessError("nothing trained here yet fits; harness train METHOD --budget smoke, then harness curves")
+        raise HarnessError("nothing trained here yet fits; begin with harness train METHOD --budget smoke")
     path = out or workspace.work / "training" / "curves.svg"
     plot_curves(logs, path)
     echo(f"written: {path}")

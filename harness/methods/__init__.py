@@ -156,10 +156,10 @@ _NOT_METHODS = ("checkpoint", "fingerprints", "plugins", "registration", "thin",
 _registry: dict[str, Method] = {}
 _broken: dict[str, str] = {}
 _loaded: set[str] = set()
-# Environment variables that a method's plugin set while it was imported, by method.
-_environments: dict[str, dict[str, str | None]] = {}
-# The folder of the file that a plugin's method was defined in.
-_plugin_folders: dict[str, Path] = {}
+# What files in a folder define, which is a project's own: another project of this process may use the name for another.
+_in_folders: dict[Path, dict[str, Method]] = {}
+# Environment variables that a plugin set while it was imported, by the functions that build its methods.
+_environments: dict[Callable[..., Any], dict[str, str | None]] = {}
 
 
 def method(
@@ -266,7 +266,7 @@ def methods(folders: Iterable[Path] = (), import_seconds: float = IMPORT_SECONDS
     folders = list(folders)
     _load_builtin()
     _import_plugins(folders, import_seconds)
-    return {name: found for name, found in sorted(_registry.items()) if _is_of(name, folders)}
+    return dict(sorted(_known(folders).items()))
 
 
 def try_plugins(folders: Iterable[Path] = (), import_seconds: float = IMPORT_SECONDS) -> None:
@@ -283,10 +283,10 @@ def get_method(name: str, folders: Iterable[Path] = (), import_seconds: float = 
     """
     folders = list(folders)
     _load_builtin()
-    if name not in _registry:
+    if name not in _known(folders):
         _import_plugins(folders, import_seconds, name)
-    if name in _registry and _is_of(name, folders):
-        return _registry[name]
+    if found := _known(folders).get(name):
+        return found
     known = methods(folders, import_seconds)
     error = unknown_name("method", name, known)
     if _broken:
@@ -294,10 +294,12 @@ def get_method(name: str, folders: Iterable[Path] = (), import_seconds: float = 
     raise error
 
 
-def _is_of(name: str, folders: Iterable[Path]) -> bool:
-    """Whether a method is known to a project with these folders: it is in no other project's folder."""
-    folder = _plugin_folders.get(name)
-    return folder is None or folder in {Path(own).resolve() for own in folders}
+def _known(folders: Iterable[Path]) -> dict[str, Method]:
+    """Give the methods that a project with these folders has, of those that were imported."""
+    found = dict(_registry)
+    for folder in folders:
+        found |= _in_folders.get(Path(folder).resolve(), {})
+    return found
 
 
 def registered() -> set[str]:
@@ -339,7 +341,7 @@ def build_method(chosen: Method, task: str, level: int, dataset: str = "") -> Ca
         )
     try:
         # What a plugin sets in the environment holds while it is imported and built, and for no other method.
-        with left_alone(f"method '{chosen.name}'"), environment_kept(_environments.get(chosen.name)):
+        with left_alone(f"method '{chosen.name}'"), environment_kept(_environments.get(chosen.build)):
             restore = chosen.build(task, level, *([dataset] if chosen.weights_for else []))
     except HarnessError:
         raise
@@ -378,6 +380,7 @@ def _plugins_of(folder: Path) -> list[Plugin]:
 
 def _import_plugins(folders: Iterable[Path], limit: float, only: str = "") -> None:
     """Import the plugins that were not imported yet; with `only`, those that may define the method of that name."""
+    folders = list(folders)
     plugins = [*installed_plugins(), *(plugin for folder in folders for plugin in _plugins_of(Path(folder)))]
     plugins = [plugin for plugin in plugins if plugin.key not in _loaded]
     left_out = refused(plugins, limit)
@@ -389,11 +392,13 @@ def _import_plugins(folders: Iterable[Path], limit: float, only: str = "") -> No
         if plugin in left_out:
             _broken[plugin.what] = f"{plugin.what}: {left_out[plugin]}"
         else:
-            _import_plugin(plugin, limit)
+            _import_plugin(plugin, folders, limit)
 
 
-def _import_plugin(plugin: Plugin, limit: float) -> None:
-    known = registered()
+def _import_plugin(plugin: Plugin, folders: Iterable[Path], limit: float) -> None:
+    before, known = dict(_registry), _known(folders)
+    # A name may be taken by a method of the same project.
+    _registry.update(known)
     try:
         with environment_kept() as changed, importing(plugin, limit):
             plugin.load()
@@ -401,10 +406,13 @@ def _import_plugin(plugin: Plugin, limit: float) -> None:
         _broken[plugin.what] = f"{plugin.what}: {error}"
     except (Exception, SystemExit) as error:
         _broken[plugin.what] = f"{plugin.what}: {type(error).__name__}: {error}"
-    for name in registered() - known:
-        if plugin.what in _broken:
-            del _registry[name]
-        else:
-            _environments[name] = changed
-            if plugin.kind == "file":
-                _plugin_folders[name] = Path(plugin.name).resolve().parent
+    defined = {name: found for name, found in _registry.items() if name not in known}
+    _registry.clear()
+    _registry.update(before)
+    if plugin.what in _broken:
+        return
+    _environments.update({found.build: changed for found in defined.values()})
+    if plugin.kind == "file":
+        _in_folders.setdefault(Path(plugin.name).resolve().parent, {}).update(defined)
+    else:
+        _registry.update(defined)

@@ -226,7 +226,7 @@ def _without_pairs(name: str) -> str:
     if kind == "inputs":
         return (
             f"the ground truth of '{name}' is not given out: its numbers come from the benchmark's own server "
-            f"(`harness submit {name} METHOD` writes what it takes)"
+            f"(`harness export dnd {name} METHOD` writes what it takes)"
         )
     return "" if kind == "pairs" else f"'{name}' holds no degraded images, only ground truth"
 

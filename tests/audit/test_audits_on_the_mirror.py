@@ -16,11 +16,12 @@ import pytest
 
 from harness.assets.datasets import fetch
 from harness.assets.weights import fetch as fetch_weights
-from harness.audit import AuditSettings, rows
+from harness.audit import rows
 from harness.audit.images import Bench
 from harness.audit.measuring import ssim_mask
 from harness.audit.outcomes import RowAudit
 from harness.audit.rows import audit_row
+from harness.audit.settings import AuditSettings
 from harness.audit.variants import PSNR_READINGS, RANGES, Finish, Making, NoiseDraw, makings, set_readings
 from harness.errors import NotAvailableError
 from harness.tables.published import Row, Table, TablePart, published_tables, select

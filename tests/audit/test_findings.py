@@ -16,11 +16,11 @@ from skimage.data import camera, coffee
 pytest.importorskip("imagehash")
 
 from harness.assets.datasets import fetch
-from harness.audit import AuditSettings
 from harness.audit.findings import DATA, PAGE, check_page, read_committed, refresh, render_page, write_findings
 from harness.audit.outcomes import Committed, CountedCell, Findings, counted_cells, recounted
 from harness.audit.overlap import SetImages, find_overlap, read_set
 from harness.audit.rows import audit_row
+from harness.audit.settings import AuditSettings
 from harness.errors import CheckFailedError, HarnessError
 from harness.metrics.luminance import luma
 from harness.records.loading import load_json
@@ -131,7 +131,7 @@ def test_page_is_checked_against_its_data(data: Findings, tmp_path: Path) -> Non
     check_page(workspace)
     page = tmp_path / PAGE
     page.write_text(page.read_text() + "More.\n")
-    with pytest.raises(CheckFailedError, match="harness findings --render"):
+    with pytest.raises(CheckFailedError, match="harness report findings --render"):
         check_page(workspace)
 
 
@@ -166,7 +166,7 @@ def test_the_page_follows_the_committed_results(tmp_path: Path) -> None:
         if (record["row"], record["dataset"], record["level"], record["metric"]) == ("ARCNN", "live1", 10, "ssim"):
             record["measured_under_column_protocol"] = 0.9
     path.write_text(json.dumps(records))
-    with pytest.raises(CheckFailedError, match="harness findings --render"):
+    with pytest.raises(CheckFailedError, match="harness report findings --render"):
         check_page(Workspace(tmp_path))
 
 

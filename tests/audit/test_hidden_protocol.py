@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from harness.assets.datasets import fetch
 from harness.assets.datasets.reading import FetchedDataset, open_dataset
-from harness.audit import AuditSettings
 from harness.audit.images import Bench
 from harness.audit.outcomes import RowAudit
 from harness.audit.rows import audit_row
+from harness.audit.settings import AuditSettings
 from harness.audit.variants import SAVING_LABELS
 from harness.audit.wording import mixture_sentence
 from harness.degradations import degradation, imresize, noise_generator

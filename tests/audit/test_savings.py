@@ -11,10 +11,10 @@ import pytest
 from harness.assets.datasets import fetch
 from harness.assets.datasets.reading import open_dataset
 from harness.assets.inputs import record_inputs
-from harness.audit import AuditSettings
 from harness.audit.images import Bench
 from harness.audit.outcomes import RowAudit
 from harness.audit.rows import audit_row
+from harness.audit.settings import AuditSettings
 from harness.audit.variants import Making, NoiseDraw
 from harness.audit.wording import print_audits
 from harness.degradations import degradation

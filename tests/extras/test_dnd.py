@@ -286,11 +286,11 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     (tmp_path / "params.yaml").write_text("methods: []\n")
     monkeypatch.chdir(tmp_path)
     dnd_release(tmp_path / "dnd", 50, side=4)
-    harness.main(args=["submit", "dnd", "noisy", "--from", "dnd"], standalone_mode=False)
+    harness.main(args=["export", "dnd", "noisy", "--from", "dnd"], standalone_mode=False)
     said = capsys.readouterr().out
     assert "written and read back: 50 files in submissions/dnd/noisy" in said and "noisy.zip" in said
-    harness.main(args=["submit", "check-dnd", "submissions/dnd/noisy.zip", "--from", "dnd"], standalone_mode=False)
+    harness.main(args=["export", "check-dnd", "submissions/dnd/noisy.zip", "--from", "dnd"], standalone_mode=False)
     assert "50 files, 1,000 boxes; the format is kept" in capsys.readouterr().out
     rewrite(tmp_path / "submissions/dnd/noisy", israw=True)
     with pytest.raises(HarnessError, match="1 problems; the server would refuse it"):
-        harness.main(args=["submit", "check-dnd", "submissions/dnd/noisy", "--from", "dnd"], standalone_mode=False)
+        harness.main(args=["export", "check-dnd", "submissions/dnd/noisy", "--from", "dnd"], standalone_mode=False)

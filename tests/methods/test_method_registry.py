@@ -23,7 +23,7 @@ def build(task, level):
 @pytest.fixture(autouse=True)
 def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     methods()
-    for name in ("_registry", "_loaded"):
+    for name in ("_registry", "_loaded", "_in_folders"):
         value = getattr(registry, name)
         monkeypatch.setattr(registry, name, type(value)(value))
     # What other tests loaded in this process is not asked here.
@@ -51,6 +51,13 @@ def test_a_plugin_belongs_to_the_projects_that_name_its_folder(tmp_path: Path) -
     assert not {"my-net"} & {*methods(), *methods([tmp_path / "b"])}
     with pytest.raises(HarnessError, match="unknown method 'my-net'"):
         get_method("my-net", [tmp_path / "b"])
+    # The other may give the name to a method of its own; a second file of the same project may not.
+    (tmp_path / "b/other.py").write_text(PLUGIN.format(name="my-net"))
+    for folder, file in (("a", "mine.py"), ("b", "other.py")):
+        assert get_method("my-net", [tmp_path / folder]).source_file == tmp_path / folder / file
+    (tmp_path / "b/twice.py").write_text(PLUGIN.format(name="my-net"))
+    assert methods([tmp_path / "b"])["my-net"].source_file == tmp_path / "b/other.py"
+    assert any("twice.py" in what and "my-net" in why for what, why in broken_plugins().items())
 
 
 def test_how_numpy_prints_is_put_back(tmp_path: Path) -> None:

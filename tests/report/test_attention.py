@@ -158,8 +158,19 @@ def test_the_command(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(workspace.root)
     monkeypatch.setitem(registry._registry, "small", method(not_here, small_panet))
     done = CliRunner().invoke(
-        harness, ["attention-maps", "small", "image.png", "--at", "10,20", "--crop", "0,0,32,32", "--generated-weights"]
+        harness,
+        [
+            "report",
+            "attention-maps",
+            "small",
+            "image.png",
+            "--at",
+            "10,20",
+            "--crop",
+            "0,0,32,32",
+            "--generated-weights",
+        ],
     )
     assert done.exit_code == 0, done.output
     assert len(list((workspace.work / "attention").glob("*/attention.json"))) == 1
-    assert CliRunner().invoke(harness, ["attention-maps", "small", "image.png", "--at", "ten"]).exit_code == 2
+    assert CliRunner().invoke(harness, ["report", "attention-maps", "small", "image.png", "--at", "ten"]).exit_code == 2

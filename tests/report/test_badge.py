@@ -44,7 +44,7 @@ def run(report_workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_commands(run: Any, tmp_path: Path) -> None:
-    badge = run("badge", "report-mine", "--svg", str(tmp_path / "badge.svg"))
+    badge = run("report", "badge", "report-mine", "--svg", str(tmp_path / "badge.svg"))
     assert badge.exit_code == 0 and "2 of 12 numbers reproduced" in badge.output
     assert ElementTree.parse(tmp_path / "badge.svg").getroot().tag.endswith("svg")
     summary = run("report", "--summary", "--table", "report-mine")

@@ -92,8 +92,8 @@ def run(*arguments: str) -> Result:
 
 REPORTS = (
     ("report", "--table", "odd", "--table", "usual"),
-    ("badge", "odd"),
-    ("badge", "usual"),
+    ("report", "badge", "odd"),
+    ("report", "badge", "usual"),
     ("report", "--summary", "--table", "odd", "--table", "usual"),
 )
 
@@ -130,7 +130,7 @@ def test_a_damaged_results_file_stops_no_other_page(computed: Workspace, content
     (computed.results / "odd.json").write_bytes(content)
     for command in REPORTS:
         said = run(*command).stderr
-        assert ("odd.json: not a table's results" in said) == (command != ("badge", "usual")), said
+        assert ("odd.json: not a table's results" in said) == (command != ("report", "badge", "usual")), said
     assert (computed.results / "site" / "index.html").is_file()
 
 
@@ -141,13 +141,15 @@ def test_damaged_rows_stop_no_other_page_but_their_own_table(computed: Workspace
     text = rows.read_text()
     rows.write_text(text.replace("chelsea", "Chelsea"))
     for command in REPORTS:
-        assert ("rows" in (said := run(*command).stderr) and "damaged" in said) == (command != ("badge", "usual")), said
+        assert ("rows" in (said := run(*command).stderr) and "damaged" in said) == (
+            command != ("report", "badge", "usual")
+        ), said
     with pytest.raises(HarnessError, match=r"report-copies--whole\.csv: damaged \(its checksum is not the recorded"):
         render(computed, computed.table("odd"))
     rows.write_text(text)
     rows.with_suffix(".json").write_text("{")
     for command in REPORTS:
-        assert ("not valid JSON" in (said := run(*command).stderr)) == (command != ("badge", "usual")), said
+        assert ("not valid JSON" in (said := run(*command).stderr)) == (command != ("report", "badge", "usual")), said
 
 
 def test_an_infinite_further_draw_leaves_the_spread_unknown(computed: Workspace) -> None:

@@ -76,8 +76,10 @@ def test_every_surface_prints_the_same_figures(
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert counts_block(papers_coverage(project, here=False)) in readme
     run = CliRunner()
-    assert f"{match} of {numbers:,} numbers reproduced" in run.invoke(harness, ["badge"]).output
-    assert f"(with copies: {places[0]} of {places[1]:,} printed places)" in run.invoke(harness, ["badge"]).output
+    assert f"{match} of {numbers:,} numbers reproduced" in run.invoke(harness, ["report", "badge"]).output
+    assert (
+        f"(with copies: {places[0]} of {places[1]:,} printed places)" in run.invoke(harness, ["report", "badge"]).output
+    )
     listing = run.invoke(harness, ["tables"]).output
     assert coverage_text(found) in listing
     records = json.loads(run.invoke(harness, ["tables", "--format", "json"]).output)

@@ -364,7 +364,7 @@ def test_measured_here_or_recorded_every_surface_says_the_same(workspace: Worksp
     line = count(results_of(workspace, table)).text()
     assert line.startswith("5 of 13 numbers reproduced")
     surfaces = {
-        "badge": ["badge", "doe-table1"],
+        "badge": ["report", "badge", "doe-table1"],
         "terminal": ["table", "doe-table1"],
         "diff": ["diff", "doe-table1"],
         "markdown": ["diff", "doe-table1", "--format", "md"],
