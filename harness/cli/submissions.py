@@ -30,7 +30,7 @@ def dnd(method: str, folder: Path | None, out: Path | None, policy: str, zipped:
     No number is computed here: upload the zip at https://noise.visinf.tu-darmstadt.de/. Interrupt it at any time; the
     next run goes on.
     """
-    from harness.assets.weights import fetch
+    from harness.assets.weights.fetching import fetch
     from harness.cli.stages import ProgressBar
     from harness.extras.dnd import check_submission, find_release, make_submission, open_release, pack
     from harness.methods.fingerprints import fingerprint, method_code, method_packages

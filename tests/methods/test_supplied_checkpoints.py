@@ -14,7 +14,7 @@ import torch
 import harness.methods as registry
 from harness.assets.datasets import fetch
 from harness.assets.inputs import record_inputs
-from harness.assets.weights import fetch as fetch_weights
+from harness.assets.weights.fetching import fetch as fetch_weights
 from harness.cli import harness
 from harness.cli.authoring import write_checkpoint_method
 from harness.errors import HarnessError, NotAvailableError

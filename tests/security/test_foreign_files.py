@@ -28,12 +28,11 @@ from PIL import Image
 
 import harness.cli
 from harness.assets.datasets.arrays import look_at_array
-from harness.assets.datasets.download import Downloader, DownloadError
-from harness.assets.datasets.hosts import Hosts
-from harness.assets.datasets.inner import leads_inside
-from harness.assets.datasets.manifest import DatasetManifest, read_manifest
 from harness.assets.datasets.registry import read_record
 from harness.assets.datasets.unpacking import read_dnd_image
+from harness.assets.download import Downloader, DownloadError
+from harness.assets.hosts import Hosts, leads_inside
+from harness.assets.manifest import DatasetManifest
 from harness.assets.weights.importers import import_weights
 from harness.errors import HarnessError
 from harness.extras.crate import unpack_zip
@@ -279,8 +278,8 @@ def test_manifests_stay_in_their_folder(tmp_path: Path) -> None:
     record = {"dataset": "a", "status": "complete", "reason": "", "base": "", "images": 1}
     path = tmp_path / "a.json"
     path.write_text(json.dumps({**record, "files": [{**file, "shape": [1, 1]}]}))
-    with pytest.raises(HarnessError, match="leaves the dataset's folder"):
-        read_manifest(path)
+    with pytest.raises(HarnessError, match="leaves the set's folder"):
+        DatasetManifest.read(path)
 
 
 @pytest.mark.parametrize(
@@ -349,7 +348,7 @@ def test_a_public_address_must_not_lead_inside(tmp_path: Path, monkeypatch: pyte
     try:
         # The first address is taken for a public one; the one it leads to is what it is.
         monkeypatch.setattr(
-            "harness.assets.datasets.download.leads_inside",
+            "harness.assets.download.leads_inside",
             lambda where: "/public" not in where and leads_inside(where),
         )
         for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
@@ -556,7 +555,7 @@ def test_json_that_is_no_record(tmp_path: Path, text: str) -> None:
         load_json(tmp_path / "a.json", DatasetManifest)
 
 
-@pytest.mark.parametrize("read", [read_yaml, read_manifest])
+@pytest.mark.parametrize("read", [read_yaml, DatasetManifest.read])
 def test_records_that_are_no_files(tmp_path: Path, read: Callable[[Path], object]) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.assets.datasets.fetching import fetch
-    from harness.assets.datasets.manifest import DatasetManifest
     from harness.assets.datasets.reading import FetchedDataset, open_dataset
     from harness.assets.datasets.registry import Dataset, dataset, dataset_names
 
-__all__ = ["Dataset", "DatasetManifest", "FetchedDataset", "dataset", "dataset_names", "fetch", "open_dataset"]
+__all__ = ["Dataset", "FetchedDataset", "dataset", "dataset_names", "fetch", "open_dataset"]
 
 _MODULES = {
     "Dataset": "registry",
     "dataset": "registry",
     "dataset_names": "registry",
-    "DatasetManifest": "manifest",
     "fetch": "fetching",
     "FetchedDataset": "reading",
     "open_dataset": "reading",

@@ -9,9 +9,11 @@ from typing import Any
 
 import msgspec
 
-from harness.assets.datasets import folders, layouts, places
+from harness.assets.datasets import folders, layouts
 from harness.assets.datasets.registry import Dataset, Layout, dataset_names, read_record
+from harness.assets.places import ADVICE, OWN_RECORDS
 from harness.errors import HarnessError
+from harness.files import write_text
 from harness.names import check_name, is_safe
 
 _BRACES = re.compile(r"\{([^}]*)\}")
@@ -72,7 +74,7 @@ def add_dataset(
     from harness.records.workspace import Folder
 
     check_name(name, "dataset")
-    target = Folder.find().root / places.OWN_RECORDS / f"{name}.json"
+    target = Folder.find().root / OWN_RECORDS / f"{name}.json"
     if name in dataset_names():
         where = f"{target} describes it: delete the file to add it anew, or" if target.is_file() else "please"
         raise HarnessError(f"a dataset '{name}' is there already; {where} choose another name")
@@ -96,8 +98,7 @@ def add_dataset(
         raise HarnessError(
             f"{folder}: {same[0]} and {same[1]} differ by case only, and many systems take them for one file"
         )
-    path_text = json.dumps(_plain(best), indent=1, ensure_ascii=False) + "\n"
-    places.write_whole(target, path_text)
+    write_text(target, json.dumps(_plain(best), indent=1, ensure_ascii=False) + "\n", ADVICE)
     try:
         return read_record(target), target, left
     except HarnessError:

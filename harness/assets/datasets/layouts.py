@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from harness.assets.datasets.folders import DEEPEST, IMAGE_SUFFIXES, files_near, find_below, printable
-from harness.assets.datasets.manifest import Role
 from harness.assets.datasets.registry import Dataset, Layout, dataset_names
+from harness.assets.manifest import Role
 from harness.errors import HarnessError
 
 _ROLES: dict[str, tuple[Role, ...]] = {"images": ("target",), "inputs": ("input",), "pairs": ("target", "input")}

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.assets.datasets import places
 from harness.assets.datasets.folders import files_near, find_below
 from harness.assets.datasets.layouts import fits_in_part
 from harness.assets.datasets.registry import Dataset
+from harness.assets.places import ADVICE
 from harness.errors import HarnessError
+from harness.files import update_text
 
 # The release of SIDD's validation blocks: a variable of its own name in each file, (40, 32, 256, 256, 3) uint8.
 _SIDD_FILES = {"input": "ValidationNoisyBlocksSrgb", "target": "ValidationGtBlocksSrgb"}
@@ -288,7 +289,7 @@ def _clear(target: Path) -> None:
 
 
 def _note(target: Path, sources: list[Path]) -> None:
-    places.write_whole(target / _NOTE, json.dumps(_stats(sources)))
+    update_text(target / _NOTE, json.dumps(_stats(sources)), ADVICE)
 
 
 def _stats(sources: list[Path]) -> list[list[int]]:

@@ -14,7 +14,8 @@ from urllib.parse import unquote
 import pytest
 from synthetic_datasets import Registry, Server, encode, picture
 
-from harness.assets.datasets import download, hosts, registered
+from harness.assets import download, hosts
+from harness.assets import registry as records
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) ->
     monkeypatch.delenv("HARNESS_MIRROR", raising=False)
     for variable in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(registered, "SOURCE_HOST", f"{server.url}/sources")
+    monkeypatch.setattr(records, "SOURCE_HOST", f"{server.url}/sources")
     monkeypatch.setattr(download, "BACKOFF_SECONDS", 0.01)
     monkeypatch.setattr(download, "_CHUNK", 1000)
     monkeypatch.setattr(hosts, "PROBE_SECONDS", 1.0)

@@ -20,8 +20,12 @@ import numpy as np
 import pytest
 from synthetic_datasets import encode, picture
 
-from harness.assets.datasets import download, fetch, folders, hosts, open_dataset, places, registered, verified
-from harness.assets.datasets.manifest import read_manifest
+from harness.assets import download, fetching, hosts, verified
+from harness.assets import registry as records
+from harness.assets.datasets import fetch, folders, open_dataset
+from harness.assets.manifest import DatasetManifest
+from harness.assets.places import AssetPaths
+from harness.assets.verified import still_complete
 from harness.errors import HarnessError, NotAvailableError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -43,7 +47,7 @@ def get(data, said):
 
 
 def manifest_text(data, name="tiny"):
-    return places.manifest_path(data, name).read_text()
+    return AssetPaths(data, "datasets", name).manifest.read_text()
 
 
 def parts(data):
@@ -61,7 +65,7 @@ def test_folder_mirror_is_used_in_place(registry, data, get, tmp_path, monkeypat
     for name in registry.content["tiny"]:
         assert os.readlink(data / "datasets" / "tiny" / name) == str(holder / name)
     assert [file.name for file in manifest.files] == ["1.png", "10.png", "2.png"]
-    assert read_manifest(places.manifest_path(data, "tiny")) == manifest
+    assert DatasetManifest.read(AssetPaths(data, "datasets", "tiny").manifest) == manifest
 
 
 def test_copies_where_links_cannot_be_made(registry, data, get, tmp_path, monkeypatch):
@@ -71,10 +75,10 @@ def test_copies_where_links_cannot_be_made(registry, data, get, tmp_path, monkey
     def no_links(*_):
         raise OSError(errno.EPERM, "no links here")
 
-    monkeypatch.setattr(folders.os, "symlink", no_links)
+    monkeypatch.setattr(fetching.os, "symlink", no_links)
     assert get().complete
     assert not (data / "datasets" / "tiny" / "1.png").is_symlink()
-    assert verified.still_complete("tiny", data) is not None, "the copies' own stats are remembered"
+    assert still_complete(AssetPaths(data, "datasets", "tiny")) is not None, "the copies' own stats are remembered"
 
 
 def test_manifest_does_not_depend_on_where_files_came_from(registry, data, get, tmp_path, monkeypatch, server):
@@ -219,7 +223,7 @@ def test_busy_server_is_asked_again(registry, get, server):
 # Strange answers: each is a sentence for its source, and the next source is asked ------------------------------------
 
 OK = b"HTTP/1.1 200 OK\r\n"
-MOVED = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: "
+MOVED = b"HTTP/1.1 302 Found\r\nConnection: close\r\nContent-Length: 0\r\nLocation: "
 NOT_UNDERSTOOD = "no answer that can be understood"
 
 
@@ -366,7 +370,7 @@ def test_changed_file_starts_over(big, get, server):
 
 def leave_part(data, big, content):
     """Leave a part file as an interrupted run would."""
-    path = places.dataset_folder(data, "big")
+    path = AssetPaths(data, "datasets", "big").folder
     path.mkdir(parents=True)
     import hashlib
 
@@ -460,7 +464,7 @@ def closed_port():
 def offline(registry, monkeypatch):
     """`tiny` has sources on a host that does not answer; counts the probes."""
     pin(registry)
-    monkeypatch.setattr(registered, "SOURCE_HOST", closed_port())
+    monkeypatch.setattr(records, "SOURCE_HOST", closed_port())
     probes = []
     real = hosts._connects
     monkeypatch.setattr(hosts, "_connects", lambda url: probes.append(url) or real(url))
@@ -494,7 +498,7 @@ def test_a_successful_retry_ends_the_memory(offline, registry, data, get, server
     assert get().status == "missing"
     serve_sources(registry, server, "one/first")
     state = data / "state" / "hosts.json"
-    monkeypatch.setattr(registered, "SOURCE_HOST", f"{server.url}/sources")
+    monkeypatch.setattr(records, "SOURCE_HOST", f"{server.url}/sources")
     state.write_text(json.dumps({server.url: time.time()}))
     assert get().status == "missing"
     assert get(retry=True).complete
@@ -513,7 +517,7 @@ def test_damaged_memory_is_ignored(offline, registry, data, get, content):
 def test_slow_name_lookup_ends_with_the_probe(registry, data, get, monkeypatch):
     """Looking a name up has no time limit of its own."""
     pin(registry)
-    monkeypatch.setattr(registered, "SOURCE_HOST", "https://slow.invalid")
+    monkeypatch.setattr(records, "SOURCE_HOST", "https://slow.invalid")
     monkeypatch.setattr(hosts, "PROBE_SECONDS", 0.2)
 
     answer, answered = threading.Event(), threading.Event()
@@ -546,7 +550,7 @@ def test_host_that_breaks_down_after_the_probe(registry, data, get, monkeypatch)
 
     thread = threading.Thread(target=hang_up, daemon=True)
     thread.start()
-    monkeypatch.setattr(registered, "SOURCE_HOST", f"http://127.0.0.1:{listener.getsockname()[1]}")
+    monkeypatch.setattr(records, "SOURCE_HOST", f"http://127.0.0.1:{listener.getsockname()[1]}")
     try:
         assert "127.0.0.1 could not be reached" in get(jobs=1).reason
     finally:
@@ -601,7 +605,7 @@ def test_reencoded_images_are_accepted_by_their_pixels(registry, data, get, said
     for image in ("1", "2", "10"):
         np.testing.assert_array_equal(fetched.read(image), picture(int(image)))
     said.clear()
-    assert get().complete and verified.still_complete("tiny", data)
+    assert get().complete and still_complete(AssetPaths(data, "datasets", "tiny"))
 
 
 @pytest.mark.parametrize(
@@ -663,7 +667,7 @@ def test_supplied_pairs(pairs, data, get):
     assert fetched.image_ids == ["a-1", "a-2", "a-10"]
     np.testing.assert_array_equal(fetched.read("a-10"), picture(110))
     np.testing.assert_array_equal(fetched.read_input("a-10"), picture(210))
-    assert verified.still_complete("pair", data)
+    assert still_complete(AssetPaths(data, "datasets", "pair"))
 
 
 def test_supplied_manifest_does_not_depend_on_the_layout(pairs, data, get, tmp_path):
@@ -760,7 +764,7 @@ def test_sidd_blocks_are_unpacked(registry, data, get, tmp_path):
 @pytest.fixture
 def fetched(registry, data, get, tmp_path):
     """`tiny`, fetched from an own folder that is then forgotten: regular files."""
-    registry.fill("tiny", places.dataset_folder(data, "tiny"))
+    registry.fill("tiny", AssetPaths(data, "datasets", "tiny").folder)
     assert get().complete
     return data
 
@@ -772,15 +776,15 @@ def test_second_fetch_hashes_nothing(fetched, get, monkeypatch):
     monkeypatch.setattr(
         verified,
         "_record_sha256",
-        lambda name: json.loads((fetched / "state/datasets/tiny.json").read_text())["record"],
+        lambda paths: json.loads((fetched / "state/datasets/tiny.json").read_text())["record"],
     )
     assert get().complete
 
 
 def test_fast_path_imports_nothing_heavy(fetched):
     code = (
-        "import sys; from pathlib import Path; from harness.assets.datasets.verified import still_complete;"
-        f"assert still_complete('tiny', Path({str(fetched)!r}));"
+        "import sys; from pathlib import Path; from harness.assets.verified import AssetPaths, still_complete;"
+        f"assert still_complete(AssetPaths(Path({str(fetched)!r}), 'datasets', 'tiny'));"
         "print(sorted({'numpy', 'PIL', 'msgspec', 'requests', 'urllib3', 'rich', 'click'} & set(sys.modules)))"
     )
     done = subprocess.run(
@@ -792,8 +796,8 @@ def test_fast_path_imports_nothing_heavy(fetched):
 def test_removed_manifest_comes_back(fetched):
     """DVC removes a stage's outputs before it runs."""
     text = manifest_text(fetched)
-    places.manifest_path(fetched, "tiny").unlink()
-    assert verified.still_complete("tiny", fetched)
+    AssetPaths(fetched, "datasets", "tiny").manifest.unlink()
+    assert still_complete(AssetPaths(fetched, "datasets", "tiny"))
     assert manifest_text(fetched) == text
 
 
@@ -819,10 +823,10 @@ def test_damage_is_noticed_and_repaired(fetched, registry, get, said, tmp_path, 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 1}', '{"version": 1, "seen": {}, "manifest": "{}"}'])
 def test_damaged_state_is_rebuilt(fetched, get, content):
-    state = places.state_path(fetched, "tiny")
+    state = AssetPaths(fetched, "datasets", "tiny").state
     state.write_text(content)
     assert get().complete
-    assert verified.still_complete("tiny", fetched)
+    assert still_complete(AssetPaths(fetched, "datasets", "tiny"))
 
 
 def test_changed_record_is_noticed(fetched, registry, get):
@@ -831,7 +835,7 @@ def test_changed_record_is_noticed(fetched, registry, get):
 
 
 def test_damaged_manifest_is_rewritten(fetched, get):
-    places.manifest_path(fetched, "tiny").write_text("{")
+    AssetPaths(fetched, "datasets", "tiny").manifest.write_text("{")
     with pytest.raises(HarnessError, match="not valid JSON"):
         open_dataset("tiny", fetched)
     assert get().complete
@@ -879,7 +883,7 @@ def test_full_disk_while_writing_the_manifest(registry, data, get, tmp_path, mon
     def full(path, text):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(places.Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(HarnessError, match=r"tiny\.json: cannot be written \(No space left on device\)"):
         get()
 
@@ -917,11 +921,14 @@ def test_derived_set(derived, registry, data, get):
     fetched = open_dataset("land-crop", data)
     np.testing.assert_array_equal(fetched.read("1"), picture(1, 40, 60)[3:23, 7:37])
     np.testing.assert_array_equal(fetched.read("2"), picture(2, 60, 40)[7:37, 3:23])
-    assert verified.still_complete("land-crop", data)
-    places.manifest_path(data, "land-crop").unlink()
-    assert verified.still_complete("land-crop", data) and places.manifest_path(data, "land-crop").is_file()
+    assert still_complete(AssetPaths(data, "datasets", "land-crop"))
+    AssetPaths(data, "datasets", "land-crop").manifest.unlink()
+    assert (
+        still_complete(AssetPaths(data, "datasets", "land-crop"))
+        and AssetPaths(data, "datasets", "land-crop").manifest.is_file()
+    )
     (data / "datasets" / "land" / "1.png").unlink()
-    assert verified.still_complete("land-crop", data) is None
+    assert still_complete(AssetPaths(data, "datasets", "land-crop")) is None
 
 
 @pytest.mark.parametrize(

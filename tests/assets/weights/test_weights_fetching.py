@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.assets.manifest import WeightsManifest
+from harness.assets.places import AssetPaths
 from harness.assets.weights.fetching import fetch
-from harness.assets.weights.manifest import read_manifest
-from harness.assets.weights.places import manifest_path, weights_folder
 from harness.assets.weights.registry import weight_set
 from harness.errors import HarnessError
 
@@ -50,7 +50,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, list[str], Path]]:
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the public host refuse connections at once."""
-    monkeypatch.setattr("harness.assets.weights.fetching.SOURCE_HOST", "http://127.0.0.1:9")
+    monkeypatch.setattr("harness.assets.registry.SOURCE_HOST", "http://127.0.0.1:9")
 
 
 def silent(_: str) -> None:
@@ -67,9 +67,9 @@ def test_from_a_mirror_folder(tmp_path: Path, registry: Callable[..., Path], mon
         ("a.npz", hashlib.sha256(b"one").hexdigest()),
         ("b.npz", hashlib.sha256(b"two").hexdigest()),
     ]
-    linked = weights_folder(data, "toy") / "a.npz"
+    linked = AssetPaths(data, "weights", "toy").folder / "a.npz"
     assert linked.is_symlink() and linked.read_bytes() == b"one"
-    assert read_manifest(manifest_path(data, "toy")) == manifest
+    assert WeightsManifest.read(AssetPaths(data, "weights", "toy").manifest) == manifest
 
 
 def test_manifest_is_the_same_bytes_everywhere(
@@ -81,9 +81,9 @@ def test_manifest_is_the_same_bytes_everywhere(
     texts = []
     for data in (tmp_path / "data", tmp_path / "elsewhere" / "data"):
         assert fetch("toy", data, say=silent).status == "partial"
-        texts.append(manifest_path(data, "toy").read_bytes())
+        texts.append(AssetPaths(data, "weights", "toy").manifest.read_bytes())
     fetch("toy", tmp_path / "data", say=silent)
-    texts.append(manifest_path(tmp_path / "data", "toy").read_bytes())
+    texts.append(AssetPaths(tmp_path / "data", "weights", "toy").manifest.read_bytes())
     assert texts[0] == texts[1] == texts[2]
     assert str(tmp_path).encode() not in texts[0]
     assert json.loads(texts[0])["reason"].startswith("b.npz could not be had (127.0.0.1 could not be reached); connect")
@@ -111,7 +111,7 @@ def test_wrong_checksum_in_the_mirror(
     assert manifest.status == "missing"
     assert "a.npz in the mirror has a wrong checksum" in manifest.reason
     assert any("wrong checksum; it is not used" in text for text in said)
-    assert not (weights_folder(tmp_path / "data", "toy") / "a.npz").exists()
+    assert not (AssetPaths(tmp_path / "data", "weights", "toy").folder / "a.npz").exists()
 
 
 def test_from_pinned_sources(
@@ -122,7 +122,7 @@ def test_from_pinned_sources(
 ) -> None:
     url, asked, root = server
     registry("toy", {"a.npz": ("npz", b"one", True)}, (SOURCE, {"repo": "other/repo", "commit": "b" * 40}))
-    monkeypatch.setattr("harness.assets.weights.fetching.SOURCE_HOST", url)
+    monkeypatch.setattr("harness.assets.registry.SOURCE_HOST", url)
     # The first source serves another file, the second the right one.
     for source, content in (("owner/repo/" + "a" * 40, b"bad"), ("other/repo/" + "b" * 40, b"one")):
         (root / source / "some folder").mkdir(parents=True)
@@ -133,7 +133,7 @@ def test_from_pinned_sources(
     assert asked[0] == f"/owner/repo/{'a' * 40}/some%20folder/a.npz"
     assert asked[-1] == f"/other/repo/{'b' * 40}/some%20folder/a.npz"
     assert any("wrong checksum" in text for text in said)
-    folder = weights_folder(tmp_path / "data", "toy")
+    folder = AssetPaths(tmp_path / "data", "weights", "toy").folder
     assert [path.name for path in folder.iterdir()] == ["a.npz"]  # no part file is left
     count = len(asked)
     assert fetch("toy", tmp_path / "data").complete and len(asked) == count
@@ -182,7 +182,7 @@ def test_own_folder_under_the_released_name(tmp_path: Path, registry: Callable[.
     (own / "Model A.mat").write_bytes(b"mine")
     data = tmp_path / "data"
     assert fetch("toy", data, folder=tmp_path / "downloads", say=silent).complete
-    assert (weights_folder(data, "toy") / "a.npz").read_bytes() == b"mine"
+    assert (AssetPaths(data, "weights", "toy").folder / "a.npz").read_bytes() == b"mine"
     # The folder is remembered: a later change of the file is noticed.
     (own / "Model A.mat").write_bytes(b"newer")
     later = fetch("toy", data, say=silent)
@@ -242,7 +242,7 @@ def test_a_damaged_or_removed_file_is_fetched_again(
     monkeypatch.setenv("HARNESS_MIRROR", str(mirror))
     data = tmp_path / "data"
     fetch("toy", data)
-    target = weights_folder(data, "toy") / "a.npz"
+    target = AssetPaths(data, "weights", "toy").folder / "a.npz"
     target.unlink()
     assert fetch("toy", data).complete and target.read_bytes() == b"one"
     target.unlink()
@@ -263,7 +263,7 @@ def test_second_call_loads_little_and_puts_the_manifest_back(tmp_path: Path, mir
     environment = {**os.environ, "HARNESS_MIRROR": str(mirror)}
     command = [sys.executable, "-m", "harness", "weights", "fetch", "dncnn", "ircnn", "--data", str(tmp_path)]
     subprocess.run(command, env=environment, check=True, capture_output=True)
-    manifest = manifest_path(tmp_path, "dncnn")
+    manifest = AssetPaths(tmp_path, "weights", "dncnn").manifest
     before = manifest.read_bytes()
     manifest.unlink()  # as DVC does before a stage runs
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
