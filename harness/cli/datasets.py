@@ -3,30 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from harness.cli.assets import (
-    Words,
-    data_option,
-    fetch_options,
-    fetch_sets,
-    format_option,
-    print_listing,
-    verify_sets,
-)
+from harness.cli.assets import add_commands, data_option, verify_fetched
 from harness.cli.printing import echo
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError
-
-_WORDS = Words(
-    "datasets",
-    one="dataset",
-    none_named="no dataset is named",
-    not_whole="datasets cannot be had here",
-    key="dataset",
-    amount=lambda manifest: f"{manifest['images']} images",
-)
 
 
 @click.group()
@@ -34,41 +16,16 @@ def datasets() -> None:
     """List, fetch and verify image datasets."""
 
 
-@datasets.command()
-@data_option
-@format_option
-def ls(data: Path, form: str) -> None:
-    """List every dataset: images, size, licence, and where it is or would come from."""
-    from harness.assets.listing import DatasetListing
-
-    print_listing(DatasetListing(), data, form)
-
-
-@datasets.command()
-@click.argument("name")
-@data_option
-def show(name: str, data: Path) -> None:
-    """Describe a dataset: licence, home page, the folder layout of your own copy."""
-    from harness.assets.datasets.registry import dataset
-    from harness.assets.listing import DatasetListing
-
-    echo(DatasetListing().show(dataset(name), data), nl=False)
-
-
-@datasets.command()
-@fetch_options("dataset")
-def fetch(**options: Any) -> None:
-    """Get datasets: from a mirror (HARNESS_MIRROR), from public sources, or from your own folder.
+add_commands(
+    datasets,
+    "datasets",
+    ls="List every dataset: images, size, licence, and where it is or would come from.",
+    show="Describe a dataset: licence, home page, the folder layout of your own copy.",
+    fetch="""Get datasets: from a mirror (HARNESS_MIRROR), from public sources, or from your own folder.
 
     A dataset that cannot be had is no error: its manifest says why, and tables say `not run`.
-    """
-    fetch_sets(_WORDS, _fetch, **options)
-
-
-def _fetch(*arguments: Any, **options: Any) -> Any:
-    from harness.assets.datasets.fetching import fetch as fetch_dataset
-
-    return fetch_dataset(*arguments, **options)
+    """,
+)
 
 
 @datasets.command()
@@ -82,13 +39,10 @@ def verify(names: tuple[str, ...], folder: Path | None, data: Path) -> None:
 
     With --from FOLDER: tell whether the folder holds the named dataset, what is missing and what was found instead.
     """
-    from harness.assets.datasets.registry import dataset
-    from harness.assets.manifest import DatasetManifest
-
     if folder is not None:
         _verify_folder(names, folder)
     else:
-        verify_sets(_WORDS, dataset, DatasetManifest, names, data)
+        verify_fetched("datasets", names, data)
 
 
 def _verify_folder(names: tuple[str, ...], folder: Path) -> None:
