@@ -225,7 +225,7 @@ def test_files_that_are_refused(workspace: Workspace) -> None:
     save(file, nafnet())
     data = file.read_bytes()
     file.write_bytes(data[: len(data) // 2])
-    refused("not a readable PyTorch file")
+    refused("not a readable file of the format 'checkpoint'")
     file.write_bytes(b"nonsense")
     refused("net.pth")
     torch.save({"epoch": 1, "loss": [1.0]}, file)

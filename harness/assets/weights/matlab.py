@@ -19,7 +19,7 @@ _V5_HEADER = b"MATLAB 5.0 MAT-file"
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def read_mat(path: str | Path) -> dict[str, Any]:
+def read_mat(path: Path) -> dict[str, Any]:
     """Read every variable of a MATLAB file.
 
     Parameters
@@ -37,27 +37,15 @@ def read_mat(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     HarnessError
-        The file is missing, truncated, or no MATLAB file.
+        It is no MATLAB file, or may not be read. A damaged one can fail anywhere inside scipy, zlib or HDF5, with
+        whatever exception is at hand there.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            head = file.read(520)
-    except OSError as error:
-        raise HarnessError(f"{path}: cannot be read ({error.strerror}); fetch the weights again") from None
-    try:
-        if head.startswith(_V73_HEADER) or head[512:520] == _HDF5_SIGNATURE or head.startswith(_HDF5_SIGNATURE):
-            return _read_v73(path)
-        if head.startswith(_V5_HEADER):
-            return _read_v5(path)
-    except HarnessError:
-        raise
-    # A damaged file can fail anywhere inside scipy, zlib or HDF5, with whatever exception is at hand there.
-    except Exception as error:
-        raise HarnessError(
-            f"{path}: not a readable MATLAB file, perhaps truncated ({type(error).__name__}: {error}); "
-            "delete it and fetch the weights again"
-        ) from None
+    with path.open("rb") as file:
+        head = file.read(520)
+    if head.startswith(_V73_HEADER) or head[512:520] == _HDF5_SIGNATURE or head.startswith(_HDF5_SIGNATURE):
+        return _read_v73(path)
+    if head.startswith(_V5_HEADER):
+        return _read_v5(path)
     raise HarnessError(f"{path}: not a MATLAB file of version 5 or 7.3; delete it and fetch the weights again")
 
 
