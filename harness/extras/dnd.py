@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.assets.datasets.unpacking import DND_FOLDER, DND_INFO, find_dnd, read_dnd_image
-from harness.assets.hdf5 import open_hdf5
+from harness.assets.foreign import open_hdf5
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import file_sha256, whole_file, write_json
 from harness.methods import Method, build_method

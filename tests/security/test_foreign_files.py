@@ -111,7 +111,7 @@ def test_archives_that_unpack_to_more_than_they_say(tmp_path: Path, monkeypatch:
 def test_weights_that_unpack_to_more_than_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_name: str
 ) -> None:
-    monkeypatch.setattr("harness.assets.bounds.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("harness.assets.foreign.MOST_BYTES", 1_000_000)
     path = zipped(tmp_path / "w", lambda z: z.writestr("conv1_weight.npy", bytes(10_000_000)))
     with pytest.raises(HarnessError, match="more than weights have"):
         import_weights(path, format_name)
@@ -120,8 +120,8 @@ def test_weights_that_unpack_to_more_than_weights(
 def test_matlab_files_that_unpack_to_more_than_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import scipy.io
 
-    monkeypatch.setattr("harness.assets.weights.mat_structure.MOST_BYTES", 1_000_000)
-    monkeypatch.setattr("harness.assets.bounds.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("harness.assets.weights.matlab.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("harness.assets.foreign.MOST_BYTES", 1_000_000)
     scipy.io.savemat(tmp_path / "a.mat", {"net": np.zeros((2000, 2000))}, do_compression=True)
     with pytest.raises(HarnessError, match="unpacks to more than 1000000 bytes"):
         import_weights(tmp_path / "a.mat", "matconvnet")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.assets.bounds import most_bytes
+from harness.assets.foreign import most_bytes
 from harness.assets.weights.matlab import number, read_mat, require
 from harness.errors import HarnessError, unknown_name
 from harness.networks.wrappers import inside, unwrapped
