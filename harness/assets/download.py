@@ -16,8 +16,7 @@ from harness.assets.hosts import Hosts, leads_inside
 from harness.assets.places import ADVICE
 from harness.files import cannot_write, file_sha256
 
-CONNECT_SECONDS = 3.0
-READ_SECONDS = 20.0
+_SECONDS = (3.0, 20.0)  # to connect, and between two bytes
 # An answer must begin, and then bring each `_CHUNK`, within this time: 550 bytes a second at least.
 SLOW_SECONDS = 30.0
 # Attempts in a row that bring no byte; the waits between them are 0.5, 1 and 2 s.
@@ -29,6 +28,7 @@ _CHUNK = 1 << 14
 # Answers that a server gives when it is busy: worth asking again.
 _BUSY = (429, 500, 502, 503, 504)
 _MOST_REDIRECTS = 5
+_MOST_JOBS = 64  # threads that share a session
 
 
 class DownloadError(Exception):
@@ -52,12 +52,15 @@ class Downloader:
 
     def __init__(self, hosts: Hosts, report: Callable[[int], None] = lambda _: None) -> None:
         import requests
+        from requests.adapters import HTTPAdapter
 
         self.hosts = hosts
         self.report = report
         self.cancelled = threading.Event()
-        # Its adapters do not try again: they would read the refused answer to its end, which need not have one.
         self._session = requests.Session()
+        # It does not try again: it would read the refused answer to its end, which need not have one.
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=_MOST_JOBS))
         self._session.headers["User-Agent"] = f"restoration-harness/{__version__}"
 
     def download(self, url: str, part: Path, size: int, sha256: str) -> None:
@@ -216,9 +219,8 @@ def _ask(session: Any, url: str, headers: dict[str, str]) -> Any:
 
     user, password = get_auth_from_url(url)
     auth = (user, password) if user or password else None
-    timeout = (CONNECT_SECONDS, READ_SECONDS)
     for _ in range(_MOST_REDIRECTS + 1):
-        response = session.get(url, headers=headers, auth=auth, stream=True, timeout=timeout, allow_redirects=False)
+        response = session.get(url, headers=headers, auth=auth, stream=True, timeout=_SECONDS, allow_redirects=False)
         target = session.get_redirect_target(response)
         if target is None:
             return response
@@ -234,10 +236,7 @@ def _ask(session: Any, url: str, headers: dict[str, str]) -> Any:
 
 
 def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _found_nobody(error: Exception) -> bool:

@@ -20,7 +20,7 @@ from harness.assets.download import CancelledError, Downloader, DownloadError, U
 from harness.assets.hosts import MIRROR_VARIABLE, Hosts, mirrors, origin
 from harness.assets.manifest import Manifest
 from harness.assets.places import ADVICE, AssetPaths, Kind, data_folder
-from harness.assets.progress import progress
+from harness.assets.progress import ProgressBar
 from harness.assets.registry import AssetFile, AssetRecord
 from harness.assets.verified import Hashes, read_state, still_complete, write_state
 from harness.errors import HarnessError, printable
@@ -216,9 +216,9 @@ class Collection(Generic[RecordType, ManifestType]):
         if not wanted:
             return
         done = sum(self._part(file).stat().st_size for file in wanted if self._part(file).exists())
-        with progress(self.record.name, sum(file.bytes for file in wanted), in_bytes=True) as report:
-            report(done)
-            downloader = Downloader(self.hosts, report)
+        with ProgressBar(self.record.name, sum(file.bytes for file in wanted), in_bytes=True) as bar:
+            bar.advance(done)
+            downloader = Downloader(self.hosts, bar.advance)
             with ThreadPoolExecutor(max(1, self.jobs)) as pool:
                 futures = [pool.submit(self._download, downloader, file) for file in wanted]
                 wait_for(futures, downloader.cancelled.set)

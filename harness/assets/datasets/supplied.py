@@ -11,7 +11,7 @@ from harness.assets.datasets.reading import gray_among_colour
 from harness.assets.datasets.registry import Dataset
 from harness.assets.fetching import HASHING_THREADS, Collection, place, wait_for
 from harness.assets.manifest import DatasetManifest, DatasetManifestFile, Role, complete_dataset, missing_dataset
-from harness.assets.progress import progress
+from harness.assets.progress import ProgressBar
 from harness.errors import HarnessError
 from harness.images import ImageError, look_at_image
 from harness.names import is_safe
@@ -130,10 +130,10 @@ class Supplied(DatasetCollection):
         described: list[DatasetManifestFile] = []
         problems: list[tuple[str, str]] = []
         items = sorted(found.items())
-        with progress(self.record.name, len(items)) as report, ThreadPoolExecutor(HASHING_THREADS) as pool:
+        with ProgressBar(self.record.name, len(items)) as bar, ThreadPoolExecutor(HASHING_THREADS) as pool:
             futures = [pool.submit(learn, item) for item in items]
             for future in futures:
-                future.add_done_callback(lambda _: report(1))
+                future.add_done_callback(lambda _: bar.advance(1))
             wait_for(futures)
             for future in futures:
                 result = future.result()
