@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 from harness import __version__
 from harness.assets.hosts import Hosts, leads_inside
 from harness.assets.places import ADVICE
-from harness.files import cannot_write, file_sha256
+from harness.files import cannot_write
 
 _SECONDS = (3.0, 20.0)  # to connect, and between two bytes
 # An answer must begin, and then bring each `_CHUNK`, within this time: 550 bytes a second at least.
@@ -63,7 +63,7 @@ class Downloader:
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=_MOST_JOBS))
         self._session.headers["User-Agent"] = f"restoration-harness/{__version__}"
 
-    def download(self, url: str, part: Path, size: int, sha256: str) -> None:
+    def download(self, url: str, part: Path, size: int, is_whole: Callable[[Path], bool]) -> None:
         """Download a file; a part that is already there is continued.
 
         Parameters
@@ -72,8 +72,8 @@ class Downloader:
             Where it is, http or https.
         part : path
             Where the bytes go; holds the whole, checked file on return.
-        size, sha256 : int, str
-            What the file must have.
+        size, is_whole : int, callable
+            Bytes that the file must have, and what compares the checksum of a file of that size.
 
         Raises
         ------
@@ -93,7 +93,7 @@ class Downloader:
             before, busy = _size(part), ""
             try:
                 self._continue(url, tag, part, size)
-                if file_sha256(part) == sha256:
+                if is_whole(part):
                     return
                 self._discard(part)
                 if before == 0:

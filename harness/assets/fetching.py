@@ -147,7 +147,7 @@ class Collection(Generic[RecordType, ManifestType]):
 
     def is_registered(self, file: Any, path: Path) -> bool:
         """Tell whether a file is the registered one; OSError or HarnessError where it cannot be read."""
-        return file.sha256 in ("", self.hashes.sha256(path))
+        return bool(file.is_at(path, self.hashes))
 
     def examine(self, folder: Path, is_good: Callable[[Any, Path], bool]) -> Iterator[tuple[Any, bool | None]]:
         """Look for what is wanted in a folder, in a few threads: whether each file is good, None where it is absent."""
@@ -204,7 +204,7 @@ class Collection(Generic[RecordType, ManifestType]):
 
     def _urls(self, file: AssetFile) -> list[str]:
         """List the addresses of a file in the order in which they are asked; none for one without a checksum."""
-        if not file.sha256:
+        if not file.pinned:
             return []
         path = self.record.mirror_paths[0]
         mirrored = [f"{url}/{path}/{quote(file.name)}" for url in self.mirror_urls]
@@ -256,9 +256,8 @@ class Collection(Generic[RecordType, ManifestType]):
                 if downloader.cancelled.is_set():
                     break
                 part.parent.mkdir(parents=True, exist_ok=True)
-                downloader.download(url, part, file.bytes, file.sha256)
-                self.hashes.sha256(part)  # renaming keeps the stats
-                os.replace(part, target)
+                downloader.download(url, part, file.bytes, lambda path: file.is_at(path, self.hashes))
+                os.replace(part, target)  # which keeps the stats that its hash is known by
                 self.have.add(file.name)
                 break
             except CancelledError:

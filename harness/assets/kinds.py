@@ -236,7 +236,7 @@ def _weights_supply(record: WeightSet) -> str:
         return "public sources"
     if pinned:
         return f"{pinned} of {len(record.files)} from public sources, the others from you"
-    if all(file.sha256 for file in record.files):
+    if all(file.pinned for file in record.files):
         return "a mirror, or you"
     return "you supply it"
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from harness.assets import places
+from harness.assets.verified import Hashes
 from harness.errors import HarnessError
 from harness.names import is_name, is_safe
 from harness.records.loading import load_json
@@ -64,6 +65,15 @@ class AssetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     bytes: int = 0
     sha256: str = ""
     at: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def pinned(self) -> bool:
+        """Whether a checksum is known."""
+        return bool(self.sha256)
+
+    def is_at(self, path: Path, hashes: Hashes) -> bool:
+        """Tell whether a path holds this file, as far as a checksum says; OSError where it cannot be read."""
+        return hashes.sha256(path) == self.sha256 or not self.pinned
 
 
 class AssetRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -112,7 +112,7 @@ class Registered(DatasetCollection):
             self._note(rest, "is not in the mirror", "are not in the mirror")
 
     def _is_unchanged(self, file: File, path: Path) -> bool:
-        return path.stat().st_size == file.bytes and self.hashes.sha256(path) == file.sha256
+        return path.stat().st_size == file.bytes and file.is_at(path, self.hashes)
 
     def _from_own_folder(self, folder: Path | None) -> None:
         wanted = self.wanted()

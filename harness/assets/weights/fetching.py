@@ -59,7 +59,7 @@ class WeightsCollection(Collection[WeightSet, WeightsManifest]):
         own = [folder for folder in self.paths.own_folders if folder.is_dir()]
         # Without a checksum the user's own copy goes before a mirror's: the two may differ, and the user has chosen.
         for folder in own:
-            self._from_folder(folder, "the own folder", [file for file in self.wanted() if not file.sha256])
+            self._from_folder(folder, "the own folder", [file for file in self.wanted() if not file.pinned])
         for mirror in self.mirrors_that_exist():
             if holder := self.in_mirror(mirror):
                 for file in self.wanted():
