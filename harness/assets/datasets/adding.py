@@ -18,6 +18,12 @@ from harness.names import check_name, is_safe
 
 _BRACES = re.compile(r"\{([^}]*)\}")
 
+# Fields of a record of the user's own, in the order in which they are written.
+_WRITTEN = (
+    *("name", "title", "kind", "count", "supply", "description"),
+    *("licence", "licence_note", "homepage", "citation", "layouts"),
+)
+
 # Names of pairs in one folder, degraded first.
 _USUAL_NAMES = (
     ("rain-{id}.*", "norain-{id}.*"),
@@ -157,12 +163,10 @@ def _record(name: str, layout: Layout, title: str, licence: str) -> Dataset:
 
 
 def _plain(record: Dataset) -> dict[str, Any]:
-    """Give a record's fields that are not at their defaults, for reading and editing."""
-    defaults = {field.name: field.default for field in msgspec.structs.fields(Dataset)}
+    """Give the fields that `_record` fills, for reading and editing."""
     plain: dict[str, Any] = msgspec.to_builtins(record)
-    kept = {key: value for key, value in plain.items() if getattr(record, key) != defaults.get(key, msgspec.NODEFAULT)}
-    kept["layouts"] = [{key: value for key, value in layout.items() if value} for layout in plain["layouts"]]
-    return kept
+    plain["layouts"] = [{key: value for key, value in layout.items() if value} for layout in plain["layouts"]]
+    return {key: plain[key] for key in _WRITTEN}
 
 
 def _nothing(tried: list[Layout], names: list[str]) -> str:
