@@ -87,11 +87,11 @@ def leads_inside(url: str) -> bool:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return True
     try:
-        found = socket.getaddrinfo(parts.hostname, parts.port or 443, proto=socket.IPPROTO_TCP)
+        entries = socket.getaddrinfo(parts.hostname, parts.port or 443, proto=socket.IPPROTO_TCP)
     except (OSError, UnicodeError, ValueError):
         # A name that only a proxy can look up; a number is never such a name.
         return False
-    return any(not ipaddress.ip_address(str(entry[4][0]).split("%")[0]).is_global for entry in found)
+    return any(not ipaddress.ip_address(str(entry[4][0]).split("%")[0]).is_global for entry in entries)
 
 
 class Hosts:
@@ -170,12 +170,12 @@ def _connects(url: str) -> bool:
         if proxy and not proxy_bypass(host):
             split = urlsplit(proxy if "//" in proxy else f"//{proxy}")
             host, port = split.hostname or "", split.port or _PORTS.get(split.scheme, 80)
-    found: list[bool] = []
+    connected: list[bool] = []
 
     def connect() -> None:
         try:
             socket.create_connection((host, port), timeout=PROBE_SECONDS).close()
-            found.append(True)
+            connected.append(True)
         except (OSError, UnicodeError):
             pass
 
@@ -183,7 +183,7 @@ def _connects(url: str) -> bool:
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(PROBE_SECONDS)
-    return bool(found)
+    return bool(connected)
 
 
 def _proxy_names(scheme: str) -> tuple[str, str]:

@@ -50,15 +50,15 @@ def _verify_folder(names: tuple[str, ...], folder: Path) -> None:
 
     if len(names) != 1:
         raise HarnessError("--from names the folder of one dataset; name that dataset")
-    found = verify_folder(names[0], folder)
-    echo(f"{found.dataset}: {found.status}, {found.files} files in {folder}")
-    for problem in found.problems[:20]:
+    check = verify_folder(names[0], folder)
+    echo(f"{check.dataset}: {check.status}, {check.files} files in {folder}")
+    for problem in check.problems[:20]:
         echo(f"  {problem}")
-    if found.problems[20:]:
-        echo(f"  and {len(found.problems) - 20} more")
-    if found.problems:
-        raise CheckFailedError(f"{folder} does not hold '{found.dataset}' whole; see above")
-    echo(f"next: harness datasets fetch {found.dataset} --from {folder}")
+    if check.problems[20:]:
+        echo(f"  and {len(check.problems) - 20} more")
+    if check.problems:
+        raise CheckFailedError(f"{folder} does not hold '{check.dataset}' whole; see above")
+    echo(f"next: harness datasets fetch {check.dataset} --from {folder}")
 
 
 @datasets.command()

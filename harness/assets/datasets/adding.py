@@ -95,9 +95,11 @@ def add_dataset(
         )
     names = folders.files_below(folder)
     tried = [Layout(target_pattern, input_pattern)] if input_pattern or target_pattern else _usual()
-    made = [_arranged(_record(name, layout, title or name, licence or "not stated"), folder, names) for layout in tried]
+    candidates = [
+        _arranged(_record(name, layout, title or name, licence or "not stated"), folder, names) for layout in tried
+    ]
     # The layout that takes most files; the first of equals.
-    best, left = max(made, key=lambda one: one[0].count * (2 if one[0].kind == "pairs" else 1))
+    best, left = max(candidates, key=lambda one: one[0].count * (2 if one[0].kind == "pairs" else 1))
     if not best.count:
         raise HarnessError(f"{folder}: {_nothing(tried, names)}")
     if same := layouts.alike_but_for_case(image for image, _ in layouts.arrange(best, folder, names).found):
@@ -117,13 +119,15 @@ def _arranged(record: Dataset, folder: Path, names: list[str]) -> tuple[Dataset,
     (layout,) = record.layouts
     pairs = record.kind == "pairs"
     # A count that no folder has: every place is looked at, and the one with the most images is taken.
-    found = layouts.arrange(msgspec.structs.replace(record, count=-1), folder, names)
-    here = layouts.apply_layout(record, layout, names) if found.root else {}
-    if found.root and (here or not (pairs or "/" in layout.target + layout.input)):
+    arranged = layouts.arrange(msgspec.structs.replace(record, count=-1), folder, names)
+    here = layouts.apply_layout(record, layout, names) if arranged.root else {}
+    if arranged.root and (here or not (pairs or "/" in layout.target + layout.input)):
         return msgspec.structs.replace(record, count=len({image for image, _ in here})), ()
-    if pairs and found.root and "{" not in found.root:  # the record says where they are, and so does the command
-        layout = msgspec.structs.replace(layout, target=found.root + layout.target, input=found.root + layout.input)
-    return msgspec.structs.replace(record, count=found.images, layouts=(layout,)), found.alone
+    if pairs and arranged.root and "{" not in arranged.root:  # the record says where they are, and so does the command
+        layout = msgspec.structs.replace(
+            layout, target=arranged.root + layout.target, input=arranged.root + layout.input
+        )
+    return msgspec.structs.replace(record, count=arranged.images, layouts=(layout,)), arranged.alone
 
 
 def _check_pattern(pattern: str) -> set[str]:

@@ -182,9 +182,9 @@ def _find_level5(
             stream = _Element(file, size, compressed=kind == _COMPRESSED)
             if kind == _COMPRESSED and np.frombuffer(stream.read(8), f"{order}u4")[0] != _MATRIX:
                 raise _damaged(path)
-            found = _read_matrix(stream, order, variable, path, seen)
-            if found is not None:
-                return stream, *found
+            matrix = _read_matrix(stream, order, variable, path, seen)
+            if matrix is not None:
+                return stream, *matrix
     except (EOFError, zlib.error, ValueError):
         raise _damaged(path) from None
     raise HarnessError(f"{path}: holds {_names(seen)} and no array '{variable}'; download it again")

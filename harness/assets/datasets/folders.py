@@ -20,10 +20,10 @@ MAC_SHADOWS = "__MACOSX"
 
 def embedded_folder() -> Path | None:
     """Folder of the photographs in scikit-image's wheel, found without importing it; None where it is not installed."""
-    found = importlib.util.find_spec("skimage")
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec("skimage")
+    if package is None or not package.submodule_search_locations:
         return None
-    return Path(found.submodule_search_locations[0]) / "data"
+    return Path(package.submodule_search_locations[0]) / "data"
 
 
 def files_below(folder: Path) -> list[str]:

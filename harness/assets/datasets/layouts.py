@@ -270,11 +270,11 @@ def _better(best: Arrangement, record: Dataset, folder: Path, names: list[str], 
         if layout.listed:
             listed = _listed(start, layout)
             kept = [name for name in below if _tail(name, layout) in listed] if listed is not None else below
-        made = _placed(_apply(record, layout, kept), root, above)
-        if _score(made, record.count) > _score(best, record.count):
-            best = made
-        elif made.images and _score(made, record.count) == _score(best, record.count) and made.root != best.root:
-            best = msgspec.structs.replace(best, rival=made.root)
+        placed = _placed(_apply(record, layout, kept), root, above)
+        if _score(placed, record.count) > _score(best, record.count):
+            best = placed
+        elif placed.images and _score(placed, record.count) == _score(best, record.count) and placed.root != best.root:
+            best = msgspec.structs.replace(best, rival=placed.root)
     return best
 
 

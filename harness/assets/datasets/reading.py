@@ -191,17 +191,17 @@ class FetchedDataset:
         return pixels
 
 
-def crop(image: NDArray[np.uint8], which: LandscapeCrop) -> NDArray[np.uint8]:
+def crop(image: NDArray[np.uint8], cut: LandscapeCrop) -> NDArray[np.uint8]:
     """Cut a crop out of a landscape image, or its transpose out of an upright one.
 
     Parameters
     ----------
     image : ndarray
         ``(H, W)`` or ``(H, W, 3)``.
-    which : LandscapeCrop
+    cut : LandscapeCrop
         Crop of the landscape image.
     """
-    height, width, top, left = which.height, which.width, which.top, which.left
+    height, width, top, left = cut.height, cut.width, cut.top, cut.left
     if image.shape[0] > image.shape[1]:
         height, width, top, left = width, height, left, top
     return np.ascontiguousarray(image[top : top + height, left : left + width])

@@ -143,14 +143,14 @@ class Supplied(DatasetCollection):
                     described.append(result)
         shown = {(file.image, file.role): found[file.image, file.role] for file in described}
         shapes = {(file.image, file.role): file.shape for file in described}
-        problems += [(shown[which], text) for which, text in wrong_sizes(self.record, shapes)]
+        problems += [(shown[key], text) for key, text in wrong_sizes(self.record, shapes)]
         if problems:
             for name, text in problems[:10]:
                 self.say(f"{folder / name}: {text}")
             more = f" and {len(problems) - 1} more are no better" if len(problems) > 1 else ""
             self.tried.append(f"in {label} {problems[0][0]} {problems[0][1]}{more}")
             return None
-        mixed = gray_among_colour({found[which]: len(shape) for which, shape in shapes.items()})
+        mixed = gray_among_colour({found[key]: len(shape) for key, shape in shapes.items()})
         if mixed:
             self.say(f"{self.record.name}: {mixed}")
         return described

@@ -123,6 +123,6 @@ def _look_at_images(record: Dataset, folder: Path, found: dict[tuple[str, Role],
 
     with ThreadPoolExecutor(4) as pool:
         looks = dict(zip(found, pool.map(look, found.values()), strict=True))
-    problems = [f"{folder / found[which]}: {problem}" for which, (problem, _) in looks.items() if problem]
-    shapes = {which: shape for which, (problem, shape) in looks.items() if not problem}
-    return problems + [f"{folder / found[which]}: {text}" for which, text in wrong_sizes(record, shapes)]
+    problems = [f"{folder / found[key]}: {problem}" for key, (problem, _) in looks.items() if problem]
+    shapes = {key: shape for key, (problem, shape) in looks.items() if not problem}
+    return problems + [f"{folder / found[key]}: {text}" for key, text in wrong_sizes(record, shapes)]

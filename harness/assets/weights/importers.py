@@ -344,8 +344,8 @@ def read_checkpoint(path: Path) -> Arrays:
             for name, array in unwrapped(read_safetensors(path)).items()
         }
     state = _load_torch(path)
-    found = next((inner for inner in inside(state) if _is_state_dict(inner)), None)
-    if found is None:
+    tensors = next((inner for inner in inside(state) if _is_state_dict(inner)), None)
+    if tensors is None:
         # Only texts are shown: other keys could be of any size.
         keys = [key if isinstance(key, str) else type(key).__name__ for key in list(state)[:5]] if state else []
         there = ", ".join(keys) if isinstance(state, Mapping) else type(state).__name__
@@ -355,7 +355,7 @@ def read_checkpoint(path: Path) -> Arrays:
         )
     return {
         name: array.astype(np.float32) if array.dtype == np.float16 else array
-        for name, array in _arrays(path, unwrapped(found)).items()
+        for name, array in _arrays(path, unwrapped(tensors)).items()
     }
 
 
