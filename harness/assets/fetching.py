@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypedDict, TypeVar
 from urllib.parse import quote
 
 from harness.assets.download import CancelledError, Downloader, DownloadError, UnreachableError
@@ -31,6 +31,16 @@ HASHING_THREADS = 4
 
 RecordType = TypeVar("RecordType", bound=AssetRecord)
 ManifestType = TypeVar("ManifestType", bound=Manifest)
+
+
+class FetchOptions(TypedDict, total=False):
+    """How a set is to be fetched; each option is described at `Collection`."""
+
+    folder: str | os.PathLike[str] | None
+    retry: bool
+    jobs: int
+    hosts: Hosts | None
+    say: Callable[[str], None] | None
 
 
 class Failure(NamedTuple):

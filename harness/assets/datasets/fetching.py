@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import msgspec
 
 from harness.assets.datasets import folders, layouts
 from harness.assets.datasets.registry import File, dataset
 from harness.assets.datasets.supplied import DatasetCollection, Supplied
-from harness.assets.fetching import Failure, some
+from harness.assets.fetching import Failure, FetchOptions, some
 from harness.assets.hosts import MIRROR_VARIABLE
 from harness.assets.manifest import DatasetManifest, DatasetManifestFile, Role, complete_dataset, missing_dataset
 
 
-def fetch(name: str, data: str | os.PathLike[str] | None = None, **options: Any) -> DatasetManifest:
+def fetch(name: str, data: str | os.PathLike[str] | None = None, **options: Unpack[FetchOptions]) -> DatasetManifest:
     """Get a dataset and write its manifest.
 
     Parameters
@@ -50,7 +50,7 @@ class Derived(DatasetCollection):
     def collect(self) -> DatasetManifest:
         """Get the base; give its files with the registered derived pixels."""
         given, self.given = self.given, None  # the base remembers it
-        options = {"folder": given, "jobs": self.jobs, "hosts": self.hosts, "say": self.say}
+        options: FetchOptions = {"folder": given, "jobs": self.jobs, "hosts": self.hosts, "say": self.say}
         base = fetch(self.record.base, self.paths.data, **options)
         if not base.complete:
             return missing_dataset(self.record.name, f"it is made from '{base.dataset}': {base.reason}", base.dataset)

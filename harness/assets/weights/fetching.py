@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Unpack
 
-from harness.assets.fetching import Collection, Failure
+from harness.assets.fetching import Collection, Failure, FetchOptions
 from harness.assets.hosts import MIRROR_VARIABLE
 from harness.assets.manifest import WeightsManifest, WeightsManifestFile
 from harness.assets.weights.registry import WeightFile, WeightSet, weight_set
 from harness.errors import HarnessError
 
 
-def fetch(name: str, data: str | os.PathLike[str] | None = None, **options: Any) -> WeightsManifest:
+def fetch(name: str, data: str | os.PathLike[str] | None = None, **options: Unpack[FetchOptions]) -> WeightsManifest:
     """Get the files of a weight set and write its manifest.
 
     Parameters
