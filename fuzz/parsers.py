@@ -83,9 +83,9 @@ def _images() -> list[bytes]:
 
 
 def _manifest(path: Path) -> object:
-    from harness.assets.datasets.manifest import read_manifest
+    from harness.assets.manifest import DatasetManifest
 
-    return read_manifest(path)
+    return DatasetManifest.read(path)
 
 
 def _record(path: Path) -> object:
@@ -188,9 +188,9 @@ def parsers() -> dict[str, tuple[Parse, list[bytes]]]:
     file = {"name": "x.png", "image": "x", "role": "target", "bytes": 1, "sha256": "0", "pixels_sha256": "0"}
     manifest = {"dataset": "a", "status": "complete", "reason": "", "base": "", "images": 1}
     manifest_text = json.dumps({**manifest, "files": [{**file, "shape": [1, 1]}]}).encode()
-    import harness.assets.datasets.places as places
+    from harness.assets.places import record_path
 
-    record = places.record_path("set5")
+    record = record_path("datasets", "set5")
     assert record is not None
     caffe = {"weights_conv1": np.zeros((1, 9, 4)), "biases_conv1": np.zeros((4, 1))}
     return {

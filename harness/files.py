@@ -1,22 +1,57 @@
-"""Writing files so that a reader sees the whole file or none."""
+"""Writing files so that a reader sees the whole file or none, and the SHA-256 of files.
+
+Nothing here imports more than small modules: it runs before every table.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from harness.errors import HarnessError
+
+_UNCHANGED = "nothing was changed"
+
+
+def file_sha256(path: str | os.PathLike[str], absent: str | None = None) -> str:
+    """Hash a file's bytes.
+
+    Parameters
+    ----------
+    path : path
+        The file; memory holds a part of it at a time.
+    absent : str, optional
+        What to give where it cannot be read; by default that is an OSError.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        if absent is None:
+            raise
+        return absent
+
+
+def cannot_write(path: str | os.PathLike[str], error: OSError, advice: str = _UNCHANGED) -> HarnessError:
+    """Make the error for a file that could not be written."""
+    return HarnessError(f"{path}: cannot be written ({error.strerror or error}); {advice}")
 
 
 @contextlib.contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+def whole_file(path: str | os.PathLike[str], advice: str = _UNCHANGED) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, it takes the place of `path`.
+
+    Parameters
+    ----------
+    path : path
+        The file; its folder is made where it is not there.
+    advice : str
+        What an error tells the user at its end.
 
     Raises
     ------
@@ -31,17 +66,27 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield part
         os.replace(part, path)
     except OSError as error:
-        raise HarnessError(f"{path}: cannot be written ({error.strerror or error}); nothing was changed") from error
+        raise cannot_write(path, error, advice) from error
     finally:
         # Where nothing could be written there is nothing to take away, and the first error is the one to tell.
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a UTF-8 text file whole."""
-    with whole_file(path) as part:
+def write_text(path: str | os.PathLike[str], text: str, advice: str = _UNCHANGED) -> None:
+    """Write a UTF-8 text file whole; `advice` is that of `whole_file`."""
+    with whole_file(path, advice) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def update_text(path: str | os.PathLike[str], text: str, advice: str = _UNCHANGED) -> None:
+    """Write a UTF-8 text file whole, unless it has this text already; `advice` is that of `whole_file`."""
+    data = text.encode("utf-8")
+    with contextlib.suppress(OSError):
+        if Path(path).read_bytes() == data:
+            return
+    with whole_file(path, advice) as part:
+        part.write_bytes(data)
 
 
 def json_numbers(plain: Any) -> Any:
@@ -58,5 +103,7 @@ def json_numbers(plain: Any) -> Any:
 
 def write_json(path: str | os.PathLike[str], record: Any) -> None:
     """Write a record as indented JSON with sorted keys: the same record gives the same bytes."""
+    import msgspec
+
     plain = msgspec.to_builtins(record, order="sorted", str_keys=True)
     write_text(path, msgspec.json.format(msgspec.json.encode(plain, order="sorted"), indent=1).decode() + "\n")

@@ -58,9 +58,9 @@ def make_input(
     ----------
     fetched : FetchedDataset
         The dataset the image is from.
-    made : Degradation
+    degrader : Degradation
         How to degrade.
-    which : InputId
+    input_id : InputId
         Level, noise draw, image.
     image : ndarray
         Ground truth, ``(H, W) uint8`` or ``(H, W, 3) uint8``.

@@ -88,7 +88,7 @@ def write_checkpoint_method(
     import torch
 
     from harness.assets.weights.importers import import_weights
-    from harness.methods.checkpoint import file_sha256, misfit
+    from harness.methods.checkpoint import checkpoint_sha256, misfit
     from harness.networks.recognition import recognise
 
     chosen = task(task_name)
@@ -96,7 +96,7 @@ def write_checkpoint_method(
         if level not in chosen.levels:
             known = ", ".join(str(value) for value in chosen.levels)
             raise HarnessError(f"{task_name} has the levels {known}, not {level}")
-    sha256 = file_sha256(file)
+    sha256 = checkpoint_sha256(file)
     arrays = import_weights(file, "checkpoint")
     about = recognise({key: torch.from_numpy(array) for key, array in arrays.items()}, str(file)).about
     if task_name == "sr" and about.scale not in chosen.levels:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from harness.assets.datasets.verified import still_complete
-from harness.cli.dataset_options import data_option, fetch_options, format_option
+from harness.cli.assets import add_commands, data_option, verify_fetched
 from harness.cli.printing import echo
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError
-
-if TYPE_CHECKING:
-    from harness.assets.datasets.hosts import Hosts
 
 
 @click.group()
@@ -22,67 +16,16 @@ def datasets() -> None:
     """List, fetch and verify image datasets."""
 
 
-@datasets.command()
-@data_option
-@format_option
-def ls(data: Path, form: str) -> None:
-    """List every dataset: images, size, licence, and where it is or would come from."""
-    from harness.assets.datasets import listing
-
-    if form == "json":
-        echo(json.dumps(listing.rows(data), indent=1, ensure_ascii=False))
-    else:
-        echo(listing.markdown() if form == "md" else listing.text(data), nl=False)
-
-
-@datasets.command()
-@click.argument("name")
-@data_option
-def show(name: str, data: Path) -> None:
-    """Describe a dataset: licence, home page, the folder layout of your own copy."""
-    from harness.assets.datasets import listing
-    from harness.assets.datasets.registry import dataset
-
-    echo(listing.show(dataset(name), data), nl=False)
-
-
-@datasets.command()
-@fetch_options("dataset")
-def fetch(
-    names: tuple[str, ...], everything: bool, folder: Path | None, data: Path, strict: bool, retry: bool, jobs: int
-) -> None:
-    """Get datasets: from a mirror (HARNESS_MIRROR), from public sources, or from your own folder.
+add_commands(
+    datasets,
+    "datasets",
+    ls="List every dataset: images, size, licence, and where it is or would come from.",
+    show="Describe a dataset: licence, home page, the folder layout of your own copy.",
+    fetch="""Get datasets: from a mirror (HARNESS_MIRROR), from public sources, or from your own folder.
 
     A dataset that cannot be had is no error: its manifest says why, and tables say `not run`.
-    """
-    if everything:
-        from harness.assets.datasets.registry import dataset_names
-
-        names = (*names, *(name for name in dataset_names() if name not in names))
-    if not names:
-        raise HarnessError("no dataset is named; name some, or give --all (`harness datasets ls` lists them)")
-    if folder is not None and len(names) > 1:
-        raise HarnessError("--from names the folder of one dataset; fetch the others without it")
-    missing: list[str] = []
-    hosts: Hosts | None = None
-    for name in names:
-        # Before every table: this path imports neither msgspec nor an HTTP library.
-        plain = still_complete(name, data) if folder is None else None
-        if plain is not None:
-            echo(f"{plain['dataset']}: complete, {plain['images']} images")
-            continue
-        from harness.assets.datasets.fetching import fetch as fetch_dataset
-        from harness.assets.datasets.hosts import Hosts
-
-        hosts = hosts or Hosts(data, retry)
-        manifest = fetch_dataset(name, data, folder=folder, jobs=jobs, hosts=hosts)
-        if manifest.complete:
-            echo(f"{manifest.dataset}: complete, {manifest.images} images")
-        else:
-            missing.append(manifest.dataset)
-            echo(f"{manifest.dataset}: missing: {manifest.reason}")
-    if missing and strict:
-        raise NotAvailableError(f"{len(missing)} of {len(names)} datasets cannot be had here: {', '.join(missing)}")
+    """,
+)
 
 
 @datasets.command()
@@ -96,34 +39,10 @@ def verify(names: tuple[str, ...], folder: Path | None, data: Path) -> None:
 
     With --from FOLDER: tell whether the folder holds the named dataset, what is missing and what was found instead.
     """
-    from harness.assets.datasets.registry import dataset_names
-    from harness.assets.datasets.verification import verify as verify_dataset
-
     if folder is not None:
         _verify_folder(names, folder)
-        return
-    named = bool(names)
-    looked_at = 0
-    damaged: list[str] = []
-    for name in names or dataset_names():
-        found = verify_dataset(name, data)
-        if found.status == "missing" and not named:
-            continue
-        looked_at += 1
-        what = f"complete, {found.files} files" if found.status == "complete" else found.status
-        if found.status == "missing":
-            what += f": {found.problems[0]}"
-        echo(f"{found.dataset}: {what}")
-        if found.status == "damaged":
-            damaged.append(found.dataset)
-            for problem in found.problems:
-                echo(f"  {problem}")
-    if not looked_at:
-        echo(f"no dataset is fetched into {data}")
-    if damaged:
-        raise CheckFailedError(
-            f"{', '.join(damaged)}: damaged; run `harness datasets fetch {' '.join(damaged)}` to repair"
-        )
+    else:
+        verify_fetched("datasets", names, data)
 
 
 def _verify_folder(names: tuple[str, ...], folder: Path) -> None:
@@ -131,15 +50,15 @@ def _verify_folder(names: tuple[str, ...], folder: Path) -> None:
 
     if len(names) != 1:
         raise HarnessError("--from names the folder of one dataset; name that dataset")
-    found = verify_folder(names[0], folder)
-    echo(f"{found.dataset}: {found.status}, {found.files} files in {folder}")
-    for problem in found.problems[:20]:
+    check = verify_folder(names[0], folder)
+    echo(f"{check.dataset}: {check.status}, {check.files} files in {folder}")
+    for problem in check.problems[:20]:
         echo(f"  {problem}")
-    if found.problems[20:]:
-        echo(f"  and {len(found.problems) - 20} more")
-    if found.problems:
-        raise CheckFailedError(f"{folder} does not hold '{found.dataset}' whole; see above")
-    echo(f"next: harness datasets fetch {found.dataset} --from {folder}")
+    if check.problems[20:]:
+        echo(f"  and {len(check.problems) - 20} more")
+    if check.problems:
+        raise CheckFailedError(f"{folder} does not hold '{check.dataset}' whole; see above")
+    echo(f"next: harness datasets fetch {check.dataset} --from {folder}")
 
 
 @datasets.command()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.assets.progress import ProgressBar
 from harness.cli.printing import echo
 from harness.errors import HarnessError
 from harness.names import check_name
@@ -125,7 +126,7 @@ def restore(
 
         def progress(done: int, total: int) -> None:
             supervised.goes_on()
-            bar(done, total)
+            bar.update(done, total)
             _tell_driver(done, total)
 
         record, run = restore_group(
@@ -270,39 +271,3 @@ def rows(task: str, dataset: str, method: str, mean: bool, form: str) -> None:
         echo(json.dumps(json_numbers(frame.to_dict(orient="records")), indent=1))
     else:
         echo(frame.to_markdown(index=False))
-
-
-class ProgressBar:
-    """A progress bar on a terminal, nothing in a log."""
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-        self._bar: Any = None
-        self._task: Any = None
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        import sys
-
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task(self._title, total=None)
-        return self._update
-
-    def _update(self, done: int, total: int) -> None:
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total)
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()

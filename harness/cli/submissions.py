@@ -25,8 +25,8 @@ def dnd(method: str, folder: Path | None, out: Path | None, policy: str, zipped:
     No number is computed here: upload the zip at https://noise.visinf.tu-darmstadt.de/. Interrupt it at any time; the
     next run goes on.
     """
-    from harness.assets.weights import fetch
-    from harness.cli.stages import ProgressBar
+    from harness.assets.progress import ProgressBar
+    from harness.assets.weights.fetching import fetch
     from harness.extras.dnd import check_submission, find_release, make_submission, open_release, pack
     from harness.methods.fingerprints import fingerprint, method_code, method_packages
     from harness.records.in_use import loading_from
@@ -37,7 +37,7 @@ def dnd(method: str, folder: Path | None, out: Path | None, policy: str, zipped:
     for name in found.weights:
         fetch(name, workspace.data)
     target = out or workspace.root / "submissions" / "dnd" / method
-    with loading_from(workspace.root), ProgressBar(f"dnd {method}") as progress:
+    with loading_from(workspace.root), ProgressBar(f"dnd {method}") as bar:
         make_submission(
             found,
             release,
@@ -45,7 +45,7 @@ def dnd(method: str, folder: Path | None, out: Path | None, policy: str, zipped:
             policy=policy,
             code=fingerprint(method_code(found)),
             packages=method_packages(found),
-            progress=progress,
+            progress=bar.update,
         )
     _tell(check_submission(target, release), target)
     echo(f"written and read back: {len(release.images)} files in {target}")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
+from harness.assets.progress import ProgressBar
 from harness.cli.printing import echo
 from harness.errors import HarnessError, NotAvailableError, unknown_name
 from harness.records.training_runs import (
@@ -290,26 +290,14 @@ class _Bar:
 
     def __init__(self, title: str, *, shown: bool) -> None:
         self._title, self._shown = title, shown
-        self._bar: Any = None
-        self._task: Any = None
+        self._bar = ProgressBar(title, noted=True)
         self._psnr = ""
         self._last = 0.0
         self._first: LogRow | None = None
 
     def __enter__(self) -> Callable[[LogRow, int], None]:
-        if self._shown and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[f]}"),
-            )
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._bar.start()
-            self._task = self._bar.add_task(self._title, total=None, f="")
+        if self._shown:
+            self._bar.__enter__()
         return self._update
 
     def _update(self, row: LogRow, length: int) -> None:
@@ -321,15 +309,14 @@ class _Bar:
         steps, seconds = row.iteration - self._first.iteration, row.seconds - self._first.seconds
         left = f"  {_duration((length - row.iteration) * seconds / steps)} left" if steps else ""
         fields = f"loss {row.loss:.5f}{self._psnr}  {row.images_per_second:.1f} images/s{left}"
-        if self._bar is not None:
-            self._bar.update(self._task, completed=row.iteration, total=length, f=fields)
+        if self._bar.shown:
+            self._bar.update(row.iteration, length, fields)
         elif time.monotonic() - self._last > LINE_SECONDS or row.iteration >= length:
             self._last = time.monotonic()
             echo(f"{self._title}: {row.iteration:,} of {length:,}  {fields}", err=True)
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._bar.__exit__()
 
 
 def _duration(seconds: float) -> str:

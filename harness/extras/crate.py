@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from harness.errors import HarnessError, NotAvailableError
+from harness.files import file_sha256
 from harness.images import pixels_sha256
 from harness.names import is_safe
 from harness.records.restored import RECORD, read_pixels, read_restored
@@ -308,7 +309,7 @@ def _check_file(folder: Path, name: str, entity: dict[str, Any]) -> str:
     if path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
         return f"{name}: is a link, a crate holds none"
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = file_sha256(path)
     except OSError as error:
         return f"{name}: {'is missing' if isinstance(error, FileNotFoundError) else 'cannot be read'}"
     return "" if digest == entity.get("sha256") else f"{name}: has another checksum than when the crate was made"

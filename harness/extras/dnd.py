@@ -8,7 +8,6 @@ top, left, bottom, right.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zipfile
 from collections.abc import Callable, Collection, Iterator
@@ -19,13 +18,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.assets.datasets.collection import own_folders
-from harness.assets.datasets.folders import mirrors
 from harness.assets.datasets.unpacking import DND_FOLDER, DND_INFO, find_dnd, read_dnd_image
-from harness.assets.hdf5 import open_hdf5
+from harness.assets.foreign import open_hdf5
+from harness.assets.hosts import mirrors
+from harness.assets.places import AssetPaths
 from harness.assets.weights.recording import recording
 from harness.errors import HarnessError, NotAvailableError
-from harness.files import whole_file, write_json
+from harness.files import file_sha256, whole_file, write_json
 from harness.methods import Method, build_method
 from harness.records.loading import load_json
 from harness.records.runs import library_versions
@@ -100,7 +99,7 @@ def open_release(folder: Path, images: int = IMAGES) -> Release:
     absent = [file.name for file in files if not file.is_file()]
     if absent:
         raise HarnessError(f"{holder}: lacks {absent[0]}" + (f" and {len(absent) - 1} more" if absent[1:] else ""))
-    return Release(files, read_boxes(info, images), hashlib.sha256(info.read_bytes()).hexdigest())
+    return Release(files, read_boxes(info, images), file_sha256(info))
 
 
 def read_boxes(path: Path, images: int = IMAGES) -> tuple[tuple[Box, ...], ...]:
@@ -181,7 +180,7 @@ def make_submission(
     record = SubmissionRecord(method.name, policy, method.origin, code, weights, info, libraries=libraries)
     record = _taken_up(target, record)
     for done, path in enumerate(release.images, 1):
-        source = _sha256(path)
+        source = file_sha256(path, "")
         if record.images.get(path.name) != source:
             image = read_dnd_image(path)
             boxes = release.boxes[done - 1]
@@ -237,17 +236,9 @@ def _taken_up(target: Path, record: SubmissionRecord) -> SubmissionRecord:
             f"{target}: holds a submission of '{found.method}' under '{found.policy}', made with other code, weights, "
             "libraries or boxes; delete it or name another folder with --out"
         )
-    files = {name: sha256 for name, sha256 in found.files.items() if _sha256(target / name) == sha256}
+    files = {name: sha256 for name, sha256 in found.files.items() if file_sha256(target / name, "") == sha256}
     images = {name: sha256 for name, sha256 in found.images.items() if name in files}
     return msgspec.structs.replace(record, files=files, images=images)
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
 
 
 def _write_file(path: Path, crops: list[NDArray[np.float32]]) -> str:
@@ -258,7 +249,7 @@ def _write_file(path: Path, crops: list[NDArray[np.float32]]) -> str:
         cell[0, index] = crop
     with whole_file(path) as part, open(part, "wb") as file:
         savemat(file, {"Idenoised": cell, "israw": False, "eval_version": EVAL_VERSION})
-    return _sha256(path)
+    return file_sha256(path)
 
 
 def pack(folder: Path, images: int = IMAGES) -> Path:
@@ -356,10 +347,8 @@ def find_release(data: Path, images: int = IMAGES) -> Release:
     NotAvailableError
         They are in neither place.
     """
-    remembered = own_folders(data).get("dnd")
-    candidates = [Path(remembered)] if remembered else []
-    candidates += [data / "own" / "dnd", *(mirror / "datasets" / "dnd" for mirror in mirrors()[0])]
-    for folder in candidates:
+    mirrored = [mirror / "datasets" / "dnd" for mirror in mirrors()[0]]
+    for folder in [*AssetPaths(data, "datasets", "dnd").own_folders, *mirrored]:
         if find_dnd(folder)[0] is not None:
             return open_release(folder, images)
     raise NotAvailableError(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, NotAvailableError
+from harness.files import file_sha256
 
 if TYPE_CHECKING:
     from harness.networks.recognition import RecognisedNetwork
@@ -80,7 +80,7 @@ def own_checkpoint(
     if levels and level not in levels:
         known = ", ".join(str(value) for value in levels)
         raise NotAvailableError(f"the checkpoint of '{name}' is for level {known}, not for {level}")
-    found = file_sha256(path)
+    found = checkpoint_sha256(path)
     if found != sha256:
         raise HarnessError(
             f"{path}: has the SHA-256 {found[:12]}… instead of {sha256[:12]}…; put the former file back, or write "
@@ -92,11 +92,10 @@ def own_checkpoint(
     return _checked(network, str(path), task, level)
 
 
-def file_sha256(path: Path) -> str:
+def checkpoint_sha256(path: Path) -> str:
     """Hash a checkpoint; NotAvailableError where it is gone."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except FileNotFoundError:
         raise NotAvailableError(f"the checkpoint {path} is not here; put it back") from None
     except OSError as error:

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import harness
+from harness.files import file_sha256
 from harness.methods import Method
 
 PACKAGE = Path(harness.__file__).parent
@@ -179,7 +180,7 @@ def code_hashes(files: Iterable[Path]) -> list[str]:
 @functools.cache
 def _code_hash(file: Path) -> str:
     if file.suffix != ".py":
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        return file_sha256(file)
     body, imported = _body(file)
     told = sorted(f"{_source_of(module, name)} {name} as {alias}" for module, name, alias in imported)
     return hashlib.sha256("\n".join([body, *told]).encode()).hexdigest()

@@ -11,7 +11,6 @@ hundreds of stages try nothing again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
 import json
 import os
@@ -29,6 +28,7 @@ from typing import Any
 
 import msgspec
 
+from harness.files import file_sha256
 from harness.process_state import left_alone
 from harness.records.workspace import IMPORT_SECONDS
 
@@ -117,7 +117,7 @@ def plugins_in(folder: Path) -> Iterator[Plugin]:
     """List a folder's modules, by name; those that begin with ``_`` are their helpers."""
     for file in sorted(folder.glob("*.py")):
         if not file.name.startswith("_"):
-            yield Plugin("file", str(file), hashlib.sha256(file.read_bytes()).hexdigest())
+            yield Plugin("file", str(file), file_sha256(file))
 
 
 def refused(plugins: Iterable[Plugin], limit: float = IMPORT_SECONDS) -> dict[Plugin, str]:

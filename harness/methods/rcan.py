@@ -26,7 +26,7 @@ SCALES = (2, 3, 4)
 def build(task: str, level: int) -> Callable[[str, str], Any]:
     """Return the function that finds a released image; Set5's files lack the suffix ``_GT`` of the ground truth's."""
     from harness.assets.datasets.reading import open_dataset
-    from harness.assets.weights.places import data_folder
+    from harness.assets.places import data_folder
 
     if level not in SCALES:
         raise NotAvailableError(f"RCAN's images were released at the scales {SCALES}, not at {level}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import platform
 import subprocess
@@ -16,7 +15,7 @@ from typing import Any
 import msgspec
 
 from harness.cores import core_count
-from harness.files import write_json
+from harness.files import file_sha256, write_json
 from harness.records.cells import Group
 from harness.records.loading import load_json
 from harness.records.restored import RECORD
@@ -142,7 +141,7 @@ def _record_file(work: Path, group: Group, verb: str) -> Path:
 
 def write_run(work: Path, group: Group, run: RunRecord, verb: str = "restore") -> None:
     """Write down how a group was restored, or measured, when its results lie in their place."""
-    made = _sha256(_record_file(work, group, verb))
+    made = file_sha256(_record_file(work, group, verb))
     write_json(run_file(work, group, verb), msgspec.structs.replace(run, record_sha256=made))
 
 
@@ -162,11 +161,7 @@ def read_run(work: Path, group: Group, verb: str = "restore") -> RunRecord | Non
 def wrote(work: Path, group: Group, record_sha256: str, verb: str = "restore") -> bool:
     """Whether a run with this `RunRecord.record_sha256` made what lies there; where nothing does, it is believed."""
     record = _record_file(work, group, verb)
-    return not record_sha256 or not record.is_file() or _sha256(record) == record_sha256
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return not record_sha256 or not record.is_file() or file_sha256(record) == record_sha256
 
 
 class Clock:

@@ -461,14 +461,14 @@ def _inputs(workspace: Workspace, group: Group, rows: list[ImageRow]) -> Link:
 
 def _dataset(workspace: Workspace, group: Group, rows: list[ImageRow]) -> Link:
     from harness.assets.datasets import dataset
-    from harness.assets.datasets.manifest import read_manifest
-    from harness.assets.datasets.places import manifest_path
+    from harness.assets.manifest import DatasetManifest
+    from harness.assets.places import AssetPaths
 
     known = dataset(group.dataset)
-    path = manifest_path(workspace.data, known.name)
+    path = AssetPaths(workspace.data, "datasets", known.name).manifest
     facts = {"dataset": f"{known.title}, {known.count} images", "licence": known.licence, "from": known.homepage}
     if path.is_file():
-        manifest = read_manifest(path)
+        manifest = DatasetManifest.read(path)
         facts["manifest"] = f"{path}, {manifest.status}"
         image = min((row.image for row in rows), default="")
         for file in manifest.files:

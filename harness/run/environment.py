@@ -141,8 +141,7 @@ def _places(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _images(workspace: Workspace) -> Iterator[Finding]:
-    from harness.assets.datasets.folders import mirrors
-    from harness.assets.datasets.hosts import without_user
+    from harness.assets.hosts import mirrors, without_user
 
     folders, urls = mirrors()
     for folder in folders:

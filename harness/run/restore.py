@@ -29,7 +29,7 @@ from harness.assets.inputs import InputRecord, iterate_inputs
 from harness.cores import core_count
 from harness.degradations import Degradation, degradation
 from harness.errors import HarnessError, NotAvailableError
-from harness.files import write_json
+from harness.files import file_sha256, write_json
 from harness.images import pixels_sha256, write_fine_png, write_png
 from harness.methods import Method, build_method
 from harness.metrics.quantization import to_uint8
@@ -441,7 +441,7 @@ def depends_sha256(method: Method) -> dict[str, str]:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             # Importing a helper from the folder leaves its compiled form there.
             if not file.is_dir() and "__pycache__" not in file.parts:
-                found[file.as_posix()] = _file_sha256(file)
+                found[file.as_posix()] = file_sha256(file, "")
     return found
 
 
@@ -450,14 +450,6 @@ def _check_unchanged(method: Method, depends: Mapping[str, str]) -> None:
     changed = sorted(name for name in now.keys() | depends.keys() if now.get(name) != depends.get(name))
     if changed:
         raise HarnessError(f"{changed[0]}: was changed while '{method.name}', which depends on it, ran; run it again")
-
-
-def _file_sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
 
 
 def _collect(record: RestoredRecord, folders: Mapping[int, Path], partial: Path, target: Path) -> None:

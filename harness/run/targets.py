@@ -96,7 +96,7 @@ def prefetch(workspace: Workspace, nodes: Iterable[Node]) -> None:
     A manifest that comes out as DVC has recorded it is then no reason to run anything; where one differs, or fetching
     fails, DVC runs the stage itself, which says why.
     """
-    from harness.assets.datasets.hosts import Hosts
+    from harness.assets.hosts import Hosts
 
     hosts: Hosts | None = None
     for node in nodes:

@@ -30,6 +30,7 @@ from harness.assets.datasets.reading import FetchedDataset, open_dataset
 from harness.degradations.kinds import Degradation
 from harness.degradations.registry import degradation
 from harness.errors import CheckFailedError, HarnessError
+from harness.files import file_sha256
 from harness.methods import Method
 from harness.methods.fingerprints import code_files, fingerprint
 from harness.networks.ranges import rgb_range, to_network
@@ -198,7 +199,7 @@ class Training:
         for path in sorted((folder / "results").glob(f"*/{RECORD}")):
             record = load_json(path, TrainedRecord)
             same = record.iterations == self.length if not self.plan.minutes else record.budget == self.plan.label
-            if same and _sha256(path.with_name(WEIGHTS)) == record.weights:
+            if same and file_sha256(path.with_name(WEIGHTS), "") == record.weights:
                 return msgspec.structs.replace(record, budget=self.plan.label)
         return None
 
@@ -499,7 +500,7 @@ class Training:
         peak = torch.cuda.max_memory_allocated() if cuda else _resident()
         record = msgspec.structs.replace(
             self._plain_record(progress),
-            weights=_sha256(place / WEIGHTS),
+            weights=file_sha256(place / WEIGHTS, ""),
             seed=self.seed,
             parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
             rgb_range=rgb_range(network),
@@ -534,14 +535,6 @@ def _update(average: dict[str, Tensor], network: nn.Module, decay: float) -> Non
                 average[key].lerp_(value, 1 - decay)
             else:
                 average[key].copy_(value)
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
 
 
 def _resident() -> int:

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from harness.assets.datasets import fetch
-from harness.assets.weights import fetch as fetch_weights
+from harness.assets.weights.fetching import fetch as fetch_weights
 from harness.audit import rows
 from harness.audit.images import Bench
 from harness.audit.measuring import ssim_mask

@@ -18,10 +18,10 @@ import pytest
 from test_plugins import WHERE, Project
 
 from harness.assets.datasets import fetch
-from harness.assets.datasets.hosts import Hosts
+from harness.assets.hosts import Hosts
 from harness.assets.weights import loading
 from harness.errors import HarnessError
-from harness.files import write_json
+from harness.files import file_sha256, write_json
 from harness.records.rows import read_rows
 
 MEASURE = [sys.executable, "-m", "harness", "stage", "measure", *WHERE, "--policy", "whole", "--protocols", "psnr"]
@@ -234,7 +234,7 @@ def weights(tmp_path: Path) -> tuple[Path, Path]:
 def test_a_weights_cache_with_a_flipped_bit(weights: tuple[Path, Path]) -> None:
     """safetensors has no checksum: a flipped bit in the cached import would be another network."""
     path, data = weights
-    digest = loading._sha256(path)
+    digest = file_sha256(path)
     first = loading._cached(data, path, digest, "npz")
     (cache,) = (data / "weights-cache").iterdir()
     content = bytearray(cache.read_bytes())
@@ -246,7 +246,7 @@ def test_a_weights_cache_with_a_flipped_bit(weights: tuple[Path, Path]) -> None:
 
 def test_weights_replaced_while_they_are_read(weights: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     path, data = weights
-    digest = loading._sha256(path)
+    digest = file_sha256(path)
     imported = loading.import_weights
 
     def replaced(source: Path, format_name: str) -> object:

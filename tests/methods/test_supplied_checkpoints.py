@@ -14,7 +14,7 @@ import torch
 import harness.methods as registry
 from harness.assets.datasets import fetch
 from harness.assets.inputs import record_inputs
-from harness.assets.weights import fetch as fetch_weights
+from harness.assets.weights.fetching import fetch as fetch_weights
 from harness.cli import harness
 from harness.cli.authoring import write_checkpoint_method
 from harness.errors import HarnessError, NotAvailableError
@@ -225,7 +225,7 @@ def test_files_that_are_refused(workspace: Workspace) -> None:
     save(file, nafnet())
     data = file.read_bytes()
     file.write_bytes(data[: len(data) // 2])
-    refused("not a readable PyTorch file")
+    refused("not a readable file of the format 'checkpoint'")
     file.write_bytes(b"nonsense")
     refused("net.pth")
     torch.save({"epoch": 1, "loss": [1.0]}, file)

@@ -18,8 +18,8 @@ import yaml
 from click.testing import CliRunner
 from dvc_projects import DvcProject
 
-from harness.assets.datasets.manifest import read_manifest
 from harness.assets.datasets.registry import read_record
+from harness.assets.manifest import DatasetManifest
 from harness.cli import harness
 from harness.errors import HarnessError
 from harness.methods import method
@@ -234,8 +234,8 @@ def test_images_stay_in_their_folder(name: str, tmp_path: Path) -> None:
     }
     plain = {"dataset": "x", "status": "complete", "reason": "", "base": "", "images": 1, "files": [file]}
     (tmp_path / "x.json").write_text(json.dumps(plain))
-    with pytest.raises(HarnessError, match="leaves the dataset's folder"):
-        read_manifest(tmp_path / "x.json")
+    with pytest.raises(HarnessError, match="leaves the set's folder"):
+        DatasetManifest.read(tmp_path / "x.json")
 
 
 def test_groups_of_every_saving_and_policy_are_names() -> None:

@@ -28,12 +28,11 @@ from PIL import Image
 
 import harness.cli
 from harness.assets.datasets.arrays import look_at_array
-from harness.assets.datasets.download import Downloader, DownloadError
-from harness.assets.datasets.hosts import Hosts
-from harness.assets.datasets.inner import leads_inside
-from harness.assets.datasets.manifest import DatasetManifest, read_manifest
 from harness.assets.datasets.registry import read_record
 from harness.assets.datasets.unpacking import read_dnd_image
+from harness.assets.download import Downloader, DownloadError
+from harness.assets.hosts import Hosts, leads_inside
+from harness.assets.manifest import DatasetManifest
 from harness.assets.weights.importers import import_weights
 from harness.errors import HarnessError
 from harness.extras.crate import unpack_zip
@@ -112,7 +111,7 @@ def test_archives_that_unpack_to_more_than_they_say(tmp_path: Path, monkeypatch:
 def test_weights_that_unpack_to_more_than_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_name: str
 ) -> None:
-    monkeypatch.setattr("harness.assets.bounds.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("harness.assets.foreign.MOST_BYTES", 1_000_000)
     path = zipped(tmp_path / "w", lambda z: z.writestr("conv1_weight.npy", bytes(10_000_000)))
     with pytest.raises(HarnessError, match="more than weights have"):
         import_weights(path, format_name)
@@ -121,8 +120,8 @@ def test_weights_that_unpack_to_more_than_weights(
 def test_matlab_files_that_unpack_to_more_than_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import scipy.io
 
-    monkeypatch.setattr("harness.assets.weights.mat_structure.MOST_BYTES", 1_000_000)
-    monkeypatch.setattr("harness.assets.bounds.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("harness.assets.weights.matlab.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("harness.assets.foreign.MOST_BYTES", 1_000_000)
     scipy.io.savemat(tmp_path / "a.mat", {"net": np.zeros((2000, 2000))}, do_compression=True)
     with pytest.raises(HarnessError, match="unpacks to more than 1000000 bytes"):
         import_weights(tmp_path / "a.mat", "matconvnet")
@@ -279,8 +278,8 @@ def test_manifests_stay_in_their_folder(tmp_path: Path) -> None:
     record = {"dataset": "a", "status": "complete", "reason": "", "base": "", "images": 1}
     path = tmp_path / "a.json"
     path.write_text(json.dumps({**record, "files": [{**file, "shape": [1, 1]}]}))
-    with pytest.raises(HarnessError, match="leaves the dataset's folder"):
-        read_manifest(path)
+    with pytest.raises(HarnessError, match="leaves the set's folder"):
+        DatasetManifest.read(path)
 
 
 @pytest.mark.parametrize(
@@ -349,13 +348,13 @@ def test_a_public_address_must_not_lead_inside(tmp_path: Path, monkeypatch: pyte
     try:
         # The first address is taken for a public one; the one it leads to is what it is.
         monkeypatch.setattr(
-            "harness.assets.datasets.download.leads_inside",
+            "harness.assets.download.leads_inside",
             lambda where: "/public" not in where and leads_inside(where),
         )
         for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.delenv(variable, raising=False)
         with pytest.raises(DownloadError, match="redirects to an address of an inner network"):
-            Downloader(Hosts(tmp_path)).download(url, tmp_path / "part", 6, "0" * 64)
+            Downloader(Hosts(tmp_path)).download(url, tmp_path / "part", 6, lambda part: True)
         assert asked == ["/public"]
     finally:
         server.shutdown()
@@ -556,7 +555,7 @@ def test_json_that_is_no_record(tmp_path: Path, text: str) -> None:
         load_json(tmp_path / "a.json", DatasetManifest)
 
 
-@pytest.mark.parametrize("read", [read_yaml, read_manifest])
+@pytest.mark.parametrize("read", [read_yaml, DatasetManifest.read])
 def test_records_that_are_no_files(tmp_path: Path, read: Callable[[Path], object]) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):

@@ -4,33 +4,21 @@ The names below are loaded when they are first used: the check that a dataset is
 and must not wait for numpy or an HTTP library.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
 if TYPE_CHECKING:
-    from harness.assets.datasets.fetching import fetch
-    from harness.assets.datasets.manifest import DatasetManifest
-    from harness.assets.datasets.reading import FetchedDataset, open_dataset
-    from harness.assets.datasets.registry import Dataset, dataset, dataset_names
+    from harness.assets.datasets.fetching import fetch as fetch
+    from harness.assets.datasets.reading import FetchedDataset as FetchedDataset
+    from harness.assets.datasets.reading import open_dataset as open_dataset
+    from harness.assets.datasets.registry import Dataset as Dataset
+    from harness.assets.datasets.registry import dataset as dataset
+    from harness.assets.datasets.registry import dataset_names as dataset_names
 
-__all__ = ["Dataset", "DatasetManifest", "FetchedDataset", "dataset", "dataset_names", "fetch", "open_dataset"]
-
-_MODULES = {
-    "Dataset": "registry",
-    "dataset": "registry",
-    "dataset_names": "registry",
-    "DatasetManifest": "manifest",
-    "fetch": "fetching",
-    "FetchedDataset": "reading",
-    "open_dataset": "reading",
+_NAMES = {
+    "fetching": ["fetch"],
+    "reading": ["FetchedDataset", "open_dataset"],
+    "registry": ["Dataset", "dataset", "dataset_names"],
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=_NAMES)

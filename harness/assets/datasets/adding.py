@@ -9,12 +9,20 @@ from typing import Any
 
 import msgspec
 
-from harness.assets.datasets import folders, layouts, places
+from harness.assets.datasets import folders, layouts
 from harness.assets.datasets.registry import Dataset, Layout, dataset_names, read_record
+from harness.assets.places import ADVICE, OWN_RECORDS
 from harness.errors import HarnessError
+from harness.files import write_text
 from harness.names import check_name, is_safe
 
 _BRACES = re.compile(r"\{([^}]*)\}")
+
+# Fields of a record of the user's own, in the order in which they are written.
+_WRITTEN = (
+    *("name", "title", "kind", "count", "supply", "description"),
+    *("licence", "licence_note", "homepage", "citation", "layouts"),
+)
 
 # Names of pairs in one folder, degraded first.
 _USUAL_NAMES = (
@@ -72,7 +80,7 @@ def add_dataset(
     from harness.records.workspace import Folder
 
     check_name(name, "dataset")
-    target = Folder.find().root / places.OWN_RECORDS / f"{name}.json"
+    target = Folder.find().root / OWN_RECORDS / f"{name}.json"
     if name in dataset_names():
         where = f"{target} describes it: delete the file to add it anew, or" if target.is_file() else "please"
         raise HarnessError(f"a dataset '{name}' is there already; {where} choose another name")
@@ -87,17 +95,18 @@ def add_dataset(
         )
     names = folders.files_below(folder)
     tried = [Layout(target_pattern, input_pattern)] if input_pattern or target_pattern else _usual()
-    made = [_arranged(_record(name, layout, title or name, licence or "not stated"), folder, names) for layout in tried]
+    candidates = [
+        _arranged(_record(name, layout, title or name, licence or "not stated"), folder, names) for layout in tried
+    ]
     # The layout that takes most files; the first of equals.
-    best, left = max(made, key=lambda one: one[0].count * (2 if one[0].kind == "pairs" else 1))
+    best, left = max(candidates, key=lambda one: one[0].count * (2 if one[0].kind == "pairs" else 1))
     if not best.count:
         raise HarnessError(f"{folder}: {_nothing(tried, names)}")
     if same := layouts.alike_but_for_case(image for image, _ in layouts.arrange(best, folder, names).found):
         raise HarnessError(
             f"{folder}: {same[0]} and {same[1]} differ by case only, and many systems take them for one file"
         )
-    path_text = json.dumps(_plain(best), indent=1, ensure_ascii=False) + "\n"
-    places.write_whole(target, path_text)
+    write_text(target, json.dumps(_plain(best), indent=1, ensure_ascii=False) + "\n", ADVICE)
     try:
         return read_record(target), target, left
     except HarnessError:
@@ -110,13 +119,15 @@ def _arranged(record: Dataset, folder: Path, names: list[str]) -> tuple[Dataset,
     (layout,) = record.layouts
     pairs = record.kind == "pairs"
     # A count that no folder has: every place is looked at, and the one with the most images is taken.
-    found = layouts.arrange(msgspec.structs.replace(record, count=-1), folder, names)
-    here = layouts.apply_layout(record, layout, names) if found.root else {}
-    if found.root and (here or not (pairs or "/" in layout.target + layout.input)):
+    arranged = layouts.arrange(msgspec.structs.replace(record, count=-1), folder, names)
+    here = layouts.apply_layout(record, layout, names) if arranged.root else {}
+    if arranged.root and (here or not (pairs or "/" in layout.target + layout.input)):
         return msgspec.structs.replace(record, count=len({image for image, _ in here})), ()
-    if pairs and found.root and "{" not in found.root:  # the record says where they are, and so does the command
-        layout = msgspec.structs.replace(layout, target=found.root + layout.target, input=found.root + layout.input)
-    return msgspec.structs.replace(record, count=found.images, layouts=(layout,)), found.alone
+    if pairs and arranged.root and "{" not in arranged.root:  # the record says where they are, and so does the command
+        layout = msgspec.structs.replace(
+            layout, target=arranged.root + layout.target, input=arranged.root + layout.input
+        )
+    return msgspec.structs.replace(record, count=arranged.images, layouts=(layout,)), arranged.alone
 
 
 def _check_pattern(pattern: str) -> set[str]:
@@ -156,12 +167,10 @@ def _record(name: str, layout: Layout, title: str, licence: str) -> Dataset:
 
 
 def _plain(record: Dataset) -> dict[str, Any]:
-    """Give a record's fields that are not at their defaults, for reading and editing."""
-    defaults = {field.name: field.default for field in msgspec.structs.fields(Dataset)}
+    """Give the fields that `_record` fills, for reading and editing."""
     plain: dict[str, Any] = msgspec.to_builtins(record)
-    kept = {key: value for key, value in plain.items() if getattr(record, key) != defaults.get(key, msgspec.NODEFAULT)}
-    kept["layouts"] = [{key: value for key, value in layout.items() if value} for layout in plain["layouts"]]
-    return kept
+    plain["layouts"] = [{key: value for key, value in layout.items() if value} for layout in plain["layouts"]]
+    return {key: plain[key] for key in _WRITTEN}
 
 
 def _nothing(tried: list[Layout], names: list[str]) -> str:

@@ -19,8 +19,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.assets.bounds import MOST_BYTES, most_bytes
-from harness.assets.hdf5 import open_hdf5
+from harness.assets.foreign import MOST_BYTES, most_bytes, open_hdf5
 from harness.errors import HarnessError
 
 # Data types of MAT-file level 5 (MathWorks, "MAT-File Format", tables 1-1 and 1-3).
@@ -164,7 +163,7 @@ def _damaged(path: Path) -> HarnessError:
 
 def _find_level5(
     file: IO[bytes], path: Path, variable: str
-) -> tuple[_Plain, tuple[int, ...], np.dtype[Any], np.dtype[Any]]:
+) -> tuple[_Element, tuple[int, ...], np.dtype[Any], np.dtype[Any]]:
     """Find an array; give its samples, shape, type, and the type that its samples are stored in."""
     file.seek(124)
     mark = file.read(4)
@@ -180,57 +179,42 @@ def _find_level5(
             position += 8 + size
             if position > end or kind not in (_MATRIX, _COMPRESSED):
                 raise _damaged(path)
-            stream = _Inflated(file, size) if kind == _COMPRESSED else _Plain(file, size)
+            stream = _Element(file, size, compressed=kind == _COMPRESSED)
             if kind == _COMPRESSED and np.frombuffer(stream.read(8), f"{order}u4")[0] != _MATRIX:
                 raise _damaged(path)
-            found = _read_matrix(stream, order, variable, path, seen)
-            if found is not None:
-                return stream, *found
+            matrix = _read_matrix(stream, order, variable, path, seen)
+            if matrix is not None:
+                return stream, *matrix
     except (EOFError, zlib.error, ValueError):
         raise _damaged(path) from None
     raise HarnessError(f"{path}: holds {_names(seen)} and no array '{variable}'; download it again")
 
 
-class _Plain:
-    """The bytes of one element."""
+class _Element:
+    """The bytes of one element, inflated where it is compressed, a few megabytes at a time."""
 
-    def __init__(self, file: IO[bytes], size: int) -> None:
+    def __init__(self, file: IO[bytes], size: int, *, compressed: bool) -> None:
         self._file = file
         self._left = size
-
-    def read(self, count: int) -> bytes:
-        """Read exactly so many bytes; EOFError where there are fewer."""
-        data = self._file.read(min(count, self._left))
-        self._left -= len(data)
-        if len(data) < count:
-            raise EOFError
-        return data
-
-
-class _Inflated(_Plain):
-    """The bytes of one compressed element, a few megabytes at a time."""
-
-    def __init__(self, file: IO[bytes], size: int) -> None:
-        super().__init__(file, size)
-        self._inflate = zlib.decompressobj()
+        self._inflate = zlib.decompressobj() if compressed else None
         self._ready = bytearray()
 
     def read(self, count: int) -> bytes:
-        """Read exactly so many inflated bytes; EOFError where there are fewer."""
+        """Read exactly so many bytes; EOFError where there are fewer."""
         while len(self._ready) < count:
-            waiting = self._inflate.unconsumed_tail or super().read(min(1 << 16, self._left))
-            if not waiting and self._inflate.eof:
+            waiting = self._inflate.unconsumed_tail if self._inflate else b""
+            if not waiting:
+                waiting = self._file.read(min(1 << 16 if self._inflate else count - len(self._ready), self._left))
+                self._left -= len(waiting)
+            if not waiting:
                 raise EOFError
-            produced = self._inflate.decompress(waiting, _STEP)
-            if not waiting and not produced:
-                raise EOFError
-            self._ready += produced
+            self._ready += self._inflate.decompress(waiting, _STEP) if self._inflate else waiting
         data = bytes(self._ready[:count])
         del self._ready[:count]
         return data
 
 
-def _tag(stream: _Plain, order: str) -> tuple[int, int, bytes]:
+def _tag(stream: _Element, order: str) -> tuple[int, int, bytes]:
     """Read a data element's tag: kind, size, and the data itself where it is small enough to be in the tag."""
     raw = stream.read(8)
     (first,) = np.frombuffer(raw[:4], f"{order}u4")
@@ -240,7 +224,7 @@ def _tag(stream: _Plain, order: str) -> tuple[int, int, bytes]:
     return int(first), int(size), b""
 
 
-def _element(stream: _Plain, order: str) -> tuple[int, bytes]:
+def _element(stream: _Element, order: str) -> tuple[int, bytes]:
     kind, size, data = _tag(stream, order)
     if data or not size:
         return kind, data
@@ -252,7 +236,7 @@ def _element(stream: _Plain, order: str) -> tuple[int, bytes]:
 
 
 def _read_matrix(
-    stream: _Plain, order: str, variable: str, path: Path, seen: list[str]
+    stream: _Element, order: str, variable: str, path: Path, seen: list[str]
 ) -> tuple[tuple[int, ...], np.dtype[Any], np.dtype[Any]] | None:
     """Read a matrix up to its samples; None where it is another variable."""
     _, flags = _element(stream, order)
@@ -277,7 +261,7 @@ def _read_matrix(
     return shape, np.dtype(_CLASSES[array_class]), stored
 
 
-def _lay(stream: _Plain, stored: np.dtype[Any], array: NDArray[Any]) -> None:
+def _lay(stream: _Element, stored: np.dtype[Any], array: NDArray[Any]) -> None:
     """Lay samples that come with the first axis fastest into an array with the last axis fastest."""
     turned = array.transpose()  # the stored order of axes
     slow = max(1, turned.shape[0])

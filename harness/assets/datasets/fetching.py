@@ -1,64 +1,32 @@
-"""Getting a dataset: from a mirror, from pinned public sources, from a folder of the user's own.
-
-Every file is checked against its registered bytes and SHA-256 before it gets its name. Files of a folder are linked,
-not copied. What cannot be had is no error: the manifest says why, and tables print it.
-"""
+"""Getting a dataset whose files are registered one by one, or that is made from another one."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Unpack
 
-from harness.assets.datasets import places
-from harness.assets.datasets.collection import Collection, remember_folder
-from harness.assets.datasets.hosts import Hosts
-from harness.assets.datasets.manifest import (
-    DatasetManifest,
-    DatasetManifestFile,
-    complete_manifest,
-    missing_manifest,
-    read_manifest,
-)
-from harness.assets.datasets.registered import Registered
-from harness.assets.datasets.registry import Dataset, dataset
-from harness.assets.datasets.supplied import Supplied
-from harness.assets.datasets.verified import Hashes, read_state, still_complete, write_state
-from harness.errors import HarnessError, printable
+import msgspec
 
-DEFAULT_JOBS = 8
+from harness.assets.datasets import folders, layouts
+from harness.assets.datasets.registry import File, dataset
+from harness.assets.datasets.supplied import DatasetCollection, Supplied
+from harness.assets.fetching import Failure, FetchOptions, some
+from harness.assets.hosts import MIRROR_VARIABLE
+from harness.assets.manifest import DatasetManifest, DatasetManifestFile, Role, complete_dataset, missing_dataset
 
 
-def fetch(
-    name: str,
-    data: str | os.PathLike[str] = "data",
-    *,
-    folder: str | os.PathLike[str] | None = None,
-    retry: bool = False,
-    jobs: int = DEFAULT_JOBS,
-    hosts: Hosts | None = None,
-    say: Callable[[str], None] | None = None,
-) -> DatasetManifest:
+def fetch(name: str, data: str | os.PathLike[str] | None = None, **options: Unpack[FetchOptions]) -> DatasetManifest:
     """Get a dataset and write its manifest.
 
     Parameters
     ----------
     name : str
         Dataset or alias.
-    data : path
-        Folder of fetched files.
-    folder : path, optional
-        The user's own copy; looked at before the network, and remembered for later calls.
-    retry : bool
-        Whether to ask hosts again that could not be reached a short while ago.
-    jobs : int
-        Downloads at a time.
-    hosts : Hosts, optional
-        Shared by several calls, so that a host is probed once.
-    say : callable, optional
-        Gets sentences about what was noticed; by default they go to standard error.
+    data : path, optional
+        Folder of fetched files; by default that of the project in use, HARNESS_DATA or ``data``.
+    **options
+        Those of `harness.assets.fetching.Collection`: ``folder``, ``retry``, ``jobs``, ``hosts``, ``say``.
 
     Returns
     -------
@@ -72,87 +40,144 @@ def fetch(
         can be written.
     """
     record = dataset(name)
-    root = Path(data)
-    given = Path(folder) if folder is not None else None
-    if given is not None:
-        if not given.is_dir():
-            raise HarnessError(f"{given}: no such folder; name the one that holds your copy of '{record.name}'")
-    elif still_complete(record.name, root) is not None:
-        return read_manifest(places.manifest_path(root, record.name))
-    hosts = hosts or Hosts(root, retry)
-    say = say or _say
-    if record.base:
-        base = fetch(record.base, root, folder=folder, jobs=jobs, hosts=hosts, say=say)
-        manifest = _derive(record, base)
-        with _alone(root, record.name, say):
-            _finish(root, record.name, manifest, Hashes({}))
-        return manifest
-    with _alone(root, record.name, say):
-        if folder is None and still_complete(record.name, root) is not None:  # another process was quicker
-            return read_manifest(places.manifest_path(root, record.name))
-        hashes = Hashes(read_state(root, record.name).get("seen", {}))
-        kind: type[Collection] = Registered if record.files else Supplied
-        try:
-            manifest = kind(record, root, hashes, hosts, jobs, say, given).collect()
-        except BaseException:
-            with contextlib.suppress(HarnessError):  # what was hashed is not lost
-                write_state(root, record.name, "", hashes)
-            raise
-        if given is not None:
-            remember_folder(root, record.name, given)
-        _finish(root, record.name, manifest, hashes)
-        return manifest
+    kind: type[DatasetCollection] = Derived if record.base else Registered if record.files else Supplied
+    return kind(record, data, **options).fetch()
 
 
-def _say(text: str) -> None:
-    print(printable(text), file=sys.stderr)
+class Derived(DatasetCollection):
+    """Collects what a dataset is made from."""
+
+    def collect(self) -> DatasetManifest:
+        """Get the base; give its files with the registered derived pixels."""
+        given, self.given = self.given, None  # the base remembers it
+        options: FetchOptions = {"folder": given, "jobs": self.jobs, "hosts": self.hosts, "say": self.say}
+        base = fetch(self.record.base, self.paths.data, **options)
+        if not base.complete:
+            return missing_dataset(self.record.name, f"it is made from '{base.dataset}': {base.reason}", base.dataset)
+        derived = {file.name: file for file in self.record.files}
+        files = [
+            msgspec.structs.replace(
+                file, pixels_sha256=derived[file.name].pixels_sha256, shape=derived[file.name].shape
+            )
+            for file in base.files
+        ]
+        return complete_dataset(self.record.name, files, base.dataset)
 
 
-def _finish(data: Path, name: str, manifest: DatasetManifest, hashes: Hashes) -> None:
-    places.write_whole(places.manifest_path(data, name), manifest.text())
-    write_state(data, name, manifest.text() if manifest.complete else "", hashes)
+class Registered(DatasetCollection):
+    """Collects registered files: from the dataset's folder, mirrors, public sources, own folders, in this order."""
 
+    def collect(self) -> DatasetManifest:
+        """Collect a dataset whose files are registered one by one."""
+        self.keep_what_is_there()
+        if self.record.supply == "embedded":
+            self._from_wheel()
+        self._from_mirror_folders()
+        self._from_own_folder(self.given)  # given just now: nearer than the network
+        self.from_network()
+        for folder in self.paths.own_folders:
+            self._from_own_folder(folder)
+        wanted = self.wanted()
+        if wanted:
+            return missing_dataset(self.record.name, self._reason(len(wanted)))
+        return complete_dataset(self.record.name, self._describe())
 
-def _derive(record: Dataset, base: DatasetManifest) -> DatasetManifest:
-    """Make the manifest of a derived dataset: the base's files with the registered derived pixels."""
-    if not base.complete:
-        return missing_manifest(record.name, f"it is made from '{base.dataset}': {base.reason}", base.dataset)
-    derived = {file.name: file for file in record.files}
-    files = [
-        DatasetManifestFile(
-            name=file.name,
-            image=file.image,
-            role=file.role,
-            bytes=file.bytes,
-            sha256=file.sha256,
-            pixels_sha256=derived[file.name].pixels_sha256,
-            shape=derived[file.name].shape,
-        )
-        for file in base.files
-    ]
-    return complete_manifest(record.name, files, base.dataset)
+    def is_registered(self, file: File, path: Path) -> bool:
+        """Tell whether a file is the registered one, or another encoding of its pixels."""
+        return super().is_registered(file, path) or self.hashes.image(path)[1] == file.pixels_sha256
 
+    def _from_wheel(self) -> None:
+        wheel = folders.embedded_folder()
+        wanted = self.wanted()
+        if wheel is None or not wanted:
+            self.tried += ["scikit-image is not installed"] if wanted else []
+            return
+        self._take_matches(wanted, wheel, "scikit-image's wheel")
 
-@contextlib.contextmanager
-def _alone(data: Path, name: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the dataset's lock; the system drops it when the process ends, however it ends."""
-    path = places.state_folder(data) / "locks" / f"{name}.lock"
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system: files are still replaced whole
-        yield
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "w")  # noqa: SIM115 (opening is what may fail; it is closed below)
-    except OSError as error:
-        raise places.cannot_write(path, error) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{name}: another process fetches it; waiting")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:  # some network file systems have no locks
-            pass
-        yield
+    def _from_mirror_folders(self) -> None:
+        for mirror in self.mirrors_that_exist():
+            holder = self.in_mirror(mirror)
+            if holder is None:
+                self.tried.append("the mirror does not have it")
+                continue
+            damaged: list[str] = []
+            for file, good in self.examine(holder, self._is_unchanged):
+                if good:
+                    self.take(file, holder / file.name)
+                elif good is False:
+                    damaged.append(file.name)
+                    self.say(f"{holder / file.name}: has a wrong checksum; it is not used")
+            self._note(damaged, "has a wrong checksum in the mirror", "have wrong checksums in the mirror")
+            rest = [file.name for file in self.wanted() if file.name not in damaged]
+            self._note(rest, "is not in the mirror", "are not in the mirror")
+
+    def _is_unchanged(self, file: File, path: Path) -> bool:
+        return path.stat().st_size == file.bytes and file.is_at(path, self.hashes)
+
+    def _from_own_folder(self, folder: Path | None) -> None:
+        wanted = self.wanted()
+        if folder is None or not wanted:
+            return
+        if not folder.is_dir():
+            self.tried.append("the own folder is gone")
+            self.say(f"{self.record.name}: {folder} is gone")
+            return
+        self._take_matches(wanted, folder, "the own folder")
+
+    def _take_matches(self, wanted: list[File], folder: Path, label: str) -> None:
+        match = folders.match_files(wanted, folder, self.record.name, self.hashes)
+        for file in wanted:
+            if file.name in match.found:
+                self.take(file, match.found[file.name])
+        if match.reencoded:
+            self.say(
+                f"{self.record.name}: {some(match.reencoded, 'is', 'are')} encoded otherwise than registered in "
+                f"{folder}, with the same pixels; accepted"
+            )
+        for name, problem in match.differing.items():
+            self.say(f"{self.record.name}: in {folder}, {name} {problem}")
+        if match.differing:
+            name, problem = next(iter(match.differing.items()))
+            more = len(match.differing) - 1
+            self.tried.append(f"in {label} {name} {problem}" + (f" and {more} more differ" if more else ""))
+        absent = [file.name for file in self.wanted() if file.name not in match.differing]
+        self._note(absent, f"is not in {label}", f"are not in {label}")
+
+    def _note(self, names: list[str], one: str, many: str) -> None:
+        if names:
+            self.tried.append(some(names, one, many))
+
+    def note_failures(self, failures: dict[str, list[Failure]], grouped: dict[Failure, list[str]]) -> None:
+        """Note each reason once, with the files that were not to be had anywhere."""
+        for failure, names in sorted(grouped.items(), key=lambda item: item[0].text):
+            rest = [name for name in names if name not in self.have]
+            if rest:
+                self.tried.append(some(rest, failure.text, failure.text) if failure.problem else failure.text)
+
+    def _describe(self) -> list[DatasetManifestFile]:
+        """Describe the files, all of which are there."""
+        names = [file.name for file in self.record.files]
+        images: dict[str, tuple[str, Role]] = {}
+        for key, name in layouts.apply_layout(self.record, self.record.folder_layouts[0], names).items():
+            images[name] = key
+        described: list[DatasetManifestFile] = []
+        for file in self.record.files:
+            path = self.path(file.name)
+            sha256 = self.hashes.sha256(path)
+            image, role = images[file.name]
+            size = path.stat().st_size
+            described.append(DatasetManifestFile(file.name, image, role, size, sha256, file.pixels_sha256, file.shape))
+        return described
+
+    def _reason(self, missing: int) -> str:
+        total = len(self.record.files)
+        head = f"none of its {total} files" if missing == total else f"{missing} of its {total} files"
+        verb = "could be had" if missing == total else "could not be had"
+        tried = self.what_was_tried(network=self.record.supply != "embedded")
+        command = f"`harness datasets fetch {self.record.name} --from FOLDER`"
+        remedy = f"connect to the network, set {MIRROR_VARIABLE}, or run {command} with a copy of your own"
+        if self.record.supply == "embedded":
+            remedy = f"install scikit-image again, or run {command}"
+        elif self.record.supply == "user":
+            remedy = f"get it from {self.record.homepage} and run {command}"
+        return f"{head} {verb}{tried}; {remedy}"

@@ -5,79 +5,25 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import re
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from harness.assets.datasets import places
-from harness.assets.datasets.hosts import is_address, without_user
 from harness.assets.datasets.registry import File
-from harness.assets.datasets.verified import Hashes
+from harness.assets.verified import Hashes
 from harness.errors import HarnessError
 from harness.images import ImageError
 
-MIRROR_VARIABLE = "HARNESS_MIRROR"
 IMAGE_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
 # What macOS adds to the archives that it packs: a folder with the names of the real ones, and nothing of use in it.
 MAC_SHADOWS = "__MACOSX"
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-
-
-def mirrors() -> tuple[list[Path], list[str]]:
-    """Read HARNESS_MIRROR: folders and URLs, separated by commas (folders also as in PATH).
-
-    Raises
-    ------
-    HarnessError
-        A URL that is neither http nor https, or none that can be understood.
-    """
-    folders: list[Path] = []
-    urls: list[str] = []
-    for part in (part.strip() for part in os.environ.get(MIRROR_VARIABLE, "").split(",")):
-        if part.lower().startswith(("http://", "https://")):
-            if not is_address(part):
-                # Not shown: what cannot be taken apart may hold a password anywhere.
-                raise HarnessError(f"{MIRROR_VARIABLE} holds an address that cannot be understood; correct it")
-            urls.append(part.rstrip("/"))
-        elif _SCHEME.match(part):
-            raise HarnessError(
-                f"{MIRROR_VARIABLE}={without_user(part)}: only http and https addresses and folders are understood"
-            )
-        else:
-            folders += [Path(folder).expanduser() for folder in part.split(os.pathsep) if folder]
-    return folders, urls
 
 
 def embedded_folder() -> Path | None:
     """Folder of the photographs in scikit-image's wheel, found without importing it; None where it is not installed."""
-    found = importlib.util.find_spec("skimage")
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec("skimage")
+    if package is None or not package.submodule_search_locations:
         return None
-    return Path(found.submodule_search_locations[0]) / "data"
-
-
-def place(source: Path, target: Path) -> None:
-    """Make a file appear in the dataset's folder: as a link, or as a copy where links cannot be made.
-
-    Raises
-    ------
-    HarnessError
-        It cannot be written.
-    """
-    absolute = os.path.abspath(source)
-    if absolute == os.path.abspath(target):
-        return
-    try:
-        if os.readlink(target) == absolute:
-            return
-    except OSError:
-        pass
-    with places.replacing(target) as part:
-        try:
-            os.symlink(absolute, part)
-        except (OSError, NotImplementedError):
-            shutil.copyfile(absolute, part)
+    return Path(package.submodule_search_locations[0]) / "data"
 
 
 def files_below(folder: Path) -> list[str]:
@@ -214,7 +160,7 @@ def match_files(wanted: Iterable[File], folder: Path, dataset: str, hashes: Hash
 def _compare(file: File, path: Path, hashes: Hashes) -> str:
     """Compare a file with a registered one: empty where it is the same, ``re-encoded``, or what is wrong."""
     try:
-        if path.stat().st_size == file.bytes and hashes.sha256(path) == file.sha256:
+        if path.stat().st_size == file.bytes and file.is_at(path, hashes):
             return ""
         _, pixels, shape = hashes.image(path)
     except HarnessError as error:

@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from harness.assets.datasets.folders import DEEPEST, IMAGE_SUFFIXES, files_near, find_below, printable
-from harness.assets.datasets.manifest import Role
 from harness.assets.datasets.registry import Dataset, Layout, dataset_names
+from harness.assets.manifest import Role
 from harness.errors import HarnessError
 
 _ROLES: dict[str, tuple[Role, ...]] = {"images": ("target",), "inputs": ("input",), "pairs": ("target", "input")}
@@ -101,14 +101,6 @@ class Arrangement(msgspec.Struct, frozen=True):
         return self.images == count and not self.rival and not self.doubled
 
 
-class _Matched(msgspec.Struct, frozen=True):
-    """A layout's images among file names; the fields are those of `Arrangement`."""
-
-    found: Found
-    alone: tuple[str, ...] = ()
-    doubled: tuple[tuple[str, str], ...] = ()
-
-
 def apply_layout(record: Dataset, layout: Layout, names: Iterable[str]) -> Found:
     """Find out which file is which image.
 
@@ -134,12 +126,12 @@ def apply_layout(record: Dataset, layout: Layout, names: Iterable[str]) -> Found
     return _apply(record, layout, list(names)).found
 
 
-def _apply(record: Dataset, layout: Layout, names: list[str]) -> _Matched:
+def _apply(record: Dataset, layout: Layout, names: list[str]) -> Arrangement:
     """Apply a layout; also tell which files have no partner, and which are one image twice."""
     roles = _ROLES[record.kind]
     matched: Matches = {role: _match_names(getattr(layout, role), names) for role in roles if getattr(layout, role)}
     if len(matched) != len(roles):
-        return _Matched({})
+        return Arrangement({}, layout)
     if len(roles) == 1:
         found: Found = {}
         doubled: list[tuple[str, str]] = []
@@ -149,7 +141,7 @@ def _apply(record: Dataset, layout: Layout, names: list[str]) -> _Matched:
             first = found.setdefault((_join(values, keys), role), name)
             if first != name:
                 doubled.append((first, name))
-        return _Matched(found, doubled=tuple(doubled))
+        return Arrangement(found, layout, doubled=tuple(doubled))
     exact = _pair(layout, matched, _composed)
     # IMG_1 is the partner of img_1, unless there is an IMG_1 as well.
     folded = _pair(layout, matched, lambda name: _composed(name).casefold())
@@ -171,7 +163,7 @@ def _spelled(name: str) -> str:
     return _HALF.sub("", _composed(name).casefold()) or name
 
 
-def _pair(layout: Layout, matched: Matches, spelled: Callable[[str], str]) -> _Matched:
+def _pair(layout: Layout, matched: Matches, spelled: Callable[[str], str]) -> Arrangement:
     """Find the pairs among names that fit the two patterns of a layout."""
     found: Found = {}
     doubled: list[tuple[str, str]] = []
@@ -200,7 +192,7 @@ def _pair(layout: Layout, matched: Matches, spelled: Callable[[str], str]) -> _M
     # Under patterns such as {id}_noisy.* and {id}.* an input looks like one more ground truth.
     taken = set(found.values())
     rest = [name for name in (*alone, *targets.values()) if name not in taken]
-    return _Matched(found, tuple(dict.fromkeys(rest)), tuple(doubled))
+    return Arrangement(found, layout, alone=tuple(dict.fromkeys(rest)), doubled=tuple(doubled))
 
 
 def _keys(pattern: str) -> list[str]:
@@ -278,26 +270,26 @@ def _better(best: Arrangement, record: Dataset, folder: Path, names: list[str], 
         if layout.listed:
             listed = _listed(start, layout)
             kept = [name for name in below if _tail(name, layout) in listed] if listed is not None else below
-        made = _placed(_apply(record, layout, kept), layout, root, above)
-        if _score(made, record.count) > _score(best, record.count):
-            best = made
-        elif made.images and _score(made, record.count) == _score(best, record.count) and made.root != best.root:
-            best = msgspec.structs.replace(best, rival=made.root)
+        placed = _placed(_apply(record, layout, kept), root, above)
+        if _score(placed, record.count) > _score(best, record.count):
+            best = placed
+        elif placed.images and _score(placed, record.count) == _score(best, record.count) and placed.root != best.root:
+            best = msgspec.structs.replace(best, rival=placed.root)
     return best
 
 
-def _placed(matched: _Matched, layout: Layout, root: str, above: str) -> Arrangement:
+def _placed(arrangement: Arrangement, root: str, above: str) -> Arrangement:
     """Name files relative to the folder again: with the subfolder in front, without the folders above."""
 
     def named(name: str) -> str:
         return root + name[len(above) :]
 
-    return Arrangement(
-        {which: named(name) for which, name in matched.found.items()},
-        layout,
-        root,
-        tuple(named(name) for name in matched.alone),
-        tuple((named(first), named(second)) for first, second in matched.doubled),
+    return msgspec.structs.replace(
+        arrangement,
+        found={key: named(name) for key, name in arrangement.found.items()},
+        root=root,
+        alone=tuple(map(named, arrangement.alone)),
+        doubled=tuple((named(first), named(second)) for first, second in arrangement.doubled),
     )
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.assets.datasets import places
-from harness.assets.datasets.manifest import DatasetManifest, DatasetManifestFile, Role, read_manifest
 from harness.assets.datasets.registry import Dataset, LandscapeCrop, dataset
-from harness.assets.datasets.verified import forget
+from harness.assets.manifest import DatasetManifest, DatasetManifestFile, Role
+from harness.assets.places import AssetPaths
+from harness.assets.verified import forget
 from harness.errors import HarnessError, Missing, NotAvailableError, unknown_name
 from harness.images import decode_image
 
@@ -73,22 +73,22 @@ def open_dataset(name: str, data: str | os.PathLike[str]) -> FetchedDataset:
         The name is unknown, or the manifest is damaged.
     """
     record = dataset(name)
-    path = places.manifest_path(Path(data), record.name)
-    if not path.is_file():
+    paths = AssetPaths(Path(data), "datasets", record.name)
+    if not paths.manifest.is_file():
         raise NotAvailableError(
             f"dataset '{record.name}' was not fetched into {data}; run `harness datasets fetch {record.name}`",
             Missing("dataset", record.name),
         )
-    manifest = read_manifest(path)
+    manifest = DatasetManifest.read(paths.manifest)
     if manifest.dataset != record.name:
         raise HarnessError(
-            f"{path}: is the manifest of '{manifest.dataset}'; delete it and fetch '{record.name}' again"
+            f"{paths.manifest}: is the manifest of '{manifest.dataset}'; delete it and fetch '{record.name}' again"
         )
     if not manifest.complete:
         raise NotAvailableError(
             f"dataset '{record.name}' is not here: {manifest.reason}", Missing("dataset", record.name)
         )
-    return FetchedDataset(record, Path(data), manifest)
+    return FetchedDataset(record, paths._replace(name=manifest.base or record.name), manifest)
 
 
 class FetchedDataset:
@@ -106,13 +106,11 @@ class FetchedDataset:
         Names of the images in natural order (``2`` before ``10``).
     """
 
-    def __init__(self, record: Dataset, data: Path, manifest: DatasetManifest) -> None:
+    def __init__(self, record: Dataset, holder: AssetPaths, manifest: DatasetManifest) -> None:
         self.name = record.name
         self.record = record
         self.manifest = manifest
-        self._data = data
-        self._holder = manifest.base or record.name
-        self._folder = places.dataset_folder(data, self._holder)
+        self._holder = holder  # of a derived dataset the one it is made from
         self._leading: Role = "input" if record.kind == "inputs" else "target"
         self._files = {(file.image, file.role): file for file in manifest.files}
         self.image_ids = sorted({file.image for file in manifest.files}, key=natural_key)
@@ -149,7 +147,7 @@ class FetchedDataset:
 
     def path(self, image_id: str) -> Path:
         """File of an image's ground truth (of its input where the ground truth is not given out)."""
-        return self._folder / self._file(image_id, self._leading).name
+        return self._holder.folder / self._file(image_id, self._leading).name
 
     def all_sha256(self, image_id: str) -> list[str]:
         """SHA-256 of the samples of every file of an image: its ground truth, and the input of a pair."""
@@ -171,8 +169,8 @@ class FetchedDataset:
         return file
 
     def _read(self, file: DatasetManifestFile) -> NDArray[np.uint8]:
-        path = self._folder / file.name
-        remedy = f"run `harness datasets fetch {self._holder}`"
+        path = self._holder.folder / file.name
+        remedy = f"run `harness datasets fetch {self._holder.name}`"
         try:
             data = path.read_bytes()
         except FileNotFoundError:
@@ -180,7 +178,7 @@ class FetchedDataset:
         except OSError as error:
             raise HarnessError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from None
         if hashlib.sha256(data).hexdigest() != file.sha256:
-            forget(self._data, self._holder)  # so that the remedy looks at every byte
+            forget(self._holder)  # so that the remedy looks at every byte
             what = "has another checksum than when it was fetched"
             if len(data) != file.bytes:
                 what = f"has {len(data)} bytes instead of {file.bytes}"
@@ -193,17 +191,17 @@ class FetchedDataset:
         return pixels
 
 
-def crop(image: NDArray[np.uint8], which: LandscapeCrop) -> NDArray[np.uint8]:
+def crop(image: NDArray[np.uint8], cut: LandscapeCrop) -> NDArray[np.uint8]:
     """Cut a crop out of a landscape image, or its transpose out of an upright one.
 
     Parameters
     ----------
     image : ndarray
         ``(H, W)`` or ``(H, W, 3)``.
-    which : LandscapeCrop
+    cut : LandscapeCrop
         Crop of the landscape image.
     """
-    height, width, top, left = which.height, which.width, which.top, which.left
+    height, width, top, left = cut.height, cut.width, cut.top, cut.left
     if image.shape[0] > image.shape[1]:
         height, width, top, left = width, height, left, top
     return np.ascontiguousarray(image[top : top + height, left : left + width])

@@ -7,30 +7,31 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.assets.datasets import folders, layouts
-from harness.assets.datasets.collection import HASHING_THREADS, Collection, wait_for
-from harness.assets.datasets.manifest import (
-    DatasetManifest,
-    DatasetManifestFile,
-    Role,
-    complete_manifest,
-    missing_manifest,
-)
-from harness.assets.datasets.progress import progress
 from harness.assets.datasets.reading import gray_among_colour
 from harness.assets.datasets.registry import Dataset
+from harness.assets.fetching import HASHING_THREADS, Collection, place, wait_for
+from harness.assets.manifest import DatasetManifest, DatasetManifestFile, Role, complete_dataset, missing_dataset
+from harness.assets.progress import ProgressBar
 from harness.errors import HarnessError
 from harness.images import ImageError, look_at_image
 from harness.names import is_safe
 
 
-class Supplied(Collection):
+class DatasetCollection(Collection[Dataset, DatasetManifest]):
+    """One dataset being collected."""
+
+    kind = "datasets"
+    manifest_type = DatasetManifest
+
+
+class Supplied(DatasetCollection):
     """Collects a set that the user supplies: counts its images, and records the checksums that they have."""
 
     explained = ""  # what the folder that was looked at first holds instead
 
     def collect(self) -> DatasetManifest:
         """Collect a dataset of which only the layout and the number of images are registered."""
-        mirrored = [holder for mirror in self.mirror_folders if (holder := self._in_mirror(mirror)) is not None]
+        mirrored = [holder for mirror in self.mirror_folders if (holder := self.in_mirror(mirror)) is not None]
         if self.given is not None:
             files = self._from_layout(self.given, "the folder")
             if files is None:
@@ -39,11 +40,11 @@ class Supplied(Collection):
                     + (f"; {self.explained}" if self.explained else "")
                 )
             self._drop_links({file.name for file in files})
-            return complete_manifest(self.record.name, files)
+            return complete_dataset(self.record.name, files)
         # A folder given before comes before a mirror: without checksums the two may differ, and the user has chosen.
-        candidates = [(folder, "the own folder") for folder in self._own()]
+        candidates = [(folder, "the own folder") for folder in self.paths.own_folders]
         candidates += [(holder, "the mirror") for holder in mirrored]
-        candidates += [(self.folder, "its own place")] if self.folder.is_dir() else []
+        candidates += [(self.paths.folder, "its own place")] if self.paths.folder.is_dir() else []
         for folder, label in candidates:
             if not folder.is_dir():
                 self.tried.append(f"{label} is gone")
@@ -59,14 +60,14 @@ class Supplied(Collection):
                 continue
             if files is not None:
                 self._drop_links({file.name for file in files})
-                return complete_manifest(self.record.name, files)
+                return complete_dataset(self.record.name, files)
         tried = f" ({self._tried()})" if self.tried else ""
         reason = (
             f"it has no public source with checksums{tried}; get it from {self.record.homepage} and run "
             f"`harness datasets fetch {self.record.name} --from FOLDER`; {self._wanted()}"
             + (f"; {self.explained}" if self.explained else "")
         )
-        return missing_manifest(self.record.name, reason)
+        return missing_dataset(self.record.name, reason)
 
     def _tried(self) -> str:
         return ", ".join(dict.fromkeys(self.tried))
@@ -77,17 +78,17 @@ class Supplied(Collection):
     def _from_layout(self, folder: Path, label: str) -> list[DatasetManifestFile] | None:
         """Take a folder's images if they are as many as they should be; None, with a remark, where they are not."""
         names = folders.files_below(folder)
-        if folder == self.folder:  # links into a folder that is gone say nothing of what is missing
+        if folder == self.paths.folder:  # links into a folder that is gone say nothing of what is missing
             names = [name for name in names if (folder / name).exists()]
         if self.record.unpack:
             from harness.assets.datasets.unpacking import unpack
 
-            if unpack(self.record, folder, self.folder, names):
-                folder, names = self.folder, folders.files_below(self.folder)
+            if unpack(self.record, folder, self.paths.folder, names):
+                folder, names = self.paths.folder, folders.files_below(self.paths.folder)
         arranged = layouts.arrange(self.record, folder, names)
         best, images = arranged.found, arranged.images
         if not arranged.holds(self.record.count):
-            if folder != self.folder or images:
+            if folder != self.paths.folder or images:
                 what = "pairs" if self.record.kind == "pairs" else "images"
                 counted = f"{images} {what} of {self.record.count}"
                 if images == self.record.count:
@@ -122,18 +123,18 @@ class Supplied(Collection):
             except ImageError as error:
                 return name, error.problem
             inside = f"{image}{path.suffix}" if self.record.kind == "images" else f"{role}/{image}{path.suffix}"
-            folders.place(path, self._path(inside))
-            self.hashes.image(self._path(inside))  # a copy has stats of its own
+            place(path, self.path(inside))
+            self.hashes.image(self.path(inside))  # a copy has stats of its own
             return DatasetManifestFile(inside, image, role, path.stat().st_size, sha256, pixels, shape)
 
         described: list[DatasetManifestFile] = []
         problems: list[tuple[str, str]] = []
         items = sorted(found.items())
-        with progress(self.record.name, len(items)) as report, ThreadPoolExecutor(HASHING_THREADS) as pool:
+        with ProgressBar(self.record.name, len(items)) as bar, ThreadPoolExecutor(HASHING_THREADS) as pool:
             futures = [pool.submit(learn, item) for item in items]
             for future in futures:
-                future.add_done_callback(lambda _: report(1))
-            wait_for(futures, lambda: None)
+                future.add_done_callback(lambda _: bar.advance(1))
+            wait_for(futures)
             for future in futures:
                 result = future.result()
                 if isinstance(result, tuple):
@@ -142,22 +143,22 @@ class Supplied(Collection):
                     described.append(result)
         shown = {(file.image, file.role): found[file.image, file.role] for file in described}
         shapes = {(file.image, file.role): file.shape for file in described}
-        problems += [(shown[which], text) for which, text in wrong_sizes(self.record, shapes)]
+        problems += [(shown[key], text) for key, text in wrong_sizes(self.record, shapes)]
         if problems:
             for name, text in problems[:10]:
                 self.say(f"{folder / name}: {text}")
             more = f" and {len(problems) - 1} more are no better" if len(problems) > 1 else ""
             self.tried.append(f"in {label} {problems[0][0]} {problems[0][1]}{more}")
             return None
-        mixed = gray_among_colour({found[which]: len(shape) for which, shape in shapes.items()})
+        mixed = gray_among_colour({found[key]: len(shape) for key, shape in shapes.items()})
         if mixed:
             self.say(f"{self.record.name}: {mixed}")
         return described
 
     def _drop_links(self, keep: set[str]) -> None:
         """Remove links that an earlier, different folder left behind."""
-        for name in folders.files_below(self.folder):
-            path = self._path(name)
+        for name in folders.files_below(self.paths.folder):
+            path = self.path(name)
             if name not in keep and path.is_symlink():
                 with contextlib.suppress(OSError):
                     path.unlink()
@@ -195,14 +196,14 @@ def wrong_sizes(record: Dataset, shapes: dict[tuple[str, Role], tuple[int, ...]]
     return problems
 
 
-def unpacked_text(record: Dataset) -> list[str]:
-    """Write how else a folder may hold a set: packed as its owners release it."""
-    return [PACKED[record.unpack]] if record.unpack else []
-
-
-PACKED = {
+_PACKED = {
     "sidd-blocks": "ValidationNoisyBlocksSrgb.mat and ValidationGtBlocksSrgb.mat",
     "dnd": "images_srgb/0001.mat to 0050.mat and info.mat",
     "input-left": "images whose left half is the input and whose right half is the ground truth",
     "input-right": "images whose left half is the ground truth and whose right half is the input",
 }
+
+
+def unpacked_text(record: Dataset) -> list[str]:
+    """Write how else a folder may hold a set: packed as its owners release it."""
+    return [_PACKED[record.unpack]] if record.unpack else []

@@ -1,4 +1,4 @@
-"""Checking fetched datasets byte by byte."""
+"""Telling whether a folder holds a dataset, before anything is written."""
 
 from __future__ import annotations
 
@@ -8,82 +8,41 @@ from pathlib import Path
 
 import msgspec
 
-from harness.assets.datasets import places
-from harness.assets.datasets.manifest import DatasetManifestFile, Role, read_manifest
+from harness.assets.datasets import folders, layouts
 from harness.assets.datasets.registry import Dataset, dataset
-from harness.assets.datasets.verified import Hashes, file_sha256, forget
+from harness.assets.datasets.supplied import unpacked_text, wrong_sizes
+from harness.assets.datasets.unpacking import check_packed, packed_files
+from harness.assets.manifest import Role
+from harness.assets.verified import Hashes
 from harness.errors import HarnessError
+from harness.images import ImageError, look_at_image, read_image
 from harness.names import is_safe
 
 
-class Verification(msgspec.Struct, frozen=True):
-    """What a check found.
+class FolderCheck(msgspec.Struct, frozen=True):
+    """What a folder was found to hold.
 
     Attributes
     ----------
     dataset : str
         Canonical name.
-    status : str
-        ``complete``, ``missing`` (it was never there) or ``damaged``.
     files : int
-        Files that are as they were.
+        Files of the dataset that are there.
     problems : tuple of str
-        What is wrong with the others, one sentence each; or why the dataset is missing.
+        What is missing or wrong, one sentence each; none where the folder holds the dataset whole.
     """
 
     dataset: str
-    status: str
     files: int
     problems: tuple[str, ...]
 
-
-def verify(name: str, data: str | os.PathLike[str]) -> Verification:
-    """Hash every file of a fetched dataset again.
-
-    Parameters
-    ----------
-    name : str
-        Dataset or alias.
-    data : path
-        Folder of fetched files.
-
-    Raises
-    ------
-    HarnessError
-        The name is unknown, or the manifest is damaged.
-    """
-    root = Path(data)
-    record = dataset(name)
-    path = places.manifest_path(root, record.name)
-    if not path.is_file():
-        return Verification(record.name, "missing", 0, (f"not fetched; run `harness datasets fetch {record.name}`",))
-    manifest = read_manifest(path)
-    if not manifest.complete:
-        return Verification(record.name, "missing", 0, (manifest.reason,))
-    folder = places.dataset_folder(root, manifest.base or record.name)
-
-    def check(file: DatasetManifestFile) -> str:
-        image = folder / file.name
-        try:
-            if image.stat().st_size != file.bytes:
-                return f"{image}: has {image.stat().st_size} bytes instead of {file.bytes}"
-            if file_sha256(image) != file.sha256:
-                return f"{image}: has a wrong checksum"
-        except FileNotFoundError:
-            return f"{image}: is gone"
-        except OSError as error:
-            return f"{image}: cannot be read ({error.strerror or error})"
-        return ""
-
-    with ThreadPoolExecutor(4) as pool:
-        problems = tuple(filter(None, pool.map(check, manifest.files)))
-    if problems:
-        forget(root, manifest.base or record.name)  # so that the next fetch looks at every byte
-    good = len(manifest.files) - len(problems)
-    return Verification(record.name, "damaged" if problems else "complete", good, problems)
+    @property
+    def status(self) -> str:
+        """``complete`` or ``missing``."""
+        return "missing" if self.problems else "complete"
 
 
-def verify_folder(name: str, folder: str | os.PathLike[str]) -> Verification:
+def verify_folder(name: str, folder: str | os.PathLike[str]) -> FolderCheck:
     """Tell whether a folder holds a dataset, and what is missing; nothing is written.
 
     Parameters
@@ -95,18 +54,14 @@ def verify_folder(name: str, folder: str | os.PathLike[str]) -> Verification:
 
     Returns
     -------
-    Verification
-        ``complete`` or ``missing``; of images headers and last bytes are read, of MATLAB files the arrays' sizes.
+    FolderCheck
+        Of images headers and last bytes are read, of MATLAB files the arrays' sizes.
 
     Raises
     ------
     HarnessError
         The name is unknown, or there is no such folder.
     """
-    from harness.assets.datasets import folders, layouts
-    from harness.assets.datasets.supplied import PACKED
-    from harness.assets.datasets.unpacking import check_packed, packed_files
-
     record = dataset(name)
     record = dataset(record.base) if record.base else record
     root = Path(folder)
@@ -116,20 +71,18 @@ def verify_folder(name: str, folder: str | os.PathLike[str]) -> Verification:
         match = folders.match_files(record.files, root, record.name, Hashes({}))
         absent = [file.name for file in record.files if file.name not in match.found]
         problems = [f"{root}: {file} {match.differing.get(file, 'is not there')}" for file in absent]
-        return Verification(record.name, "missing" if problems else "complete", len(match.found), tuple(problems))
+        return FolderCheck(record.name, len(match.found), tuple(problems))
     names = folders.files_below(root)
     packed = packed_files(record, root, names)
     if packed:
-        found = check_packed(record, root, packed)
-        return Verification(record.name, "missing" if found else "complete", len(packed), tuple(found))
+        return FolderCheck(record.name, len(packed), tuple(check_packed(record, root, packed)))
     arranged = layouts.arrange(record, root, names)
     what = "pairs" if record.kind == "pairs" else "images"
     problems = []
     partners: list[str] = []
     if not arranged.holds(record.count):
-        expected = [*layouts.layout_text(record), *([PACKED[record.unpack]] if record.unpack else [])]
         problems.append(f"{root}: has {arranged.images} {what} of {record.count}")
-        problems.append(f"expected: {' or '.join(expected)}")
+        problems.append(f"expected: {' or '.join([*layouts.layout_text(record), *unpacked_text(record)])}")
         problems.append(layouts.explain(record, arranged, names, root))
         partners = [f"without a partner: {folders.printable(file)}" for file in arranged.alone[1:]]
     unsafe = [folders.printable(name) for name in arranged.found.values() if not is_safe(name)]
@@ -137,7 +90,7 @@ def verify_folder(name: str, folder: str | os.PathLike[str]) -> Verification:
     if not unsafe:
         problems += _look_at_images(record, root, arranged.found)
     problems += partners  # last: there may be thousands, and only the first lines are read
-    return Verification(record.name, "missing" if problems else "complete", len(arranged.found), tuple(problems))
+    return FolderCheck(record.name, len(arranged.found), tuple(problems))
 
 
 # What the files of two formats end with; a few bytes may follow. (PNG, 11.2.5; JPEG, B.1.1.3: end of image)
@@ -147,8 +100,6 @@ _LAST_BYTES = 64
 
 def _cut_short(path: Path) -> str:
     """Tell what is wrong with an image whose file does not end as its format does; empty where it can be decoded."""
-    from harness.images import ImageError, read_image
-
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _LAST_BYTES))
         if _ENDS.get(path.suffix.lower(), b"") in file.read():
@@ -162,8 +113,6 @@ def _cut_short(path: Path) -> str:
 
 def _look_at_images(record: Dataset, folder: Path, found: dict[tuple[str, Role], str]) -> list[str]:
     """Read the images' headers and ends: which are damaged, have too many bits, or a size that is not the set's."""
-    from harness.assets.datasets.supplied import wrong_sizes
-    from harness.images import look_at_image
 
     def look(name: str) -> tuple[str, tuple[int, ...]]:
         try:
@@ -174,6 +123,6 @@ def _look_at_images(record: Dataset, folder: Path, found: dict[tuple[str, Role],
 
     with ThreadPoolExecutor(4) as pool:
         looks = dict(zip(found, pool.map(look, found.values()), strict=True))
-    problems = [f"{folder / found[which]}: {problem}" for which, (problem, _) in looks.items() if problem]
-    shapes = {which: shape for which, (problem, shape) in looks.items() if not problem}
-    return problems + [f"{folder / found[which]}: {text}" for which, text in wrong_sizes(record, shapes)]
+    problems = [f"{folder / found[key]}: {problem}" for key, (problem, _) in looks.items() if problem]
+    shapes = {key: shape for key, (problem, shape) in looks.items() if not problem}
+    return problems + [f"{folder / found[key]}: {text}" for key, text in wrong_sizes(record, shapes)]

@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.assets.weights import places
+from harness.assets.hosts import mirrors
+from harness.assets.places import AssetPaths, data_folder
 from harness.assets.weights.importers import VERSION, Arrays, import_weights
 from harness.assets.weights.recording import UsedWeights, record
 from harness.assets.weights.registry import WeightFile, WeightSet, weight_set
 from harness.errors import HarnessError, Missing, NotAvailableError
+from harness.files import file_sha256, whole_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -49,7 +51,7 @@ def load_weights(name: str, file: str, data_root: str | os.PathLike[str] | None 
     """
     known = weight_set(name)
     entry = known.file(file)
-    data = places.data_folder(data_root)
+    data = data_folder(data_root)
     path = find_weights(known, entry, data)
     sha256 = _sha256(path)
     if entry.sha256 and sha256 != entry.sha256:
@@ -92,11 +94,9 @@ def find_weights(known: WeightSet, entry: WeightFile, data: Path) -> Path:
     NotAvailableError
         It is in neither; says why and how to supply it.
     """
-    from harness.assets.datasets.folders import mirrors
-
-    candidates = [places.weights_folder(data, known.name) / entry.name]
-    candidates += [folder / "weights" / known.name / entry.name for folder in mirrors()[0]]
-    for candidate in candidates:
+    folders = [AssetPaths(data, "weights", known.name).folder]
+    folders += [mirror / path for mirror in mirrors()[0] for path in known.mirror_paths]
+    for candidate in (folder / entry.name for folder in folders):
         if candidate.is_file():
             return candidate
     raise NotAvailableError(missing_reason(known, entry), Missing("weights", known.name, entry.name))
@@ -116,8 +116,7 @@ def missing_reason(known: WeightSet, entry: WeightFile) -> str:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise HarnessError(f"{path}: cannot be read ({error.strerror or error}); fetch the weights again") from None
 
@@ -127,7 +126,8 @@ def _cached(data: Path, path: Path, sha256: str, format_name: str) -> Arrays:
     from safetensors import SafetensorError, safe_open
     from safetensors.numpy import save
 
-    cache = places.cache_path(data, sha256, format_name, VERSION)
+    # Importer and version are part of the name.
+    cache = data / "weights-cache" / f"{sha256}-{format_name}-{VERSION}.safetensors"
     with contextlib.suppress(OSError, SafetensorError, ValueError), safe_open(cache, framework="numpy") as stored:
         cached = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (it is no mapping)
         # A number that has changed on the disk would make wrong results: safetensors has no checksum of its own.
@@ -136,14 +136,8 @@ def _cached(data: Path, path: Path, sha256: str, format_name: str) -> Arrays:
     arrays = import_weights(path, format_name)
     if _sha256(path) != sha256:
         raise HarnessError(f"{path}: was replaced while it was read; run the same command again")
-    part = cache.with_name(f".{cache.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
-    try:
-        part.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(HarnessError), whole_file(cache) as part:
         part.write_bytes(save(arrays, {"arrays": _arrays_sha256(arrays)}))
-        os.replace(part, cache)
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
     return arrays
 
 

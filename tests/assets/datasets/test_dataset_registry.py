@@ -146,14 +146,14 @@ def test_file_name_that_leaves_the_folder_is_refused(registry, name):
     record = registry.add("tiny", {"1.png": next(iter(registry.content["tiny"].values()))})
     record["files"][0]["name"] = name
     registry.write(record)
-    with pytest.raises(HarnessError, match="leaves the dataset's folder"):
+    with pytest.raises(HarnessError, match="leaves the set's folder"):
         dataset("tiny")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sha256": "0" * 63}, "checksum that is not 64"),
+        ({"sha256": "0" * 63}, "checksum of 64 lower-case"),
         ({"at": [[0, "a.png"]]}, "unknown source"),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness.assets.datasets import places
+from harness.assets.places import AssetPaths
 from harness.cli.datasets import datasets
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError
 
@@ -42,7 +42,7 @@ def test_fetch_complete(run, registry, data):
 def test_fetch_missing_is_no_error_unless_strict(run, data):
     result = run("fetch", "tiny")
     assert result.stdout.startswith("tiny: missing: none of its 3 files could be had (HARNESS_MIRROR is not set); ")
-    plain = json.loads(places.manifest_path(data, "tiny").read_text())
+    plain = json.loads(AssetPaths(data, "datasets", "tiny").manifest.read_text())
     assert plain["status"] == "missing" and plain["reason"] in result.stdout
     result = run("fetch", "tiny", "embedded", "--strict", error=NotAvailableError)
     assert "embedded: complete, 3 images" in result.stdout

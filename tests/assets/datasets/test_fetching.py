@@ -8,9 +8,6 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
 import tracemalloc
@@ -20,8 +17,12 @@ import numpy as np
 import pytest
 from synthetic_datasets import encode, picture
 
-from harness.assets.datasets import download, fetch, folders, hosts, open_dataset, places, registered, verified
-from harness.assets.datasets.manifest import read_manifest
+from harness.assets import download, fetching, hosts
+from harness.assets import registry as records
+from harness.assets.datasets import fetch, folders, open_dataset
+from harness.assets.manifest import DatasetManifest
+from harness.assets.places import AssetPaths
+from harness.assets.verified import still_complete
 from harness.errors import HarnessError, NotAvailableError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -43,7 +44,7 @@ def get(data, said):
 
 
 def manifest_text(data, name="tiny"):
-    return places.manifest_path(data, name).read_text()
+    return AssetPaths(data, "datasets", name).manifest.read_text()
 
 
 def parts(data):
@@ -61,7 +62,7 @@ def test_folder_mirror_is_used_in_place(registry, data, get, tmp_path, monkeypat
     for name in registry.content["tiny"]:
         assert os.readlink(data / "datasets" / "tiny" / name) == str(holder / name)
     assert [file.name for file in manifest.files] == ["1.png", "10.png", "2.png"]
-    assert read_manifest(places.manifest_path(data, "tiny")) == manifest
+    assert DatasetManifest.read(AssetPaths(data, "datasets", "tiny").manifest) == manifest
 
 
 def test_copies_where_links_cannot_be_made(registry, data, get, tmp_path, monkeypatch):
@@ -71,32 +72,10 @@ def test_copies_where_links_cannot_be_made(registry, data, get, tmp_path, monkey
     def no_links(*_):
         raise OSError(errno.EPERM, "no links here")
 
-    monkeypatch.setattr(folders.os, "symlink", no_links)
+    monkeypatch.setattr(fetching.os, "symlink", no_links)
     assert get().complete
     assert not (data / "datasets" / "tiny" / "1.png").is_symlink()
-    assert verified.still_complete("tiny", data) is not None, "the copies' own stats are remembered"
-
-
-def test_manifest_does_not_depend_on_where_files_came_from(registry, data, get, tmp_path, monkeypatch, server):
-    registry.fill("tiny", tmp_path / "mirror" / "datasets" / "tiny")
-    monkeypatch.setenv("HARNESS_MIRROR", str(tmp_path / "mirror"))
-    get()
-    first = manifest_text(data)
-    registry.serve("tiny", server)
-    monkeypatch.setenv("HARNESS_MIRROR", server.url)
-    other = tmp_path / "elsewhere"
-    assert fetch("tiny", other).complete
-    assert manifest_text(other) == first
-    assert str(tmp_path) not in first
-
-
-def test_url_mirror(registry, data, get, monkeypatch, server):
-    registry.serve("tiny", server, "/some path")
-    monkeypatch.setenv("HARNESS_MIRROR", f"{server.url}/some%20path/")
-    assert get().complete
-    for name, content in registry.content["tiny"].items():
-        assert (data / "datasets" / "tiny" / name).read_bytes() == content
-    assert parts(data) == []
+    assert still_complete(AssetPaths(data, "datasets", "tiny")) is not None, "the copies' own stats are remembered"
 
 
 def test_several_mirrors(registry, data, get, tmp_path, monkeypatch, server):
@@ -175,27 +154,6 @@ def test_source(registry, get, server):
     assert all("one/first" in path for path, _ in server.requests)
 
 
-def test_source_without_the_file_gives_way_to_the_next(registry, get, server, said):
-    pin(registry)
-    serve_sources(registry, server, "one/first")
-    serve_sources(registry, server, "two/second")
-    del server.files[source("one/first", "2.png")]
-    assert get().complete
-    assert [path for path, _ in server.requests if "second" in path] == [source("two/second", "2.png")]
-    assert any("2.png" in text and "404" in text for text in said)
-
-
-def test_source_with_another_file_gives_way_to_the_next(registry, get, server):
-    """Same length, other bytes; and another length, of which nothing is downloaded."""
-    pin(registry)
-    serve_sources(registry, server, "one/first")
-    serve_sources(registry, server, "two/second")
-    good = registry.content["tiny"]["2.png"]
-    server.files[source("one/first", "2.png")] = good[:-1] + b"?"
-    server.files[source("one/first", "1.png")] = good + b"more"
-    assert get().complete
-
-
 def test_no_source_has_it(registry, get, server):
     pin(registry)
     serve_sources(registry, server, "one/first")
@@ -208,18 +166,10 @@ def test_no_source_has_it(registry, get, server):
     )
 
 
-def test_busy_server_is_asked_again(registry, get, server):
-    pin(registry, repos=("one/first",))
-    serve_sources(registry, server, "one/first")
-    server.status[source("one/first", "1.png")] = [503, 429]
-    assert get().complete
-    assert server.counts[source("one/first", "1.png")] == 3
-
-
 # Strange answers: each is a sentence for its source, and the next source is asked ------------------------------------
 
 OK = b"HTTP/1.1 200 OK\r\n"
-MOVED = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: "
+MOVED = b"HTTP/1.1 302 Found\r\nConnection: close\r\nContent-Length: 0\r\nLocation: "
 NOT_UNDERSTOOD = "no answer that can be understood"
 
 
@@ -295,26 +245,14 @@ def test_an_answer_that_trickles(registry, get, server, said, monkeypatch, piece
     assert re.search("from 127.0.0.1: (sends too slowly|status 503)", " ".join(said))
 
 
-def test_a_mirrors_password_is_not_shown(big, data, get, said, monkeypatch, server, capsys):
-    monkeypatch.setenv("HARNESS_MIRROR", server.url.replace("//", "//me:geheim@"))
-    path, _ = big
-    server.cut[path] = [10_000]
-    server.status[path] = [200, 404]
-    manifest = get("big")
-    assert not manifest.complete
-    assert server.requests
-    kept = [file for file in data.rglob("*") if file.is_file() and b"geheim" in file.read_bytes()]
-    assert (kept, "geheim" in " ".join([*said, manifest.text()])) == ([], False)
-
-
 @pytest.mark.parametrize(("host", "told"), [("127.0.0.1", True), ("localhost", False)])
-def test_a_mirrors_password_goes_to_its_host_alone(big, get, monkeypatch, server, host, told):
+def test_a_mirrors_password_goes_to_its_host_alone(registry, get, monkeypatch, server, host, told):
     monkeypatch.setenv("HARNESS_MIRROR", server.url.replace("//", "//me:geheim@"))
-    path, content = big
+    registry.add("one", {"1.png": encode(picture(5))})
     elsewhere = server.url.replace("127.0.0.1", host)
-    server.raw[path] = [MOVED + f"{elsewhere}/moved\r\n\r\n".encode()]
-    server.files["/moved"] = content
-    assert get("big").complete
+    server.raw["/datasets/one/1.png"] = [MOVED + f"{elsewhere}/moved\r\n\r\n".encode()]
+    server.files["/moved"] = registry.content["one"]["1.png"]
+    assert get("one").complete
     assert [bool(user) for user in server.users] == [True, told]
 
 
@@ -326,194 +264,13 @@ def test_a_mirror_that_is_no_address(registry, get, monkeypatch, address):
     assert "geheim" not in str(refused.value)
 
 
-# Downloads that break off --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def big(registry, server, monkeypatch):
-    """One file of 120 kB on a URL mirror; gives its path and content."""
-    content = encode(picture(5, 200, 200))
-    registry.add("big", {"1.png": content})
-    registry.serve("big", server)
-    monkeypatch.setenv("HARNESS_MIRROR", server.url)
-    return "/datasets/big/1.png", content
-
-
-def test_broken_download_is_resumed(big, get, server):
-    path, _ = big
-    server.cut[path] = [10_000, 5_000]
-    assert get("big").complete
-    assert [asked for _, asked in server.requests] == ["", "bytes=10000-", "bytes=15000-"]
-
-
-def test_server_without_ranges_starts_over(big, get, server):
-    path, _ = big
-    server.ranges = False
-    server.cut[path] = [10_000]
-    assert get("big").complete
-    assert [asked for _, asked in server.requests] == ["", "bytes=10000-"]
-
-
-def test_changed_file_starts_over(big, get, server):
-    """The ETag differs when the download is continued: the server sends the whole file, and the part is dropped."""
-    path, _ = big
-    tags = iter(['"old"', '"new"'])
-    server.etag = lambda _: next(tags, '"new"')
-    server.cut[path] = [10_000]
-    assert get("big").complete
-    assert [asked for _, asked in server.requests] == ["", "bytes=10000-"]
-
-
-def leave_part(data, big, content):
-    """Leave a part file as an interrupted run would."""
-    path = places.dataset_folder(data, "big")
-    path.mkdir(parents=True)
-    import hashlib
-
-    part = path / f".1.png.{hashlib.sha256(big[1]).hexdigest()[:12]}.part"
-    part.write_bytes(content)
-    return part
-
-
-def test_leftover_part_is_continued(big, data, get, server):
-    leave_part(data, big, big[1][:20_000])
-    assert get("big").complete
-    assert [asked for _, asked in server.requests] == ["bytes=20000-"]
-    assert parts(data) == []
-
-
-def test_leftover_part_that_is_whole_needs_no_request(big, data, get, server):
-    leave_part(data, big, big[1])
-    assert get("big").complete
-    assert server.requests == []
-
-
-@pytest.mark.parametrize("size", [20_000, 200_000])
-def test_damaged_leftover_part_is_dropped(big, data, get, server, size):
-    leave_part(data, big, b"x" * size)
-    assert get("big").complete
-    assert server.requests[-1][1] == "", "the last request is for the whole file"
-    assert (data / "datasets" / "big" / "1.png").read_bytes() == big[1]
-
-
-def test_download_that_never_ends_well(big, data, get, server):
-    path, _ = big
-    server.cut[path] = [0] * 100
-    manifest = get("big")
-    assert manifest.status == "missing"
-    assert "1.png from the mirror: broken off again and again" in manifest.reason
-    assert server.counts[path] == download.ATTEMPTS
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_killed_download_is_completed_by_the_next_run(big, data, get, server, how):
-    """Killed in the middle: no file under its final name, and the second run asks only for the rest."""
-    server.slow = 0.01  # 512 bytes each: more than two seconds in all
-    # Tests that were started in the background ignore SIGINT, and so would what they start.
-    code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        f"from harness.assets.datasets import fetch; fetch('big', {str(data)!r})"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3], stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 30
-        while not any(part.stat().st_size > 30_000 for part in data.rglob(".1.png.*.part")):
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.01)
-    finally:
-        process.send_signal(how)
-        process.wait(10)
-    assert not (data / "datasets" / "big" / "1.png").exists()
-    server.slow = 0
-    assert get("big").complete
-    assert server.requests[-1][1].startswith("bytes="), "the second run continued"
-    assert parts(data) == []
-
-
-def test_two_fetches_at_once(big, data, server):
-    """The second waits for the first and downloads nothing again."""
-    server.slow = 0.005
-    results, said = [], []
-    threads = [threading.Thread(target=lambda: results.append(fetch("big", data, say=said.append))) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [result.complete for result in results] == [True, True]
-    assert len(server.requests) == 1
-    assert any("another process fetches it" in text for text in said)
-
-
 # No network ----------------------------------------------------------------------------------------------------------
-
-
-def closed_port():
-    """Address of a port that nobody listens to."""
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
-@pytest.fixture
-def offline(registry, monkeypatch):
-    """`tiny` has sources on a host that does not answer; counts the probes."""
-    pin(registry)
-    monkeypatch.setattr(registered, "SOURCE_HOST", closed_port())
-    probes = []
-    real = hosts._connects
-    monkeypatch.setattr(hosts, "_connects", lambda url: probes.append(url) or real(url))
-    return probes
-
-
-def test_offline_is_found_out_once(offline, data, get, said):
-    manifest = get()
-    assert manifest.status == "missing" and manifest.images == 0 and manifest.files == ()
-    assert manifest.reason.startswith(
-        "none of its 3 files could be had (HARNESS_MIRROR is not set, 127.0.0.1 could not be reached); connect"
-    )
-    assert len(offline) == 1, "one probe for all files and sources"
-    text = manifest_text(data)
-    get()
-    assert len(offline) == 1, "the failure is remembered"
-    assert manifest_text(data) == text
-    assert any("--retry asks now" in text for text in said)
-    get(retry=True)
-    assert len(offline) == 2
-
-
-def test_a_new_mirror_is_used_at_once(offline, registry, get, tmp_path, monkeypatch):
-    assert get().status == "missing"
-    registry.fill("tiny", tmp_path / "mirror" / "datasets" / "tiny")
-    monkeypatch.setenv("HARNESS_MIRROR", str(tmp_path / "mirror"))
-    assert get().complete
-
-
-def test_a_successful_retry_ends_the_memory(offline, registry, data, get, server, monkeypatch):
-    assert get().status == "missing"
-    serve_sources(registry, server, "one/first")
-    state = data / "state" / "hosts.json"
-    monkeypatch.setattr(registered, "SOURCE_HOST", f"{server.url}/sources")
-    state.write_text(json.dumps({server.url: time.time()}))
-    assert get().status == "missing"
-    assert get(retry=True).complete
-    assert json.loads(state.read_text()) == {}
-
-
-@pytest.mark.parametrize("content", ["", "[]", '{"http://x:1": "soon"}', '{"a": 9e99}'])
-def test_damaged_memory_is_ignored(offline, registry, data, get, content):
-    state = data / "state" / "hosts.json"
-    state.parent.mkdir(parents=True)
-    state.write_text(content)
-    assert get().status == "missing"
-    assert len(offline) == 1
 
 
 def test_slow_name_lookup_ends_with_the_probe(registry, data, get, monkeypatch):
     """Looking a name up has no time limit of its own."""
     pin(registry)
-    monkeypatch.setattr(registered, "SOURCE_HOST", "https://slow.invalid")
+    monkeypatch.setattr(records, "SOURCE_HOST", "https://slow.invalid")
     monkeypatch.setattr(hosts, "PROBE_SECONDS", 0.2)
 
     answer, answered = threading.Event(), threading.Event()
@@ -546,7 +303,7 @@ def test_host_that_breaks_down_after_the_probe(registry, data, get, monkeypatch)
 
     thread = threading.Thread(target=hang_up, daemon=True)
     thread.start()
-    monkeypatch.setattr(registered, "SOURCE_HOST", f"http://127.0.0.1:{listener.getsockname()[1]}")
+    monkeypatch.setattr(records, "SOURCE_HOST", f"http://127.0.0.1:{listener.getsockname()[1]}")
     try:
         assert "127.0.0.1 could not be reached" in get(jobs=1).reason
     finally:
@@ -601,7 +358,7 @@ def test_reencoded_images_are_accepted_by_their_pixels(registry, data, get, said
     for image in ("1", "2", "10"):
         np.testing.assert_array_equal(fetched.read(image), picture(int(image)))
     said.clear()
-    assert get().complete and verified.still_complete("tiny", data)
+    assert get().complete and still_complete(AssetPaths(data, "datasets", "tiny"))
 
 
 @pytest.mark.parametrize(
@@ -663,7 +420,7 @@ def test_supplied_pairs(pairs, data, get):
     assert fetched.image_ids == ["a-1", "a-2", "a-10"]
     np.testing.assert_array_equal(fetched.read("a-10"), picture(110))
     np.testing.assert_array_equal(fetched.read_input("a-10"), picture(210))
-    assert verified.still_complete("pair", data)
+    assert still_complete(AssetPaths(data, "datasets", "pair"))
 
 
 def test_supplied_manifest_does_not_depend_on_the_layout(pairs, data, get, tmp_path):
@@ -760,128 +517,17 @@ def test_sidd_blocks_are_unpacked(registry, data, get, tmp_path):
 @pytest.fixture
 def fetched(registry, data, get, tmp_path):
     """`tiny`, fetched from an own folder that is then forgotten: regular files."""
-    registry.fill("tiny", places.dataset_folder(data, "tiny"))
+    registry.fill("tiny", AssetPaths(data, "datasets", "tiny").folder)
     assert get().complete
     return data
 
 
-def test_second_fetch_hashes_nothing(fetched, get, monkeypatch):
-    monkeypatch.setattr(
-        verified, "file_sha256", lambda path: pytest.fail(f"hashed {path}") if "datasets/tiny" in str(path) else ""
-    )
-    monkeypatch.setattr(
-        verified,
-        "_record_sha256",
-        lambda name: json.loads((fetched / "state/datasets/tiny.json").read_text())["record"],
-    )
-    assert get().complete
-
-
-def test_fast_path_imports_nothing_heavy(fetched):
-    code = (
-        "import sys; from pathlib import Path; from harness.assets.datasets.verified import still_complete;"
-        f"assert still_complete('tiny', Path({str(fetched)!r}));"
-        "print(sorted({'numpy', 'PIL', 'msgspec', 'requests', 'urllib3', 'rich', 'click'} & set(sys.modules)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
-
-
-def test_removed_manifest_comes_back(fetched):
-    """DVC removes a stage's outputs before it runs."""
-    text = manifest_text(fetched)
-    places.manifest_path(fetched, "tiny").unlink()
-    assert verified.still_complete("tiny", fetched)
-    assert manifest_text(fetched) == text
-
-
-@pytest.mark.parametrize("damage", ["missing", "truncated", "changed", "dangling"])
-def test_damage_is_noticed_and_repaired(fetched, registry, get, said, tmp_path, monkeypatch, damage):
-    path = fetched / "datasets" / "tiny" / "2.png"
-    content = path.read_bytes()
-    path.unlink()
-    if damage == "truncated":
-        path.write_bytes(content[:100])
-    elif damage == "changed":
-        path.write_bytes(encode(picture(77)))
-    elif damage == "dangling":
-        path.symlink_to(tmp_path / "nowhere.png")
-    assert get().status == "missing"
-    if damage in ("truncated", "changed"):
-        assert any("2.png: is not the registered file; fetching it again" in text for text in said)
-    registry.fill("tiny", tmp_path / "mirror" / "datasets" / "tiny")
-    monkeypatch.setenv("HARNESS_MIRROR", str(tmp_path / "mirror"))
-    assert get().complete
-    assert path.read_bytes() == content
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 1}', '{"version": 1, "seen": {}, "manifest": "{}"}'])
-def test_damaged_state_is_rebuilt(fetched, get, content):
-    state = places.state_path(fetched, "tiny")
-    state.write_text(content)
-    assert get().complete
-    assert verified.still_complete("tiny", fetched)
-
-
-def test_changed_record_is_noticed(fetched, registry, get):
-    registry.add("tiny", {**registry.content["tiny"], "11.png": encode(picture(11))})
-    assert get().status == "missing"
-
-
 def test_damaged_manifest_is_rewritten(fetched, get):
-    places.manifest_path(fetched, "tiny").write_text("{")
+    AssetPaths(fetched, "datasets", "tiny").manifest.write_text("{")
     with pytest.raises(HarnessError, match="not valid JSON"):
         open_dataset("tiny", fetched)
     assert get().complete
     assert open_dataset("tiny", fetched).image_ids == ["1", "2", "10"]
-
-
-# Files that cannot be written ----------------------------------------------------------------------------------------
-
-
-def test_full_disk_while_downloading(big, data, get, monkeypatch):
-    real = open
-
-    class Full:
-        def __init__(self, file):
-            self.file = file
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            self.file.close()
-
-        def write(self, _):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        def flush(self):
-            pass
-
-    monkeypatch.setattr(download, "open", lambda path, mode: Full(real(path, mode)), raising=False)
-    with pytest.raises(
-        HarnessError, match=r"1\.png.*: cannot be written \(No space left on device\); make room or name"
-    ):
-        get("big")
-
-
-def test_data_folder_that_cannot_be_made(registry, tmp_path):
-    (tmp_path / "data").write_text("a file")
-    with pytest.raises(HarnessError, match=r"cannot be written \(.+\); make room or name another folder with --data"):
-        fetch("tiny", tmp_path / "data")
-
-
-def test_full_disk_while_writing_the_manifest(registry, data, get, tmp_path, monkeypatch):
-    registry.fill("tiny", data / "own" / "tiny")
-
-    def full(path, text):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(places.Path, "write_bytes", full)
-    with pytest.raises(HarnessError, match=r"tiny\.json: cannot be written \(No space left on device\)"):
-        get()
 
 
 # Derived and embedded sets -------------------------------------------------------------------------------------------
@@ -917,11 +563,14 @@ def test_derived_set(derived, registry, data, get):
     fetched = open_dataset("land-crop", data)
     np.testing.assert_array_equal(fetched.read("1"), picture(1, 40, 60)[3:23, 7:37])
     np.testing.assert_array_equal(fetched.read("2"), picture(2, 60, 40)[7:37, 3:23])
-    assert verified.still_complete("land-crop", data)
-    places.manifest_path(data, "land-crop").unlink()
-    assert verified.still_complete("land-crop", data) and places.manifest_path(data, "land-crop").is_file()
+    assert still_complete(AssetPaths(data, "datasets", "land-crop"))
+    AssetPaths(data, "datasets", "land-crop").manifest.unlink()
+    assert (
+        still_complete(AssetPaths(data, "datasets", "land-crop"))
+        and AssetPaths(data, "datasets", "land-crop").manifest.is_file()
+    )
     (data / "datasets" / "land" / "1.png").unlink()
-    assert verified.still_complete("land-crop", data) is None
+    assert still_complete(AssetPaths(data, "datasets", "land-crop")) is None
 
 
 @pytest.mark.parametrize(

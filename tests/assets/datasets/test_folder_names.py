@@ -9,7 +9,7 @@ from PIL import Image
 
 from harness.assets.datasets.folders import match_files
 from harness.assets.datasets.registry import File
-from harness.assets.datasets.verified import Hashes
+from harness.assets.verified import Hashes
 
 
 @pytest.mark.parametrize(("damaged", "problem"), [(False, "is of a wrong mode"), (True, "is damaged")])
@@ -19,5 +19,5 @@ def test_a_file_of_a_wrong_mode_is_not_damaged(tmp_path: Path, damaged: bool, pr
     Image.new("RGBA", (8, 8)).save(folder / "a.png")
     if damaged:
         (folder / "a.png").write_bytes(b"nothing")
-    wanted = File("a.png", 1, "0" * 64, (8, 8, 3), "0" * 64, ())
+    wanted = File(name="a.png", bytes=1, sha256="0" * 64, shape=(8, 8, 3), pixels_sha256="0" * 64)
     assert match_files([wanted], folder, "set", Hashes({})).differing == {"a.png": problem}

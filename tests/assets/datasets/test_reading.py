@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_datasets import encode, picture
 
-from harness.assets.datasets import fetch, open_dataset, places, verified
-from harness.assets.datasets.manifest import DatasetManifest, read_manifest
+from harness.assets.datasets import fetch, open_dataset
 from harness.assets.datasets.reading import crop, natural_key
 from harness.assets.datasets.registry import LandscapeCrop
+from harness.assets.manifest import DatasetManifest
+from harness.assets.places import AssetPaths
+from harness.assets.verified import still_complete
 from harness.errors import HarnessError, NotAvailableError
 from harness.images import decode_image, pixels_sha256, read_image
 from harness.names import is_safe
@@ -22,7 +24,7 @@ from harness.names import is_safe
 
 @pytest.fixture
 def tiny(registry, data):
-    registry.fill("tiny", places.dataset_folder(data, "tiny"))
+    registry.fill("tiny", AssetPaths(data, "datasets", "tiny").folder)
     assert fetch("tiny", data).complete
     return data
 
@@ -93,7 +95,7 @@ def test_quiet_damage_is_repaired_by_the_remedy(tiny, registry):
     """File stats say that nothing happened: reading notices, and the fetch that it asks for hashes every byte."""
     path = tiny / "datasets" / "tiny" / "2.png"
     replace_quietly(path, bytes(reversed(path.read_bytes())))
-    assert verified.still_complete("tiny", tiny) is not None
+    assert still_complete(AssetPaths(tiny, "datasets", "tiny")) is not None
     with pytest.raises(HarnessError, match="another checksum"):
         open_dataset("tiny", tiny).read("2")
     registry.fill("tiny", tiny / "own" / "tiny")
@@ -103,25 +105,25 @@ def test_quiet_damage_is_repaired_by_the_remedy(tiny, registry):
 
 @pytest.mark.parametrize("name", ["../../secret.png", "/etc/passwd"])
 def test_manifest_that_leaves_the_folder_is_refused(tiny, name):
-    path = places.manifest_path(tiny, "tiny")
+    path = AssetPaths(tiny, "datasets", "tiny").manifest
     plain = json.loads(path.read_text())
     plain["files"][0]["name"] = name
     path.write_text(json.dumps(plain))
-    with pytest.raises(HarnessError, match=r"tiny\.json: the file name '.*' leaves the dataset's folder"):
+    with pytest.raises(HarnessError, match=r"tiny\.json: the file name '.*' leaves the set's folder"):
         open_dataset("tiny", tiny)
 
 
 def test_manifest_of_another_set_is_refused(tiny, registry):
     registry.add("other", registry.content["tiny"])
-    text = places.manifest_path(tiny, "tiny").read_text()
-    places.manifest_path(tiny, "other").write_text(text)
+    text = AssetPaths(tiny, "datasets", "tiny").manifest.read_text()
+    AssetPaths(tiny, "datasets", "other").manifest.write_text(text)
     with pytest.raises(HarnessError, match="is the manifest of 'tiny'"):
         open_dataset("other", tiny)
 
 
 def test_manifest_text_is_json_and_stable(tiny):
-    path = places.manifest_path(tiny, "tiny")
-    manifest = read_manifest(path)
+    path = AssetPaths(tiny, "datasets", "tiny").manifest
+    manifest = DatasetManifest.read(path)
     assert manifest.text() == path.read_text()
     for file in manifest.files:
         assert len([line for line in path.read_text().splitlines() if file.sha256 in line]) == 1, "one line a file"

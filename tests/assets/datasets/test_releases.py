@@ -31,14 +31,15 @@ from release_folders import (
 from scipy.io import savemat
 from synthetic_datasets import encode, picture
 
-from harness.assets.datasets import fetch, open_dataset, places
+from harness.assets.datasets import fetch, open_dataset
 from harness.assets.datasets.adding import add_dataset
 from harness.assets.datasets.registry import dataset
 from harness.assets.datasets.unpacking import read_dnd_image
 from harness.assets.datasets.verification import verify_folder
+from harness.assets.places import REGISTRIES
 from harness.errors import HarnessError, NotAvailableError
 
-RECORDS = Path(places.__file__).with_name("registry")
+RECORDS = REGISTRIES["datasets"]
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.assets.places import REGISTRIES
+
 
 class V73Writer:
     """Writes MATLAB 7.3 files: HDF5 behind a 512-byte text header, reversed axes, cells as references."""
@@ -152,7 +154,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
     """Put a weight set into a registry of its own; give a folder that holds the files as a mirror would."""
     folder = tmp_path / "registry"
     folder.mkdir()
-    monkeypatch.setattr("harness.assets.weights.places.REGISTRY", folder)
+    monkeypatch.setitem(REGISTRIES, "weights", folder)
     monkeypatch.delenv("HARNESS_MIRROR", raising=False)
     monkeypatch.delenv("HARNESS_DATA", raising=False)
 

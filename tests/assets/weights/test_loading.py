@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from harness.assets.places import data_folder
 from harness.assets.weights import importers
 from harness.assets.weights.fetching import fetch
 from harness.assets.weights.loading import load_weights, ready, released_network, rename
-from harness.assets.weights.places import data_folder
 from harness.assets.weights.recording import UsedWeights, recording
 from harness.errors import HarnessError, Missing, NotAvailableError
 from harness.records.in_use import loading_from

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness.assets.weights import listing
+from harness.assets.kinds import KINDS
 from harness.assets.weights.registry import weight_names
 from harness.cli.weights import weights
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError
@@ -63,6 +63,6 @@ def test_data_folder_from_the_environment(
 def test_docs_hold_the_registry() -> None:
     text = DOCS.read_text(encoding="utf-8")
     begin, end = "<!-- begin: harness weights ls --format md -->\n", "<!-- end -->"
-    assert text.split(begin)[1].split(end)[0].strip() == listing.markdown().strip()
+    assert text.split(begin)[1].split(end)[0].strip() == KINDS["weights"].markdown().strip()
     for name in weight_names():
         assert f"`{name}`" in text

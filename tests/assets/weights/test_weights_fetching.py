@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from synthetic_datasets import Server
 
+from harness.assets.manifest import WeightsManifest
+from harness.assets.places import AssetPaths
 from harness.assets.weights.fetching import fetch
-from harness.assets.weights.manifest import read_manifest
-from harness.assets.weights.places import manifest_path, weights_folder
 from harness.assets.weights.registry import weight_set
 from harness.errors import HarnessError
 
@@ -24,33 +23,9 @@ SOURCE = {"repo": "owner/repo", "commit": "a" * 40}
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[str, list[str], Path]]:
-    """Serve a folder over HTTP; also gives the requested paths."""
-    root = tmp_path / "served"
-    root.mkdir()
-    asked: list[str] = []
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments: object) -> None:
-            super().__init__(*arguments, directory=str(root))  # type: ignore[arg-type]
-
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            super().do_GET()
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}", asked, root
-        running.shutdown()
-
-
-@pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the public host refuse connections at once."""
-    monkeypatch.setattr("harness.assets.weights.fetching.SOURCE_HOST", "http://127.0.0.1:9")
+    monkeypatch.setattr("harness.assets.registry.SOURCE_HOST", "http://127.0.0.1:9")
 
 
 def silent(_: str) -> None:
@@ -67,9 +42,9 @@ def test_from_a_mirror_folder(tmp_path: Path, registry: Callable[..., Path], mon
         ("a.npz", hashlib.sha256(b"one").hexdigest()),
         ("b.npz", hashlib.sha256(b"two").hexdigest()),
     ]
-    linked = weights_folder(data, "toy") / "a.npz"
+    linked = AssetPaths(data, "weights", "toy").folder / "a.npz"
     assert linked.is_symlink() and linked.read_bytes() == b"one"
-    assert read_manifest(manifest_path(data, "toy")) == manifest
+    assert WeightsManifest.read(AssetPaths(data, "weights", "toy").manifest) == manifest
 
 
 def test_manifest_is_the_same_bytes_everywhere(
@@ -81,9 +56,9 @@ def test_manifest_is_the_same_bytes_everywhere(
     texts = []
     for data in (tmp_path / "data", tmp_path / "elsewhere" / "data"):
         assert fetch("toy", data, say=silent).status == "partial"
-        texts.append(manifest_path(data, "toy").read_bytes())
+        texts.append(AssetPaths(data, "weights", "toy").manifest.read_bytes())
     fetch("toy", tmp_path / "data", say=silent)
-    texts.append(manifest_path(tmp_path / "data", "toy").read_bytes())
+    texts.append(AssetPaths(tmp_path / "data", "weights", "toy").manifest.read_bytes())
     assert texts[0] == texts[1] == texts[2]
     assert str(tmp_path).encode() not in texts[0]
     assert json.loads(texts[0])["reason"].startswith("b.npz could not be had (127.0.0.1 could not be reached); connect")
@@ -111,67 +86,39 @@ def test_wrong_checksum_in_the_mirror(
     assert manifest.status == "missing"
     assert "a.npz in the mirror has a wrong checksum" in manifest.reason
     assert any("wrong checksum; it is not used" in text for text in said)
-    assert not (weights_folder(tmp_path / "data", "toy") / "a.npz").exists()
-
-
-def test_from_pinned_sources(
-    tmp_path: Path,
-    registry: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
-    server: tuple[str, list[str], Path],
-) -> None:
-    url, asked, root = server
-    registry("toy", {"a.npz": ("npz", b"one", True)}, (SOURCE, {"repo": "other/repo", "commit": "b" * 40}))
-    monkeypatch.setattr("harness.assets.weights.fetching.SOURCE_HOST", url)
-    # The first source serves another file, the second the right one.
-    for source, content in (("owner/repo/" + "a" * 40, b"bad"), ("other/repo/" + "b" * 40, b"one")):
-        (root / source / "some folder").mkdir(parents=True)
-        (root / source / "some folder" / "a.npz").write_bytes(content)
-    said: list[str] = []
-    manifest = fetch("toy", tmp_path / "data", say=said.append)
-    assert manifest.complete
-    assert asked[0] == f"/owner/repo/{'a' * 40}/some%20folder/a.npz"
-    assert asked[-1] == f"/other/repo/{'b' * 40}/some%20folder/a.npz"
-    assert any("wrong checksum" in text for text in said)
-    folder = weights_folder(tmp_path / "data", "toy")
-    assert [path.name for path in folder.iterdir()] == ["a.npz"]  # no part file is left
-    count = len(asked)
-    assert fetch("toy", tmp_path / "data").complete and len(asked) == count
+    assert not (AssetPaths(tmp_path / "data", "weights", "toy").folder / "a.npz").exists()
 
 
 def test_from_a_mirror_address(
     tmp_path: Path,
     registry: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
-    server: tuple[str, list[str], Path],
+    server: Server,
 ) -> None:
-    url, asked, root = server
     registry("toy", {"a.npz": ("npz", b"one", True), "b.npz": ("npz", b"two", False)})
-    monkeypatch.setenv("HARNESS_MIRROR", f"{url}/m/")
-    (root / "m/weights/toy").mkdir(parents=True)
-    for name, content in (("a.npz", b"one"), ("b.npz", b"two")):
-        (root / "m/weights/toy" / name).write_bytes(content)
+    monkeypatch.setenv("HARNESS_MIRROR", f"{server.url}/m/")
+    server.files |= {"/m/weights/toy/a.npz": b"one", "/m/weights/toy/b.npz": b"two"}
     manifest = fetch("toy", tmp_path / "data", say=silent)
     assert [file.name for file in manifest.files] == ["a.npz"]
-    assert asked == ["/m/weights/toy/a.npz"]  # what has no checksum is not downloaded
+    assert server.names() == ["a.npz"]  # what has no checksum is not downloaded
 
 
 def test_a_mirrors_password_is_not_shown(
     tmp_path: Path,
     registry: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
-    server: tuple[str, list[str], Path],
+    server: Server,
 ) -> None:
     from harness.run.environment import _images
     from harness.tables.workspace import Workspace
 
     registry("toy", {"a.npz": ("npz", b"one", True)})
-    monkeypatch.setenv("HARNESS_MIRROR", server[0].replace("//", "//me:geheim@"))
+    monkeypatch.setenv("HARNESS_MIRROR", server.url.replace("//", "//me:geheim@"))
     said: list[str] = []
     manifest = fetch("toy", tmp_path / "data", say=said.append)
-    assert server[1] and said
+    assert server.requests and said
     found = [finding.detail for finding in _images(Workspace(tmp_path))]
-    assert f"{server[0]} (asked when something is fetched)" in found
+    assert f"{server.url} (asked when something is fetched)" in found
     assert "geheim" not in " ".join([*said, manifest.text(), *found])
 
 
@@ -182,7 +129,7 @@ def test_own_folder_under_the_released_name(tmp_path: Path, registry: Callable[.
     (own / "Model A.mat").write_bytes(b"mine")
     data = tmp_path / "data"
     assert fetch("toy", data, folder=tmp_path / "downloads", say=silent).complete
-    assert (weights_folder(data, "toy") / "a.npz").read_bytes() == b"mine"
+    assert (AssetPaths(data, "weights", "toy").folder / "a.npz").read_bytes() == b"mine"
     # The folder is remembered: a later change of the file is noticed.
     (own / "Model A.mat").write_bytes(b"newer")
     later = fetch("toy", data, say=silent)
@@ -235,35 +182,11 @@ def test_wrong_own_folders(tmp_path: Path, registry: Callable[..., Path]) -> Non
         fetch("toy", tmp_path / "data", folder=empty, say=silent)
 
 
-def test_a_damaged_or_removed_file_is_fetched_again(
-    tmp_path: Path, registry: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mirror = registry("toy", {"a.npz": ("npz", b"one", True)})
-    monkeypatch.setenv("HARNESS_MIRROR", str(mirror))
-    data = tmp_path / "data"
-    fetch("toy", data)
-    target = weights_folder(data, "toy") / "a.npz"
-    target.unlink()
-    assert fetch("toy", data).complete and target.read_bytes() == b"one"
-    target.unlink()
-    target.write_bytes(b"xxx")
-    assert fetch("toy", data, say=silent).complete and target.read_bytes() == b"one"
-
-
-def test_a_changed_record_is_noticed(
-    tmp_path: Path, registry: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HARNESS_MIRROR", str(registry("toy", {"a.npz": ("npz", b"one", True)})))
-    fetch("toy", tmp_path / "data")
-    registry("toy", {"a.npz": ("npz", b"one", True), "b.npz": ("npz", b"two", True)})
-    assert len(fetch("toy", tmp_path / "data").files) == 2
-
-
 def test_second_call_loads_little_and_puts_the_manifest_back(tmp_path: Path, mirror: Path) -> None:
     environment = {**os.environ, "HARNESS_MIRROR": str(mirror)}
     command = [sys.executable, "-m", "harness", "weights", "fetch", "dncnn", "ircnn", "--data", str(tmp_path)]
     subprocess.run(command, env=environment, check=True, capture_output=True)
-    manifest = manifest_path(tmp_path, "dncnn")
+    manifest = AssetPaths(tmp_path, "weights", "dncnn").manifest
     before = manifest.read_bytes()
     manifest.unlink()  # as DVC does before a stage runs
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)

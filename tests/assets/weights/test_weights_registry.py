@@ -100,7 +100,7 @@ BASE: dict[str, Any] = {
         ({"name": "b"}, "the weights are named 'b'"),
         ({"colour": 1}, "unknown key 'colour'"),
         ({"obtain": ""}, "say in 'obtain'"),
-        ({"files": [{"name": "../f", "format": "npz", "makes": "x"}]}, "no file name"),
+        ({"files": [{"name": "../f", "format": "npz", "makes": "x"}]}, "leaves the set's folder"),
         ({"files": [{"name": "f", "format": "matconvnet2", "makes": "x"}]}, "did you mean 'matconvnet'"),
         ({"files": [{"name": "f", "format": "npz", "makes": "x", "bytes": 3}]}, "needs both its size and"),
         (
@@ -110,7 +110,7 @@ BASE: dict[str, Any] = {
         ({"files": [{"name": "f", "format": "npz", "makes": "x", "at": [[0, "f"]]}]}, "no checksum to hold it to"),
         (
             {"files": [{"name": "f", "format": "npz", "makes": "x", "bytes": 3, "sha256": "1" * 64, "at": [[1, "f"]]}]},
-            "a source that does not exist",
+            "an unknown source",
         ),
         ({"files": [BASE["files"][0]] * 2}, "is there twice"),
     ],

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from harness.assets.kinds import KINDS
+from harness.assets.places import AssetPaths, Kind
 from harness.images import pixels_sha256
 
 
@@ -101,3 +103,72 @@ class Registry:
     def serve(self, name: str, server: Server, prefix: str = "") -> None:
         for key, data in self.content[name].items():
             server.files[f"{prefix}/datasets/{name}/{key}"] = data
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Published:
+    """The set `tiny` of one kind: its record, its files, and where they are served."""
+
+    name = "tiny"
+
+    def __init__(self, kind: Kind, records: Path, data: Path) -> None:
+        self.kind = kind
+        self.paths = AssetPaths(data, kind, self.name)
+        self.said: list[str] = []
+        self._records = records
+
+    def add(self, content: dict[str, bytes], repos: tuple[str, ...] = ()) -> None:
+        """Register files; every one has a source in every repository, under a path that must be quoted."""
+        self.content = content
+        files = [Registry.file(key, data) for key, data in content.items()]
+        kind = {"kind": "images", "count": len(files), "supply": "pinned", "description": "Made for a test."}
+        if self.kind == "weights":
+            files = [{key: file[key] for key in ("name", "bytes", "sha256")} for file in files]
+            files = [{**file, "format": "npz", "makes": "a test"} for file in files]
+            kind = {"obtain": "" if repos else "ask its authors"}
+        for file in files:
+            file["at"] = [[index, f"test set/{file['name']}"] for index in range(len(repos))]
+        record = {
+            "name": self.name,
+            "title": "Tiny",
+            "licence": "none",
+            "licence_note": "None.",
+            "homepage": "https://example.org",
+            "citation": "Nobody, 1900",
+            "sources": [{"repo": repo, "commit": COMMIT} for repo in repos],
+            "files": files,
+            **kind,
+        }
+        (self._records / f"{self.name}.json").write_text(json.dumps(record))
+
+    def mirrored(self, name: str) -> str:
+        """Path of a file on a mirror."""
+        return f"/{self.kind}/{self.name}/{name}"
+
+    @staticmethod
+    def source(repo: str, name: str) -> str:
+        """Path of a file on the host of public sources."""
+        return f"/sources/{repo}/{COMMIT}/test set/{name}"
+
+    def serve(self, server: Server, repo: str = "") -> None:
+        for name, content in self.content.items():
+            server.files[self.source(repo, name) if repo else self.mirrored(name)] = content
+
+    def fill(self, folder: Path) -> Path:
+        """Write the files into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in self.content.items():
+            (folder / name).write_bytes(content)
+        return folder
+
+    def get(self, data: Path | None = None, **options: Any) -> Any:
+        """Fetch the set and give its manifest; what is said goes to `said`."""
+        return KINDS[self.kind].fetch(self.name, data or self.paths.data, **{"say": self.said.append, **options})
+
+    def text(self) -> str:
+        return self.paths.manifest.read_text()
+
+    def parts(self) -> list[str]:
+        return sorted(path.name for path in self.paths.folder.rglob(".*") if ".part" in path.name)

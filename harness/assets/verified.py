@@ -1,7 +1,8 @@
-"""What was verified before: file stats beside checksums, so that a second look at a dataset takes milliseconds.
+"""What was verified before: file stats beside checksums, so that a second look at a set takes milliseconds.
 
 A file counts as unchanged while its size, modification time (ns) and inode are what they were when it was hashed. That
-is a reason not to hash it again before every table, not a proof: reading an image always hashes its bytes.
+is a reason not to hash it again before every table, not a proof: reading an image or loading weights always hashes the
+bytes.
 """
 
 from __future__ import annotations
@@ -15,16 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.assets.datasets import places
+from harness.assets.places import ADVICE, AssetPaths, record_path
+from harness.files import file_sha256, update_text
 
 _VERSION = 1
-_BLOCK = 1 << 20
-
-
-def file_sha256(path: Path) -> str:
-    """Hash a file's bytes; OSError where it cannot be read."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _key(stat: os.stat_result) -> str:
@@ -87,10 +82,10 @@ class Hashes:
         return sha256, pixels, tuple(shape)
 
 
-def read_state(data: Path, name: str) -> dict[str, Any]:
-    """Read what is remembered of a dataset; an empty dict where that is nothing or damaged."""
+def read_state(paths: AssetPaths) -> dict[str, Any]:
+    """Read what is remembered of a set; an empty dict where that is nothing or damaged."""
     try:
-        state = json.loads(places.state_path(data, name).read_bytes())
+        state = json.loads(paths.state.read_bytes())
         if isinstance(state, dict) and state.get("version") == _VERSION and isinstance(state["seen"], dict):
             return state
     except (OSError, ValueError, KeyError):
@@ -98,79 +93,60 @@ def read_state(data: Path, name: str) -> dict[str, Any]:
     return {}
 
 
-def write_state(data: Path, name: str, manifest: str, hashes: Hashes) -> None:
-    """Remember a dataset's verified files.
-
-    Parameters
-    ----------
-    data : path
-        Folder of fetched files.
-    name : str
-        Dataset.
-    manifest : str
-        Text of its manifest; empty where it is not complete.
-    hashes : Hashes
-        What was hashed.
-    """
+def write_state(paths: AssetPaths, manifest: str, hashes: Hashes) -> None:
+    """Remember a set's verified files, and the text of its manifest (empty where it is not complete)."""
     state = {
         "version": _VERSION,
-        "record": _record_sha256(name),
+        "record": _record_sha256(paths),
         "manifest": manifest,
-        "base": _base_of(data, manifest),
+        "base": _base_sha256(paths, manifest),
         "seen": hashes.used,
     }
-    places.write_whole(places.state_path(data, name), json.dumps(state, separators=(",", ":")))
+    update_text(paths.state, json.dumps(state, separators=(",", ":")), ADVICE)
 
 
-def forget(data: Path, name: str) -> None:
-    """Drop what is remembered of a dataset, so that the next fetch hashes every file."""
+def forget(paths: AssetPaths) -> None:
+    """Drop what is remembered of a set, so that the next fetch hashes every file."""
     with contextlib.suppress(OSError):
-        places.state_path(data, name).unlink(missing_ok=True)
+        paths.state.unlink(missing_ok=True)
 
 
-def _record_sha256(name: str) -> str:
-    path = places.record_path(name)
+def _record_sha256(paths: AssetPaths) -> str:
+    path = record_path(paths.kind, paths.name)
     return "" if path is None else file_sha256(path)
 
 
-def _base_of(data: Path, manifest: str) -> str:
+def _base_sha256(paths: AssetPaths, manifest: str) -> str:
     """Hash the manifest of the dataset that this one is derived from; empty where it is not derived."""
-    base = json.loads(manifest).get("base", "") if manifest else ""
-    return file_sha256(places.manifest_path(data, base)) if base else ""
+    base = json.loads(manifest).get("base") if manifest else ""
+    return file_sha256(paths._replace(name=base).manifest) if base else ""
 
 
-def still_complete(name: str, data: Path) -> dict[str, Any] | None:
-    """Find out quickly whether a dataset is complete and unchanged, and put its manifest back if it was removed.
+def still_complete(paths: AssetPaths) -> dict[str, Any] | None:
+    """Find out quickly whether a set is complete and unchanged, and put its manifest back if it was removed.
 
     DVC removes the outputs of a stage before it runs; what the manifest said is kept beside the file stats.
-
-    Parameters
-    ----------
-    name : str
-        Canonical name.
-    data : path
-        Folder of fetched files.
 
     Returns
     -------
     dict or None
         The manifest as plain values; None where a proper fetch has to decide.
     """
-    state = read_state(data, name)
+    state = read_state(paths)
     text = state.get("manifest")
-    if not text or state.get("record") != _record_sha256(name):
+    if not text or state.get("record") != _record_sha256(paths):
         return None
     try:
         manifest = json.loads(text)
-        if manifest["base"]:
-            if still_complete(manifest["base"], data) is None or _base_of(data, text) != state.get("base"):
+        if base := manifest.get("base"):
+            if still_complete(paths._replace(name=base)) is None or _base_sha256(paths, text) != state.get("base"):
                 return None
         else:
-            folder, seen = os.path.join(places.dataset_folder(data, name), ""), state["seen"]
+            folder, seen = os.path.join(paths.folder, ""), state["seen"]
             for file in manifest["files"]:
                 if seen[_key(os.stat(folder + file["name"]))][0] != file["sha256"]:
                     return None
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None
-    places.write_whole(places.manifest_path(data, name), text)
+    update_text(paths.manifest, text, ADVICE)
     return dict(manifest)

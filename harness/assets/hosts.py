@@ -1,8 +1,12 @@
-"""Which hosts can be reached: one quick probe each, remembered, so that working offline costs seconds."""
+"""Addresses of mirrors and sources, and which hosts can be reached.
+
+Each host is probed once, quickly, and failures are remembered, so that working offline costs seconds.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import os
 import re
@@ -13,13 +17,40 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from harness.assets.datasets import places
 from harness.errors import HarnessError
+from harness.files import update_text
 
+MIRROR_VARIABLE = "HARNESS_MIRROR"
 PROBE_SECONDS = 3.0
 # How long a host that could not be reached is left alone by later runs; `--retry` asks again at once.
 MEMORY_SECONDS = 600.0
 _PORTS = {"http": 80, "https": 443}
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def mirrors() -> tuple[list[Path], list[str]]:
+    """Read HARNESS_MIRROR: folders and URLs, separated by commas (folders also as in PATH).
+
+    Raises
+    ------
+    HarnessError
+        A URL that is neither http nor https, or none that can be understood.
+    """
+    folders: list[Path] = []
+    urls: list[str] = []
+    for part in (part.strip() for part in os.environ.get(MIRROR_VARIABLE, "").split(",")):
+        if part.lower().startswith(("http://", "https://")):
+            if not _is_address(part):
+                # Not shown: what cannot be taken apart may hold a password anywhere.
+                raise HarnessError(f"{MIRROR_VARIABLE} holds an address that cannot be understood; correct it")
+            urls.append(part.rstrip("/"))
+        elif _SCHEME.match(part):
+            raise HarnessError(
+                f"{MIRROR_VARIABLE}={without_user(part)}: only http and https addresses and folders are understood"
+            )
+        else:
+            folders += [Path(folder).expanduser() for folder in part.split(os.pathsep) if folder]
+    return folders, urls
 
 
 def origin(url: str) -> str:
@@ -28,7 +59,7 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{parts.port or _PORTS[parts.scheme]}"
 
 
-def is_address(url: str) -> bool:
+def _is_address(url: str) -> bool:
     """Tell whether a URL names a host, and a port that there can be if any."""
     try:
         return bool(urlsplit(url).hostname) and urlsplit(url).port != 0
@@ -39,6 +70,28 @@ def is_address(url: str) -> bool:
 def without_user(url: str) -> str:
     """Give a URL without the user and the password that it may hold: so it is printed and written to files."""
     return re.sub(r"(?<=://)[^/?#]*@", "", url)
+
+
+def leads_inside(url: str) -> bool:
+    """Tell whether a URL names this machine, a private network, or a cloud's metadata service, or is no http(s).
+
+    Parameters
+    ----------
+    url : str
+        Absolute URL.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return True
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return True
+    try:
+        entries = socket.getaddrinfo(parts.hostname, parts.port or 443, proto=socket.IPPROTO_TCP)
+    except (OSError, UnicodeError, ValueError):
+        # A name that only a proxy can look up; a number is never such a name.
+        return False
+    return any(not ipaddress.ip_address(str(entry[4][0]).split("%")[0]).is_global for entry in entries)
 
 
 class Hosts:
@@ -53,7 +106,7 @@ class Hosts:
     """
 
     def __init__(self, data: Path, retry: bool = False) -> None:
-        self._path = places.state_folder(data) / "hosts.json"
+        self._path = data / "state" / "hosts.json"
         self._known: dict[str, bool] = {}
         self._answered: set[str] = set()
         self._locks: dict[str, threading.Lock] = {}
@@ -83,10 +136,6 @@ class Hosts:
                     self._write(lambda hosts: hosts.update({host: time.time()}))
             return self._known[host]
 
-    def skipped(self, url: str) -> bool:
-        """Tell whether the host was not asked because an earlier run could not reach it."""
-        return origin(url) in self.remembered
-
     def answered(self, url: str) -> None:
         """Note that the host sent an answer: later failures of single requests do not make it unreachable."""
         self._answered.add(origin(url))
@@ -106,7 +155,7 @@ class Hosts:
             hosts = self._read()
             change(hosts)
             with contextlib.suppress(HarnessError):  # a read-only folder: the next run probes again
-                places.write_whole(self._path, json.dumps(hosts, sort_keys=True))
+                update_text(self._path, json.dumps(hosts, sort_keys=True))
 
 
 def _connects(url: str) -> bool:
@@ -121,12 +170,12 @@ def _connects(url: str) -> bool:
         if proxy and not proxy_bypass(host):
             split = urlsplit(proxy if "//" in proxy else f"//{proxy}")
             host, port = split.hostname or "", split.port or _PORTS.get(split.scheme, 80)
-    found: list[bool] = []
+    connected: list[bool] = []
 
     def connect() -> None:
         try:
             socket.create_connection((host, port), timeout=PROBE_SECONDS).close()
-            found.append(True)
+            connected.append(True)
         except (OSError, UnicodeError):
             pass
 
@@ -134,7 +183,7 @@ def _connects(url: str) -> bool:
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(PROBE_SECONDS)
-    return bool(found)
+    return bool(connected)
 
 
 def _proxy_names(scheme: str) -> tuple[str, str]:

@@ -1,0 +1,275 @@
+"""The two kinds of set: how each is found and fetched, and how its registry is listed.
+
+For the terminal, as JSON, and as the generated part of docs/datasets.md and docs/weights.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.assets.datasets.fetching import fetch as fetch_dataset
+from harness.assets.datasets.registry import Dataset, dataset, datasets
+from harness.assets.datasets.supplied import unpacked_text
+from harness.assets.hosts import mirrors
+from harness.assets.manifest import DatasetManifest, Manifest, WeightsManifest
+from harness.assets.places import AssetPaths, Kind
+from harness.assets.verified import still_complete
+from harness.assets.weights.fetching import fetch as fetch_weights
+from harness.assets.weights.registry import WeightFile, WeightSet, weight_names, weight_set
+
+_SUPPLY = {
+    "pinned": "public sources",
+    "embedded": "comes with scikit-image",
+    "user": "you supply it",
+    "derived": "made from",
+}
+_KIND = {"images": "images", "pairs": "pairs", "inputs": "inputs, no ground truth"}
+
+
+@dataclass(frozen=True)
+class AssetKind:
+    """One kind of set: how its records are found, fetched and written; `data` is always the folder of fetched files.
+
+    Attributes
+    ----------
+    head, markdown_head : tuple of str
+        Titles of a listing's columns for a terminal and in Markdown.
+    records : callable
+        Reads every record, by name.
+    find : callable
+        Looks a record up by its name.
+    fetch : callable
+        Fetches a set by its name.
+    manifest : type
+        Type of its manifests.
+    row : callable
+        Describes a record by plain values, with its state in `data`.
+    cells, markdown_cells : callable
+        Write such a row, or a record, as the cells of a line.
+    describe : callable
+        Describes a record in Markdown lines.
+    show : callable
+        Describes a record for a terminal, with its state in `data`.
+    """
+
+    head: tuple[str, ...]
+    markdown_head: tuple[str, ...]
+    records: Callable[[], list[Any]]
+    find: Callable[[str], Any]
+    fetch: Callable[..., Manifest]
+    manifest: type[Manifest]
+    row: Callable[[Any, Path], dict[str, Any]]
+    cells: Callable[[dict[str, Any]], tuple[str, ...]]
+    markdown_cells: Callable[[Any], tuple[str, ...]]
+    describe: Callable[[Any], list[str]]
+    show: Callable[[Any, Path], str]
+
+    def rows(self, data: Path) -> list[dict[str, Any]]:
+        """List every set as plain values, by name."""
+        return [self.row(record, data) for record in self.records()]
+
+    def text(self, data: Path) -> str:
+        """Write the table for a terminal."""
+        lines = [self.head, *(self.cells(row) for row in self.rows(data))]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        padded = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+        return "\n".join(line.rstrip() for line in padded) + "\n"
+
+    def markdown(self) -> str:
+        """Write the registry as Markdown: the same text on every machine."""
+        records = self.records()
+        cells = [self.markdown_head, ("---",) * len(self.markdown_head), *map(self.markdown_cells, records)]
+        lines = [f"| {' | '.join(line)} |" for line in cells]
+        for record in records:
+            lines += ["", f"### {record.name}", "", *self.describe(record)]
+        return "\n".join(lines) + "\n"
+
+
+def _manifest(paths: AssetPaths, kind: type[Manifest]) -> Manifest | None:
+    return kind.read(paths.manifest) if paths.manifest.is_file() else None
+
+
+def _fetched(manifest: Manifest) -> str:
+    return f"fetched: {manifest.status}" + (f", {manifest.reason}" if manifest.reason else "")
+
+
+def _pinned_copies(record: Dataset | WeightSet) -> list[str]:
+    named = ", ".join(f"`{repository}`" for repository in record.repositories)
+    return [f"- pinned copies: {named}"] if named else []
+
+
+def _dataset_row(record: Dataset, data: Path) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "title": record.title,
+        "aliases": list(record.aliases),
+        "kind": record.kind,
+        "images": record.count,
+        "bytes": record.bytes or None,
+        "licence": record.licence,
+        "supply": record.supply,
+        "where": _where(record, data),
+    }
+
+
+def _dataset_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    images = f"{row['images']}{'' if row['kind'] == 'images' else ' ' + row['kind']}"
+    return row["name"], row["title"], images, _size_text(row["bytes"] or 0), row["licence"], row["where"]
+
+
+def _dataset_markdown_cells(record: Dataset) -> tuple[str, ...]:
+    images = f"{record.count:,}{'' if record.kind == 'images' else ' ' + _KIND[record.kind]}"
+    size = _size_text(record.bytes)
+    return f"`{record.name}`", record.title, images, size, record.licence, _dataset_supply(record)
+
+
+def _dataset_describe(record: Dataset) -> list[str]:
+    lines = [record.description]
+    if record.note:
+        lines += ["", record.note]
+    lines += ["", f"- licence: {record.licence_note}", f"- home page: {record.homepage}"]
+    lines.append(f"- cite: {record.citation}")
+    if record.aliases:
+        lines.append("- also called: " + ", ".join(f"`{alias}`" for alias in record.aliases))
+    lines += _pinned_copies(record)
+    if record.supply == "user":
+        lines.append("- your folder holds " + ", or ".join(_layouts(record)))
+    return lines
+
+
+def _dataset_show(record: Dataset, data: Path) -> str:
+    head = f"{record.name} ({record.title}): {record.count:,} {_KIND[record.kind]}"
+    lines = [head, "", *_dataset_describe(record), ""]
+    if record.bytes:
+        lines.append(f"size: {_size_text(record.bytes)} in {len(record.files)} files")
+    lines.append(f"where: {_where(record, data)}")
+    if manifest := _manifest(AssetPaths(data, "datasets", record.name), DatasetManifest):
+        lines.append(_fetched(manifest))
+    return "\n".join(lines).replace("`", "") + "\n"
+
+
+def _size_text(size: int) -> str:
+    if not size:
+        return ""
+    return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
+
+
+def _dataset_supply(record: Dataset) -> str:
+    text = _SUPPLY[record.supply]
+    return f"{text} {record.base}" if record.base else text
+
+
+def _where(record: Dataset, data: Path) -> str:
+    """Say whether a dataset is here, or where a fetch would look first."""
+    if still_complete(AssetPaths(data, "datasets", record.name)) is not None:
+        return "present"
+    holder = dataset(record.base) if record.base else record
+    for mirror in mirrors()[0]:
+        if any((mirror / path).is_dir() for path in holder.mirror_paths):
+            return "mirror"
+    if (data / "own" / holder.name).is_dir():
+        return "own folder"
+    return _dataset_supply(record)
+
+
+def _layouts(record: Dataset) -> list[str]:
+    texts = []
+    for layout in record.folder_layouts:
+        parts = [(layout.input, "degraded"), (layout.target, "ground truth")]
+        text = " and ".join(f"`{pattern}` ({what})" for pattern, what in parts if pattern)
+        texts.append(f"{text} with `{layout.listed}`" if layout.listed else text)
+    return texts + unpacked_text(record)
+
+
+def _weights_row(record: WeightSet, data: Path) -> dict[str, Any]:
+    manifest = _manifest(AssetPaths(data, "weights", record.name), WeightsManifest)
+    return {
+        "name": record.name,
+        "title": record.title,
+        "files": len(record.files),
+        "bytes": record.bytes or None,
+        "licence": record.licence,
+        "supply": _weights_supply(record),
+        "state": manifest.status if manifest else "not fetched",
+    }
+
+
+def _weights_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    return row["name"], row["title"], str(row["files"]), row["licence"], row["supply"], row["state"]
+
+
+def _weights_markdown_cells(record: WeightSet) -> tuple[str, ...]:
+    return f"`{record.name}`", record.title, str(len(record.files)), record.licence, _weights_supply(record)
+
+
+def _weights_describe(record: WeightSet) -> list[str]:
+    lines = [f"{record.title}: {record.citation}."]
+    if record.note:
+        lines += ["", record.note]
+    lines += ["", f"- licence: {record.licence_note}", f"- home page: {record.homepage}", *_pinned_copies(record)]
+    if record.obtain:
+        lines.append(f"- files without a pinned copy: {record.obtain}")
+    lines += ["", "| file | restores | format | SHA-256 |", "| --- | --- | --- | --- |"]
+    for file in record.files:
+        checksum = f"`{file.sha256[:16]}…`" if file.sha256 else "not known"
+        lines.append(f"| {_names(file)} | {file.makes} | {file.format} | {checksum} |")
+    return lines
+
+
+def _weights_show(record: WeightSet, data: Path) -> str:
+    lines = [f"{record.title}: {record.citation}", ""]
+    lines += [record.note, ""] if record.note else []
+    lines += [f"licence: {record.licence_note}", f"home page: {record.homepage}"]
+    lines += [f"to obtain: {record.obtain}"] if record.obtain else []
+    files = [f"  {file.name}  {file.makes}  {file.sha256 or 'checksum not known'}" for file in record.files]
+    manifest = _manifest(AssetPaths(data, "weights", record.name), WeightsManifest)
+    lines += ["", *files, "", _fetched(manifest) if manifest else "fetched: not yet"]
+    return "\n".join(lines) + "\n"
+
+
+def _weights_supply(record: WeightSet) -> str:
+    pinned = sum(bool(file.at) for file in record.files)
+    if pinned == len(record.files):
+        return "public sources"
+    if pinned:
+        return f"{pinned} of {len(record.files)} from public sources, the others from you"
+    if all(file.pinned for file in record.files):
+        return "a mirror, or you"
+    return "you supply it"
+
+
+def _names(file: WeightFile) -> str:
+    return f"`{file.name}`" + (f" (released as `{file.released_as}`)" if file.released_as else "")
+
+
+KINDS: dict[Kind, AssetKind] = {
+    "datasets": AssetKind(
+        head=("name", "title", "images", "size", "licence", "where"),
+        markdown_head=("name", "in the papers", "images", "size", "licence", "where from"),
+        records=datasets,
+        find=dataset,
+        fetch=fetch_dataset,
+        manifest=DatasetManifest,
+        row=_dataset_row,
+        cells=_dataset_cells,
+        markdown_cells=_dataset_markdown_cells,
+        describe=_dataset_describe,
+        show=_dataset_show,
+    ),
+    "weights": AssetKind(
+        head=("name", "title", "files", "licence", "from", "state"),
+        markdown_head=("name", "method", "files", "licence", "from"),
+        records=lambda: [weight_set(name) for name in weight_names()],
+        find=weight_set,
+        fetch=fetch_weights,
+        manifest=WeightsManifest,
+        row=_weights_row,
+        cells=_weights_cells,
+        markdown_cells=_weights_markdown_cells,
+        describe=_weights_describe,
+        show=_weights_show,
+    ),
+}

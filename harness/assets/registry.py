@@ -1,0 +1,175 @@
+"""What the records of datasets and weights share: names, licence, files with checksums, and public sources of them.
+
+A record is a JSON file named like what it describes. What is particular to a kind stands in its own `registry`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from harness.assets import places
+from harness.assets.verified import Hashes
+from harness.errors import HarnessError
+from harness.names import is_name, is_safe
+from harness.records.loading import load_json
+
+# Serves the files of GitHub repositories at a commit.
+SOURCE_HOST = "https://raw.githubusercontent.com"
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
+
+
+class Repository(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A public repository at one commit: its files can never change.
+
+    Attributes
+    ----------
+    repo : str
+        ``owner/name`` on GitHub.
+    commit : str
+        Full commit hash.
+    """
+
+    repo: str
+    commit: str
+
+    def url(self, path: str) -> str:
+        """Give the address of a file."""
+        return f"{SOURCE_HOST}/{self.repo}/{self.commit}/{quote(path)}"
+
+
+class AssetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One file of a dataset or weight set.
+
+    Attributes
+    ----------
+    name : str
+        Relative name inside the set's folder.
+    bytes : int
+        Size of the file; 0 where it is not known.
+    sha256 : str
+        SHA-256 of its bytes; empty where it is not known. Such a file is never downloaded.
+    at : tuple of (int, str)
+        Where the same bytes are public, in the order in which they are asked: index of the source, path in it.
+    """
+
+    name: str
+    bytes: int = 0
+    sha256: str = ""
+    at: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def pinned(self) -> bool:
+        """Whether a checksum is known."""
+        return bool(self.sha256)
+
+    def is_at(self, path: Path, hashes: Hashes) -> bool:
+        """Tell whether a path holds this file, as far as a checksum says; OSError where it cannot be read."""
+        return hashes.sha256(path) == self.sha256 or not self.pinned
+
+
+class AssetRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the record of a dataset and that of a weight set have in common.
+
+    Attributes
+    ----------
+    name : str
+        Canonical name.
+    title : str
+        Name as the papers print it.
+    licence, licence_note, homepage, citation : str
+        For readers; `licence` is short, the note says what is allowed.
+    note : str
+        What else to know.
+    sources : tuple of Repository
+        Public repositories.
+    files : tuple of AssetFile
+        The files.
+    """
+
+    name: str
+    title: str
+    licence: str
+    licence_note: str
+    homepage: str
+    citation: str
+    note: str = ""
+    sources: tuple[Repository, ...] = ()
+    files: Sequence[AssetFile] = ()
+
+    @property
+    def mirror_paths(self) -> tuple[str, ...]:
+        """Folders of a mirror that may hold the files, the likeliest first."""
+        raise NotImplementedError
+
+    @property
+    def bytes(self) -> int:
+        """Sum of the file sizes; 0 where they are not known."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def repositories(self) -> list[str]:
+        """Names of the public repositories, each once."""
+        return list(dict.fromkeys(source.repo for source in self.sources))
+
+
+Record = TypeVar("Record", bound=AssetRecord)
+
+
+def read_asset_record(path: Path, kind: type[Record], subject: str) -> Record:
+    """Read a record and check what all records have in common.
+
+    Parameters
+    ----------
+    path : path
+        The JSON file.
+    kind : type
+        Type of the record.
+    subject : str
+        Begins a sentence about it, such as ``dataset is``.
+
+    Raises
+    ------
+    HarnessError
+        Not a record: unknown keys, names that leave the folder, checksums that are none.
+    """
+    record = load_json(path, kind)
+    if record.name != path.stem or not is_name(record.name):
+        raise HarnessError(f"{path}: the {subject} named '{record.name}'; name record and file alike, as in 'my-set'")
+    for source in record.sources:
+        if not (_REPOSITORY.fullmatch(source.repo) and _COMMIT.fullmatch(source.commit)):
+            raise HarnessError(f"{path}: '{source.repo}' at '{source.commit}' is not owner/name and a full commit hash")
+    for file in record.files:
+        if not is_safe(file.name):
+            raise HarnessError(f"{path}: the file name '{file.name}' leaves the set's folder; take it out")
+        if bool(file.sha256) != bool(file.bytes) or (file.sha256 and not SHA256.fullmatch(file.sha256)):
+            raise HarnessError(
+                f"{path}: '{file.name}' needs both its size and a checksum of 64 lower-case hex digits, or neither"
+            )
+        if file.at and not file.sha256:
+            raise HarnessError(f"{path}: '{file.name}' has a source and no checksum to hold it to; take the source out")
+        for index, at in file.at:
+            if not 0 <= index < len(record.sources) or not is_safe(at):
+                raise HarnessError(f"{path}: '{file.name}' has an unknown source ({index}, '{at}'); correct it")
+    return record
+
+
+def asset_names(kind: places.Kind) -> list[str]:
+    """List the canonical names of all datasets or weight sets, sorted."""
+    names: dict[str, Path] = {}
+    for folder in places.record_folders(kind):
+        if not folder.is_dir():
+            raise HarnessError(f"{places.RECORDS_VARIABLE} names {folder}, which is not a folder; correct it")
+        for path in folder.glob("*.json"):
+            if path.stem in names:
+                raise HarnessError(f"{path}: a dataset '{path.stem}' is also in {names[path.stem]}; rename one")
+            names[path.stem] = path
+    return sorted(names)
