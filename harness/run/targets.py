@@ -16,10 +16,11 @@ import msgspec
 from harness.errors import HarnessError, Missing
 from harness.records.restored import read_restored
 from harness.records.rows import read_measured
+from harness.run.dvc_private import drop_dead_locks
 from harness.run.execution import RunSettings
 from harness.run.graph import Node
 from harness.run.progress import RunView
-from harness.run.project import Project, drop_dead_locks
+from harness.run.project import Project
 from harness.run.worker import StageOutcome
 from harness.tables.workspace import Workspace
 

@@ -163,7 +163,7 @@ def _drop(log: Path, file: BinaryIO) -> None:
 
 def _perform(project: object, order: Order) -> StageOutcome:
     """Run a stage with its output going to the log."""
-    from harness.run.project import WAITING, Project, StageFailedError
+    from harness.run.project import Project, StageFailedError
 
     assert isinstance(project, Project)
     start = time.perf_counter()
@@ -194,7 +194,7 @@ def _perform(project: object, order: Order) -> StageOutcome:
                 os.close(copy)
         file.seek(0)
         text = file.read().decode("utf-8", errors="replace")
-        lines = [line for line in text.splitlines() if line.strip() and line != WAITING]
+        lines = [line for line in text.splitlines() if line.strip()]
         if not lines and failed is None:
             _drop(log, file)
     said = lines[-1] if lines else ""
@@ -221,13 +221,9 @@ def main() -> None:
         order = msgspec.json.decode(line, type=Order)
         try:
             if project is None:
-                import logging
-
                 from harness.run.project import Project
 
                 project = Project(Path("."), shared="shared" in sys.argv[3:])
-                # What a stage prints is told; what DVC tells of itself is not.
-                logging.getLogger("dvc").setLevel(logging.ERROR)
             outcome = _perform(project, order)
         except KeyboardInterrupt:
             outcome = StageOutcome("failed", message="interrupted", status=130)
