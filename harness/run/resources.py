@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+
+import msgspec
+import psutil
 
 from harness.cores import core_count
+from harness.records.runs import machine_memory
 from harness.run.graph import Node
 
 GIB = 2**30
@@ -23,45 +28,63 @@ RESERVE = GIB
 
 
 def memory_of(node: Node, work: Path) -> int:
-    """Estimate the memory that a stage takes, bytes: what it took the last time, or a guess for its kind."""
-    known = 0
-    for out in node.outs:
-        if "/timing/" in f"/{out}":
-            known = max(known, _peak(work.parent / out))
-    if known:
-        return known + known // 4
-    return UNKNOWN_MEMORY.get(node.step.verb, LITTLE_MEMORY)
+    """Estimate the memory that a stage takes, bytes: a quarter more than the last time, or a guess for its kind."""
+    known = int(_recorded(node, work, "peak_memory"))
+    return known + known // 4 or UNKNOWN_MEMORY.get(node.step.verb, LITTLE_MEMORY)
 
 
 def seconds_of(node: Node, work: Path) -> float:
     """Wall time that a stage took the last time; 0 where it is not known."""
-    return max(
-        (_number(work.parent / out, "wall_seconds") for out in node.outs if "/timing/" in f"/{out}"), default=0.0
-    )
+    return _recorded(node, work, "wall_seconds")
 
 
-def _peak(path: Path) -> int:
-    return int(_number(path, "peak_memory"))
-
-
-def _number(path: Path, key: str) -> float:
-    import msgspec
-
-    try:
-        record: Any = msgspec.json.decode(path.read_bytes())
-        return max(0.0, float(record.get(key, 0.0)))
-    except (OSError, msgspec.DecodeError, AttributeError, TypeError, ValueError):
-        return 0.0
+def _recorded(node: Node, work: Path, key: str) -> float:
+    """Read a number from the records of a stage's last run; 0 where there is none."""
+    numbers = [0.0]
+    for out in node.outs:
+        if "/timing/" in f"/{out}":
+            with suppress(OSError, msgspec.DecodeError, AttributeError, TypeError, ValueError):
+                numbers.append(float(msgspec.json.decode((work.parent / out).read_bytes()).get(key, 0.0)))
+    return max(numbers)
 
 
 def free_memory() -> int:
     """Memory that stages may take together now, bytes."""
-    import psutil
-
-    from harness.records.runs import machine_memory
-
     free = min(int(psutil.virtual_memory().available), machine_memory())
     return max(free - RESERVE, GIB // 2)
+
+
+def worker_shares(needs: Iterable[int], memory: int, jobs: int) -> list[int]:
+    """Share memory among the workers of this machine: together never more than there is, and each stage fits in one.
+
+    Parameters
+    ----------
+    needs : iterable of int
+        What each stage takes, bytes; none more than `memory`.
+    memory : int
+        What all may take together, bytes.
+    jobs : int
+        The most workers.
+
+    Returns
+    -------
+    list of int
+        Bytes by worker, the largest first; fewer than `jobs` where the memory or the stages do not suffice.
+
+    Examples
+    --------
+    >>> worker_shares([3, 1, 6, 3], memory=11, jobs=4)
+    [6, 3, 1, 1]
+    """
+    wanted = sorted(needs, reverse=True)
+    shares: list[int] = []
+    while len(shares) < min(jobs, len(wanted)):
+        left = memory - sum(shares)
+        fitting = next((need for need in wanted[len(shares) :] if need <= left), None)
+        if fitting is None:
+            break
+        shares.append(fitting)
+    return shares
 
 
 def gpus() -> list[str]:
