@@ -58,19 +58,7 @@ class ClusterFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait_seconds: float = 3600.0
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where stages run.
-
-    Attributes
-    ----------
-    client : distributed.Client
-        Connected.
-    resources : tuple of str
-        Resources that are counted.
-    """
-
-    client: Any
-    resources: tuple[str, ...] = ()
+Place = tuple[Any, tuple[str, ...]]  # a connected `distributed.Client`, and the resources that its workers count
 
 
 def read_cluster_file(path: Path) -> ClusterFile:
@@ -139,8 +127,7 @@ def local_place(shares: Sequence[int], devices: Sequence[str]) -> Iterator[Place
         workers = dict(enumerate(specifications))
         cluster = stack.enter_context(SpecCluster(workers, scheduler, security=options.get("security")))
         client = stack.enter_context(Client(cluster))
-        counted = () if len(shares) == 1 else ("memory", "gpu") if devices else ("memory",)
-        yield Place(client, counted)
+        yield client, () if len(shares) == 1 else ("memory", "gpu") if devices else ("memory",)
 
 
 @contextlib.contextmanager
@@ -185,7 +172,7 @@ def cluster_place(path: Path) -> Iterator[Place]:
             client.wait_for_workers(1, timeout=about.wait_seconds)
         except TimeoutError:
             raise HarnessError(f"{path}: no worker came within {about.wait_seconds:g} s; look at the queue") from None
-        yield Place(client, about.resources)
+        yield client, about.resources
 
 
 def job_script(path: Path) -> str:

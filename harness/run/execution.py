@@ -122,10 +122,10 @@ def _run_once(
     futures: dict[str, Any] = {}
     with (
         TemporaryDirectory(prefix=".run-", dir=work / "logs", ignore_cleanup_errors=True) as folder,
-        where as place,
+        where as (client, counted),
         chdir(root),  # where a worker in this process goes
     ):
-        client, run = place.client, Path(folder)
+        run = Path(folder)
 
         def heard(event: Any) -> None:
             _, about = event
@@ -144,7 +144,7 @@ def _run_once(
                     key=f"{address}-{run.name}",
                     pure=False,
                     priority=int(seconds_of(node, work)),
-                    resources={name: wanted[name] for name in place.resources if wanted[name]},
+                    resources={name: wanted[name] for name in counted if wanted[name]},
                 )
             addresses = {future: address for address, future in futures.items()}
             for future in as_completed(list(addresses)):

@@ -149,8 +149,9 @@ project.make(jobs={jobs})
 def test_killing_the_driver_ends_everything_and_the_next_run_completes(tmp_path: Path) -> None:
     files = failing("echo $$ > pid; test -f go && cp a m0 || sleep 300")
     project = DvcProject(tmp_path, files)
-    code = DRIVER.format(tests=str(Path(__file__).parent), root=str(tmp_path), files=files, jobs=2)
-    driver = subprocess.Popen([sys.executable, "-c", code])
+    script = tmp_path / "driver.py"  # without `if __name__ == "__main__"`: no worker runs it again
+    script.write_text(DRIVER.format(tests=str(Path(__file__).parent), root=str(tmp_path), files=files, jobs=2))
+    driver = subprocess.Popen([sys.executable, str(script)])
     deadline = time.monotonic() + 120
     lock = tmp_path / "sub/dvc.lock"
     while not (tmp_path / "pid").is_file() or not (lock.is_file() and lock.read_text().count("cmd:") == 3):

@@ -652,11 +652,11 @@ def test_dask_listens_to_this_machine_only() -> None:
         found = [c for process in family for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
         return {connection.laddr.ip for connection in found}
 
-    with local_place([10**9], []) as place:
-        assert place.client.scheduler.address.startswith("inproc://")
+    with local_place([10**9], []) as (client, _):
+        assert client.scheduler.address.startswith("inproc://")
         assert listening() <= {"127.0.0.1"}
-    with local_place([10**9, 10**9], []) as place:
-        address = place.client.scheduler.address
+    with local_place([10**9, 10**9], []) as (client, _):
+        address = client.scheduler.address
         assert address.startswith("tls://127.0.0.1:")
         assert listening() == {"127.0.0.1"}
         for stranger in (address, address.replace("tls:", "tcp:")):
