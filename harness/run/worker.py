@@ -28,8 +28,8 @@ TOPIC = "harness-stages"
 # How often a stage is begun whose worker is killed.
 _MOST_BEGINS = 3
 
-# Reads a process group, and kills it unless a further line comes before the worker ends.
-_GUARD = ("sh", "-c", 'read -r group; read -r done || kill -s KILL -- "-$group"')
+# Kills a process group, unless a line comes before the pipe from the worker is closed.
+_GUARD = ("sh", "-c", 'read -r done || kill -s KILL -- "-$1"', "guard")
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -221,12 +221,9 @@ def _commands(order: Order, log: BinaryIO, progress: Path) -> Iterator[Callable[
         options["env"] = {name: value for name, value in options["env"].items() if name not in own}
         options["env"] |= {name: value for name, value in own.items() if value}
         options |= {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
-        guard = subprocess.Popen(_GUARD, stdin=subprocess.PIPE, start_new_session=True)
         process: subprocess.Popen[bytes] = subprocess.Popen(*command, **options, process_group=0)
-        assert guard.stdin is not None
-        guard.stdin.write(f"{process.pid}\n".encode())
-        guard.stdin.flush()
-        started[process.pid] = guard
+        guard = (*_GUARD, str(process.pid))
+        started[process.pid] = subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True)
         _groups[process.pid] = order.run
         return process
 

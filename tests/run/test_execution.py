@@ -21,6 +21,7 @@ from dvc_projects import DvcProject, Recorder, diamond, run
 
 from harness.errors import HarnessError
 from harness.run.clusters import job_script, read_cluster_file
+from harness.run.resources import worker_shares
 
 TWO_WORKERS = """
 cluster: distributed.LocalCluster
@@ -267,6 +268,19 @@ def test_no_stage_waits_for_ever_for_memory(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("harness.run.execution.free_memory", lambda: 1000)
     outcomes = DvcProject(tmp_path, diamond()).make(jobs=3)
     assert {outcome.state for outcome in outcomes.values()} <= {"computed", "restored"}
+
+
+@pytest.mark.parametrize(
+    ("needs", "memory", "jobs", "shares"),
+    [
+        ([1, 1, 1, 1], 10, 2, [1, 1]),  # no more than the jobs
+        ([2, 5], 10, 8, [5, 2]),  # nor than the stages
+        ([6, 6, 6, 1, 1], 8, 4, [6, 1, 1]),  # the memory is short: small stages run beside a large one
+        ([8, 8], 8, 4, [8]),
+    ],
+)
+def test_workers_share_the_memory(needs: list[int], memory: int, jobs: int, shares: list[int]) -> None:
+    assert worker_shares(needs, memory, jobs) == shares
 
 
 def test_gpus_are_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
