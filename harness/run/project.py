@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dvc.exceptions import CheckoutError, DvcException, FileTransferError
+from dvc.exceptions import DvcException, FileTransferError
 
 from harness.errors import HarnessError
 from harness.run.dvc_private import (
@@ -169,7 +169,7 @@ class Project:
         pull : bool
             Take results of earlier runs from the remote.
         say : callable
-            Told when another run holds the stage's files and this one waits.
+            Told again and again while another run holds the stage's files and this one waits; may raise to give up.
         start : callable
             Starts a command of the stage, as `subprocess.Popen` does.
 
@@ -184,7 +184,6 @@ class Project:
             Its command failed, or an output is missing.
         """
         path = Path(self._repo.root_dir) / file
-        waiting = False
         processes: list[subprocess.Popen[bytes]] = []
 
         def start_and_keep(*command: Any, **options: Any) -> subprocess.Popen[bytes]:
@@ -210,11 +209,9 @@ class Project:
             except LockError as error:
                 if not self._shared:
                     drop_dead_locks(self.root)
-                if not waiting:
-                    holders = ", ".join(re.findall(r"\(PID (\d+)\)", str(error)))
-                    by_whom = f" (process {holders})" if holders else ""
-                    say(f"{name}: another run works on the same files{by_whom}; waiting for it")
-                    waiting = True
+                holders = ", ".join(re.findall(r"\(PID (\d+)\)", str(error)))
+                by_whom = f" (process {holders})" if holders else ""
+                say(f"{name}: another run works on the same files{by_whom}; waiting for it")
                 time.sleep(_RETRY_SECONDS)
             except StageCmdFailedError as error:
                 raise StageFailedError(str(error), processes[-1].returncode) from None
@@ -238,7 +235,7 @@ class Project:
             pass  # some outputs may never have been pushed: what is there has been fetched, the rest is computed
         except DvcException as error:
             raise HarnessError(f"the results could not be pulled: {_sentence(error)}") from None
-        with suppress(CheckoutError, DvcException):
+        with suppress(DvcException):
             self._repo.checkout(targets=targets, allow_missing=True, force=False)
         self._stages = {}
 

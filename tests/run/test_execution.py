@@ -197,6 +197,25 @@ def test_interrupting_ends_the_stages_and_gives_back_the_locks(tmp_path: Path, j
     assert project.changed() == set()
 
 
+def test_interrupting_a_run_that_waits_for_another(tmp_path: Path) -> None:
+    files = failing("touch begun; until test -f go; do sleep 0.1; done; cp a m0")
+    project = DvcProject(tmp_path, files)
+    code = DRIVER.format(tests=str(Path(__file__).parent), root=str(tmp_path), files=files, jobs=1)
+    first = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "begun").is_file():
+        assert time.monotonic() < deadline and first.poll() is None
+        time.sleep(0.05)
+    second = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    assert second.stderr is not None
+    assert "another run works on the same files" in second.stderr.readline()
+    second.send_signal(signal.SIGINT)
+    assert "KeyboardInterrupt" in second.communicate(timeout=20)[1]
+    (tmp_path / "go").touch()
+    assert first.wait(timeout=60) == 0
+    assert project.changed() == set()
+
+
 @pytest.mark.parametrize("says", ["; echo made m0 >&2", ""])
 def test_two_runs_at_once_wait_for_each_other(tmp_path: Path, capfd: pytest.CaptureFixture[str], says: str) -> None:
     """A second run of the same stages waits, says for whom, and finds the work done; also where nothing is printed."""
