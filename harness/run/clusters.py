@@ -105,6 +105,10 @@ def local_place(shares: Sequence[int], devices: Sequence[str]) -> Iterator[Place
         # What Dask sets for the libraries of its workers is no business of the stages.
         "distributed.nanny.pre-spawn-environ": {"PYTHONHASHSEED": "random"},
         "distributed.comm.timeouts.connect": "60s",
+        # What Dask measures of itself all the time takes a tenth of a core beside stages that use all of them.
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.tick.interval": "1s",
+        "distributed.admin.system-monitor.interval": "5s",
     }
     options: dict[str, Any] = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
     own: dict[str, Any] = {"nthreads": 1, "memory_limit": 0}
