@@ -13,7 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterator
+import itertools
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +29,6 @@ from harness.records.loading import load_yaml
 
 # Packages a cluster may come from: a name in a YAML file must not import just anything.
 PACKAGES = ("distributed", "dask_jobqueue", "dask_kubernetes", "dask_cloudprovider", "dask_gateway", "dask_yarn")
-
-_INSTALL = {name: name.replace("_", "-") for name in PACKAGES}
 
 
 class ClusterFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,22 +59,7 @@ class ClusterFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait_seconds: float = 3600.0
 
 
-class Executor(msgspec.Struct, frozen=True):
-    """Where stages run.
-
-    Attributes
-    ----------
-    client : distributed.Client
-        Connected.
-    resources : tuple of str
-        Resources that are counted.
-    local : bool
-        Whether it is this process's own machine.
-    """
-
-    client: Any
-    resources: tuple[str, ...]
-    local: bool
+Place = tuple[Any, tuple[str, ...]]  # a connected `distributed.Client`, and the resources that its workers count
 
 
 def read_cluster_file(path: Path) -> ClusterFile:
@@ -96,36 +84,71 @@ def read_cluster_file(path: Path) -> ClusterFile:
 
 
 @contextlib.contextmanager
-def local_place(jobs: int, memory: int, gpu_slots: int) -> Iterator[Executor]:
-    """Start Dask in this process, with one thread a job.
+def local_place(shares: Sequence[int], devices: Sequence[str]) -> Iterator[Place]:
+    """Start Dask on this machine: a process for each worker, which is replaced when it is killed.
+
+    A single worker is a thread of this process: one stage at a time needs no other process, and begins earlier.
 
     Parameters
     ----------
-    jobs : int
-        Stages at a time.
-    memory : int
-        Bytes that they may take together.
-    gpu_slots : int
-        Stages that may use a GPU at a time.
+    shares : sequence of int
+        Memory of each worker, bytes (`harness.run.resources.worker_shares`).
+    devices : sequence of str
+        A GPU for each of the first workers, as CUDA_VISIBLE_DEVICES takes it.
     """
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client, Nanny, Scheduler, Security, SpecCluster, Worker
 
-    dask.config.set({"distributed.worker.daemon": False, "distributed.comm.timeouts.connect": "60s"})
-    options: dict[str, Any] = {
-        "n_workers": 1,
-        "threads_per_worker": jobs,
-        "processes": False,
-        "memory_limit": 0,  # the stages' memory is not Dask's; it is counted as a resource
-        "dashboard_address": "127.0.0.1:0",
-        "resources": {"memory": float(memory), "gpu": float(gpu_slots)},
+    quiet_dask()
+    settings = {
+        # A stage counts the deaths of its workers; Dask would blame those that only waited there as well.
+        "distributed.scheduler.allowed-failures": 2**31,
+        # What Dask sets for the libraries of its workers is no business of the stages.
+        "distributed.nanny.pre-spawn-environ": {"PYTHONHASHSEED": "random"},
+        "distributed.comm.timeouts.connect": "60s",
+        # What Dask measures of itself all the time takes a tenth of a core beside stages that use all of them.
+        "distributed.worker.profile.enabled": False,
+        "distributed.admin.tick.interval": "1s",
+        "distributed.admin.system-monitor.interval": "5s",
     }
-    with LocalCluster(**options) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
-        yield Executor(client, ("memory", "gpu"), local=True)
+    options: dict[str, Any] = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    own: dict[str, Any] = {"nthreads": 1, "memory_limit": 0}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(settings))
+        if len(shares) == 1:
+            options |= {"protocol": "inproc://"}
+            specifications = [{"cls": Worker, "options": options | own}]
+        else:
+            # Other users of this machine reach its ports too: only who has this run's certificate is let in.
+            options |= {"protocol": "tls://", "host": "127.0.0.1", "security": Security.temporary()}
+            own |= {"preload": ["harness.run.worker"]}
+            specifications = []
+            for share, device in itertools.zip_longest(shares, devices[: len(shares)]):
+                has = {"resources": {"memory": float(share), "gpu": float(device is not None)}}
+                sees = {"env": {"CUDA_VISIBLE_DEVICES": device}} if device is not None else {}
+                specifications.append({"cls": Nanny, "options": options | own | has | sees})
+            stack.enter_context(_without_main_script())
+        scheduler = {"cls": Scheduler, "options": options}
+        workers = dict(enumerate(specifications))
+        cluster = stack.enter_context(SpecCluster(workers, scheduler, security=options.get("security")))
+        client = stack.enter_context(Client(cluster))
+        yield client, () if len(shares) == 1 else ("memory", "gpu") if devices else ("memory",)
 
 
 @contextlib.contextmanager
-def cluster_place(path: Path) -> Iterator[Executor]:
+def _without_main_script() -> Iterator[None]:
+    """Keep worker processes from running the driver's own script, as Python's multiprocessing does in each."""
+    main = vars(sys.modules["__main__"])
+    kept = {name: main.get(name) for name in ("__file__", "__spec__")}
+    main.update(dict.fromkeys(kept))
+    try:
+        yield
+    finally:
+        main.update(kept)
+
+
+@contextlib.contextmanager
+def cluster_place(path: Path) -> Iterator[Place]:
     """Start or join the cluster that a file describes, and wait for its first worker.
 
     Raises
@@ -137,24 +160,24 @@ def cluster_place(path: Path) -> Iterator[Executor]:
     """
     from distributed import Client
 
+    quiet_dask()
     about = read_cluster_file(path)
     with contextlib.ExitStack() as stack:
         if about.scheduler:
             try:
-                client = stack.enter_context(Client(about.scheduler))  # type: ignore[no-untyped-call]
+                client = stack.enter_context(Client(about.scheduler))
             except (OSError, ValueError) as error:
                 raise HarnessError(f"{path}: the scheduler {about.scheduler} does not answer ({error})") from None
         else:
             cluster = stack.enter_context(_make(about, path))
-            scale = getattr(cluster, "scale", None)
             if about.jobs > 1 or not getattr(cluster, "workers", None):
-                _scale(scale, about.jobs)
-            client = stack.enter_context(Client(cluster))  # type: ignore[no-untyped-call]
+                _scale(cluster, about.jobs)
+            client = stack.enter_context(Client(cluster))
         try:
             client.wait_for_workers(1, timeout=about.wait_seconds)
         except TimeoutError:
             raise HarnessError(f"{path}: no worker came within {about.wait_seconds:g} s; look at the queue") from None
-        yield Executor(client, about.resources, local=False)
+        yield client, about.resources
 
 
 def job_script(path: Path) -> str:
@@ -174,26 +197,38 @@ def job_script(path: Path) -> str:
         return str(cluster.job_script())
 
 
+def quiet_dask() -> None:
+    """Keep Dask's own log lines out of a user's terminal."""
+    for name in ("distributed", "distributed.worker", "distributed.scheduler", "distributed.nanny", "tornado"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
+
+
 def _make(about: ClusterFile, path: Path) -> Any:
     module, _, name = about.cluster.rpartition(".")
     package = module.split(".")[0]
+    handler = signal.getsignal(signal.SIGINT)
     try:
         kind = getattr(importlib.import_module(module), name)
     except ImportError:
-        raise NotAvailableError(f"{path}: {package} is not installed; pip install {_INSTALL[package]}") from None
+        raise NotAvailableError(
+            f"{path}: {package} is not installed; pip install {package.replace('_', '-')}"
+        ) from None
     except AttributeError:
         raise HarnessError(f"{path}: {module} has no class '{name}'") from None
+    finally:
+        # dask_jobqueue lets Ctrl-C end the program, whatever it does at that moment.
+        with contextlib.suppress(ValueError):  # not in the main thread: then it could not either
+            signal.signal(signal.SIGINT, handler)
     try:
         return kind(**about.options)
     except Exception as error:  # each cluster package has its own
         raise HarnessError(f"{path}: {about.cluster} could not be made ({type(error).__name__}: {error})") from None
 
 
-def _scale(scale: Any, jobs: int) -> None:
+def _scale(cluster: Any, jobs: int) -> None:
     """Ask for jobs; a cluster without jobs has workers."""
-    if scale is None:
-        return
     try:
-        scale(jobs=jobs)
+        cluster.scale(jobs=jobs)
     except TypeError:
-        scale(jobs)
+        cluster.scale(jobs)

@@ -39,7 +39,7 @@ TOP_LEVEL = "embedded"
 
 RESULT_SUFFIXES = (".md", ".csv", ".json", ".tex")
 
-HEADING = "# Written by `harness pipeline` from the tables and methods; change those, not this file.\n"
+HEADING = "# Written by harness pipeline from the tables and methods; change those, not this file.\n"
 
 # Lists longer than this are written several items to a line, and about so many characters.
 LONG_LIST = 40

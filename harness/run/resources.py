@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+
+import msgspec
+import psutil
 
 from harness.cores import core_count
 from harness.records.runs import machine_memory, run_file
@@ -24,37 +28,62 @@ RESERVE = GIB
 
 
 def memory_of(node: Node, work: Path) -> int:
-    """Estimate the memory that a stage takes, bytes: what it took the last time, or a guess for its kind."""
-    known = int(_last(node, work, "peak_memory"))
-    if known:
-        return known + known // 4
-    return UNKNOWN_MEMORY.get(node.step.verb, LITTLE_MEMORY)
+    """Estimate the memory that a stage takes, bytes: a quarter more than the last time, or a guess for its kind."""
+    known = int(_recorded(node, work, "peak_memory"))
+    return known + known // 4 or UNKNOWN_MEMORY.get(node.step.verb, LITTLE_MEMORY)
 
 
 def seconds_of(node: Node, work: Path) -> float:
     """Wall time that a stage took the last time; 0 where it is not known."""
-    return _last(node, work, "wall_seconds")
+    return _recorded(node, work, "wall_seconds")
 
 
-def _last(node: Node, work: Path, key: str) -> float:
-    """Look up a number of the last run of a stage; 0 where none is known."""
-    import msgspec
-
-    if node.step.group is None:
-        return 0.0
-    try:
-        record: Any = msgspec.json.decode(run_file(work, node.step.group, node.step.verb).read_bytes())
-        return max(0.0, float(record.get(key, 0.0)))
-    except (OSError, msgspec.DecodeError, AttributeError, TypeError, ValueError):
-        return 0.0
+def _recorded(node: Node, work: Path, key: str) -> float:
+    """Read a number from the record of a stage's last run; 0 where there is none."""
+    if node.step.group is not None:
+        with suppress(OSError, msgspec.DecodeError, AttributeError, TypeError, ValueError):
+            record = msgspec.json.decode(run_file(work, node.step.group, node.step.verb).read_bytes())
+            return max(0.0, float(record.get(key, 0.0)))
+    return 0.0
 
 
 def free_memory() -> int:
     """Memory that stages may take together now, bytes."""
-    import psutil
-
     free = min(int(psutil.virtual_memory().available), machine_memory())
     return max(free - RESERVE, GIB // 2)
+
+
+def worker_shares(needs: Iterable[int], memory: int, jobs: int) -> list[int]:
+    """Share memory among the workers of this machine: together never more than there is, and each stage fits in one.
+
+    Parameters
+    ----------
+    needs : iterable of int
+        What each stage takes, bytes; none more than `memory`.
+    memory : int
+        What all may take together, bytes.
+    jobs : int
+        The most workers.
+
+    Returns
+    -------
+    list of int
+        Bytes by worker, the largest first; fewer than `jobs` where the memory or the stages do not suffice.
+
+    Examples
+    --------
+    >>> worker_shares([3, 1, 6, 3], memory=11, jobs=4)
+    [6, 3, 1, 1]
+    """
+    wanted = sorted(needs, reverse=True)
+    shares: list[int] = []
+    while len(shares) < min(jobs, len(wanted)):
+        left = memory - sum(shares)
+        fitting = next((need for need in wanted[len(shares) :] if need <= left), None)
+        if fitting is None:
+            break
+        shares.append(fitting)
+    return shares
 
 
 def gpus() -> list[str]:

@@ -16,10 +16,11 @@ import msgspec
 from harness.errors import HarnessError, Missing
 from harness.records.restored import read_restored
 from harness.records.rows import read_measured
-from harness.run.execution import RunSettings
+from harness.run.dvc_private import drop_dead_locks
+from harness.run.execution import RunSettings, run_stages
 from harness.run.graph import Node
 from harness.run.progress import RunView
-from harness.run.project import Project, drop_dead_locks
+from harness.run.project import Project
 from harness.run.worker import StageOutcome
 from harness.tables.workspace import Workspace
 
@@ -78,9 +79,6 @@ def make_targets(
                 click.echo(f"Stage '{address}' didn't change, skipping")
     outcomes: dict[str, StageOutcome] = {}
     if todo:
-        from harness.run.execution import quiet_dask, run_stages
-
-        quiet_dask()
         of_these = {address: count for address, count in (cells or {}).items() if address in todo}
         with RunView(todo, of_these, verbose=verbose, on_terminal=sys.stderr.isatty()) as view:
             outcomes = run_stages(workspace.root, todo, settings, view)

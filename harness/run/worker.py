@@ -1,27 +1,35 @@
-"""The process that runs stages one after another, and the other end of its pipe.
-
-Loading DVC takes longer than most of its bookkeeping, so a worker is started once for each job and gets a line of JSON
-for each stage. It holds no state that matters: when it is killed another takes its place.
-"""
+"""What Dask calls for each stage, in a worker process of this machine or in a thread of a cluster's worker."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import queue
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
 from harness.errors import HarnessError
+from harness.files import write_text
+from harness.run.graph import Node
+from harness.run.project import Project, StageFailedError
+from harness.run.resources import gpus
 
-# How long a worker that was told to stop may take; DVC is then giving back its locks.
-_GRACE_SECONDS = 20.0
+TOPIC = "harness-stages"
+
+# How often a stage is begun whose worker is killed.
+_MOST_BEGINS = 3
+
+# Kills a process group, unless a line comes before the pipe from the worker is closed.
+_GUARD = ("sh", "-c", 'read -r done || kill -s KILL -- "-$1"', "guard")
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -29,22 +37,37 @@ class Order(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    file, name : str
-        The dvc.yaml and the stage in it.
-    log : str
-        File that gets what the stage prints.
-    force, pull : bool
-        As for `dvc repro`.
+    node : Node
+        The stage.
+    root : path
+        The workspace.
+    run : path
+        Folder of the run: a file ``stop`` ends it, and stages that were begun and have finished are noted there.
     environment : dict
         Variables for the stage; an empty text takes one away.
+    force, pull : bool
+        As for `dvc repro`.
+    shared : bool
+        Whether machines share the workspace.
     """
 
-    file: str
-    name: str
-    log: str
-    force: bool = False
-    pull: bool = False
-    environment: dict[str, str] = {}
+    node: Node
+    root: Path
+    run: Path
+    environment: dict[str, str]
+    force: bool
+    pull: bool
+    shared: bool
+
+    @property
+    def log(self) -> Path:
+        """File that gets what the stage prints."""
+        return self.root / "work/logs" / f"{self.node.address.replace('/', '-').replace(':', '--')}.log"
+
+    @property
+    def stopped(self) -> bool:
+        """Whether no stage may begin any more."""
+        return (self.run / "stop").exists()
 
 
 class StageOutcome(msgspec.Struct, frozen=True):
@@ -53,7 +76,8 @@ class StageOutcome(msgspec.Struct, frozen=True):
     Attributes
     ----------
     state : str
-        ``computed`` (its command ran), ``restored`` (results of an earlier run were taken), ``unchanged``, ``failed``.
+        ``computed`` (its command ran), ``restored`` (results of an earlier run were taken), ``unchanged``, ``failed``,
+        ``skipped`` (it was not begun).
     said : str
         The last line that it printed.
     message : str
@@ -71,171 +95,152 @@ class StageOutcome(msgspec.Struct, frozen=True):
     seconds: float = 0.0
 
 
-class WorkerDiedError(Exception):
-    """A worker process ended in the middle of a stage."""
+_NEED_FAILED = StageOutcome("skipped", message="something it needs failed")
+_STOPPED = StageOutcome("skipped", message="another stage failed")
 
 
-class Worker:
-    """A worker process, for one thread at a time.
+class _StoppedError(Exception):
+    """The run was stopped while a stage waited for another run."""
 
-    Parameters
-    ----------
-    root : path
-        The workspace.
-    shared : bool
-        Whether other machines work in the same workspace.
+
+def dask_setup(_: object) -> None:
+    """Leave Ctrl-C to the driver; Dask calls this in the worker processes of this machine."""
+    signal.signal(signal.SIGINT, lambda *_: None)
+
+
+def run_stage(order: Order, *needed: StageOutcome) -> StageOutcome:
+    """Run a stage, unless one that it needs failed or the run was stopped.
+
+    When a worker is killed Dask calls this again, also for finished stages whose outcomes that worker held.
     """
+    if any(outcome.state in ("failed", "skipped") for outcome in needed):
+        return _NEED_FAILED
+    finished = order.run / f"{order.log.stem}.json"
+    if finished.is_file():
+        return msgspec.json.decode(finished.read_bytes(), type=StageOutcome)
+    if order.stopped:
+        return _STOPPED
+    with open(order.run / f"{order.log.stem}.begun", "ab") as begun:
+        begun.write(b".")
+        times = begun.tell()
+    if times > _MOST_BEGINS:
+        killed = f"the worker process was killed or crashed, {_MOST_BEGINS} times in this stage"
+        outcome = StageOutcome("failed", message=killed, status=1)
+    else:
+        outcome = _perform(order)
+    write_text(finished, msgspec.json.encode(outcome).decode())
+    return outcome
 
-    def __init__(self, root: Path, *, shared: bool = False) -> None:
-        command = [sys.executable, "-m", "harness.run.worker", str(root), str(os.getpid())]
-        self.process = subprocess.Popen(
-            [*command, "shared"] if shared else command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
 
-    def run(self, order: Order) -> StageOutcome:
-        """Run a stage and wait for it.
+def _perform(order: Order) -> StageOutcome:
+    from distributed import get_worker
 
-        Raises
-        ------
-        WorkerDiedError
-            The process ended in between, mostly because it was killed.
-        """
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
+    start = time.perf_counter()
+    progress = order.log.with_suffix(".progress")
+    about = {"run": str(order.run), "address": order.node.address, "progress": str(progress)}
+    get_worker().log_event(TOPIC, about)
+    told: set[str] = set()
+
+    def tell(text: str) -> None:
+        if order.stopped:
+            raise _StoppedError
+        if text not in told:
+            print(text, file=sys.stderr, flush=True)
+            told.add(text)
+
+    failure: StageFailedError | None = None
+    with _own_log(order.log) as log, _commands(order, log, progress) as start_command:
         try:
-            self.process.stdin.write(msgspec.json.encode(order) + b"\n")
-            self.process.stdin.flush()
-            line = self.process.stdout.readline()
-        except OSError:
-            line = b""
-        if not line.endswith(b"\n"):
-            self.close(kill=True)
-            raise WorkerDiedError(f"the worker process {self.process.pid} was killed or crashed")
-        return msgspec.json.decode(line, type=StageOutcome)
-
-    def close(self, *, kill: bool = False) -> None:
-        """End the process: at once, or when its stage has ended."""
-        if kill:
-            self.process.kill()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except OSError:
-                    continue
-        try:
-            self.process.wait(timeout=_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            project = _project(order.root, order.shared)
+            state = project.reproduce(
+                order.node.file, order.node.name, force=order.force, pull=order.pull, say=tell, start=start_command
+            )
+        except _StoppedError:
+            return _STOPPED
+        except StageFailedError as error:
+            state, failure = "failed", error
+        except (HarnessError, OSError) as error:
+            return StageOutcome("failed", message=str(error), status=1)
+        log.seek(0)
+        lines = [line for line in log.read().decode("utf-8", errors="replace").splitlines() if line.strip()]
+    said = lines[-1] if lines else ""
+    seconds = time.perf_counter() - start
+    if failure is None:
+        return StageOutcome(state, said, seconds=seconds)
+    own = next((line for line in reversed(lines) if line.startswith("error: ")), "")
+    message = own.removeprefix("error: ") or (f"{failure}: {said}" if said else str(failure))
+    return StageOutcome(state, said, message, failure.status, seconds)
 
 
-def _die_with_driver(driver: int) -> None:
-    """End this process and its stage when the driver is gone: a run that was killed must not go on unseen."""
-    import psutil
+_of_thread = threading.local()
 
-    while os.getppid() == driver:
-        time.sleep(0.5)
-    for process in psutil.Process().children(recursive=True):
-        try:
-            process.kill()
-        except psutil.Error:
-            continue
-    os._exit(1)
+
+def _project(root: Path, shared: bool) -> Project:
+    """Open a workspace once for each thread: loading DVC takes longer than most of its bookkeeping."""
+    os.chdir(root)  # DVC's cache of runs needs a current folder inside
+    if getattr(_of_thread, "key", None) != (root, shared):
+        _of_thread.project, _of_thread.key = Project(root, shared=shared), (root, shared)
+    return _of_thread.project  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager
 def _own_log(log: Path) -> Iterator[BinaryIO]:
-    """Open a new log under a stage's name: another run of the same stage, or one that was, has another file."""
+    """Open a new log under a stage's name: another run of the same stage has another file. None is left empty."""
     log.parent.mkdir(parents=True, exist_ok=True)
     part = log.with_name(f".{log.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
     with open(part, "a+b") as file:
         os.replace(part, log)
         yield file
+        own = os.fstat(file.fileno())
+        with contextlib.suppress(OSError):
+            if not own.st_size and os.path.samestat(os.stat(log), own):
+                log.unlink()
 
 
-def _drop(log: Path, file: BinaryIO) -> None:
-    """Remove a log that is empty, unless the name is another run's by now."""
-    with contextlib.suppress(OSError):
-        if os.path.samestat(os.stat(log), os.fstat(file.fileno())):
-            log.unlink()
+@functools.cache
+def _devices(_visible: str | None) -> queue.SimpleQueue[str] | None:
+    """Queue the GPUs that a value of CUDA_VISIBLE_DEVICES leaves to this process; None where there are none."""
+    devices: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for name in gpus():
+        devices.put(name)
+    return None if devices.empty() else devices
 
 
-def _perform(project: object, order: Order) -> StageOutcome:
-    """Run a stage with its output going to the log."""
-    from harness.run.project import WAITING, Project, StageFailedError
-
-    assert isinstance(project, Project)
-    start = time.perf_counter()
-    for name, value in order.environment.items():
-        if value:
-            os.environ[name] = value
-        else:
-            os.environ.pop(name, None)
-    log = Path(order.log)
-    with _own_log(log) as file:
-        kept = os.dup(1), os.dup(2)
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-        try:
-            state = project.reproduce(
-                order.file,
-                order.name,
-                force=order.force,
-                pull=order.pull,
-                say=lambda text: os.write(kept[1], f"{text}\n".encode()),
-            )
-            failed: StageFailedError | None = None
-        except StageFailedError as error:
-            state, failed = "failed", error
-        finally:
-            for number, copy in enumerate(kept, 1):
-                os.dup2(copy, number)
-                os.close(copy)
-        file.seek(0)
-        text = file.read().decode("utf-8", errors="replace")
-        lines = [line for line in text.splitlines() if line.strip() and line != WAITING]
-        if not lines and failed is None:
-            _drop(log, file)
-    said = lines[-1] if lines else ""
-    seconds = time.perf_counter() - start
-    if failed is not None:
-        own = next((line for line in reversed(lines) if line.startswith("error: ")), "")
-        message = own.removeprefix("error: ") or (f"{failed}: {said}" if said else str(failed))
-        return StageOutcome("failed", said, message, failed.status, seconds)
-    return StageOutcome(state, said, seconds=seconds)
+_groups: dict[int, Path] = {}  # the run, by process group
 
 
-def main() -> None:
-    """Run the stages that arrive on standard input until it is closed."""
-    root, driver = Path(sys.argv[1]), int(sys.argv[2])
-    threading.Thread(target=_die_with_driver, args=(driver,), daemon=True).start()
-    # Stages inherit the standard streams; the orders are none of their business.
-    orders, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    with open(os.devnull, "rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
-    os.dup2(2, 1)
-    os.chdir(root)
-    project: object = None
-    for line in orders:
-        order = msgspec.json.decode(line, type=Order)
-        try:
-            if project is None:
-                import logging
+@contextlib.contextmanager
+def _commands(order: Order, log: BinaryIO, progress: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start a stage's commands with its log, environment and GPU, in process groups that do not outlive this worker."""
+    devices = _devices(os.environ.get("CUDA_VISIBLE_DEVICES")) if order.node.step.gpu else None
+    device = devices.get() if devices else ""
+    own = order.environment | {"HARNESS_PROGRESS": str(progress)} | ({"CUDA_VISIBLE_DEVICES": device} if device else {})
+    started: dict[int, subprocess.Popen[bytes]] = {}
 
-                from harness.run.project import Project
+    def start(*command: Any, **options: Any) -> subprocess.Popen[bytes]:
+        options["env"] = {name: value for name, value in options["env"].items() if name not in own}
+        options["env"] |= {name: value for name, value in own.items() if value}
+        options |= {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
+        process: subprocess.Popen[bytes] = subprocess.Popen(*command, **options, process_group=0)
+        guard = (*_GUARD, str(process.pid))
+        started[process.pid] = subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True)
+        _groups[process.pid] = order.run
+        return process
 
-                project = Project(Path("."), shared="shared" in sys.argv[3:])
-                # What a stage prints is told; what DVC tells of itself is not.
-                logging.getLogger("dvc").setLevel(logging.ERROR)
-            outcome = _perform(project, order)
-        except KeyboardInterrupt:
-            outcome = StageOutcome("failed", message="interrupted", status=130)
-        except (HarnessError, OSError) as error:
-            outcome = StageOutcome("failed", message=str(error), status=1)
-        replies.write(msgspec.json.encode(outcome) + b"\n")
-        replies.flush()
+    try:
+        yield start
+    finally:
+        for group, guard in started.items():
+            del _groups[group]
+            guard.communicate(b"done\n")
+        progress.unlink(missing_ok=True)
+        if devices:
+            devices.put(device)
 
 
-if __name__ == "__main__":
-    main()
+def signal_stages(run: Path, number: int) -> None:
+    """Send a signal to all processes of a run's stages that this worker runs."""
+    for group, of_run in list(_groups.items()):
+        if of_run == run:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, number)

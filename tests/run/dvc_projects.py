@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from harness.run.execution import RunSettings, quiet_dask, run_stages
+from harness.run.execution import RunSettings, run_stages
 from harness.run.graph import Node, needed, stage_graph
 from harness.run.project import Project
 from harness.run.worker import StageOutcome
@@ -67,7 +67,6 @@ class DvcProject:
         return Project(self.root).changed(self.nodes().values())
 
     def make(self, *targets: str, watcher: Recorder | None = None, **settings: Any) -> dict[str, StageOutcome]:
-        quiet_dask()
         return run_stages(self.root, self.nodes(*targets), RunSettings(**settings), watcher or Recorder())
 
     def contents(self) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import json
 import os
 import re
 import shutil
@@ -20,6 +22,7 @@ from dvc_projects import DvcProject, Recorder, diamond, run
 
 from harness.errors import HarnessError
 from harness.run.clusters import job_script, read_cluster_file
+from harness.run.resources import worker_shares
 
 TWO_WORKERS = """
 cluster: distributed.LocalCluster
@@ -88,10 +91,11 @@ def test_a_failure_stops_or_not(tmp_path: Path) -> None:
     # Without --keep-going nothing further begins, and what was finished is recorded.
     files = failing(command)
     # m1 goes on well after m0 has failed; what waits for m1 must not begin.
-    files["sub/dvc.yaml"]["m1"]["cmd"] = "while [ -e m0-goes-on ]; do sleep 0.05; done; sleep 2; cp a m1"
+    wait_for_m0 = "touch m1-goes-on; while [ -e m0-goes-on ]; do sleep 0.05; done; sleep 2"
+    files["sub/dvc.yaml"]["m1"]["cmd"] = f"{wait_for_m0}; cp a m1"
     files["sub/dvc.yaml"]["later"] = {"cmd": "cp m1 later", "deps": ["m1"], "outs": ["later"], "wdir": ".."}
     files["end/dvc.yaml"]["all"]["deps"].append("later")  # type: ignore[attr-defined]
-    files["dvc.yaml"]["m0"]["cmd"] = f"rm -f m0-goes-on; {command}"
+    files["dvc.yaml"]["m0"]["cmd"] = f"until [ -e m1-goes-on ]; do sleep 0.05; done; rm -f m0-goes-on; {command}"
     project = DvcProject(tmp_path / "stopping", files)
     (project.root / "m0-goes-on").touch()
     watcher = Recorder()
@@ -128,7 +132,7 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_stage_that_kills_every_worker_fails(tmp_path: Path) -> None:
-    outcomes = DvcProject(tmp_path, failing("kill -9 $PPID")).make(keep_going=True)
+    outcomes = DvcProject(tmp_path, failing("kill -9 $PPID")).make(jobs=2, keep_going=True)
     assert "was killed or crashed, 3 times in this stage" in outcomes["m0"].message
     assert outcomes["sub/dvc.yaml:m1"].state == "computed"
 
@@ -140,15 +144,16 @@ sys.path.insert(0, {tests!r})
 from dvc_projects import DvcProject, diamond
 project = DvcProject.__new__(DvcProject)
 project.root, project.files = Path({root!r}), {files!r}
-project.make(jobs=2)
+project.make(jobs={jobs})
 """
 
 
 def test_killing_the_driver_ends_everything_and_the_next_run_completes(tmp_path: Path) -> None:
     files = failing("echo $$ > pid; test -f go && cp a m0 || sleep 300")
     project = DvcProject(tmp_path, files)
-    code = DRIVER.format(tests=str(Path(__file__).parent), root=str(tmp_path), files=files)
-    driver = subprocess.Popen([sys.executable, "-c", code])
+    script = tmp_path / "driver.py"  # without `if __name__ == "__main__"`: no worker runs it again
+    script.write_text(DRIVER.format(tests=str(Path(__file__).parent), root=str(tmp_path), files=files, jobs=2))
+    driver = subprocess.Popen([sys.executable, str(script)])
     deadline = time.monotonic() + 120
     lock = tmp_path / "sub/dvc.lock"
     while not (tmp_path / "pid").is_file() or not (lock.is_file() and lock.read_text().count("cmd:") == 3):
@@ -167,13 +172,58 @@ def test_killing_the_driver_ends_everything_and_the_next_run_completes(tmp_path:
     assert project.changed() == set()
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_interrupting_ends_the_stages_and_gives_back_the_locks(tmp_path: Path, jobs: int) -> None:
+    """Ctrl-C: the stage is told, DVC's locks are given back, nothing is left running, and the next run completes."""
+    command = (
+        "test -f go && cp a m0 || { trap 'echo told > told; exit 130' INT; touch begun; while :; do sleep 0.1; done; }"
+    )
+    files = failing(command)
+    project = DvcProject(tmp_path, files)
+    code = DRIVER.format(tests=str(Path(__file__).parent), root=str(tmp_path), files=files, jobs=jobs)
+    driver = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "begun").is_file():
+        assert time.monotonic() < deadline and driver.poll() is None
+        time.sleep(0.05)
+    family = psutil.Process(driver.pid).children(recursive=True)
+    os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
+    assert driver.wait(timeout=60) != 0
+    assert not psutil.wait_procs(family, timeout=15)[1]
+    assert (tmp_path / "told").read_text() == "told\n"
+    assert json.loads((tmp_path / ".dvc/tmp/rwlock").read_text()) == {}
+    assert not list((tmp_path / "work/logs").glob(".run-*"))
+    (tmp_path / "go").touch()
+    assert project.make()["m0"].state == "computed"
+    assert project.changed() == set()
+
+
+def test_interrupting_a_run_that_waits_for_another(tmp_path: Path) -> None:
+    files = failing("touch begun; until test -f go; do sleep 0.1; done; cp a m0")
+    project = DvcProject(tmp_path, files)
+    code = DRIVER.format(tests=str(Path(__file__).parent), root=str(tmp_path), files=files, jobs=1)
+    first = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "begun").is_file():
+        assert time.monotonic() < deadline and first.poll() is None
+        time.sleep(0.05)
+    second = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    assert second.stderr is not None
+    assert "another run works on the same files" in second.stderr.readline()
+    second.send_signal(signal.SIGINT)
+    assert "KeyboardInterrupt" in second.communicate(timeout=20)[1]
+    (tmp_path / "go").touch()
+    assert first.wait(timeout=60) == 0
+    assert project.changed() == set()
+
+
 @pytest.mark.parametrize("says", ["; echo made m0 >&2", ""])
 def test_two_runs_at_once_wait_for_each_other(tmp_path: Path, capfd: pytest.CaptureFixture[str], says: str) -> None:
     """A second run of the same stages waits, says for whom, and finds the work done; also where nothing is printed."""
     files = failing(f"until test -f go; do sleep 0.1; done; cp a m0; date +%N >> times{says}")
     project = DvcProject(tmp_path, files)
     project.make("a")
-    code = DRIVER.format(tests=str(Path(__file__).parent), root=str(tmp_path), files=files)
+    code = DRIVER.format(tests=str(Path(__file__).parent), root=str(tmp_path), files=files, jobs=2)
     other = subprocess.Popen([sys.executable, "-c", code])
     rwlock = tmp_path / ".dvc/tmp/rwlock"
     deadline = time.monotonic() + 120
@@ -240,6 +290,19 @@ def test_no_stage_waits_for_ever_for_memory(tmp_path: Path, monkeypatch: pytest.
     assert {outcome.state for outcome in outcomes.values()} <= {"computed", "restored"}
 
 
+@pytest.mark.parametrize(
+    ("needs", "memory", "jobs", "shares"),
+    [
+        ([1, 1, 1, 1], 10, 2, [1, 1]),  # no more than the jobs
+        ([2, 5], 10, 8, [5, 2]),  # nor than the stages
+        ([6, 6, 6, 1, 1], 8, 4, [6, 1, 1]),  # the memory is short: small stages run beside a large one
+        ([8, 8], 8, 4, [8]),
+    ],
+)
+def test_workers_share_the_memory(needs: list[int], memory: int, jobs: int, shares: list[int]) -> None:
+    assert worker_shares(needs, memory, jobs) == shares
+
+
 def test_gpus_are_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four stages, two GPUs: each sees one of them, and never the same at the same time."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
@@ -247,13 +310,13 @@ def test_gpus_are_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     for stages in files.values():
         for name, stage in stages.items():
             if name.startswith("m"):
-                log = "echo + $CUDA_VISIBLE_DEVICES >> log; sleep 0.3; echo - $CUDA_VISIBLE_DEVICES >> log"
+                two = "until [ $(grep -c + log) -ge 2 ]; do sleep 0.1; done"
+                log = f"echo + $CUDA_VISIBLE_DEVICES >> log; {two}; sleep 0.3; echo - $CUDA_VISIBLE_DEVICES >> log"
                 stage["cmd"] = f"{log}; cp a {name}"
     project = DvcProject(tmp_path, files)
-    from harness.run.execution import RunSettings, quiet_dask, run_stages
+    from harness.run.execution import RunSettings, run_stages
     from harness.run.graph import Step
 
-    quiet_dask()
     nodes = {
         address: msgspec.structs.replace(node, step=Step(node.step.command, gpu=node.name.startswith("m")))
         for address, node in project.nodes().items()
@@ -286,7 +349,7 @@ def test_the_documented_cluster_files_are_accepted(tmp_path: Path) -> None:
         file.write_text(text)
         found = read_cluster_file(file)
         if found.cluster.startswith("dask_jobqueue"):
-            pytest.importorskip("dask_jobqueue")
+            need_dask_jobqueue()
             scripts[found.cluster.rpartition(".")[2]] = job_script(file)
         else:
             with pytest.raises(HarnessError, match=r"pip install dask-kubernetes|names a scheduler"):
@@ -326,9 +389,16 @@ echo "Submitted batch job $!"
 """
 
 
+def need_dask_jobqueue() -> None:
+    """Skip without it; loading it here would do to Ctrl-C what a cluster file must not do."""
+    if importlib.util.find_spec("dask_jobqueue") is None:
+        pytest.skip("dask_jobqueue is not installed")
+
+
 def test_jobs_of_a_batch_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """dask-jobqueue's SLURM jobs through an `sbatch` that starts the job script at once."""
-    pytest.importorskip("dask_jobqueue")
+    need_dask_jobqueue()
+    handler = signal.getsignal(signal.SIGINT)
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "sbatch").write_text(FAKE_SBATCH.format(root=tmp_path))
@@ -346,3 +416,4 @@ def test_jobs_of_a_batch_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     outcomes = spread.make("end/dvc.yaml:all", cluster=cluster)
     assert {outcome.state for outcome in outcomes.values()} <= {"computed", "restored"}, outcomes
     assert spread.contents() == serial.contents()
+    assert signal.getsignal(signal.SIGINT) is handler

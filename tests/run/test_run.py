@@ -17,8 +17,9 @@ from harness.files import write_json
 from harness.records.cells import Group
 from harness.records.restored import LevelRecord, RestoredRecord
 from harness.records.rows import MeasuredRecord, write_rows
+from harness.run.dvc_private import drop_dead_locks
 from harness.run.graph import Node, Step
-from harness.run.project import Project, StageFailedError, drop_dead_locks
+from harness.run.project import Project, StageFailedError
 from harness.run.targets import installed_since
 
 

@@ -9,7 +9,6 @@ import json
 import os
 import pickle
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -641,14 +641,23 @@ def test_an_image_that_would_fill_the_memory() -> None:
 
 
 def test_dask_listens_to_this_machine_only() -> None:
-    from harness.run.clusters import local_place
-    from harness.run.execution import quiet_dask
+    """And, where it has to listen, to nobody without the certificate of this run."""
+    from distributed import Client
 
-    quiet_dask()
-    with local_place(1, 10**9, 0) as place:
-        assert place.client.scheduler.address.startswith("inproc://")
-        port = int(place.client.dashboard_link.rsplit(":", 1)[1].split("/")[0])
-        outside = {a[4][0] for a in socket.getaddrinfo(socket.gethostname(), None) if not a[4][0].startswith("127.")}
-        for address in outside:
-            with pytest.raises(OSError), socket.create_connection((address, port), timeout=2):
-                pass
+    from harness.run.clusters import local_place
+
+    def listening() -> set[str]:
+        family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        found = [c for process in family for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
+        return {connection.laddr.ip for connection in found}
+
+    with local_place([10**9], []) as (client, _):
+        assert client.scheduler.address.startswith("inproc://")
+        assert listening() <= {"127.0.0.1"}
+    with local_place([10**9, 10**9], []) as (client, _):
+        address = client.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        assert listening() == {"127.0.0.1"}
+        for stranger in (address, address.replace("tls:", "tcp:")):
+            with pytest.raises((OSError, TypeError, ValueError)):
+                Client(stranger, timeout=2)

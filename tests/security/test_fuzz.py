@@ -77,17 +77,13 @@ TREES = st.recursive(
 @given(tree=st.dictionaries(st.text(min_size=1, max_size=6), TREES, max_size=4), plain=st.booleans())
 def test_the_fast_yaml_reader_agrees_with_dvcs_own(tree: dict[str, object], plain: bool) -> None:
     """What goes through libyaml comes out as from DVC's parser; the rest goes to that parser."""
-    from dvc.utils import strictyaml
+    from harness.run import dvc_private
 
-    from harness.run.project import read_yaml_fast
-
-    read_yaml_fast()
-    fast = strictyaml.parse_yaml
     text = yaml.safe_dump(tree, allow_unicode=True)
     if plain:  # as a person may write it, without quotes
         text = text.replace("'", "").replace('"', "")
     results = []
-    for parse in (fast, fast.original):
+    for parse in (dvc_private._parse_yaml, dvc_private._parse_with_dvc):
         try:
             results.append(repr(parse(text, "x", "safe")))
         except Exception:
@@ -96,12 +92,9 @@ def test_the_fast_yaml_reader_agrees_with_dvcs_own(tree: dict[str, object], plai
 
 
 def test_the_pipelines_are_read_alike() -> None:
-    from dvc.utils import strictyaml
+    from harness.run import dvc_private
 
-    from harness.run.project import read_yaml_fast
-
-    read_yaml_fast()
     root = Path(__file__).parents[2]
     for path in [*root.glob("pipelines/jpeg/*/dvc.*"), *root.glob("pipelines/datasets/dvc.*"), root / "dvc.yaml"]:
         text = path.read_text()
-        assert strictyaml.parse_yaml(text, "x") == strictyaml.parse_yaml.original(text, "x"), path
+        assert dvc_private._parse_yaml(text, "x") == dvc_private._parse_with_dvc(text, "x"), path
