@@ -121,7 +121,7 @@ def _alive(holder: dict[str, Any], written: float) -> bool:
 
 _parse_with_dvc = strictyaml.parse_yaml
 
-# Words that YAML 1.1 (libyaml) and 1.2 (DVC) may read differently: truth values, signs, and whatever begins like a number
+# Words that YAML 1.1 (libyaml) and 1.2 (DVC) may read differently: truth values, signs, whatever begins like a number
 # and is neither a plain one nor a hash, an option or a path upwards. Generated pipelines and locks have none.
 _READ_DIFFERENTLY = re.compile(
     r"(?:^|[\s\[{,])(?:(?:yes|no|on|off)\s*(?:$|[,\]}:#])|[|>%@`?!&*=~]"
