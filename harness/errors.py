@@ -65,7 +65,7 @@ class Missing:
 
 
 class NotAvailableError(HarnessError):
-    """Data or weights that cannot be had here; a cell that needs them is `not run` with this reason.
+    """Data or weights that cannot be obtained here; a cell that needs them is `not run` with this reason.
 
     Parameters
     ----------

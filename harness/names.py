@@ -19,7 +19,7 @@ _UNSAFE = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|\ud800-\udfff]')
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a text may name a dataset, a method, a table and the like."""
+    """Return whether a text may name a dataset, a method, a table and the like."""
     return len(text) <= LONGEST and _NAME.fullmatch(text) is not None
 
 
@@ -50,7 +50,7 @@ def check_name(text: str, kind: str = "name", where: str = "") -> str:
 
 
 def is_safe(name: str) -> bool:
-    """Tell whether a relative file name stays inside the folder it is joined to, on every system."""
+    """Return whether a relative file name stays inside the folder it is joined to, on every system."""
     parts = name.split("/")
     return not _UNSAFE.search(name) and all(part not in ("", ".", "..") and not _is_device(part) for part in parts)
 

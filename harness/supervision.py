@@ -47,11 +47,11 @@ class Supervised:
         self._pipe = pipe
 
     def goes_on(self) -> None:
-        """Tell that something was finished: the time limit starts again."""
+        """Report that something was finished: the time limit starts again."""
         self._tell(_BEAT)
 
     def done(self) -> None:
-        """Tell that everything was finished; an end before this is taken for a failure."""
+        """Report that everything was finished; an end before this is taken for a failure."""
         self._tell(_DONE)
 
     def _tell(self, what: bytes) -> None:

@@ -32,7 +32,7 @@ _MOST_JOBS = 64  # threads that share a session
 
 
 class DownloadError(Exception):
-    """A file could not be had from one address; says why in a few words that hold for any file and machine."""
+    """A file could not be obtained from one address; says why in a few words that hold for any file and machine."""
 
 
 class UnreachableError(DownloadError):
@@ -78,7 +78,7 @@ class Downloader:
         Raises
         ------
         DownloadError
-            It could not be had from there, or is another file.
+            It could not be obtained from there, or is another file.
         HarnessError
             The part file cannot be written.
         """
@@ -240,7 +240,7 @@ def _size(path: Path) -> int:
 
 
 def _found_nobody(error: Exception) -> bool:
-    """Tell a host that does not answer (or whose certificate is wrong) from a connection that broke later."""
+    """Distinguish a host that does not answer (or whose certificate is wrong) from a connection that broke later."""
     from requests import exceptions
     from urllib3.exceptions import NewConnectionError
 

@@ -1,7 +1,7 @@
 """Getting a dataset or a weight set: from a mirror, from pinned public sources, from a folder of the user's own.
 
 A file with a registered checksum is held to it before it gets its name. Files of a folder are linked, not copied. What
-cannot be had is no error: the manifest says why, and tables print it.
+cannot be obtained is no error: the manifest says why, and tables print it.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Collection(Generic[RecordType, ManifestType]):
         self.tried: list[str] = []
 
     def collect(self) -> ManifestType:
-        """Get every file that can be had, from the nearest place first."""
+        """Get every file that can be obtained, from the nearest place first."""
         raise NotImplementedError
 
     def fetch(self) -> ManifestType:
@@ -156,7 +156,7 @@ class Collection(Generic[RecordType, ManifestType]):
         return [file for file in self.record.files if file.name not in self.have]
 
     def is_registered(self, file: Any, path: Path) -> bool:
-        """Tell whether a file is the registered one; OSError or HarnessError where it cannot be read."""
+        """Return whether a file is the registered one; OSError or HarnessError where it cannot be read."""
         return bool(file.is_at(path, self.hashes))
 
     def examine(self, folder: Path, is_good: Callable[[Any, Path], bool]) -> Iterator[tuple[Any, bool | None]]:
@@ -335,7 +335,7 @@ def place(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def _alone(paths: AssetPaths, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the set's lock; the system drops it when the process ends, however it ends."""
+    """Keep the set locked; the system drops the lock when the process ends, however it ends."""
     path = paths.state.with_suffix(".lock")
     try:
         import fcntl

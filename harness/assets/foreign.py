@@ -77,7 +77,7 @@ def open_hdf5(path: Path) -> Iterator[HDF5File]:
 
 
 def holds_references(node: Any) -> bool:
-    """Tell whether the samples of a dataset are references to objects; numpy takes text for the same type."""
+    """Return whether the samples of a dataset are references to objects; numpy takes text for the same type."""
     import h5py
 
     return h5py.check_ref_dtype(node.dtype) is h5py.Reference

@@ -60,7 +60,7 @@ def origin(url: str) -> str:
 
 
 def _is_address(url: str) -> bool:
-    """Tell whether a URL names a host, and a port that there can be if any."""
+    """Return whether a URL names a host, and a port that there can be if any."""
     try:
         return bool(urlsplit(url).hostname) and urlsplit(url).port != 0
     except ValueError:
@@ -73,7 +73,7 @@ def without_user(url: str) -> str:
 
 
 def leads_inside(url: str) -> bool:
-    """Tell whether a URL names this machine, a private network, or a cloud's metadata service, or is no http(s).
+    """Return whether a URL names this machine, a private network, or a cloud's metadata service, or is no http(s).
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class Hosts:
             return {}
 
     def reachable(self, url: str) -> bool:
-        """Tell whether the host of a URL takes connections; the first question takes up to `PROBE_SECONDS`."""
+        """Return whether the host of a URL takes connections; the first question takes up to `PROBE_SECONDS`."""
         host = origin(url)
         with self._lock:
             lock = self._locks.setdefault(host, threading.Lock())

@@ -174,5 +174,5 @@ def complete_dataset(name: str, files: Iterable[DatasetManifestFile], base: str 
 
 
 def missing_dataset(name: str, reason: str, base: str = "") -> DatasetManifest:
-    """Make the manifest of a dataset that cannot be had here."""
+    """Make the manifest of a dataset that cannot be obtained here."""
     return DatasetManifest(dataset=name, status="missing", reason=reason, base=base, images=0, files=())

@@ -72,7 +72,7 @@ class AssetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         return bool(self.sha256)
 
     def is_at(self, path: Path, hashes: Hashes) -> bool:
-        """Tell whether a path holds this file, as far as a checksum says; OSError where it cannot be read."""
+        """Return whether a path holds this file, as far as a checksum says; OSError where it cannot be read."""
         return hashes.sha256(path) == self.sha256 or not self.pinned
 
 
@@ -139,7 +139,7 @@ def read_asset_record(path: Path, kind: type[Record], subject: str) -> Record:
     Raises
     ------
     HarnessError
-        Not a record: unknown keys, names that leave the folder, checksums that are none.
+        Not a record: unknown keys, names that leave the folder, invalid checksums.
     """
     record = load_json(path, kind)
     if record.name != path.stem or not is_name(record.name):

@@ -157,7 +157,7 @@ class VariantGrid:
     task : str
         The row's task.
     cells : sequence of RowCell
-        At least one; the stated making of each can be had.
+        At least one; the stated making of each can be obtained.
     stated, saving : Making, str
         What the table's file says.
     settings : AuditSettings

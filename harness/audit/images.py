@@ -349,7 +349,7 @@ class RestoredSet:
                 self.stored_images = there
 
     def not_restored(self) -> str:
-        """Say why the workspace's restoring left this source out (weights that cannot be had); empty otherwise."""
+        """Say why the workspace's restoring left this source out (weights that cannot be obtained); empty otherwise."""
         for _, _, record in self._records():
             level = record.levels.get(self.level)
             return record.reason or (level.reason if level is not None else "")

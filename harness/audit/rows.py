@@ -2,7 +2,7 @@
 
 The order of work makes a grid of thousands of variants cost little more than one evaluation:
 
-1. The row is opened: its stated making, and the cells for which it can be had (here). They make a grid
+1. The row is opened: its stated making, and the cells for which it can be obtained (here). They make a grid
    (`harness.audit.grid`).
 2. Restored images are made once for all finishes and readings; PSNR is read under every luma and border at once
    (`harness.audit.images`, `harness.audit.measuring`). A network that is slow is tried on a few images first, and SSIM
@@ -177,7 +177,7 @@ def audit_row(
 def _cells(
     bench: Bench, task: str, asked: Sequence[Request], stated: Making, settings: AuditSettings
 ) -> tuple[list[RowCell], dict[str, str]]:
-    """Keep the cells whose stated making can be had; give the reasons of the others by key.
+    """Keep the cells whose stated making can be obtained; give the reasons of the others by key.
 
     What was printed of other weights than those here has no protocol to be found: nothing would be of the same images.
     A trailing zero that is printed is a digit.
@@ -199,7 +199,7 @@ def _cells(
 
 
 def _obstacle(bench: Bench, task: str, place: Place, stated: Making, settings: AuditSettings) -> str:
-    """Why the stated making cannot be had at a place; empty where its first image could be measured."""
+    """Why the stated making cannot be obtained at a place; empty where its first image could be measured."""
     try:
         source = bench.whole_source(task, *place, stated)
         if settings.inputs == "stored" and not source.stored and not bench.light(stated.method):
@@ -235,7 +235,7 @@ class Evaluation:
     Attributes
     ----------
     candidates : list of Candidate
-        Measured on every image, in the order they were tried. Empty where the stated making could not be had.
+        Measured on every image, in the order they were tried. Empty where the stated making could not be obtained.
     screened : list of ScreenedAudit
         Makings and finishes that were left aside, and why.
     not_tried : list of str

@@ -29,7 +29,7 @@ class _Words(NamedTuple):
 
 
 _WORDS: dict[Kind, _Words] = {
-    "datasets": _Words("dataset", "no dataset is", "datasets cannot be had here", "images"),
+    "datasets": _Words("dataset", "no dataset is", "datasets cannot be obtained here", "images"),
     "weights": _Words("weight set", "no weights are", "weight sets are not whole", "files"),
 }
 
@@ -70,10 +70,10 @@ def add_commands(group: click.Group, kind: Kind, *, ls: str, show: str, fetch: s
 
     @group.command("fetch", help=fetch)
     @click.argument("names", nargs=-1)
-    @click.option("--all", "everything", is_flag=True, help=f"Fetch every {one} that can be had.")
+    @click.option("--all", "everything", is_flag=True, help=f"Fetch every {one} that can be obtained.")
     @click.option("--from", "folder", type=path, help="Folder with your own copy; remembered for later runs.")
     @data_option
-    @click.option("--strict", is_flag=True, help=f"Fail (exit 2) where a {one} cannot be had.")
+    @click.option("--strict", is_flag=True, help=f"Fail (exit 2) where a {one} cannot be obtained.")
     @click.option("--retry", is_flag=True, help="Ask hosts again that could not be reached a short while ago.")
     @click.option("--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Downloads at a time.")
     def fetch_sets(names: tuple[str, ...], everything: bool, **options: Any) -> None:

@@ -50,8 +50,8 @@ def audit(
 ) -> None:
     """Find the protocol that makes the published numbers of table NAME, row by row.
 
-    Evaluates the variants of protocol, input and saving for every row whose restored images can be had, and ranks them
-    by the printed digits that they explain; what counts is the cells that match whole.
+    Evaluates the variants of protocol, input and saving for every row whose restored images are available, and ranks
+    them by the printed digits that they explain; what counts is the cells that match whole.
     """
     import msgspec
 

@@ -14,7 +14,7 @@ from harness.run.cost import SIDE
 def describe_method(
     method: Method, task_name: str, size: tuple[int, int] | None, measure: bool
 ) -> Iterator[tuple[str, str]]:
-    """Tell about a method, fact by fact.
+    """Describe a method, fact by fact.
 
     Parameters
     ----------

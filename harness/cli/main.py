@@ -25,7 +25,7 @@ EXPORT: Index = {
         "Check a crate: its files, and its results against the rows.",
     ),
     "dnd": ("harness.cli.submissions:dnd", "Restore DND and write the archive that its server scores."),
-    "check-dnd": ("harness.cli.submissions:check_dnd", "Check such an archive, of whatever program."),
+    "check-dnd": ("harness.cli.submissions:check_dnd", "Check such an archive, whichever program made it."),
 }
 
 STAGE: Index = {

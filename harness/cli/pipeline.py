@@ -142,7 +142,7 @@ FIRST_ROWS = (("panet-table3", "JPEG", "classic5"), ("rnan-table6", "Bicubic", "
 
 @click.command("first-table")
 def first_table() -> None:
-    """Make the table on embedded images through DVC, then two published rows if their images can be had."""
+    """Make the table on embedded images through DVC, then two published rows if their images can be obtained."""
     from harness.report.terminal import print_table
     from harness.run.execution import RunSettings
     from harness.run.reproduction import make_tables

@@ -18,7 +18,7 @@ from harness.tables.workspace import Workspace
 @click.argument("column")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Form of the output.")
 def why(table: str, row: str, column: str, form: str) -> None:
-    """Tell where a number comes from: the chain from the printed number to the pixels, and how to make it again.
+    """Show where a number comes from: the chain from the printed number to the pixels, and how to make it again.
 
     COLUMN is dataset/level/metric, such as live1/10/psnr (`harness diff TABLE` names them).
     """

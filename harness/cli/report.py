@@ -45,7 +45,7 @@ class _Report(LazyGroup):
     "--compare",
     nargs=2,
     metavar="RUN_A RUN_B",
-    help="Tell what changed between two runs: git revisions, or folders with results.",
+    help="Show what changed between two runs: git revisions, or folders with results.",
 )
 @click.option(
     "--format", "form", type=click.Choice(["text", "md", "json"]), default="text", help="Form of what --compare prints."

@@ -179,7 +179,9 @@ def measure_restored(
 
 @click.command()
 @_options("task", "dataset")
-@click.option("--restored", type=click.Path(path_type=Path), required=True, help="Folder of images, one an image name.")
+@click.option(
+    "--restored", type=click.Path(path_type=Path), required=True, help="Folder of images, named as those of the set."
+)
 @click.option("--level", type=int, default=0, help="Sigma, quality or scale.")
 @click.option("--degradation", default="", help="Degradation, where it is not the task's own.")
 @click.option("--saving", type=click.Choice(SAVINGS), default="round", help="How pixels were kept; unrounded: 16 bits.")

@@ -58,7 +58,7 @@ def dnd(method: str, folder: Path | None, out: Path | None, policy: str, zipped:
 @click.argument("path", type=click.Path(path_type=Path))
 @_FROM
 def check_dnd(path: Path, folder: Path | None) -> None:
-    """Hold a folder or zip file, of whatever program, against DND's format; exit status 1 where it is not kept."""
+    """Check a folder or zip file from any program against DND's format; exit status 1 if it does not conform."""
     from harness.extras.dnd import check_submission, find_release, open_release
 
     release = open_release(folder) if folder is not None else find_release(Workspace.find().data)

@@ -21,7 +21,7 @@ add_commands(
     show="Describe a weight set: licence, home page, files, checksums.",
     fetch="""Get weights: from a mirror (HARNESS_MIRROR), from public sources, or from your own folder.
 
-    Weights that cannot be had are no error: the manifest says why, and tables say `not run`.
+    Weights that cannot be obtained are no error: the manifest says why, and tables say `not run`.
     """,
 )
 

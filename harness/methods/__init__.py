@@ -308,7 +308,7 @@ def registered() -> set[str]:
 
 
 def broken_plugins() -> dict[str, str]:
-    """Tell which plugins could not be imported, and why, by entry point or file."""
+    """Return why each plugin that failed could not be imported, by entry point or file."""
     return dict(_broken)
 
 

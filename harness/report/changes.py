@@ -239,7 +239,7 @@ def _change(key: Key, first: Sample, second: Sample) -> Change | None:
 # Reading runs --------------------------------------------------------------------------------------------------------
 
 _Rows = Iterator[tuple[str, bytes | None, bytes | None]]
-"""Files of rows: path, record, values; None where one cannot be had."""
+"""Files of rows: path, record, values; None where one cannot be obtained."""
 
 
 def _read_run(workspace: Workspace, name: str, tables: frozenset[str]) -> _Run:

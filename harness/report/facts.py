@@ -62,7 +62,7 @@ _TELLING = frozenset({"revision", _FINISHED, _TIME, _CODE})
 
 
 def run_facts(workspace: Workspace, group: Group, level: int) -> list[Fact]:
-    """Tell what restored and measured a group's images at a level; empty where nothing was computed here."""
+    """List what restored and measured a group's images at a level; empty where nothing was computed here."""
     rows = _record(workspace, "rows", group)
     found: list[Fact] = []
     if rows:
@@ -93,7 +93,7 @@ def telling_facts(facts: Iterable[Fact]) -> list[Fact]:
 
 
 def plain_facts(path: Path) -> list[Fact]:
-    """Tell what any JSON file holds, field by field; long lists and tables are left out."""
+    """List the fields of any JSON file; long lists and tables are left out."""
     return [(name, text) for name, text in _facts(_read(path)) if len(text) <= _LONGEST]
 
 

@@ -84,7 +84,7 @@ def crop_measure(name: str, pixels: NDArray[np.uint8]) -> Protocol:
 
 
 def luma_of(name: str) -> Luma | None:
-    """Tell which luma a protocol measures, in numbers a page can compute with; None for all samples."""
+    """Say which luma a protocol measures, in numbers a page can compute with; None for all samples."""
     luma = protocol(name).luma
     if not luma:
         return None

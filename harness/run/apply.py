@@ -260,7 +260,7 @@ def _limit_buffers(network: torch.nn.Module, shrink: int) -> None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory ran out, on the machine or on a GPU."""
+    """Return whether an error says that memory ran out, on the machine or on a GPU."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     # The allocator of torch on a CPU has no exception of its own.

@@ -403,7 +403,7 @@ def _no_weights(workspace: Workspace, result: CellResult, record: MeasuredRecord
 
 
 def _training(workspace: Workspace, result: CellResult) -> Link:
-    """Tell how weights that were trained here came to be."""
+    """Describe how weights that were trained here came to be."""
     from harness.records.training_runs import percent, trained_folder
 
     trained = result.trained

@@ -60,7 +60,7 @@ class _EagerLock(Lock):  # type: ignore[misc]
 
 
 def lock_file_is_whole(repo: Any, lock_file: Path) -> bool:
-    """Tell whether DVC can read a dvc.lock."""
+    """Return whether DVC can read a dvc.lock."""
     with suppress(Exception):  # DVC fails on half a file with whatever is at hand
         Lockfile(repo, str(lock_file)).load()
         return True
@@ -110,7 +110,7 @@ def drop_dead_locks(root: Path) -> None:
 
 
 def _alive(holder: dict[str, Any], written: float) -> bool:
-    """Tell whether a process lives that wrote its number at a time, or before it."""
+    """Return whether a process lives that wrote its number at a time, or before it."""
     try:
         process = psutil.Process(holder["pid"])
         # A younger process cannot have written its number.

@@ -62,10 +62,10 @@ class Watcher(Protocol):
     """Is told how a run goes."""
 
     def started(self, address: str, progress: Path) -> None:
-        """Tell that a stage runs; `progress` is a file with the numbers of finished and of all images."""
+        """Called when a stage starts; `progress` is a file with the numbers of finished and of all images."""
 
     def finished(self, address: str, outcome: StageOutcome) -> None:
-        """Tell what became of a stage (also ``skipped``: something it needs failed)."""
+        """Called with what became of a stage (also ``skipped``: something it needs failed)."""
 
 
 def run_stages(

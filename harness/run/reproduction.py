@@ -45,7 +45,7 @@ def repro(
     -------
     dict
         By table its cells in the printed order: `CellResult.measured`, `CellResult.verdict`. A set or weights that
-        cannot be had are no error, but cells that are ``not run``.
+        cannot be obtained are no error, but cells that are ``not run``.
 
     Raises
     ------

@@ -90,7 +90,7 @@ class Store:
 
 
 def stores_inputs(made: Degradation) -> bool:
-    """Tell whether a degradation is applied to whole images beforehand, and not to each patch."""
+    """Return whether a degradation is applied to whole images beforehand, and not to each patch."""
     if isinstance(made, Noise | Mosaic):
         return False
     if isinstance(made, Jpeg | Bicubic) or made.name == "pairs":

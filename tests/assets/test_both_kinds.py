@@ -76,7 +76,7 @@ def test_what_no_source_has(published, server):
     del server.files[published.source("one/first", "2.png")]
     reason = published.get().reason
     told = "2.png from 127.0.0.1: status 404" if published.kind == "datasets" else "2.png at 127.0.0.1 status 404"
-    assert f"could not be had (HARNESS_MIRROR is not set, {told}); connect to the network" in reason
+    assert f"could not be obtained (HARNESS_MIRROR is not set, {told}); connect to the network" in reason
 
 
 def test_busy_server_is_asked_again(published, server):
@@ -238,7 +238,7 @@ def test_offline_is_found_out_once(offline, published):
     manifest = published.get()
     assert manifest.status == "missing" and manifest.files == ()
     assert manifest.reason.startswith(
-        "none of its 3 files could be had (HARNESS_MIRROR is not set, 127.0.0.1 could not be reached); connect"
+        "none of its 3 files could be obtained (HARNESS_MIRROR is not set, 127.0.0.1 could not be reached); connect"
     )
     assert len(offline) == 1, "one probe for all files and sources"
     text = published.text()

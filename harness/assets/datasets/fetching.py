@@ -83,7 +83,7 @@ class Registered(DatasetCollection):
         return complete_dataset(self.record.name, self._describe())
 
     def is_registered(self, file: File, path: Path) -> bool:
-        """Tell whether a file is the registered one, or another encoding of its pixels."""
+        """Return whether a file is the registered one, or another encoding of its pixels."""
         return super().is_registered(file, path) or self.hashes.image(path)[1] == file.pixels_sha256
 
     def _from_wheel(self) -> None:
@@ -172,7 +172,7 @@ class Registered(DatasetCollection):
     def _reason(self, missing: int) -> str:
         total = len(self.record.files)
         head = f"none of its {total} files" if missing == total else f"{missing} of its {total} files"
-        verb = "could be had" if missing == total else "could not be had"
+        verb = "could be obtained" if missing == total else "could not be obtained"
         tried = self.what_was_tried(network=self.record.supply != "embedded")
         command = f"`harness datasets fetch {self.record.name} --from FOLDER`"
         remedy = f"connect to the network, set {MIRROR_VARIABLE}, or run {command} with a copy of your own"

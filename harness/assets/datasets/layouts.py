@@ -97,7 +97,7 @@ class Arrangement(msgspec.Struct, frozen=True):
         return len({image for image, _ in self.found})
 
     def holds(self, count: int) -> bool:
-        """Tell whether so many images were found, and each in one place and one file."""
+        """Return whether so many images were found, and each in one place and one file."""
         return self.images == count and not self.rival and not self.doubled
 
 
@@ -377,7 +377,7 @@ def alike_but_for_case(images: Iterable[str]) -> tuple[str, str] | None:
 
 
 def fits_in_part(record: Dataset, names: list[str]) -> bool:
-    """Tell whether files fit one side of a layout, in whatever subfolder it begins."""
+    """Return whether files fit one side of a layout, in whatever subfolder it begins."""
     for root in ["", *_roots(names)]:
         below = _below(names, root)
         for layout in record.folder_layouts:

@@ -126,7 +126,7 @@ def read_record(path: Path) -> Dataset:
     Raises
     ------
     HarnessError
-        Not a record: unknown keys, names that leave the folder, checksums that are none.
+        Not a record: unknown keys, names that leave the folder, invalid checksums.
     """
     record = read_asset_record(path, Dataset, "dataset is")
     for name in (*record.aliases, *([record.base] if record.base else [])):

@@ -136,7 +136,7 @@ def _written(target: Path) -> list[Path]:
 
 
 def _is_written(target: Path, sources: list[Path], count: int) -> bool:
-    """Tell whether an earlier run wrote all images from these very files, none of which has changed since."""
+    """Return whether an earlier run wrote all images from these very files, none of which has changed since."""
     written = _written(target)
     if len(written) != count or any(path.is_symlink() for path in written):
         return False

@@ -43,7 +43,7 @@ class FolderCheck(msgspec.Struct, frozen=True):
 
 
 def verify_folder(name: str, folder: str | os.PathLike[str]) -> FolderCheck:
-    """Tell whether a folder holds a dataset, and what is missing; nothing is written.
+    """Return whether a folder holds a dataset, and what is missing; nothing is written.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ _LAST_BYTES = 64
 
 
 def _cut_short(path: Path) -> str:
-    """Tell what is wrong with an image whose file does not end as its format does; empty where it can be decoded."""
+    """Say what is wrong with an image whose file does not end as its format does; empty where it can be decoded."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _LAST_BYTES))
         if _ENDS.get(path.suffix.lower(), b"") in file.read():

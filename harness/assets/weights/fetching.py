@@ -46,7 +46,7 @@ class WeightsCollection(Collection[WeightSet, WeightsManifest]):
     copy_of = "the weights "
 
     def collect(self) -> WeightsManifest:
-        """Get every file that can be had; the nearest place first, and a folder given just now before all."""
+        """Get every file that can be obtained; the nearest place first, and a folder given just now before all."""
         if self.given is not None:
             self._from_folder(self.given, "the folder", self.wanted())
             if not self.have:
@@ -113,11 +113,11 @@ class WeightsCollection(Collection[WeightSet, WeightsManifest]):
 
     def _reason(self) -> str:
         wanted, total = self.wanted(), len(self.record.files)
-        head = f"none of its {total} files could be had"
+        head = f"none of its {total} files could be obtained"
         if len(wanted) == 1:
-            head = f"{wanted[0].name} could not be had"
+            head = f"{wanted[0].name} could not be obtained"
         elif len(wanted) < total:
-            head = f"{wanted[0].name} and {len(wanted) - 1} more of its {total} files could not be had"
+            head = f"{wanted[0].name} and {len(wanted) - 1} more of its {total} files could not be obtained"
         command = f"`harness weights fetch {self.record.name} --from FOLDER`"
         remedy = f"connect to the network, set {MIRROR_VARIABLE}, or run {command} with a copy of your own"
         if self.record.obtain and any(not file.at for file in wanted):

@@ -134,7 +134,7 @@ def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
         if start + size > len(data):
             raise ValueError("an element is longer than what holds it")
         if kind not in _TEXTS and kind not in (_MATRIX, _COMPRESSED):
-            raise ValueError(f"an element is of type {kind}, which there is not")
+            raise ValueError(f"an element is of an unknown type {kind}")
         yield kind, data[start : start + size]
         at = end
 

@@ -63,7 +63,7 @@ def read_record(path: Path) -> WeightSet:
     Raises
     ------
     HarnessError
-        Not a record: unknown keys, unsafe names, checksums that are none, a format nobody reads.
+        Not a record: unknown keys, unsafe names, invalid checksums, a format nobody reads.
     """
     from harness.assets.weights.importers import FORMATS
 

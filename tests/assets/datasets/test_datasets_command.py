@@ -41,12 +41,14 @@ def test_fetch_complete(run, registry, data):
 
 def test_fetch_missing_is_no_error_unless_strict(run, data):
     result = run("fetch", "tiny")
-    assert result.stdout.startswith("tiny: missing: none of its 3 files could be had (HARNESS_MIRROR is not set); ")
+    assert result.stdout.startswith(
+        "tiny: missing: none of its 3 files could be obtained (HARNESS_MIRROR is not set); "
+    )
     plain = json.loads(AssetPaths(data, "datasets", "tiny").manifest.read_text())
     assert plain["status"] == "missing" and plain["reason"] in result.stdout
     result = run("fetch", "tiny", "embedded", "--strict", error=NotAvailableError)
     assert "embedded: complete, 3 images" in result.stdout
-    assert str(result.exception) == "1 of 2 datasets cannot be had here: tiny"
+    assert str(result.exception) == "1 of 2 datasets cannot be obtained here: tiny"
     assert result.exception.exit_code == 2
 
 

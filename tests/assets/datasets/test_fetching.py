@@ -111,7 +111,9 @@ def test_wrong_checksum_in_a_mirror_is_named(registry, data, get, said, tmp_path
     monkeypatch.setenv("HARNESS_MIRROR", str(tmp_path / "mirror"))
     manifest = get()
     assert manifest.status == "missing"
-    assert manifest.reason.startswith("1 of its 3 files could not be had (2.png has a wrong checksum in the mirror)")
+    assert manifest.reason.startswith(
+        "1 of its 3 files could not be obtained (2.png has a wrong checksum in the mirror)"
+    )
     assert any(str(holder / "2.png") in text and "wrong checksum" in text for text in said)
     assert not (data / "datasets" / "tiny" / "2.png").exists()
     registry.fill("tiny", holder)
@@ -161,8 +163,8 @@ def test_no_source_has_it(registry, get, server):
     manifest = get()
     assert manifest.status == "missing"
     assert manifest.reason == (
-        "1 of its 3 files could not be had (HARNESS_MIRROR is not set, 2.png from 127.0.0.1: status 404); connect to "
-        "the network, set HARNESS_MIRROR, or run `harness datasets fetch tiny --from FOLDER` with a copy of your own"
+        "1 of its 3 files could not be obtained (HARNESS_MIRROR is not set, 2.png from 127.0.0.1: status 404); connect "
+        "to the network, set HARNESS_MIRROR, or run `harness datasets fetch tiny --from FOLDER` with a copy of your own"
     )
 
 

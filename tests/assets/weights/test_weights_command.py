@@ -30,7 +30,7 @@ def test_fetch_show_verify(tmp_path: Path, registry: Callable[..., Path], monkey
     monkeypatch.setenv("HARNESS_MIRROR", str(mirror))
     data = ("--data", str(tmp_path / "data"))
     assert "not fetched" in run("ls", *data)
-    assert run("fetch", "toy", *data).startswith("toy: partial: b.npz could not be had; ask its authors")
+    assert run("fetch", "toy", *data).startswith("toy: partial: b.npz could not be obtained; ask its authors")
     with pytest.raises(NotAvailableError, match="1 of 1 weight sets are not whole: toy"):
         run("fetch", "toy", "--strict", *data)
     assert "partial" in run("ls", *data)

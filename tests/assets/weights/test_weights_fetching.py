@@ -61,7 +61,9 @@ def test_manifest_is_the_same_bytes_everywhere(
     texts.append(AssetPaths(tmp_path / "data", "weights", "toy").manifest.read_bytes())
     assert texts[0] == texts[1] == texts[2]
     assert str(tmp_path).encode() not in texts[0]
-    assert json.loads(texts[0])["reason"].startswith("b.npz could not be had (127.0.0.1 could not be reached); connect")
+    assert json.loads(texts[0])["reason"].startswith(
+        "b.npz could not be obtained (127.0.0.1 could not be reached); connect"
+    )
 
 
 def test_missing_says_how_to_supply(tmp_path: Path, registry: Callable[..., Path]) -> None:
@@ -69,7 +71,7 @@ def test_missing_says_how_to_supply(tmp_path: Path, registry: Callable[..., Path
     manifest = fetch("toy", tmp_path / "data", say=silent)
     assert (manifest.status, manifest.files) == ("missing", ())
     assert manifest.reason == (
-        "a.npz could not be had (HARNESS_MIRROR is not set); "
+        "a.npz could not be obtained (HARNESS_MIRROR is not set); "
         "ask its authors, and run `harness weights fetch toy --from FOLDER`"
     )
     assert mirror.is_dir()
