@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from harness.assets.datasets import fetch
 from harness.assets.datasets.reading import FetchedDataset, open_dataset
+from harness.assets.places import AssetPaths
 from harness.audit.images import Bench
 from harness.audit.outcomes import RowAudit
 from harness.audit.rows import audit_row
@@ -65,7 +66,7 @@ class SmallBench(Bench):
 
 def cropped(name: str, workspace: Workspace) -> FetchedDataset:
     fetched = open_dataset(name, workspace.data)
-    return Cropped(fetched.record, workspace.data, fetched.manifest)
+    return Cropped(fetched.record, AssetPaths(workspace.data, "datasets", name), fetched.manifest)
 
 
 @pytest.fixture(scope="module")

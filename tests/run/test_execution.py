@@ -95,7 +95,9 @@ def test_a_failure_stops_or_not(tmp_path: Path) -> None:
     files["sub/dvc.yaml"]["m1"]["cmd"] = f"{wait_for_m0}; cp a m1"
     files["sub/dvc.yaml"]["later"] = {"cmd": "cp m1 later", "deps": ["m1"], "outs": ["later"], "wdir": ".."}
     files["end/dvc.yaml"]["all"]["deps"].append("later")  # type: ignore[attr-defined]
-    files["dvc.yaml"]["m0"]["cmd"] = f"until [ -e m1-goes-on ]; do sleep 0.05; done; rm -f m0-goes-on; {command}"
+    files["dvc.yaml"]["m0"]["cmd"] = (
+        f"until [ -e m1-goes-on ] && [ -e m2 ] && [ -e m3 ]; do sleep 0.05; done; rm -f m0-goes-on; {command}"
+    )
     project = DvcProject(tmp_path / "stopping", files)
     (project.root / "m0-goes-on").touch()
     watcher = Recorder()

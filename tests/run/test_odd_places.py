@@ -80,7 +80,9 @@ def test_streams_of_few_letters(encoding: str, command: list[str]) -> None:
     assert b"panet-table3" in done.stdout
 
 
-@pytest.mark.parametrize("line", ["table panet-table3 >&-", "diff panet-table3 --format json >&-", "badge >&- 2>&-"])
+@pytest.mark.parametrize(
+    "line", ["table panet-table3 >&-", "diff panet-table3 --format json >&-", "report badge >&- 2>&-"]
+)
 def test_closed_streams(line: str) -> None:
     line = f"{sys.executable} -m harness {line}"
     done = subprocess.run(["sh", "-c", line], cwd=ROOT, stderr=subprocess.PIPE, check=False)
