@@ -18,7 +18,7 @@ table: $(BIN)/.installed ## Install, then make and print a first table on embedd
 	@harness first-table
 
 test: $(BIN)/.installed-test ## Install with every extra, then run the tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope -q
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder -q
 
 train-smoke: $(BIN)/.installed-test ## Train two small networks for minutes on BSD400, compare them on CBSD68, plot the curves
 	@harness train train-smoke --budget smoke

@@ -232,10 +232,10 @@ def test_references_that_multiply(tmp_path: Path) -> None:
             cell[:] = [below.ref] * 10
             cell.attrs["MATLAB_class"] = np.bytes_("cell")
             below = cell
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(HarnessError, match="nested too deeply"):
         import_weights(path, "dagnn")
-    assert time.monotonic() - began < 30
+    assert time.process_time() - began < 30
 
 
 @pytest.mark.parametrize(
@@ -590,7 +590,7 @@ def test_gigabytes_of_zeros(tmp_path: Path) -> None:
     ):
         for _ in range(3 << 10):
             inside.write(block)
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(HarnessError, match="unpacks to 3221225472 bytes"):
         import_weights(path, "npz")
     assert time.monotonic() - began < 5
