@@ -17,7 +17,13 @@ settings.register_profile("search", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 # Modules of minutes: they are begun first, so that no core waits for one of them in the end.
-LONGEST = ("test_audits_on_the_mirror", "test_end_to_end", "test_paired_tables", "test_execution", "test_trained_tables")
+LONGEST = (
+    "test_audits_on_the_mirror",
+    "test_end_to_end",
+    "test_paired_tables",
+    "test_execution",
+    "test_trained_tables",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
