@@ -593,7 +593,7 @@ def test_gigabytes_of_zeros(tmp_path: Path) -> None:
     began = time.process_time()
     with pytest.raises(HarnessError, match="unpacks to 3221225472 bytes"):
         import_weights(path, "npz")
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_checkpoints_of_nested_references(tmp_path: Path) -> None:
