@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 import harness
 from harness.cli import harness as command
+from harness.cli.main import MOVED
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -83,6 +84,10 @@ def test_a_user_sees_few_commands_and_options() -> None:
     shown = CliRunner().invoke(command, ["--help"]).output.partition("Commands:")[2].split("\n")
     names = [line.split()[0] for line in shown if re.match(r"  [a-z]", line)]
     assert 10 < len(names) <= 20 and {"repro", "new", "check"} <= set(names) and "stage" not in names
+    for old, now in MOVED.items():
+        told = CliRunner().invoke(command, [old])
+        assert f"is now 'harness {now}'" in str(told.exception)
+        assert CliRunner().invoke(command, [*now.split(), "-h"]).exit_code == 0
     train = command.get_command(context, "train")
     assert train is not None
     assert len([option for option in train.params if isinstance(option, click.Option)]) <= 16

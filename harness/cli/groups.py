@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import click
 
-from harness.errors import unknown_name
+from harness.errors import HarnessError, unknown_name
 
 # name -> (where it is, one line of help): `--help` imports none of them.
 Index = dict[str, tuple[str, str]]
@@ -18,6 +18,7 @@ class LazyGroup(click.Group):
 
     index: ClassVar[Index] = {}
     unlisted: ClassVar[Index] = {}
+    moved: ClassVar[dict[str, str]] = {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order a user meets them."""
@@ -36,6 +37,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a subcommand; an unknown one raises HarnessError with the nearest names."""
+        if args and args[0] in self.moved:
+            raise HarnessError(f"'harness {args[0]}' is now 'harness {self.moved[args[0]]}'")
         if args and args[0] not in self.index | self.unlisted:
             raise unknown_name("command", args[0], self.index)
         return super().resolve_command(ctx, args)

@@ -39,7 +39,7 @@ STAGE: Index = {
 }
 
 COMMANDS: Index = {
-    "tables": ("harness.cli.tables:tables", "List the tables, published and your own."),
+    "tables": ("harness.cli.tables:tables", "List the published tables, or with --own your own."),
     "repro": ("harness.cli.pipeline:repro", "Make a whole table: fetch, degrade, restore, measure, compare."),
     "diff": ("harness.cli.tables:diff", "Compare a table with what was measured, cell by cell."),
     "table": ("harness.cli.tables:table", "Print a table beside its published numbers."),
@@ -75,8 +75,21 @@ _MACHINE_ERRORS = frozenset(
 )
 
 
+# Where commands are that were at the top once.
+MOVED = {
+    **{f"new-{kind}": f"new {kind}" for kind in NEW},
+    **{name: f"stage {name}" for name in STAGE if name not in COMMANDS},
+    **{name: f"report {name}" for name in ("badge", "findings", "curves", "attention-maps")},
+    "check-method": "check",
+    "train-run": "stage train",
+    "submit": "export dnd",
+    "crate": "export crate",
+    "revalidate": "pipeline revalidate",
+}
+
+
 class _Commands(LazyGroup):
-    index, unlisted = COMMANDS, UNLISTED
+    index, unlisted, moved = COMMANDS, UNLISTED, MOVED
 
 
 class _New(LazyGroup):

@@ -78,6 +78,11 @@ def _tell_driver(done: int, total: int) -> None:
             Path(file).write_text(f"{done} {total}", encoding="ascii")
 
 
+def _anew() -> bool:
+    """Whether finished images are to be made anew: set by a driver that was told to run every stage again."""
+    return os.environ.get("HARNESS_FORCE") == "1"
+
+
 def _shrink() -> int:
     """How much less than usual is to be computed at once: set by a driver after a stage was killed for its memory."""
     given = os.environ.get("HARNESS_SHRINK", "")
@@ -141,6 +146,7 @@ def restore(
             code=code,
             packages=method_packages(found),
             shrink=_shrink(),
+            anew=_anew(),
             progress=progress,
         )
     write_run(workspace.work, group, run)

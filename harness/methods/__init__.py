@@ -413,6 +413,6 @@ def _import_plugin(plugin: Plugin, folders: Iterable[Path], limit: float) -> Non
         return
     _environments.update({found.build: changed for found in defined.values()})
     if plugin.kind == "file":
-        _in_folders.setdefault(Path(plugin.name).resolve().parent, {}).update(defined)
+        _in_folders.setdefault(Path(plugin.name).parent.resolve(), {}).update(defined)
     else:
         _registry.update(defined)

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from harness.cores import core_count
+from harness.errors import HarnessError
 from harness.files import file_sha256, write_json
 from harness.records.cells import Group
 from harness.records.loading import load_json
@@ -103,6 +104,10 @@ class RunRecord(msgspec.Struct, frozen=True):
     record_sha256 : str
         Checksum of the record that the run wrote beside its results. DVC does not keep descriptions of runs, so what
         it takes from its cache may be another run's.
+    kept : tuple of int
+        Levels whose images an earlier run had finished and recorded.
+    before : RunRecord or None
+        That run.
     """
 
     seconds: dict[str, float] = {}
@@ -126,6 +131,15 @@ class RunRecord(msgspec.Struct, frozen=True):
     finished: str = ""
     confirmed: tuple[Confirmation, ...] = ()
     record_sha256: str = ""
+    kept: tuple[int, ...] = ()
+    before: RunRecord | None = None
+
+    def of_level(self, level: int) -> RunRecord:
+        """The run that made the images of a level: this one, or one before it."""
+        run = self
+        while level in run.kept and run.before is not None:
+            run = run.before
+        return run
 
 
 def run_file(work: Path, group: Group, verb: str = "restore") -> Path:
@@ -141,8 +155,11 @@ def _record_file(work: Path, group: Group, verb: str) -> Path:
 
 def write_run(work: Path, group: Group, run: RunRecord, verb: str = "restore") -> None:
     """Write down how a group was restored, or measured, when its results lie in their place."""
-    made = file_sha256(_record_file(work, group, verb))
-    write_json(run_file(work, group, verb), msgspec.structs.replace(run, record_sha256=made))
+    made, before = file_sha256(_record_file(work, group, verb)), run.before
+    if run.kept and before is None:
+        with contextlib.suppress(HarnessError):
+            before = load_json(run_file(work, group, verb), RunRecord)
+    write_json(run_file(work, group, verb), msgspec.structs.replace(run, record_sha256=made, before=before))
 
 
 def read_run(work: Path, group: Group, verb: str = "restore") -> RunRecord | None:
@@ -172,7 +189,12 @@ class Clock:
         self._started = _now()
 
     def finish(
-        self, *, seconds: Mapping[str, float] | None = None, retries: Mapping[str, str] | None = None, seed: str = ""
+        self,
+        *,
+        seconds: Mapping[str, float] | None = None,
+        retries: Mapping[str, str] | None = None,
+        seed: str = "",
+        kept: Iterable[int] = (),
     ) -> RunRecord:
         """Describe the run that ends now.
 
@@ -180,7 +202,7 @@ class Clock:
         ----------
         seconds, retries : mapping
             By image; see `RunRecord`.
-        seed : str
+        seed, kept : str, iterable of int
             See `RunRecord`.
         """
         wall_seconds = round(time.perf_counter() - self._start, 6)
@@ -203,6 +225,7 @@ class Clock:
             revision=revision,
             dirty=dirty,
             retries=dict(retries or {}),
+            kept=tuple(kept),
             command=("harness", *sys.argv[1:]),
             started=self._started,
             finished=_now(),

@@ -23,7 +23,9 @@ Fact = tuple[str, str]
 # Below work/: what `Group.place` names in each of these is no description of a run.
 _NOT_FACTS = frozenset({"inputs", "restored", "rows", "partial", "code", "cost"})
 
-_SHOWN_ELSEWHERE = frozenset({"group", "levels", "images", "protocols", "reason", "seconds", "record_sha256"})
+_SHOWN_ELSEWHERE = frozenset(
+    {"group", "levels", "images", "protocols", "reason", "seconds", "record_sha256", "kept", "before"}
+)
 
 # A fact that fills more than a few lines is for its file, not for a page.
 _LONGEST = 400
@@ -73,7 +75,7 @@ def run_facts(workspace: Workspace, group: Group, level: int) -> list[Fact]:
         found += _facts(rows)
     folders = sorted(path.name for path in workspace.work.iterdir() if path.is_dir()) if workspace.work.is_dir() else []
     for kind in folders:
-        plain = {} if kind in _NOT_FACTS else _record(workspace, kind, group)
+        plain = {} if kind in _NOT_FACTS else _of_level(_record(workspace, kind, group), level)
         if took := _seconds(plain, f"{level}/"):
             found.append((_TIME, f"{math.fsum(took) / len(took):.3g} s an image ({len(took)} images)"))
         found += _facts(plain)
@@ -99,7 +101,14 @@ def plain_facts(path: Path) -> list[Fact]:
 
 def seconds_of(workspace: Workspace, group: Group, level: int) -> list[float]:
     """Measured wall times of a group's images at a level (draw 0), in seconds; without those of an earlier run."""
-    return _seconds(_record(workspace, "timing", group), f"{level}/draw{FIRST_DRAW}/")
+    return _seconds(_of_level(_record(workspace, "timing", group), level), f"{level}/draw{FIRST_DRAW}/")
+
+
+def _of_level(run: dict[str, Any], level: int) -> dict[str, Any]:
+    """The run that made a level's images, where a later one kept them (`harness.records.runs.RunRecord.of_level`)."""
+    while level in run.get("kept", ()) and isinstance(run.get("before"), dict):
+        run = run["before"]
+    return run
 
 
 def _seconds(plain: dict[str, Any], start: str) -> list[float]:

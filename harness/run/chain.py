@@ -112,7 +112,7 @@ def explain(workspace: Workspace, result: CellResult) -> list[Link]:
     folder = workspace.work / "restored" / place
     restored = load_json(folder / RECORD, RestoredRecord) if (folder / RECORD).is_file() else None
     links.append(_restored(folder, restored, request.level))
-    links.append(_run("restored by", workspace.work, group, "restore", f"{request.level}/draw{FIRST_DRAW}/"))
+    links.append(_run("restored by", workspace.work, group, "restore", request.level))
     links.append(_code(workspace, record))
     links.append(_weights(workspace, result, record))
     links.append(_training(workspace, result))
@@ -263,11 +263,13 @@ def _rows(file: Path, record: MeasuredRecord, protocol: str, rows: list[ImageRow
     return Link("rows", facts)
 
 
-def _run(title: str, work: Path, group: Group, verb: str, prefix: str = "") -> Link:
+def _run(title: str, work: Path, group: Group, verb: str, level: int | None = None) -> Link:
     file, run = run_file(work, group, verb), read_run(work, group, verb)
     if run is None:
         other = "; what the file tells is of another run" if file.is_file() else ""
         return Link(title, {"file": str(file), "state": f"not recorded{other}"})
+    prefix = "" if level is None else f"{level}/draw{FIRST_DRAW}/"
+    run = run if level is None else run.of_level(level)
     seconds = [value for name, value in run.seconds.items() if name.startswith(prefix) and value > 0]
     facts = {
         "file": str(file),

@@ -118,6 +118,8 @@ def _run_once(
         environment = {}
         where = cluster_place(settings.cluster)
     environment["HARNESS_SHRINK"] = str(shrink or "")
+    # What a retry finds finished was made by this run.
+    environment["HARNESS_FORCE"] = "1" if settings.force and not shrink else ""
     outcomes: dict[str, StageOutcome] = {}
     futures: dict[str, Any] = {}
     with (

@@ -155,16 +155,16 @@ def _write(workspace: Workspace, wanted: Mapping[PurePosixPath, str], *, check: 
     changed = [path for path, text in wanted.items() if _text(workspace.root / path) != text]
     pipelines = workspace.root / "pipelines"
     stale = [
-        PurePosixPath(file.relative_to(workspace.root).as_posix())
-        for file in sorted(pipelines.glob("**/dvc.yaml"))
-        if PurePosixPath(file.relative_to(workspace.root).as_posix()) not in wanted
+        path
+        for file in sorted(pipelines.glob("**/dvc.*"))
+        if (path := PurePosixPath(file.relative_to(workspace.root).as_posix())).name in ("dvc.yaml", "dvc.lock")
+        and path.with_name("dvc.yaml") not in wanted
     ]
     if not check:
         for path in changed:
             write_text(workspace.root / path, wanted[path])
         for path in stale:
             (workspace.root / path).unlink()
-            (workspace.root / path).with_name("dvc.lock").unlink(missing_ok=True)
     return changed + stale
 
 
@@ -208,7 +208,8 @@ def _entries(workspace: Workspace) -> dict[PurePosixPath, _Entries]:
     images = {plan.group.dataset for plan in found}
     images |= {name for plan in found for name in methods[plan.group.method].released}
     for task, family in writer.training_stages().items():
-        files[PurePosixPath("pipelines", task, "training", "dvc.yaml")] = {"train": family}
+        # A dataset may be called like that, too.
+        files.setdefault(PurePosixPath("pipelines", task, "training", "dvc.yaml"), {})["train"] = family
         images |= {item["data"] for item in family.items.values()}
     weights = {name for plan in found for name in _fetched_weights(methods[plan.group.method])}
     costs = {name for table in tables.values() for name in counted(table, methods)}
@@ -255,12 +256,21 @@ class _Writer:
             )
         return families
 
-    def group_stages(self, found: Iterable[Plan], folder: PurePosixPath) -> dict[str, Family]:
+    def group_stages(self, found: Iterable[Plan], folder: PurePosixPath) -> _Entries:
         """Restore and measure groups of one task and dataset; those that need as many files share a text."""
         by_count: dict[int, dict[str, Plan]] = defaultdict(dict)
+        families: dict[str, Family | dict[str, Any]] = {}
         for plan in found:
-            by_count[len(self._needs(plan))][_key(plan.group)] = plan
-        families: dict[str, Family] = {}
+            key, needs = _key(plan.group), self._needs(plan)
+            if not any("${" in path for path in needs):
+                by_count[len(needs)][key] = plan
+                continue
+            # DVC has no way to write that in a variable; where it stands in the stage itself it can be escaped.
+            for verb, family in zip(
+                ("restore", "measure"), self._families({key: plan}, folder, len(needs), ""), strict=True
+            ):
+                ((_, stage),) = family.stages(verb)
+                families[f"{verb}-{key}"] = stage | {"deps": [path.replace("${", r"\${") for path in stage["deps"]]}
         for count, of_count in sorted(by_count.items()):
             suffix = "" if count == 1 else f"-from-{count}"
             restore, measure = self._families(of_count, folder, count, f"groups{suffix.replace('-', '_')}")

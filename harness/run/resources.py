@@ -43,7 +43,9 @@ def _recorded(node: Node, work: Path, key: str) -> float:
     if node.step.group is not None:
         with suppress(OSError, msgspec.DecodeError, AttributeError, TypeError, ValueError):
             record = msgspec.json.decode(run_file(work, node.step.group, node.step.verb).read_bytes())
-            return max(0.0, float(record.get(key, 0.0)))
+            # A run that added a level took less than one of all levels.
+            runs = [record, record.get("before") or {}]
+            return max(0.0, *(float(run.get(key, 0.0)) for run in runs))
     return 0.0
 
 

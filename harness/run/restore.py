@@ -75,6 +75,7 @@ def restore(
     code: str,
     packages: Collection[str] = (),
     shrink: int = 0,
+    anew: bool = False,
     only: Collection[InputId] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[RestoredRecord, RunRecord]:
@@ -100,6 +101,8 @@ def restore(
         Installed packages that the method's own code imports: unfinished work of other versions is not taken up.
     shrink : int
         How many times what is computed at once is to be reduced from the start (`harness.run.apply`).
+    anew : bool
+        Take up nothing that was finished before.
     only : collection of InputId
         Restore these inputs alone, if any are named: a sample.
     progress : callable
@@ -118,6 +121,8 @@ def restore(
         The method failed, or returned something that is no image of the right size.
     """
     clock = Clock()
+    if anew:
+        shutil.rmtree(unfinished(partial, group), ignore_errors=True)
     _drop_recorded(unfinished(partial, group), levels)
     degrader = degradation(group.degradation)
     record_levels: dict[int, LevelRecord] = {}
@@ -127,6 +132,7 @@ def restore(
     reason = inputs.reason
     depends = depends_sha256(method)
     folders: dict[int, Path] = {}
+    kept: list[int] = []
     if not reason:
         fetched = open_dataset(group.dataset, data)
         ids = [
@@ -160,6 +166,7 @@ def restore(
             )
             digest = hashlib.sha256(msgspec.json.encode(circumstances)).hexdigest()[:24]
             folder = folders[level] = unfinished(partial, group) / f"{level}-{digest}"
+            finished_before = (folder / FINISHED).is_file()
             try:
                 for input_id, digest, took in _restore_level(
                     fetched, degrader, method, restorer, of_level, inputs, folder, group, shrink, retries
@@ -168,6 +175,8 @@ def restore(
                     seconds[input_id.file] = took
                     done += 1
                     progress(done, len(ids))
+                if finished_before and not any(seconds[i.file] for i in of_level):
+                    kept.append(level)
             except SharedResultError:
                 # What was finished may be mixed as well.
                 shutil.rmtree(folder, ignore_errors=True)
@@ -190,7 +199,7 @@ def restore(
     )
     _collect(record, folders, partial, target)
     seed = "per image, CRC-32 of dataset/level/draw/image" if method.random else ""
-    return record, clock.finish(seconds=seconds, retries=retries, seed=seed)
+    return record, clock.finish(seconds=seconds, retries=retries, seed=seed, kept=kept)
 
 
 def _check_recorded(ids: list[InputId], inputs: InputRecord, group: Group) -> None:
@@ -493,18 +502,18 @@ def unfinished(partial: Path, group: Group) -> Path:
 
 
 def keep_for_further_levels(partial: Path, group: Group, levels: Collection[int]) -> None:
-    """Note that DVC has recorded a group's images: from now on they serve only a run that has further levels to do."""
+    """Note that DVC has recorded a group's images: from now on they serve only a run of other levels."""
     if unfinished(partial, group).is_dir():
         write_json(unfinished(partial, group) / RECORDED, sorted(levels))
 
 
 def _drop_recorded(folder: Path, levels: Collection[int]) -> None:
-    """Forget finished images where nothing but recorded levels is asked for: then they are to be made anew."""
+    """Forget finished images where just the recorded levels are asked for: then they are to be made anew."""
     try:
         recorded = load_json(folder / RECORDED, tuple[int, ...]) if (folder / RECORDED).is_file() else None
     except HarnessError:
         recorded = tuple(levels)
-    if recorded is not None and set(levels) <= set(recorded):
+    if recorded is not None and set(levels) == set(recorded):
         shutil.rmtree(folder)
 
 

@@ -172,7 +172,7 @@ def run_dvc(workspace: Workspace, arguments: Sequence[str], *, verbose: bool = F
     workspace : Workspace
         Where to run.
     arguments : sequence of str
-        Such as ``["repro", "pipelines/tables/dvc.yaml:panet-table3"]``.
+        Such as ``["repro", "pipelines/tables/panet-table3/dvc.yaml"]``.
     verbose : bool
         Let DVC tell what it does; otherwise only its errors and what the stages print are shown.
 

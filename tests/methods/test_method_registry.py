@@ -34,6 +34,14 @@ def test_identity_rows_are_built_in() -> None:
     assert {"jpeg", "noisy", "mosaiced", "bicubic", "blurry", "rainy"} <= set(methods())
 
 
+def test_a_plugin_that_is_a_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "elsewhere/linked.py").write_text(PLUGIN.format(name="my-net"))
+    (tmp_path / "methods/linked.py").symlink_to(tmp_path / "elsewhere/linked.py")
+    assert get_method("my-net", [tmp_path / "methods"]).name == "my-net"
+
+
 def test_plugin_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(PLUGIN.format(name="my-net"))
     found = get_method("my-net", [tmp_path])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 import pytest
 from dvc.repo import Repo
@@ -13,6 +14,7 @@ from harness.methods.fingerprints import PACKAGE
 from harness.records.cells import Group
 from harness.run import pipeline
 from harness.run.graph import Step, stage_graph, stage_of
+from harness.tables.requests import Plan
 from harness.tables.workspace import Workspace
 
 ROOT = PACKAGE.parent
@@ -66,6 +68,24 @@ def test_a_stage_is_found_by_what_it_does() -> None:
     assert stage_of(graph, "render", "embedded") == "embedded"
     with pytest.raises(HarnessError, match="no stage does 'cost' for nobody"):
         stage_of(graph, "cost", "nobody")
+
+
+def test_a_dependency_named_like_a_parameter_and_a_dataset_named_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC puts no text into a variable that looks like one; and the pipelines of training are where datasets' are."""
+    workspace = Workspace(ROOT)
+    group = Group("denoise-rgb", "training", "awgn-seed0-8bit", "noisy", "whole")
+    odd = replace(workspace.methods()["noisy"], depends=(ROOT / "methods/${x}.pth",))
+    monkeypatch.setattr(workspace, "methods", lambda: {"noisy": odd})
+    monkeypatch.setattr(workspace, "tables", dict)
+    monkeypatch.setattr(pipeline, "plans", lambda tables, methods: [Plan(group, (50,), ("psnr",))])
+    items = {"a": {"run": "a", "data": "bsd400"}}
+    trained = pipeline.Family({"cmd": "harness stage train ${item.run}"}, items, {"a": Step("")})
+    monkeypatch.setattr(pipeline._Writer, "training_stages", lambda writer: {"denoise-rgb": trained})
+    stages = pipeline.pipeline_stages(workspace)[PurePosixPath("pipelines/denoise-rgb/training/dvc.yaml")]
+    assert len(stages) == 4 and {"inputs@awgn-seed0-8bit", "train@a"} <= set(stages)
+    (restore,) = (stage for name, stage in stages.items() if name.startswith("restore-"))
+    assert r"methods/\${x}.pth" in restore["deps"]
+    assert stage_of(stage_graph({PurePosixPath("x/dvc.yaml"): stages}), "measure", group)
 
 
 def test_many_methods_are_spread_over_files(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 
 from harness.assets.datasets import fetch
@@ -26,6 +27,7 @@ from harness.records.restored import RECORD, LevelRecord
 from harness.records.rows import ImageRow, MeasuredRecord, write_rows
 from harness.records.runs import Clock, git_state, precision_flags, read_run, write_run
 from harness.records.training_runs import Options, TrainedRecord, TrainingRun, read_trained, trained_folder
+from harness.report.facts import run_facts
 from harness.report.render import json_text
 from harness.run.chain import Link, chain_text, explain, find_cell, quoted, train_command
 from harness.run.cost import count_cost
@@ -88,6 +90,24 @@ def test_a_run_is_told_only_with_what_it_made(workspace: Workspace) -> None:
         assert "revision" in links["measured by"]
     finally:
         record.write_bytes(text)
+
+
+def test_a_kept_level_keeps_the_run_that_made_it(workspace: Workspace) -> None:
+    """A run that adds a level is not told of the levels that it kept."""
+    first = read_run(workspace.work, GROUP)
+    assert first is not None
+    later = msgspec.structs.replace(first, revision="f" * 40, kept=(10, 20), before=None)
+    write_run(workspace.work, GROUP, later)
+    try:
+        told = {}
+        for level in (10, 30):
+            cell = find_cell(workspace, "embedded", "JPEG", f"embedded-gray/{level}/psnr")
+            told[level] = {link.title: link.facts for link in explain(workspace, cell)}["restored by"]["revision"]
+            facts = dict(run_facts(workspace, GROUP, level))
+            assert facts["revision"] == told[level]
+        assert told[30].startswith("fff") and not told[10].startswith("fff")
+    finally:
+        write_run(workspace.work, GROUP, first)
 
 
 def test_the_chain_reaches_the_pixels(workspace: Workspace) -> None:

@@ -93,6 +93,13 @@ def test_a_further_level_is_restored_alone(data: Path, tmp_path: Path) -> None:
     more, timing = run(data, inputs, tmp_path, method(unchanged), levels=(10, 20, 30))
     assert {file: digest for file, digest in more.images.items() if file in first.images} == first.images
     assert {file.partition("/")[0] for file, seconds in timing.seconds.items() if seconds} == {"10", "30"}
+    # A level less: what is left was restored.
+    keep_for_further_levels(tmp_path / "partial", first.group, more.levels)
+    _, timing = run(data, inputs, tmp_path, method(unchanged), levels=(10, 30))
+    assert not any(timing.seconds.values()) and timing.kept == (10, 30)
+    # Told to make everything anew, nothing serves, whatever is asked for.
+    _, timing = run(data, inputs, tmp_path, method(unchanged), levels=(10, 20, 30), anew=True)
+    assert all(timing.seconds.values()) and timing.kept == ()
     # Other circumstances: nothing serves, and nothing is left behind.
     keep_for_further_levels(tmp_path / "partial", first.group, more.levels)
     _, timing = run(data, inputs, tmp_path, method(unchanged), levels=(10, 20), code="other")
