@@ -129,18 +129,26 @@ def _maker(path: str, makes: Mapping[str, str]) -> str | None:
     return None
 
 
-def stage_of(nodes: Mapping[str, Node], verb: str, about: Group | str) -> str:
-    """Find the stage that does something with a group, or with what is named; give its address.
+def stages_of(nodes: Mapping[str, Node], verb: str, subjects: Iterable[Group | str]) -> list[str]:
+    """Find the stages that do something with groups, or with what is named; give their addresses in order.
 
     Raises
     ------
     HarnessError
-        There is none.
+        There is none for one of them.
     """
-    for address, node in nodes.items():
-        if node.step.verb == verb and about == (node.step.group or node.step.name):
-            return address
-    raise HarnessError(f"no stage does '{verb}' for {about if isinstance(about, str) else about.place}")
+    found = {node.step.group or node.step.name: address for address, node in nodes.items() if node.step.verb == verb}
+    addresses = []
+    for subject in subjects:
+        if subject not in found:
+            raise HarnessError(f"no stage does '{verb}' for {subject if isinstance(subject, str) else subject.place}")
+        addresses.append(found[subject])
+    return addresses
+
+
+def stage_of(nodes: Mapping[str, Node], verb: str, subject: Group | str) -> str:
+    """Find one stage as `stages_of` does."""
+    return stages_of(nodes, verb, [subject])[0]
 
 
 def needed(nodes: Mapping[str, Node], targets: Iterable[str]) -> dict[str, Node]:

@@ -142,8 +142,9 @@ def write_stage_files(workspace: Workspace, *, check: bool = False) -> list[Pure
 
 def _texts(workspace: Workspace, files: Mapping[PurePosixPath, _Entries]) -> dict[PurePosixPath, str]:
     plots: dict[PurePosixPath, list[dict[str, Any]]] = defaultdict(list)
+    training_plans = read_training_plans(workspace.root)
     for run in workspace.training_runs():
-        planned = run in read_training_plans(workspace.root)
+        planned = run in training_plans
         path = PurePosixPath("pipelines", run.task, "training") if planned else PurePosixPath()
         log = PurePosixPath(_up(path), trained_folder(Path(), run, planned).as_posix(), "log.csv").as_posix()
         for column in ("loss", "psnr"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.errors import HarnessError
-from harness.run.graph import needed, stage_graph, stage_of
+from harness.run.graph import needed, stage_graph, stages_of
 from harness.run.pipeline import update_pipelines
 from harness.run.targets import failures, make_targets
 from harness.tables.collected import results_of
@@ -107,9 +107,10 @@ def make_tables(
     methods = workspace.methods()
     wanted = plans([*whole, *parts], methods)
     graph = stage_graph(stages)
-    cells = {stage_of(graph, "measure", plan.group): len(plan.levels) for plan in wanted}
-    targets = [stage_of(graph, "measure", plan.group) for plan in plans(parts, methods)]
-    targets += [stage_of(graph, "render", table.name) for table in whole]
+    measured = stages_of(graph, "measure", [plan.group for plan in wanted])
+    cells = {address: len(plan.levels) for address, plan in zip(measured, wanted, strict=True)}
+    targets = stages_of(graph, "measure", [plan.group for plan in plans(parts, methods)])
+    targets += stages_of(graph, "render", [table.name for table in whole])
     if not targets:
         return ""
     nodes = needed(graph, list(dict.fromkeys(targets)))

@@ -25,7 +25,7 @@ from harness.methods.fingerprints import fingerprint, method_code
 from harness.records.cells import Group, InputId
 from harness.records.restored import RECORD, RestoredRecord, read_restored
 from harness.records.runs import Confirmation, git_state, read_run, write_run
-from harness.run.graph import stage_graph, stage_of
+from harness.run.graph import stage_graph, stages_of
 from harness.run.pipeline import pipeline_stages
 from harness.run.restore import restore
 from harness.run.targets import run_dvc
@@ -86,9 +86,9 @@ def revalidate(
     if run_dvc(workspace, ["repro", CODE_STAGE]):
         raise HarnessError("the fingerprints of the code could not be made; see above")
     methods = workspace.methods()
-    graph = stage_graph(pipeline_stages(workspace))
     wanted = plans([workspace.table(name) for name in tables], methods)
-    found = {stage_of(graph, "restore", plan.group): plan for plan in wanted}
+    restored = stages_of(stage_graph(pipeline_stages(workspace)), "restore", [plan.group for plan in wanted])
+    found = dict(zip(restored, wanted, strict=True))
     outcomes: list[RevalidatedGroup] = []
     kept: dict[str, RevalidatedGroup] = {}
     for target, changed in _outdated(workspace, list(found)).items():

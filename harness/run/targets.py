@@ -95,24 +95,16 @@ def prefetch(workspace: Workspace, nodes: Iterable[Node]) -> None:
     fails, DVC runs the stage itself, which says why.
     """
     from harness.assets.hosts import Hosts
+    from harness.assets.kinds import KINDS
 
+    fetches = {kind: about.fetch for kind, about in KINDS.items()}
     hosts: Hosts | None = None
     for node in nodes:
-        if node.step.verb not in ("datasets", "weights"):
+        if node.step.verb not in fetches:
             continue
-        if hosts is None:
-            hosts = Hosts(workspace.data)
-        try:
-            if node.step.verb == "datasets":
-                from harness.assets.datasets.fetching import fetch
-
-                fetch(node.step.name, workspace.data, hosts=hosts)
-            else:
-                from harness.assets.weights.fetching import fetch as fetch_weights
-
-                fetch_weights(node.step.name, workspace.data, hosts=hosts)
-        except HarnessError:
-            continue
+        hosts = hosts or Hosts(workspace.data)
+        with suppress(HarnessError):
+            fetches[node.step.verb](node.step.name, workspace.data, hosts=hosts)
 
 
 def installed_since(root: Path, nodes: Iterable[Node]) -> set[str]:

@@ -30,7 +30,9 @@ def test_a_file_that_is_replaced_after_the_trial(
         (tmp_path / "work/restored" / group.place / RECORD).touch()
     plans = [SimpleNamespace(group=group) for group in GROUPS]
     monkeypatch.setattr(revalidation, "pipeline_stages", lambda workspace: {})
-    monkeypatch.setattr(revalidation, "stage_of", lambda graph, verb, group: f"dvc.yaml:{verb}@{group.name}")
+    monkeypatch.setattr(
+        revalidation, "stages_of", lambda graph, verb, groups: [f"dvc.yaml:{verb}@{group.name}" for group in groups]
+    )
     monkeypatch.setattr(revalidation, "plans", lambda tables, methods: plans)
     monkeypatch.setattr(revalidation, "_outdated", lambda workspace, targets: answers.pop(0))
     monkeypatch.setattr(
