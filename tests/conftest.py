@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest modules first (`make test` hands whole modules to the processes, in this order)."""
     order = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(LONGEST)))
+
+
+@pytest.fixture(autouse=True)
+def _printing_kept() -> Iterator[None]:
+    """A package that is first imported by one test must not change how arrays are printed in the next."""
+    with np.printoptions(legacy=False):
+        yield
 
 
 Synthetic = Callable[..., NDArray[np.uint8]]
