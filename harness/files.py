@@ -37,6 +37,27 @@ def file_sha256(path: str | os.PathLike[str], absent: str | None = None) -> str:
         return absent
 
 
+def git_blob(path: str | os.PathLike[str]) -> str:
+    r"""Give the id under which git keeps a file's bytes, 40 hex digits; OSError where it cannot be read.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "greeting")
+    >>> path.write_bytes(b"hello\n")
+    6
+    >>> git_blob(path)
+    'ce013625030ba8dba906f756967f9e9ca394464a'
+    """
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+
+        def begun() -> Any:
+            return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+
+        return hashlib.file_digest(file, begun).hexdigest()
+
+
 def cannot_write(path: str | os.PathLike[str], error: OSError, advice: str = _UNCHANGED) -> HarnessError:
     """Make the error for a file that could not be written."""
     return HarnessError(f"{path}: cannot be written ({error.strerror or error}); {advice}")

@@ -21,8 +21,11 @@ from harness.records.loading import load_json
 
 # Serves the files of GitHub repositories at a commit.
 SOURCE_HOST = "https://raw.githubusercontent.com"
+# Serves what Git LFS keeps of them; at the other address there is a pointer of three lines in its place.
+LFS_HOST = "https://media.githubusercontent.com/media"
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
+_GIT_BLOB = re.compile(r"[0-9a-f]{40}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 
@@ -36,18 +39,21 @@ class Repository(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ``owner/name`` on GitHub.
     commit : str
         Full commit hash.
+    lfs : bool
+        Its files lie in Git LFS.
     """
 
     repo: str
     commit: str
+    lfs: bool = False
 
     def url(self, path: str) -> str:
         """Give the address of a file."""
-        return f"{SOURCE_HOST}/{self.repo}/{self.commit}/{quote(path)}"
+        return f"{LFS_HOST if self.lfs else SOURCE_HOST}/{self.repo}/{self.commit}/{quote(path)}"
 
 
 class AssetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One file of a dataset or weight set.
+    r"""One file of a dataset or weight set.
 
     Attributes
     ----------
@@ -56,7 +62,10 @@ class AssetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     bytes : int
         Size of the file; 0 where it is not known.
     sha256 : str
-        SHA-256 of its bytes; empty where it is not known. Such a file is never downloaded.
+        SHA-256 of its bytes; empty where it is not known. Such a file is downloaded only if its `git_blob` is.
+    git_blob : str
+        The id that git gives its bytes: SHA-1 of ``"blob <bytes>\0"`` and the bytes. What holds a file of which nobody
+        has seen the content yet; the SHA-256 that it turns out to have is held from then on.
     at : tuple of (int, str)
         Where the same bytes are public, in the order in which they are asked: index of the source, path in it.
     """
@@ -64,16 +73,19 @@ class AssetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     name: str
     bytes: int = 0
     sha256: str = ""
+    git_blob: str = ""
     at: tuple[tuple[int, str], ...] = ()
 
     @property
     def pinned(self) -> bool:
         """Whether a checksum is known."""
-        return bool(self.sha256)
+        return bool(self.sha256 or self.git_blob)
 
     def is_at(self, path: Path, hashes: Hashes) -> bool:
-        """Return whether a path holds this file, as far as a checksum says; OSError where it cannot be read."""
-        return hashes.sha256(path) == self.sha256 or not self.pinned
+        """Return whether a path holds this file, as far as its checksums say; OSError where it cannot be read."""
+        if hashes.sha256(path) != self.sha256 and self.sha256:
+            return False
+        return not self.git_blob or hashes.git_blob(path) == self.git_blob
 
 
 class AssetRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -150,11 +162,13 @@ def read_asset_record(path: Path, kind: type[Record], subject: str) -> Record:
     for file in record.files:
         if not is_safe(file.name):
             raise HarnessError(f"{path}: the file name '{file.name}' leaves the set's folder; take it out")
-        if bool(file.sha256) != bool(file.bytes) or (file.sha256 and not SHA256.fullmatch(file.sha256)):
+        if (file.sha256 and not (file.bytes and SHA256.fullmatch(file.sha256))) or (file.bytes and not file.pinned):
             raise HarnessError(
                 f"{path}: '{file.name}' needs both its size and a checksum of 64 lower-case hex digits, or neither"
             )
-        if file.at and not file.sha256:
+        if file.git_blob and not _GIT_BLOB.fullmatch(file.git_blob):
+            raise HarnessError(f"{path}: the git_blob of '{file.name}' is not 40 lower-case hex digits; correct it")
+        if file.at and not file.pinned:
             raise HarnessError(f"{path}: '{file.name}' has a source and no checksum to hold it to; take the source out")
         for index, at in file.at:
             if not 0 <= index < len(record.sources) or not is_safe(at):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.assets.places import ADVICE, AssetPaths, record_path
-from harness.files import file_sha256, update_text
+from harness.files import file_sha256, git_blob, update_text
 
 _VERSION = 1
 
@@ -37,6 +37,7 @@ class Hashes:
 
     def __init__(self, seen: dict[str, list[Any]]) -> None:
         self._seen = seen
+        self._blobs: dict[str, str] = {}
         self._used: dict[str, list[Any]] = {}
         self._lock = threading.Lock()
 
@@ -59,6 +60,13 @@ class Hashes:
     def sha256(self, path: Path) -> str:
         """SHA-256 of a file's bytes; OSError where it cannot be read."""
         return str(self._look(path, 0, lambda: [file_sha256(path), None, None])[0])
+
+    def git_blob(self, path: Path) -> str:
+        """Give git's id of a file's bytes; OSError where it cannot be read."""
+        key = _key(os.stat(path))
+        if key not in self._blobs:
+            self._blobs[key] = git_blob(path)
+        return self._blobs[key]
 
     def image(self, path: Path) -> tuple[str, str, tuple[int, ...]]:
         """SHA-256 of a file's bytes and of its pixels, and its shape.
