@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.errors import HarnessError, InvalidArgumentError, NotAvailableError, missing_package, unknown_name
+from harness.errors import HarnessError, InvalidArgumentError, Missing, NotAvailableError, missing_package, unknown_name
 from harness.methods.plugins import (
     Plugin,
     importing,
@@ -337,12 +337,17 @@ def build_method(chosen: Method, task: str, level: int, dataset: str = "") -> Ca
         models = ", ".join(f"{name} ({file})" for name, file in chosen.weights_for.items())
         raise NotAvailableError(
             f"{chosen.title} has a model for each of {models}, and none for {dataset or 'a set without a name'}; "
-            "the model of another set would make another number"
+            "the model of another set would make another number",
+            Missing("weights", chosen.name),
         )
     try:
         # What a plugin sets in the environment holds while it is imported and built, and for no other method.
         with left_alone(f"method '{chosen.name}'"), environment_kept(_environments.get(chosen.build)):
             restore = chosen.build(task, level, *([dataset] if chosen.weights_for else []))
+    except NotAvailableError as error:
+        # What a released method lacks, if it names nothing else, is a model for this task and level.
+        error.missing = error.missing or (Missing("weights", chosen.name) if chosen.origin == "released" else None)
+        raise
     except HarnessError:
         raise
     except ImportError as error:
