@@ -100,6 +100,8 @@ class Method:
         The method draws random numbers; it is then seeded per image.
     depends : tuple of path
         Files and folders whose change must run the method again (its own weights, its images).
+    checked : str
+        What the network was held to, such as ``the authors' outputs``; for docs/systems.md.
     recipes : dict
         Name of the recipe (`harness.training.recipe`) that trains the network, by task.
     trained : frozenset of (task, level)
@@ -129,6 +131,7 @@ class Method:
     chop: Mapping[str, str] = field(default_factory=dict)
     random: bool = False
     depends: tuple[Path, ...] = ()
+    checked: str = ""
     recipes: Mapping[str, str] = field(default_factory=dict)
     trained: frozenset[tuple[str, int]] = frozenset()
     module: str = field(default="", compare=False)
@@ -184,6 +187,7 @@ def method(
     chop: Mapping[str, str] | None = None,
     random: bool = False,
     depends: Sequence[str | Path] = (),
+    checked: str = "",
     recipes: Mapping[str, str] | None = None,
 ) -> Callable[[Build], Build]:
     """Register the decorated `build(task, level)` under a name; the arguments are the attributes of `Method`.
@@ -242,6 +246,7 @@ def method(
             chop=dict(chop or {}),
             random=random,
             depends=tuple(Path(path) for path in depends),
+            checked=checked,
             recipes=dict(recipes or {}),
             module=module,
         )
