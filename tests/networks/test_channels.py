@@ -34,7 +34,7 @@ def test_enlarged_luma(scale: int, channels: int) -> None:
 
     def after_bicubic(small: torch.Tensor) -> torch.Tensor:
         large = [imresize(plane.double().numpy(), float(scale), border="symmetric") for plane in small[:, 0]]
-        return luma(torch.from_numpy(np.stack(large))[:, None].float())
+        return torch.as_tensor(luma(torch.from_numpy(np.stack(large))[:, None].float()))
 
     with torch.no_grad():
         found = whole(image)

@@ -51,10 +51,11 @@ def by_definition(layers: dict[str, Tensor], image: Tensor, mix: tuple[float, ..
     """The definition, layer by layer."""
 
     def layer(name: str, x: Tensor) -> Tensor:
-        kinds = ("running_mean", "running_var", "weight", "bias")
-        norm = [layers[f"bn_{name}.{kind}"].to(x) for kind in kinds]
+        mean, variance, gamma, beta = (
+            layers[f"bn_{name}.{kind}"].to(x) for kind in ("running_mean", "running_var", "weight", "bias")
+        )
         weight = layers[f"{name}.weight"].to(x)
-        x = functional.batch_norm(x, *norm, training=False, eps=1e-4).relu()
+        x = functional.batch_norm(x, mean, variance, gamma, beta, eps=1e-4).relu()
         return functional.conv2d(x, weight, layers[f"{name}.bias"].to(x), padding=weight.shape[-1] // 2)
 
     transitions = [layer("conv1", image)]
