@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.assets.weights.binary import BYTES, FIXED32, VARINT, Bytes, array, file_bytes, message, text
+from harness.assets.weights.binary import BYTES, FIXED32, LONGEST_NAME, VARINT, Bytes, array, file_bytes, message, text
 
 _FOOTER = 48
 _MAGIC = 0xDB4775248B80FB57
 _TRAILER = 5  # kind of compression, checksum
-_LONGEST_NAME = 1024
 _MOST_NAMES = 1 << 16
 
 # Field numbers: of BundleHeaderProto, BundleEntryProto, TensorShapeProto and its Dim.
@@ -212,7 +211,7 @@ def _entries(block: memoryview) -> Iterator[tuple[bytes, bytes]]:
     key = b""
     while pairs.left:
         shared, own, size = pairs.varint(), pairs.varint(), pairs.varint()
-        if shared > len(key) or shared + own > _LONGEST_NAME:
+        if shared > len(key) or shared + own > LONGEST_NAME:
             raise ValueError("a name is longer than names are")
         key = key[:shared] + bytes(pairs.take(own))
         yield key, bytes(pairs.take(size))

@@ -111,6 +111,8 @@ def test_mxnet_state_comes_back(read: Callable[..., Any]) -> None:
         (struct.pack("<QQQIIq3i", 0x112, 0, 1, 0xF993FAC8, 1, 1, 1, 0, 7) + bytes(16), "of the type 7"),
         (mxnet_params({"arg:a": np.array([np.inf], np.float32)}), "'a' holds NaN or infinity"),
         (mxnet_params({"arg:a": BIAS}).replace(b"arg:a", b"arg:\xff"), "UnicodeDecodeError"),
+        (mxnet_params({"arg:a\x1b[2J": BIAS}), "a name has characters that cannot be printed"),
+        (mxnet_params({"a" * 1025: BIAS}), "a name is longer than names are"),
     ],
 )
 def test_wrong_mxnet(read: Callable[..., Any], data: bytes, match: str) -> None:
