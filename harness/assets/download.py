@@ -62,9 +62,7 @@ class Downloader:
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=_MOST_JOBS))
         self._session.headers["User-Agent"] = f"restoration-harness/{__version__}"
 
-    def download(
-        self, url: str, part: Path, size: int, is_whole: Callable[[Path], bool], most: int = MOST_BYTES
-    ) -> None:
+    def download(self, url: str, part: Path, size: int, is_whole: Callable[[Path], bool], most: int = 0) -> None:
         """Download a file; a part that is already there is continued.
 
         Parameters
@@ -76,7 +74,7 @@ class Downloader:
         size, is_whole : int, callable
             Bytes that the file must have, 0 where nobody knows, and what compares its checksum.
         most : int
-            Bytes that a file of unknown size may have.
+            Bytes that a file of unknown size may have; by default those that any file of weights may have.
 
         Raises
         ------
@@ -95,7 +93,7 @@ class Downloader:
         for _ in range(_MOST_ATTEMPTS):
             before, busy = _size(part), ""
             try:
-                self._continue(url, tag, part, size, size or most)
+                self._continue(url, tag, part, size, size or most or MOST_BYTES)
                 if is_whole(part):
                     return
                 self._discard(part)

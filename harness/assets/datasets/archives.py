@@ -1,8 +1,8 @@
 """The archives in which owners give their sets out: fetched when they are asked for, verified, unpacked once.
 
-What was unpacked lies in ``data/archives/<folder>/`` and is looked at as a folder of the user's own would be. An archive
-lies beside it until it is unpacked, and is deleted then if it was downloaded. One that a browser has to fetch is put
-there by the user, or into ``archives/`` of a mirror; such a file is never deleted.
+What was unpacked lies in ``data/archives/<folder>/`` and is looked at as a folder of the user's own would be. An
+archive lies beside it until it is unpacked, and is deleted then if it was downloaded. One that a browser has to fetch
+is put there by the user, or into ``archives/`` of a mirror; such a file is never deleted.
 
 The SHA-256 of every archive is noted when it is first seen, and held from then on; where a checksum is published, the
 archive has to have that one.

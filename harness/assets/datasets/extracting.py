@@ -34,6 +34,7 @@ _MOST_FILES = 200_000  # seven times as many as the largest set has
 # Left free on the disk: what is written next to the set would fail as well.
 _SPARE = 64 << 20
 _AT_ONCE = 1 << 20
+_MOST_PADDING = 16  # MiB; tar writes 10 kB
 
 # Headers of a tar file that hold text about the next one, and are read into memory whole.
 _TELLING = (
@@ -173,7 +174,18 @@ def _opened(path: Path) -> Iterator[tuple[Iterable[_Member], Callable[[Any], IO[
                 raise ValueError(f"'{member.name}' is no plain file")
             return file
 
-        yield (_Member(one.name, one.size, one.isreg(), one) for one in tarred if not one.isdir()), read
+        yield _tar_members(tarred), read
+
+
+def _tar_members(tarred: tarfile.TarFile) -> Iterator[_Member]:
+    for one in tarred:
+        if not one.isdir():
+            yield _Member(one.name, one.size, one.isreg(), one)
+    # What checks the bytes of a compressed file stands at its very end, behind the last member and some padding.
+    for _ in range(_MOST_PADDING):
+        if tarred.fileobj is None or not tarred.fileobj.read(_AT_ONCE):
+            return
+    raise ValueError("goes on and on behind its end")
 
 
 def _zip_member(one: zipfile.ZipInfo) -> _Member:

@@ -271,9 +271,12 @@ def _better(best: Arrangement, record: Dataset, folder: Path, names: list[str], 
             listed = _listed(start, layout)
             kept = [name for name in below if _tail(name, layout) in listed] if listed is not None else below
         placed = _placed(_apply(record, layout, kept), root, above)
-        if _score(placed, record.counts) > _score(best, record.counts):
+        score, best_score = _score(placed, record.counts), _score(best, record.counts)
+        # A/{id} and {id} in A are the same files, seen from two places.
+        others = placed.root != best.root and set(placed.found.values()) != set(best.found.values())
+        if score > best_score:
             best = placed
-        elif placed.images and _score(placed, record.counts) == _score(best, record.counts) and placed.root != best.root:
+        elif placed.images and score == best_score and others:
             best = msgspec.structs.replace(best, rival=placed.root)
     return best
 
