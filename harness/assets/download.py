@@ -1,10 +1,11 @@
-"""Downloading one file over HTTP: retries, resuming, and no byte more than registered."""
+"""Downloading one file over HTTP: retries, resuming, and no byte more than registered or than any file may have."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
 import queue
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from harness import __version__
+from harness.assets.foreign import MOST_BYTES
 from harness.assets.hosts import Hosts, leads_inside
 from harness.assets.places import ADVICE
 from harness.files import cannot_write
@@ -19,14 +21,11 @@ from harness.files import cannot_write
 _SECONDS = (3.0, 20.0)  # to connect, and between two bytes
 # An answer must begin, and then bring each `_CHUNK`, within this time: 550 bytes a second at least.
 SLOW_SECONDS = 30.0
-# Attempts in a row that bring no byte; the waits between them are 0.5, 1 and 2 s.
-ATTEMPTS = 4
+ATTEMPTS = 4  # in a row that bring no byte; the waits between them are 0.5, 1 and 2 s
 BACKOFF_SECONDS = 0.5
 _MOST_ATTEMPTS = 50
-# What a broken connection loses at most of what had arrived.
-_CHUNK = 1 << 14
-# Answers that a server gives when it is busy: worth asking again.
-_BUSY = (429, 500, 502, 503, 504)
+_CHUNK = 1 << 14  # what a broken connection loses at most of what had arrived
+_BUSY = (429, 500, 502, 503, 504)  # what a server answers when it is busy: worth asking again
 _MOST_REDIRECTS = 5
 _MOST_JOBS = 64  # threads that share a session
 
@@ -73,7 +72,7 @@ class Downloader:
         part : path
             Where the bytes go; holds the whole, checked file on return.
         size, is_whole : int, callable
-            Bytes that the file must have, and what compares the checksum of a file of that size.
+            Bytes that the file must have, 0 where nobody knows, and what compares its checksum.
 
         Raises
         ------
@@ -119,10 +118,10 @@ class Downloader:
 
     def _continue(self, url: str, tag: dict[str, str], part: Path, size: int) -> None:
         """Ask for what is not there yet and append it to the part; `tag` keeps the file's ETag for the next time."""
-        offset = _size(part)
-        if offset == size:
+        offset, most = _size(part), size or MOST_BYTES
+        if offset == size > 0:
             return
-        if offset > size:
+        if offset > most:
             self._discard(part)
             offset = 0
         headers = {"Accept-Encoding": "identity"}
@@ -140,19 +139,21 @@ class Downloader:
             if offset and status == 200:  # no ranges here, or the file changed: this is the whole file
                 self._discard(part)
                 offset = 0
-            rest = f"bytes{offset}-{size - 1}/"
+            if status == 416 and not size:
+                return  # nothing comes after what is here: the checksum says whether that is all
             sent = response.headers.get("Content-Range", "").replace(" ", "")
-            if status == 416 or (status == 206 and sent not in (f"{rest}{size}", f"{rest}*")):
+            rest = rf"bytes{offset}-{size - 1}/({size}|\*)" if size else rf"bytes{offset}-\d+/(\d+|\*)"
+            if status == 416 or (status == 206 and not re.fullmatch(rest, sent, re.ASCII)):
                 self._discard(part)
                 raise _AskAgainError
             announced = response.headers.get("Content-Length")
             # Compared as text: what Python takes for digits, `int` does not always take.
-            if announced is not None and announced.strip() != str(size - offset):
+            if size and announced is not None and announced.strip() != str(size - offset):
                 raise DownloadError("wrong size")
             etag = response.headers.get("ETag", "")
             if etag and not etag.startswith("W/"):
                 tag["If-Range"] = etag  # a file that changed is sent whole then
-            self._receive(response, part, size - offset)
+            self._receive(response, part, most - offset)
         finally:
             # In a thread of its own: closing waits for one that was left behind while it reads.
             threading.Thread(target=response.close, daemon=True).start()

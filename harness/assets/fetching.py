@@ -106,6 +106,7 @@ class Collection(Generic[RecordType, ManifestType]):
         self.jobs = jobs
         self.say = say or _say
         self.hashes = Hashes({})
+        self.held: dict[str, str] = {}
         self.mirror_folders: list[Path] = []
         self.mirror_urls: list[str] = []
         self.have: set[str] = set()
@@ -128,18 +129,20 @@ class Collection(Generic[RecordType, ManifestType]):
         with _alone(self.paths, self.say):
             if self._is_complete():  # another process was quicker
                 return self.manifest_type.read(self.paths.manifest)
-            self.hashes = Hashes(read_state(self.paths).get("seen", {}))
+            state = read_state(self.paths)
+            self.hashes, self.held = Hashes(state.get("seen", {})), state.get("held", {})
             self.mirror_folders, self.mirror_urls = mirrors()
             try:
                 manifest = self.collect()
             except BaseException:
                 with contextlib.suppress(HarnessError):  # what was hashed is not lost
-                    write_state(self.paths, "", self.hashes)
+                    write_state(self.paths, "", self.hashes, self.held)
                 raise
             if self.given is not None:
                 self.paths.remember_folder(self.given)
             update_text(self.paths.manifest, manifest.text(), ADVICE)
-            write_state(self.paths, manifest.text() if manifest.complete else "", self.hashes)
+            self.held |= {file.name: file.sha256 for file in manifest.files}
+            write_state(self.paths, manifest.text() if manifest.complete else "", self.hashes, self.held)
             return manifest
 
     def _is_complete(self) -> bool:
@@ -157,7 +160,14 @@ class Collection(Generic[RecordType, ManifestType]):
 
     def is_registered(self, file: Any, path: Path) -> bool:
         """Return whether a file is the registered one; OSError or HarnessError where it cannot be read."""
-        return bool(file.is_at(path, self.hashes))
+        return self._is_held(file, path)
+
+    def _is_held(self, file: AssetFile, path: Path) -> bool:
+        """Compare checksums; where git's id alone is registered, also the SHA-256 of the first file that had it."""
+        if not file.is_at(path, self.hashes):
+            return False
+        held = self.held.get(file.name) if file.git_blob and not file.sha256 else None
+        return held in (None, self.hashes.sha256(path))
 
     def examine(self, folder: Path, is_good: Callable[[Any, Path], bool]) -> Iterator[tuple[Any, bool | None]]:
         """Look for what is wanted in a folder, in a few threads: whether each file is good, None where it is absent."""
@@ -254,7 +264,7 @@ class Collection(Generic[RecordType, ManifestType]):
 
     def _part(self, file: AssetFile) -> Path:
         path = self.path(file.name)
-        return path.with_name(f".{path.name}.{file.sha256[:12]}.part")
+        return path.with_name(f".{path.name}.{(file.sha256 or file.git_blob)[:12]}.part")
 
     def _download(self, downloader: Downloader, file: AssetFile) -> list[Failure]:
         """Try every address of a file in turn; give what went wrong on the way."""
@@ -266,7 +276,7 @@ class Collection(Generic[RecordType, ManifestType]):
                 if downloader.cancelled.is_set():
                     break
                 part.parent.mkdir(parents=True, exist_ok=True)
-                downloader.download(url, part, file.bytes, lambda path: file.is_at(path, self.hashes))
+                downloader.download(url, part, file.bytes, lambda path: self._is_held(file, path))
                 os.replace(part, target)  # which keeps the stats that its hash is known by
                 self.have.add(file.name)
                 break

@@ -117,12 +117,12 @@ def _dataset_row(record: Dataset, data: Path) -> dict[str, Any]:
 
 def _dataset_cells(row: dict[str, Any]) -> tuple[str, ...]:
     images = f"{row['images']}{'' if row['kind'] == 'images' else ' ' + row['kind']}"
-    return row["name"], row["title"], images, _size_text(row["bytes"] or 0), row["licence"], row["where"]
+    return row["name"], row["title"], images, size_text(row["bytes"] or 0), row["licence"], row["where"]
 
 
 def _dataset_markdown_cells(record: Dataset) -> tuple[str, ...]:
     images = f"{record.count:,}{'' if record.kind == 'images' else ' ' + _KIND[record.kind]}"
-    size = _size_text(record.bytes)
+    size = size_text(record.bytes)
     return f"`{record.name}`", record.title, images, size, record.licence, _dataset_supply(record)
 
 
@@ -144,14 +144,15 @@ def _dataset_show(record: Dataset, data: Path) -> str:
     head = f"{record.name} ({record.title}): {record.count:,} {_KIND[record.kind]}"
     lines = [head, "", *_dataset_describe(record), ""]
     if record.bytes:
-        lines.append(f"size: {_size_text(record.bytes)} in {len(record.files)} files")
+        lines.append(f"size: {size_text(record.bytes)} in {len(record.files)} files")
     lines.append(f"where: {_where(record, data)}")
     if manifest := _manifest(AssetPaths(data, "datasets", record.name), DatasetManifest):
         lines.append(_fetched(manifest))
     return "\n".join(lines).replace("`", "") + "\n"
 
 
-def _size_text(size: int) -> str:
+def size_text(size: int) -> str:
+    """Write a number of bytes; empty for 0, which stands for unknown."""
     if not size:
         return ""
     return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
@@ -214,7 +215,9 @@ def _weights_describe(record: WeightSet) -> list[str]:
         lines.append(f"- files without a pinned copy: {record.obtain}")
     lines += ["", "| file | restores | format | SHA-256 |", "| --- | --- | --- | --- |"]
     for file in record.files:
-        checksum = f"`{file.sha256[:16]}…`" if file.sha256 else "not known"
+        checksum = "not known"
+        if file.pinned:
+            checksum = f"`{file.sha256[:16]}…`" if file.sha256 else f"git blob `{file.git_blob[:16]}…`"
         lines.append(f"| {_names(file)} | {file.makes} | {file.format} | {checksum} |")
     return lines
 
@@ -224,8 +227,12 @@ def _weights_show(record: WeightSet, data: Path) -> str:
     lines += [record.note, ""] if record.note else []
     lines += [f"licence: {record.licence_note}", f"home page: {record.homepage}"]
     lines += [f"to obtain: {record.obtain}"] if record.obtain else []
-    files = [f"  {file.name}  {file.makes}  {file.sha256 or 'checksum not known'}" for file in record.files]
     manifest = _manifest(AssetPaths(data, "weights", record.name), WeightsManifest)
+    recorded = {file.name: f"{file.sha256} (recorded when fetched)" for file in manifest.files} if manifest else {}
+    files = []
+    for file in record.files:
+        blob = f"git blob {file.git_blob}" if file.git_blob else "checksum not known"
+        files.append(f"  {file.name}  {file.makes}  {file.sha256 or recorded.get(file.name, blob)}")
     lines += ["", *files, "", _fetched(manifest) if manifest else "fetched: not yet"]
     return "\n".join(lines) + "\n"
 

@@ -101,14 +101,15 @@ def read_state(paths: AssetPaths) -> dict[str, Any]:
     return {}
 
 
-def write_state(paths: AssetPaths, manifest: str, hashes: Hashes) -> None:
-    """Remember a set's verified files, and the text of its manifest (empty where it is not complete)."""
+def write_state(paths: AssetPaths, manifest: str, hashes: Hashes, held: dict[str, str]) -> None:
+    """Remember verified files, the text of the manifest (empty where it is not complete), and each file's SHA-256."""
     state = {
         "version": _VERSION,
         "record": _record_sha256(paths),
         "manifest": manifest,
         "base": _base_sha256(paths, manifest),
         "seen": hashes.used,
+        "held": held,
     }
     update_text(paths.state, json.dumps(state, separators=(",", ":")), ADVICE)
 

@@ -73,6 +73,7 @@ def add_commands(group: click.Group, kind: Kind, *, ls: str, show: str, fetch: s
     @click.option("--all", "everything", is_flag=True, help=f"Fetch every {one} that can be obtained.")
     @click.option("--from", "folder", type=path, help="Folder with your own copy; remembered for later runs.")
     @data_option
+    @click.option("--plan", is_flag=True, help="Show sizes, sources and licences, and fetch nothing.")
     @click.option("--strict", is_flag=True, help=f"Fail (exit 2) where a {one} cannot be obtained.")
     @click.option("--retry", is_flag=True, help="Ask hosts again that could not be reached a short while ago.")
     @click.option("--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Downloads at a time.")
@@ -91,13 +92,25 @@ def _described(kind: Kind) -> AssetKind:
 
 
 def _fetch(
-    kind: Kind, names: tuple[str, ...], folder: Path | None, data: Path, strict: bool, retry: bool, jobs: int
+    kind: Kind,
+    names: tuple[str, ...],
+    folder: Path | None,
+    data: Path,
+    plan: bool,
+    strict: bool,
+    retry: bool,
+    jobs: int,
 ) -> None:
     words = _WORDS[kind]
     if not names:
         raise HarnessError(f"{words.none} named; name some, or give --all (`harness {kind} ls` lists them)")
     if folder is not None and len(names) > 1:
         raise HarnessError(f"--from names the folder of one {words.one}; fetch the others without it")
+    if plan:
+        from harness.assets import planning
+
+        echo(planning.plan_text(planning.plan(kind, names, data)), nl=False)
+        return
     missing: list[str] = []
     hosts: Hosts | None = None
     for name in names:

@@ -56,6 +56,11 @@ def server() -> Iterator[Server]:
             match = re.fullmatch(r"bytes=(\d+)-", asked)
             if match and state.ranges and self.headers.get("If-Range", tag) == tag:
                 start = int(match[1])
+                if start >= len(body):
+                    self.send_response(416)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 self.send_response(206)
                 self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
             else:

@@ -84,7 +84,7 @@ class WeightsCollection(Collection[WeightSet, WeightsManifest]):
                 if self.is_registered(file, path):
                     self.take(file, path)
                     return
-                problems[path] = "has a wrong checksum"
+                problems[path] = "is a pointer of Git LFS" if _is_pointer(path) else "has a wrong checksum"
             except OSError as error:
                 problems[path] = f"cannot be read ({error.strerror or error})"
         for path, problem in problems.items():
@@ -123,6 +123,12 @@ class WeightsCollection(Collection[WeightSet, WeightsManifest]):
         if self.record.obtain and any(not file.at for file in wanted):
             remedy = f"{self.record.obtain}, and run {command}"
         return f"{head}{self.what_was_tried(network=True)}; {remedy}"
+
+
+def _is_pointer(path: Path) -> bool:
+    """Return whether a file is what Git LFS leaves in the place of one that `git lfs pull` has not fetched."""
+    with path.open("rb") as file:
+        return file.read(30).startswith(b"version https://git-lfs")
 
 
 def _names(file: WeightFile) -> list[str]:
