@@ -106,7 +106,8 @@ class StackDMPHN(nn.Module):
             raise HarnessError(
                 f"DMPHN needs a height and width that {self.size_multiple} divides, not {x.shape[2]}x{x.shape[3]}"
             )
-        image, images = x - 0.5, list[Tensor]()
+        image = x - 0.5
+        images: list[Tensor] = []
         before: dict[str, Tensor] = {}
         for stage in range(1, self.stages + 1):
             # The middle level of every later stage adds the first stage's image (SDNet4_test.py).

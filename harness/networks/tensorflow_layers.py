@@ -1,4 +1,4 @@
-"""What TensorFlow 1 does otherwise than PyTorch: padding of strided convolutions, bilinear resizing, names, axes."""
+"""What TensorFlow 1 does otherwise than PyTorch: padding of strided convolutions, bilinear resizing, names."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def as_colour(x: Tensor) -> Tensor:
 def from_variables(variables: Mapping[str, Tensor], scope: str, where: str) -> dict[str, Tensor]:
     """Rename the variables of a scope: ``g_net/enc1_2/conv1/weights`` becomes ``enc1_2.conv1.weight``.
 
-    Filters (H, W, I, O) become (O, I, H, W), those of a transposed convolution (H, W, O, I) become (I, O, H, W), as
-    PyTorch keeps them. What the optimiser keeps of each variable is left out.
+    The axes are PyTorch's already (`harness.assets.weights.tensorflow`). Variables outside the scope, such as the
+    counters of training, are left out.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def from_variables(variables: Mapping[str, Tensor], scope: str, where: str) -> d
         layer, _, kind = rest.rpartition("/")
         if first == scope and kind in ("weights", "biases"):
             key = f"{layer.replace('/', '.')}.{kind.replace('weights', 'weight').replace('biases', 'bias')}"
-            found[key] = value.permute(3, 2, 0, 1).contiguous() if value.ndim == 4 else value
+            found[key] = value
     if not found:
         raise HarnessError(f"{where}: no variable is in the scope '{scope}'; these are the weights of another network")
     return found
