@@ -51,15 +51,16 @@ class Missing:
 
     Attributes
     ----------
-    kind : {"dataset", "package", "training", "weights"}
-        What it is.
+    kind : {"code", "dataset", "package", "server", "training", "weights"}
+        What it is: "server" where a benchmark keeps the ground truth, "code" where no program of a system is known.
     name : str
-        Name of the dataset, of the package as it is imported, of the training run, or of the set of weights.
+        Name of the dataset, of the package as it is imported, of the training run, of the set of weights or, where a
+        system has none, of its method; of a system without code as it is printed.
     file : str
         The file of the set of weights.
     """
 
-    kind: Literal["dataset", "package", "training", "weights"]
+    kind: Literal["code", "dataset", "package", "server", "training", "weights"]
     name: str
     file: str = ""
 

@@ -23,6 +23,7 @@ DIFF_FIELDS = ("row", "dataset", "level", "metric", "published", "measured", "de
 
 @click.command()
 @click.option("--format", "form", type=click.Choice(["text", "json", "md"]), default="text", help="Form of the output.")
+@click.option("--systems", is_flag=True, help="List the systems in the papers' tables instead.")
 @click.option("--own", is_flag=True, help="List the tables that are no paper's, too: the project's and yours.")
 @click.option(
     "--write-counts",
@@ -31,7 +32,7 @@ DIFF_FIELDS = ("row", "dataset", "level", "metric", "published", "measured", "de
     help="Write the counts over all papers into this Markdown file, between its marks.",
 )
 @click.option("--check", is_flag=True, help="With --write-counts: only compare; exit status 1 if they differ.")
-def tables(form: str, own: bool, file: Path | None, check: bool) -> None:
+def tables(form: str, systems: bool, own: bool, file: Path | None, check: bool) -> None:
     """List the published tables: how many numbers they print, how many were measured, what the others take."""
     from harness.report.coverage import counts_block, coverage_text, papers_coverage, write_counts
     from harness.report.grid import recorded_text
@@ -47,6 +48,9 @@ def tables(form: str, own: bool, file: Path | None, check: bool) -> None:
         return
     if check:
         raise HarnessError("--check goes with --write-counts")
+    if systems:
+        _list_systems(workspace, form)
+        return
     known, papers, methods = workspace.tables(), published_tables(), workspace.methods()
     others = [name for name in known if name not in papers]
     records: list[dict[str, Any]] = []
@@ -83,6 +87,29 @@ def tables(form: str, own: bool, file: Path | None, check: bool) -> None:
         echo(text)
     if not own:
         echo(f"And {len(others)} tables that no paper printed (--own lists them): {', '.join(others)}")
+
+
+def _list_systems(workspace: Workspace, form: str) -> None:
+    import msgspec
+    from tabulate import tabulate
+
+    from harness.tables.collected import collect
+    from harness.tables.published import published_tables
+    from harness.tables.reach import REACHES
+    from harness.tables.systems import markdown, systems
+
+    # What results/ recorded: the same on every machine.
+    found = systems(collect(workspace, published_tables(), here=False), workspace.methods())
+    if form == "md":
+        echo(markdown(found), nl=False)
+    elif form == "json":
+        echo(json.dumps([msgspec.to_builtins(system) for system in found], indent=1, ensure_ascii=False))
+    else:
+        heads = ("system", "methods", "measured", "numbers", *REACHES)
+        lines = [
+            [s.name, ", ".join(s.methods), s.measured, s.numbers, *(s.open[reach] for reach in REACHES)] for s in found
+        ]
+        echo(tabulate(lines, heads))
 
 
 @click.command()

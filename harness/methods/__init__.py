@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.errors import HarnessError, InvalidArgumentError, NotAvailableError, missing_package, unknown_name
+from harness.errors import HarnessError, InvalidArgumentError, Missing, NotAvailableError, missing_package, unknown_name
 from harness.methods.plugins import (
     Plugin,
     importing,
@@ -100,6 +100,8 @@ class Method:
         The method draws random numbers; it is then seeded per image.
     depends : tuple of path
         Files and folders whose change must run the method again (its own weights, its images).
+    checked : str
+        What the network was held to, such as ``the authors' outputs``; for docs/systems.md.
     recipes : dict
         Name of the recipe (`harness.training.recipe`) that trains the network, by task.
     trained : frozenset of (task, level)
@@ -129,6 +131,7 @@ class Method:
     chop: Mapping[str, str] = field(default_factory=dict)
     random: bool = False
     depends: tuple[Path, ...] = ()
+    checked: str = ""
     recipes: Mapping[str, str] = field(default_factory=dict)
     trained: frozenset[tuple[str, int]] = frozenset()
     module: str = field(default="", compare=False)
@@ -184,6 +187,7 @@ def method(
     chop: Mapping[str, str] | None = None,
     random: bool = False,
     depends: Sequence[str | Path] = (),
+    checked: str = "",
     recipes: Mapping[str, str] | None = None,
 ) -> Callable[[Build], Build]:
     """Register the decorated `build(task, level)` under a name; the arguments are the attributes of `Method`.
@@ -242,6 +246,7 @@ def method(
             chop=dict(chop or {}),
             random=random,
             depends=tuple(Path(path) for path in depends),
+            checked=checked,
             recipes=dict(recipes or {}),
             module=module,
         )
@@ -337,12 +342,17 @@ def build_method(chosen: Method, task: str, level: int, dataset: str = "") -> Ca
         models = ", ".join(f"{name} ({file})" for name, file in chosen.weights_for.items())
         raise NotAvailableError(
             f"{chosen.title} has a model for each of {models}, and none for {dataset or 'a set without a name'}; "
-            "the model of another set would make another number"
+            "the model of another set would make another number",
+            Missing("weights", chosen.name),
         )
     try:
         # What a plugin sets in the environment holds while it is imported and built, and for no other method.
         with left_alone(f"method '{chosen.name}'"), environment_kept(_environments.get(chosen.build)):
             restore = chosen.build(task, level, *([dataset] if chosen.weights_for else []))
+    except NotAvailableError as error:
+        # What a released method lacks, if it names nothing else, is a model for this task and level.
+        error.missing = error.missing or (Missing("weights", chosen.name) if chosen.origin == "released" else None)
+        raise
     except HarnessError:
         raise
     except ImportError as error:

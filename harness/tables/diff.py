@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,6 +15,8 @@ from harness.tables.measurements import Measurement, Measurements, NotRun
 from harness.tables.published import Table
 from harness.tables.requests import AVERAGE, COUNTED, IMAGE_METRICS, Request, requests
 from harness.tables.verdicts import Judgement, Verdict, judge, noise_term
+
+Lack = Literal["code", "dataset", "package", "server", "training", "weights", "cells", "machine", "run"]
 
 
 class CellResult(msgspec.Struct, frozen=True):
@@ -85,7 +87,7 @@ def diff_table(table: Table, methods: Mapping[str, Method], measurements: Measur
 
 
 def _compare(request: Request, measurements: Measurements) -> CellResult:
-    measured: Measurement | NotRun = NotRun(request.reason)
+    measured: Measurement | NotRun = NotRun(request.reason, request.missing)
     under_column: Measurement | NotRun | None = None
     weights: dict[str, str] = {}
     origin = ""
@@ -207,8 +209,8 @@ def as_record(result: CellResult) -> dict[str, Any]:
     """Give a cell as plain values: the form of ``harness diff --format json`` and of results/<table>.json.
 
     `published` and `measured` are numbers or None (in JSON an infinite one is the word ``inf``), `printed` holds the
-    digits as printed; `level` is None where the task has only one. `missing` stands in cells that were not run for want
-    of something that has a name (`harness.errors.Missing`).
+    digits as printed; `level` is None where the task has only one. Cells that were not run have `not_run`, which says
+    what they lack (`lacks`), and `missing` where that has a name (`harness.errors.Missing`).
     """
     request = result.request
     missing = result.measured.missing if isinstance(result.measured, NotRun) else None
@@ -243,8 +245,23 @@ def as_record(result: CellResult) -> dict[str, Any]:
         "choices": list(request.choices),
         "evidence": request.evidence,
         "note": request.special.note,
+        **({"not_run": lacks(result)} if result.verdict == "not run" else {}),
         **({"missing": msgspec.to_builtins(missing)} if missing else {}),
     }
+
+
+def lacks(result: CellResult) -> Lack:
+    """Say in one word what a cell that was not run lacks.
+
+    Beside the kinds of `harness.errors.Missing`: "cells" for a mean of cells that were not run, "machine" for a time on
+    the authors' machine, "run" where nothing but `harness repro` is missing.
+    """
+    missing = result.measured.missing if isinstance(result.measured, NotRun) else None
+    if missing is not None:
+        return missing.kind
+    if result.request.averages:
+        return "cells"
+    return "machine" if result.request.metric == "seconds" else "run"
 
 
 def comparability(own: Measurement | NotRun, column: Measurement | NotRun | None, request: Request) -> str:

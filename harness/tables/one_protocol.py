@@ -117,7 +117,7 @@ def one_protocol(workspace: Workspace, table: Table, wanted: str) -> list[OnePro
             continue
         name = chosen.get(request.metric, request.column_protocol)
         if request.group is None:
-            cells.append(OneProtocolCell(request, name, NotRun(request.reason)))
+            cells.append(OneProtocolCell(request, name, NotRun(request.reason, request.missing)))
             continue
         needed = tuple(sorted(by_place[request.group, request.level]))
         cells.append(OneProtocolCell(request, name, measurer.value(request.group, request.level, name, needed)))

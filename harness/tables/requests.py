@@ -8,10 +8,11 @@ from decimal import Decimal
 
 import msgspec
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, Missing
 from harness.methods import Method
 from harness.records.cells import Group
 from harness.records.tasks import TASKS, Task
+from harness.records.training_runs import TrainingRun
 from harness.tables.published import CellNote, Column, PublishedNumber, Row, Table, TablePart, published_number
 
 IMAGE_METRICS = ("psnr", "ssim")
@@ -52,6 +53,8 @@ class Request(msgspec.Struct, frozen=True):
         None where the paper prints no number.
     reason : str
         Why nothing can run.
+    missing : Missing or None
+        What the reason names as missing, as data.
     special : CellNote
         What is special about the cell.
     evidence : str
@@ -86,6 +89,7 @@ class Request(msgspec.Struct, frozen=True):
     fitted: str = ""
     choices: tuple[str, ...] = ()
     averages: bool = False
+    missing: Missing | None = None
 
 
 def requests(table: Table, methods: Mapping[str, Method]) -> list[Request]:
@@ -115,6 +119,7 @@ def _request(table: Table, index: int, line: int, position: int, methods: Mappin
     name = f"{row.method}-{column.variant}" if row.method and column.variant else row.method
     column_protocol = protocol = ""
     group, reason, averages = None, row.not_run, False
+    missing = Missing(row.lacks, row.name) if reason else None
     if column.metric in IMAGE_METRICS:
         task = TASKS[part.task]
         column_protocol = part.protocol.get(column.metric) or default_protocol(task, column.metric)
@@ -124,7 +129,7 @@ def _request(table: Table, index: int, line: int, position: int, methods: Mappin
             averages = not reason
             reason = reason or AVERAGE
         elif not reason:
-            group, reason = _group(table, part, row, column, name, special.saving, methods)
+            group, reason, missing = _group(table, part, row, column, name, special.saving, methods)
     elif not reason:
         reason = _cost_reason(column.metric, name, methods)
     return Request(
@@ -149,6 +154,7 @@ def _request(table: Table, index: int, line: int, position: int, methods: Mappin
         evidence=row.evidence,
         fitted=_fitted(row, column, special),
         choices=_choices(part, row, methods.get(name)),
+        missing=missing,
     )
 
 
@@ -198,37 +204,42 @@ def _cost_reason(metric: str, name: str, methods: Mapping[str, Method]) -> str:
 
 def _group(
     table: Table, part: TablePart, row: Row, column: Column, name: str, saving: str, methods: Mapping[str, Method]
-) -> tuple[Group | None, str]:
+) -> tuple[Group | None, str, Missing | None]:
+    """Find the group that makes a cell, or say why there is none, and what is missing."""
     if not name:
-        return None, "no code or weights of this method are known to the harness"
+        return None, "no code or weights of this method are known to the harness", Missing("code", row.name)
     found = methods.get(name)
     if found is None:
-        return None, NO_METHOD
+        return None, NO_METHOD, Missing("code", row.name)
     if part.task not in found.tasks:
-        return None, f"method '{name}' has no weights or code for {TASKS[part.task].title}"
-    level = column.level if column.level is not None else row.level
-    if found.origin == "trained" and (part.task, level or 0) not in found.trained:
-        return None, f"not trained here; `harness train {table.name} --budget smoke` (or short, paper) trains it"
+        return None, f"method '{name}' has no weights or code for {TASKS[part.task].title}", Missing("weights", name)
+    level = (column.level if column.level is not None else row.level) or 0
+    if found.origin == "trained" and (part.task, level) not in found.trained:
+        reason = f"not trained here; `harness train {table.name} --budget smoke` (or short, paper) trains it"
+        return None, reason, Missing("training", TrainingRun(part.task, name, level).name)
     degradation = row.degradation or part.degradation or TASKS[part.task].degradation
-    reason = _without_pairs(column.dataset) if degradation == "pairs" else ""
+    reason, missing = _without_pairs(column.dataset) if degradation == "pairs" else ("", None)
     if reason:
-        return None, reason
+        return None, reason, missing
     policy, saving = row.policy or found.policy, saving or row.saving or found.saving
-    return Group(part.task, column.dataset, degradation, name, policy, saving), ""
+    return Group(part.task, column.dataset, degradation, name, policy, saving), "", None
 
 
 @functools.cache
-def _without_pairs(name: str) -> str:
-    """Say why a dataset cannot be measured as pairs; empty where it can."""
+def _without_pairs(name: str) -> tuple[str, Missing | None]:
+    """Say why a dataset cannot be measured as pairs, and what is missing; empty where it can."""
     from harness.assets.datasets.registry import dataset
 
     kind = dataset(name).kind
     if kind == "inputs":
-        return (
+        reason = (
             f"the ground truth of '{name}' is not given out: its numbers come from the benchmark's own server "
             f"(`harness export dnd {name} METHOD` writes what it takes)"
         )
-    return "" if kind == "pairs" else f"'{name}' holds no degraded images, only ground truth"
+        return reason, Missing("server", name)
+    if kind == "pairs":
+        return "", None
+    return f"'{name}' holds no degraded images, only ground truth", Missing("dataset", name)
 
 
 def default_protocol(task: Task, metric: str) -> str:

@@ -165,7 +165,8 @@ class FetchedDataset:
         if file is None:
             if role == "input":
                 raise HarnessError(f"dataset '{self.name}' has no degraded inputs; make them from the ground truth")
-            raise NotAvailableError(f"dataset '{self.name}' has no ground truth: {self.record.note or 'inputs only'}")
+            reason = f"dataset '{self.name}' has no ground truth: {self.record.note or 'inputs only'}"
+            raise NotAvailableError(reason, Missing("server", self.name))
         return file
 
     def _read(self, file: DatasetManifestFile) -> NDArray[np.uint8]:

@@ -1,0 +1,177 @@
+"""The systems of the papers' tables: what each was checked against, where its weights are, which numbers it reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from harness.assets.weights.registry import WeightFile, released_file, weight_set
+from harness.methods import Method
+from harness.tables.collected import TableResults, place_of
+from harness.tables.counting import Number, number_of
+from harness.tables.diff import CellResult, lacks
+from harness.tables.measurements import NotRun
+from harness.tables.reach import REACHES, Reach, reaches
+from harness.tables.requests import requests
+
+
+class System(msgspec.Struct, frozen=True):
+    """One system, over every table that prints it.
+
+    Attributes
+    ----------
+    name : str
+        As printed.
+    tables : tuple of str
+        Tables with a row of it.
+    methods : tuple of str
+        Harness methods that make its rows; none where nobody has its code.
+    checked : str
+        What its network was held to.
+    weights : tuple of str
+        Each set of files, and how it is held.
+    inference : str
+        How it is applied to an image.
+    measured : int
+        Different printed numbers that were measured.
+    open : dict
+        Different printed numbers that were not, by what they take (`harness.tables.reach`).
+    reasons : tuple of str
+        Why the numbers that nothing here can make cannot be made.
+    """
+
+    name: str
+    tables: tuple[str, ...]
+    methods: tuple[str, ...]
+    checked: str
+    weights: tuple[str, ...]
+    inference: str
+    measured: int
+    open: dict[Reach, int]
+    reasons: tuple[str, ...]
+
+    @property
+    def numbers(self) -> int:
+        """All different printed numbers."""
+        return self.measured + sum(self.open.values())
+
+
+def systems(tables: Iterable[TableResults], methods: Mapping[str, Method]) -> list[System]:
+    """Describe every system of the tables, in the order of their first rows.
+
+    Parameters
+    ----------
+    tables : iterable of TableResults
+        The tables with what was measured; ablations, whose rows are variants of one network, are left out.
+    methods : mapping
+        Methods known here.
+    """
+    found: dict[str, list[tuple[CellResult, Reach]]] = {}
+    for item in tables:
+        if item.table.kind == "ablation":
+            continue
+        asked = requests(item.table, methods)
+        of_place = dict(zip(map(place_of, asked), reaches(asked, methods), strict=True))
+        for result in item.results:
+            if result.request.printed is not None:
+                cell = (result, of_place[place_of(result.request)])
+                found.setdefault(_plain(result.request.system).casefold(), []).append(cell)
+    return [_system(cells, methods) for cells in found.values()]
+
+
+def _plain(name: str) -> str:
+    """Take off what a paper adds to the name of its own system."""
+    return name.removesuffix(" (ours)")
+
+
+def _system(cells: list[tuple[CellResult, Reach]], methods: Mapping[str, Method]) -> System:
+    asked = [result.request for result, _ in cells]
+    known = [methods[name] for name in dict.fromkeys(r.method for r in asked) if name in methods]
+    measured: set[Number | None] = set()
+    reach_of: dict[Number | None, Reach] = {}
+    for result, reach in cells:
+        number = number_of(result)
+        if result.verdict != "not run":
+            measured.add(number)
+        reach_of[number] = min(reach_of.get(number, reach), reach, key=REACHES.index)
+    # A number that was measured needs nothing, whatever its copies say.
+    left = [reach for number, reach in reach_of.items() if number not in measured]
+    files: dict[str, None] = {}
+    for request in asked:
+        method = methods.get(request.method)
+        if method is not None and method.origin == "released" and request.dataset and request.task in method.tasks:
+            name = method.loads(request.task, request.level, request.dataset)
+            files.update({name: None} if name else {})
+    return System(
+        name=_plain(asked[0].system),
+        tables=tuple(dict.fromkeys(r.table for r in asked)),
+        methods=tuple(method.name for method in known),
+        checked="; ".join(dict.fromkeys(method.checked for method in known if method.checked)),
+        weights=(*_weights(files), *(["trained here"] if any(m.origin == "trained" for m in known) else [])),
+        inference=", ".join(dict.fromkeys(_inference(r.group.policy) for r in asked if r.group)),
+        measured=len(measured),
+        open={reach: left.count(reach) for reach in REACHES},
+        reasons=_reasons([result for result, reach in cells if reach == "none"]),
+    )
+
+
+_POLICIES = {"whole": "whole images", "chop": "the authors' tiles", "x8": "self-ensemble of eight"}
+
+
+def _inference(policy: str) -> str:
+    return _POLICIES.get(policy, policy)
+
+
+def _weights(names: Iterable[str]) -> list[str]:
+    """Say for each set that is loaded how many of its files are held how."""
+    sets: dict[str, list[WeightFile]] = {}
+    images: list[str] = []
+    for name in names:
+        where, _, file = name.partition("/")
+        if not file:
+            images.append(where)
+        elif found := released_file(name):
+            sets.setdefault(where, []).append(found)
+    lines = [f"released images: {', '.join(images)}"] if images else []
+    for where, files in sets.items():
+        held = [_held(file) for file in files]
+        counts = ", ".join(f"{held.count(how)} {how}" for how in dict.fromkeys(held))
+        sources = weight_set(where).repositories
+        lines.append(f"`{where}`: {counts}" + (f" ({', '.join(sources)})" if sources else ""))
+    return lines
+
+
+def _held(file: WeightFile) -> str:
+    if not file.at:
+        return "that you supply"
+    return "by SHA-256" if file.sha256 else "by git blob id"
+
+
+def _reasons(results: list[CellResult]) -> tuple[str, ...]:
+    return tuple(
+        dict.fromkeys(
+            f"{lacks(result)}: {result.measured.reason}" for result in results if isinstance(result.measured, NotRun)
+        )
+    )
+
+
+def markdown(found: Iterable[System]) -> str:
+    """Write the systems as Markdown: one table, and below it why some numbers are out of reach."""
+    found = list(found)
+    heads = ("system", "network checked against", "weights", "inference", "measured", *REACHES)
+    lines = [heads, (":--",) * 4 + ("--:",) * (len(heads) - 4)]
+    for system in found:
+        lines.append(
+            (
+                system.name,
+                system.checked,
+                "<br>".join(system.weights),
+                system.inference,
+                f"{system.measured} of {system.numbers}",
+                *(str(system.open[reach] or "") for reach in REACHES),
+            )
+        )
+    text = "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+    out = [f"- **{s.name}**: {'; '.join(s.reasons)}" for s in found if s.reasons]
+    return "\n".join([text, "", "## Out of reach", "", *out]) + "\n"
