@@ -28,6 +28,7 @@ def _network(task: str, level: int) -> Any:
     weights=["deepdeblur"],
     file=lambda task, level: f"deepdeblur/{FILE}",
     network=_network,
+    checked="the authors' outputs on generated weights",
 )
 def build(task: str, level: int) -> Any:
     """Build the network; it makes the pyramid of its inputs itself."""

@@ -30,6 +30,7 @@ def _network(task: str, level: int) -> Any:
     # The first of 24.
     file=lambda task, level: "dmphn/encoder_s1_lv1.pkl",
     network=_network,
+    checked="the authors' outputs on generated weights, and an image of their release with its weights",
     saving="truncate",
 )
 def build(task: str, level: int) -> Any:

@@ -10,7 +10,13 @@ from harness.methods.trained import trained_method
 PAPER = "Cho et al., ICCV 2021"
 URL = "https://github.com/chosj95/MIMO-UNet"
 RECIPE = {"deblur": "mimo-unet-deblur"}
-_ABOUT: dict[str, Any] = {"tasks": ["deblur"], "paper": PAPER, "url": URL, "origin": "released"}
+_ABOUT: dict[str, Any] = {
+    "tasks": ["deblur"],
+    "paper": PAPER,
+    "url": URL,
+    "origin": "released",
+    "checked": "the authors' outputs on generated weights",
+}
 
 
 def _network(task: str, level: int) -> Any:

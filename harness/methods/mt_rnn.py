@@ -28,6 +28,7 @@ def _network(task: str, level: int) -> Any:
     weights=["mt-rnn"],
     file=lambda task, level: f"mt-rnn/{FILE}",
     network=_network,
+    checked="the authors' outputs on generated weights",
 )
 def build(task: str, level: int) -> Any:
     """Build the network."""

@@ -29,6 +29,7 @@ def _network(task: str, level: int) -> Any:
     weights=["srn"],
     file=lambda task, level: f"srn/{FILE}",
     network=_network,
+    checked="the variables of the released checkpoint, the authors' program and TensorFlow's rules",
     saving="truncate",
 )
 def build(task: str, level: int) -> Any:

@@ -1,4 +1,4 @@
-"""MT-RNN (Park, Kang, Kim, Chun, ECCV 2020): one small network that removes a part of the blur, applied again and again.
+"""MT-RNN (Park, Kang, Kim, Chun, ECCV 2020): a small network that removes a part of the blur, applied again and again.
 
 Names of layers and the number of passes are those of the authors' program (Dong1P/MTRNN, mtrnn.py and test.py).
 """
