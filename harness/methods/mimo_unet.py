@@ -77,10 +77,12 @@ def mimo_unet_plus(task: str, level: int) -> Any:
 )
 def mimo_unet_plusplus(task: str, level: int) -> Any:
     """Build the mean of MIMO-UNet+ over four rotations of the image."""
+    from harness.assets.weights.loading import released_network
     from harness.networks.checkpoints import mark_ready
     from harness.networks.mimounet import RotationEnsemble
 
-    network = RotationEnsemble(mimo_unet_plus(task, level)).eval()
+    inner = released_network("mimo-unet", "mimo-unet-plus.pkl", lambda: _plus(task, level))
+    network = RotationEnsemble(inner).eval()
     return mark_ready(network, "released", "weights mimo-unet/mimo-unet-plus.pkl")
 
 

@@ -28,7 +28,7 @@ class ScaleNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, in_channels, H, W)`` to ``(B, 3, H, W)``."""
-        return Tensor(self.body(x))
+        return self.body(x)
 
 
 class UpConvolution(nn.Module):
@@ -40,7 +40,7 @@ class UpConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, 3, H, W)`` to ``(B, 3, 2 H, 2 W)``."""
-        return Tensor(self.uppath(x))
+        return self.uppath(x)
 
 
 class DeepDeblur(nn.Module):

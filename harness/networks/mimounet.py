@@ -30,7 +30,7 @@ class BasicConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Take (B, inputs, H, W)."""
-        return Tensor(self.main(x))
+        return self.main(x)
 
 
 class MIMOResidualBlock(nn.Module):
@@ -42,7 +42,7 @@ class MIMOResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, features, H, W) to the same shape."""
-        return Tensor(self.main(x) + x)
+        return self.main(x) + x
 
 
 class ResidualBlocks(nn.Module):
@@ -54,7 +54,7 @@ class ResidualBlocks(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, features, H, W) to the same shape."""
-        return Tensor(self.layers(x))
+        return self.layers(x)
 
 
 class ShallowModule(nn.Module):
@@ -72,7 +72,7 @@ class ShallowModule(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map an image (B, 3, H, W) to (B, features, H, W)."""
-        return Tensor(self.conv(torch.cat([image, self.main(image)], 1)))
+        return self.conv(torch.cat([image, self.main(image)], 1))
 
 
 class FeatureAttention(nn.Module):
@@ -84,7 +84,7 @@ class FeatureAttention(nn.Module):
 
     def forward(self, encoded: Tensor, shallow: Tensor) -> Tensor:
         """Map two (B, features, H, W) to one."""
-        return Tensor(encoded + self.merge(encoded * shallow))
+        return encoded + self.merge(encoded * shallow)
 
 
 class AsymmetricFusion(nn.Module):
@@ -96,7 +96,7 @@ class AsymmetricFusion(nn.Module):
 
     def forward(self, scales: list[Tensor]) -> Tensor:
         """Map features of three scales, resized to one (B, C, H, W), to (B, features, H, W)."""
-        return Tensor(self.conv(torch.cat(scales, 1)))
+        return self.conv(torch.cat(scales, 1))
 
 
 class MIMOUNet(nn.Module):

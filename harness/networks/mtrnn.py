@@ -39,7 +39,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, features, H, W) to the same shape."""
-        return Tensor(self.stem(x) + x)
+        return self.stem(x) + x
 
 
 class MTRNN(nn.Module):

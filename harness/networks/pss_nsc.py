@@ -36,7 +36,7 @@ class TwoConvolutions(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, features, H, W) to the same shape."""
-        return Tensor(self.conv2(torch.relu(self.conv1(x))))
+        return self.conv2(torch.relu(self.conv1(x)))
 
 
 class NestedSkipModule(nn.Module):
@@ -108,11 +108,11 @@ class PSSNSC(nn.Module):
         for level in (2, 1):
             x = torch.relu(getattr(self, f"dec{level}_3_{scale}")(x)) + encoded[level - 1]
             x = self._twice(f"dec{level}_2", x)
-        return Tensor(getattr(self, f"dec1_0_{scale}")(x))
+        return getattr(self, f"dec1_0_{scale}")(x)
 
     def _twice(self, name: str, x: Tensor) -> Tensor:
         module = getattr(self, name)
-        return Tensor(module(module(x)))
+        return module(module(x))
 
 
 def pss_nsc_state(variables: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:

@@ -37,7 +37,7 @@ class SRNResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, features, H, W) to the same shape."""
-        return Tensor(self.conv2(torch.relu(self.conv1(x))) + x)
+        return self.conv2(torch.relu(self.conv1(x))) + x
 
 
 class ConvLSTM(nn.Module):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from golden_systems import check_full_size, generated_state
-from torch import Tensor, nn
+from torch import nn
 
 from harness.errors import HarnessError
 from harness.networks.measure import parameter_count
@@ -199,4 +199,4 @@ def test_pss_nsc_adds_its_input_at_every_scale() -> None:
         x = torch.rand(1, 1, 16, 16)
         for times, image in zip((2, 1, 0), network.restore_scales(x), strict=True):
             assert torch.equal(image, halved(x, times))
-        assert torch.equal(network(x.expand(1, 3, 16, 16)), Tensor(x.expand(1, 3, 16, 16)))
+        assert torch.equal(network(x.expand(1, 3, 16, 16)), x.expand(1, 3, 16, 16))

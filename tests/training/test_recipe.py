@@ -107,7 +107,7 @@ FACTS = (
     Fact(
         ("deepdeblur-deblur",),
         *("gopro-train", 256, 16, L1, 1000 * -(-2103 // 16), "epochs", (66_000,), ()),
-        "DeepDeblur option.py: --patch_size 256, --batch_size 16, --endEpoch 1000, --milestones 500 750 900, --loss 1*L1",
+        "DeepDeblur option.py: --patch_size 256, --batch_size 16, --endEpoch 1000, --milestones 500 750 900, 1*L1",
     ),
     Fact(
         ("srn-deblur",),
