@@ -18,7 +18,7 @@ SIGMA = 2 / 3
 RADIUS = 3
 
 
-class ScaleNetwork(nn.Module):
+class DeepDeblurScale(nn.Module):
     """The network of one scale: convolution, residual blocks, convolution (section 3.1)."""
 
     def __init__(self, in_channels: int, n_resblocks: int, n_feats: int, kernel_size: int) -> None:
@@ -31,7 +31,7 @@ class ScaleNetwork(nn.Module):
         return self.body(x)
 
 
-class UpConvolution(nn.Module):
+class DeepDeblurUpConvolution(nn.Module):
     """A convolution and pixel shuffle: the image of a scale at twice its size."""
 
     def __init__(self, kernel_size: int) -> None:
@@ -67,12 +67,12 @@ class DeepDeblur(nn.Module):
         self.size_multiple: int = 2 ** (n_scales - 1)
         # Number 0 is the finest scale; all but the coarsest see the image of the next coarser one beside their input.
         self.body_models = nn.ModuleList(
-            ScaleNetwork(3 if scale == n_scales - 1 else 6, n_resblocks, n_feats, kernel_size)
+            DeepDeblurScale(3 if scale == n_scales - 1 else 6, n_resblocks, n_feats, kernel_size)
             for scale in range(n_scales)
         )
         # The finest scale is not enlarged, and its place is kept for the numbers in the checkpoints.
         self.conv_end_models = nn.ModuleList(
-            UpConvolution(kernel_size) if scale else nn.Identity() for scale in range(n_scales)
+            DeepDeblurUpConvolution(kernel_size) if scale else nn.Identity() for scale in range(n_scales)
         )
 
     def forward(self, x: Tensor) -> Tensor:

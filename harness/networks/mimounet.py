@@ -14,7 +14,7 @@ from torch.nn import functional
 BASE = 32
 
 
-class BasicConv(nn.Module):
+class MIMOConv(nn.Module):
     """A convolution, or the transposed one that doubles the size, with ReLU or without."""
 
     def __init__(
@@ -38,14 +38,14 @@ class MIMOResidualBlock(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.main = nn.Sequential(BasicConv(features, features, 3), BasicConv(features, features, 3, relu=False))
+        self.main = nn.Sequential(MIMOConv(features, features, 3), MIMOConv(features, features, 3, relu=False))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, features, H, W) to the same shape."""
         return self.main(x) + x
 
 
-class ResidualBlocks(nn.Module):
+class MIMOBlocks(nn.Module):
     """An encoder block or a decoder block of one scale: residual blocks in a row."""
 
     def __init__(self, features: int, num_res: int) -> None:
@@ -57,42 +57,42 @@ class ResidualBlocks(nn.Module):
         return self.layers(x)
 
 
-class ShallowModule(nn.Module):
+class MIMOShallowModule(nn.Module):
     """Features of the blurred image at a smaller scale (SCM, section 3.1)."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
         self.main = nn.Sequential(
-            BasicConv(3, features // 4, 3),
-            BasicConv(features // 4, features // 2, 1),
-            BasicConv(features // 2, features // 2, 3),
-            BasicConv(features // 2, features - 3, 1),
+            MIMOConv(3, features // 4, 3),
+            MIMOConv(features // 4, features // 2, 1),
+            MIMOConv(features // 2, features // 2, 3),
+            MIMOConv(features // 2, features - 3, 1),
         )
-        self.conv = BasicConv(features, features, 1, relu=False)
+        self.conv = MIMOConv(features, features, 1, relu=False)
 
     def forward(self, image: Tensor) -> Tensor:
         """Map an image (B, 3, H, W) to (B, features, H, W)."""
         return self.conv(torch.cat([image, self.main(image)], 1))
 
 
-class FeatureAttention(nn.Module):
+class MIMOFeatureAttention(nn.Module):
     """Merge the encoder's features with those of the smaller image by their product (FAM, section 3.1)."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.merge = BasicConv(features, features, 3, relu=False)
+        self.merge = MIMOConv(features, features, 3, relu=False)
 
     def forward(self, encoded: Tensor, shallow: Tensor) -> Tensor:
         """Map two (B, features, H, W) to one."""
         return encoded + self.merge(encoded * shallow)
 
 
-class AsymmetricFusion(nn.Module):
+class MIMOFusion(nn.Module):
     """Skip connection that sees the encoder's features of all three scales (AFF, section 3.3)."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.conv = nn.Sequential(BasicConv(7 * BASE, features, 1), BasicConv(features, features, 3, relu=False))
+        self.conv = nn.Sequential(MIMOConv(7 * BASE, features, 1), MIMOConv(features, features, 3, relu=False))
 
     def forward(self, scales: list[Tensor]) -> Tensor:
         """Map features of three scales, resized to one (B, C, H, W), to (B, features, H, W)."""
@@ -119,25 +119,25 @@ class MIMOUNet(nn.Module):
     def __init__(self, num_res: int = 8, dropout: float = 0.0) -> None:
         super().__init__()
         widths = [BASE, 2 * BASE, 4 * BASE]
-        self.Encoder = nn.ModuleList(ResidualBlocks(width, num_res) for width in widths)
+        self.Encoder = nn.ModuleList(MIMOBlocks(width, num_res) for width in widths)
         self.feat_extract = nn.ModuleList(
             [
-                BasicConv(3, BASE, 3),
-                BasicConv(BASE, 2 * BASE, 3, stride=2),
-                BasicConv(2 * BASE, 4 * BASE, 3, stride=2),
-                BasicConv(4 * BASE, 2 * BASE, 4, stride=2, transposed=True),
-                BasicConv(2 * BASE, BASE, 4, stride=2, transposed=True),
-                BasicConv(BASE, 3, 3, relu=False),
+                MIMOConv(3, BASE, 3),
+                MIMOConv(BASE, 2 * BASE, 3, stride=2),
+                MIMOConv(2 * BASE, 4 * BASE, 3, stride=2),
+                MIMOConv(4 * BASE, 2 * BASE, 4, stride=2, transposed=True),
+                MIMOConv(2 * BASE, BASE, 4, stride=2, transposed=True),
+                MIMOConv(BASE, 3, 3, relu=False),
             ]
         )
-        self.Decoder = nn.ModuleList(ResidualBlocks(width, num_res) for width in reversed(widths))
-        self.Convs = nn.ModuleList([BasicConv(4 * BASE, 2 * BASE, 1), BasicConv(2 * BASE, BASE, 1)])
-        self.ConvsOut = nn.ModuleList([BasicConv(width, 3, 3, relu=False) for width in (4 * BASE, 2 * BASE)])
-        self.AFFs = nn.ModuleList([AsymmetricFusion(BASE), AsymmetricFusion(2 * BASE)])
-        self.FAM1 = FeatureAttention(4 * BASE)
-        self.SCM1 = ShallowModule(4 * BASE)
-        self.FAM2 = FeatureAttention(2 * BASE)
-        self.SCM2 = ShallowModule(2 * BASE)
+        self.Decoder = nn.ModuleList(MIMOBlocks(width, num_res) for width in reversed(widths))
+        self.Convs = nn.ModuleList([MIMOConv(4 * BASE, 2 * BASE, 1), MIMOConv(2 * BASE, BASE, 1)])
+        self.ConvsOut = nn.ModuleList([MIMOConv(width, 3, 3, relu=False) for width in (4 * BASE, 2 * BASE)])
+        self.AFFs = nn.ModuleList([MIMOFusion(BASE), MIMOFusion(2 * BASE)])
+        self.FAM1 = MIMOFeatureAttention(4 * BASE)
+        self.SCM1 = MIMOShallowModule(4 * BASE)
+        self.FAM2 = MIMOFeatureAttention(2 * BASE)
+        self.SCM2 = MIMOShallowModule(2 * BASE)
         self.drop = nn.Dropout2d(dropout)
 
     def forward(self, x: Tensor) -> Tensor:

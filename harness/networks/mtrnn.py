@@ -26,7 +26,7 @@ def _double(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1), nn.LeakyReLU(SLOPE))
 
 
-class ResidualBlock(nn.Module):
+class MTRNNBlock(nn.Module):
     """Convolution, leaky ReLU, convolution, plus the input."""
 
     def __init__(self, features: int) -> None:
@@ -75,9 +75,9 @@ class MTRNN(nn.Module):
         self.add_mean = MeanShift(self.rgb_range, 1)
         for level, features in zip((1, 2, 3, 5, 6), (fine, middle, coarse, middle, fine), strict=True):
             for number in (2, 3, 4):
-                self.add_module(f"conv{level}_{number}", ResidualBlock(features))
+                self.add_module(f"conv{level}_{number}", MTRNNBlock(features))
         for number in (1, 2, 3):
-            self.add_module(f"conv4_{number}", ResidualBlock(coarse))
+            self.add_module(f"conv4_{number}", MTRNNBlock(coarse))
 
     def forward(self, x: Tensor) -> Tensor:
         """Restore (B, 3, H, W) in [0, 255], H and W multiples of 4; the image of the last pass, not clipped."""

@@ -26,7 +26,7 @@ FEATURES = (32, 64, 128)
 SCALES = 3
 
 
-class TwoConvolutions(nn.Module):
+class PSSConvolutions(nn.Module):
     """Convolution, ReLU, convolution."""
 
     def __init__(self, features: int) -> None:
@@ -39,13 +39,13 @@ class TwoConvolutions(nn.Module):
         return self.conv2(torch.relu(self.conv1(x)))
 
 
-class NestedSkipModule(nn.Module):
+class PSSNestedSkips(nn.Module):
     """Four pairs of convolutions; each sees the sum of the input and of all earlier pairs (section 3.3)."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
         for number in (1, 2, 3, 4):
-            self.add_module(f"d{number}", TwoConvolutions(features))
+            self.add_module(f"d{number}", PSSConvolutions(features))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, features, H, W) to the same shape."""
@@ -72,8 +72,8 @@ class PSSNSC(nn.Module):
         super().__init__()
         inputs = 2
         for level, features in enumerate(FEATURES, 1):
-            self.add_module(f"enc{level}_2", NestedSkipModule(features))
-            self.add_module(f"dec{level}_2", NestedSkipModule(features))
+            self.add_module(f"enc{level}_2", PSSNestedSkips(features))
+            self.add_module(f"dec{level}_2", PSSNestedSkips(features))
             for scale in range(SCALES):
                 extract = SameConv(inputs, features, 3, stride=1 if level == 1 else 2)
                 self.add_module(f"enc{level}_1_{scale}", extract)

@@ -40,7 +40,7 @@ class SRNResidualBlock(nn.Module):
         return self.conv2(torch.relu(self.conv1(x))) + x
 
 
-class ConvLSTM(nn.Module):
+class SRNConvLSTM(nn.Module):
     """The convolutional LSTM at the lowest resolution (section 3.2)."""
 
     def __init__(self, features: int) -> None:
@@ -56,7 +56,7 @@ class ConvLSTM(nn.Module):
 
 
 class SRN(nn.Module):
-    """The network: encoder, ConvLSTM and decoder, with the same weights at a quarter, at half and at the full size."""
+    """The network: encoder, LSTM and decoder, with the same weights at a quarter, at half and at the full size."""
 
     reentrant = True
 
@@ -77,7 +77,7 @@ class SRN(nn.Module):
             if level > 1:
                 self.add_module(f"dec{level - 1}_4", doubling(features, inputs))
             inputs = features
-        self.convLSTM = ConvLSTM(FEATURES[2])
+        self.convLSTM = SRNConvLSTM(FEATURES[2])
         self.dec1_0 = SameConv(FEATURES[0], 1, 5)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ from torch import nn
 
 from harness.errors import HarnessError
 from harness.networks.measure import parameter_count
-from harness.networks.pss_nsc import PSSNSC, NestedSkipModule, pss_nsc_state
-from harness.networks.srn import SRN, ConvLSTM, srn_state
+from harness.networks.pss_nsc import PSSNSC, PSSNestedSkips, pss_nsc_state
+from harness.networks.srn import SRN, SRNConvLSTM, srn_state
 from harness.networks.tensorflow_layers import SameConv, as_colour, as_gray, doubled, doubling, halved
 
 Variables = Iterator[tuple[str, tuple[int, ...]]]
@@ -169,7 +169,7 @@ def test_channels_alone_and_images_on_their_side(make: type[nn.Module]) -> None:
 
 def test_the_lstm_remembers() -> None:
     """Gates in the order of BasicConvLSTMCell: input, candidate, forget (bias 1), output."""
-    lstm = ConvLSTM(1)
+    lstm = SRNConvLSTM(1)
     with torch.no_grad():
         lstm.LSTM_conv.weight.zero_()
         lstm.LSTM_conv.bias.copy_(torch.tensor([0.5, -0.25, 2.0, 1.5]))
@@ -181,7 +181,7 @@ def test_the_lstm_remembers() -> None:
 
 
 def test_nested_skips_see_the_sum_of_all_before() -> None:
-    module = NestedSkipModule(2)
+    module = PSSNestedSkips(2)
     x = torch.rand(1, 2, 5, 5)
     with torch.no_grad():
         d1 = module.d1(x)
