@@ -104,6 +104,36 @@ FACTS = (
         *("rain13k", 128, 16, KIT, 300 * 13712 // 16, "epochs", (), ("3.4", "4.1", "4.4")),
         "the same; KiT 4.4: 13,712 pairs",
     ),
+    Fact(
+        ("deepdeblur-deblur",),
+        *("gopro-train", 256, 16, L1, 1000 * -(-2103 // 16), "epochs", (66_000,), ()),
+        "DeepDeblur option.py: --patch_size 256, --batch_size 16, --endEpoch 1000, --milestones 500 750 900, 1*L1",
+    ),
+    Fact(
+        ("srn-deblur",),
+        *("gopro-train", 256, 16, MSE, 4000 * (2103 // 16), "epochs", (), ()),
+        "SRN run_model.py: --batch_size 16, --epoch 4000; model.py: crop_size 256, polynomial_decay to 0, power 0.3",
+    ),
+    Fact(
+        ("pss-nsc-deblur",),
+        *("gopro-train", 256, 16, MSE, 4000 * (2103 // 16), "project", (), ()),
+        "no program: as SRN",
+    ),
+    Fact(
+        ("dmphn-deblur",),
+        *("gopro-train", 256, 6, MSE, 3000 * -(-2103 // 6), "epochs", tuple(range(158_000, 1_053_000, 158_000)), ()),
+        "DMPHN README: -b 6; SDNet4.py: --epochs 3000, --cropsize 256, MSELoss, a tenth of the rate every 1000 epochs",
+    ),
+    Fact(
+        ("mt-rnn-deblur",),
+        *("gopro-train", 256, 16, L1, 1000 * -(-2103 // 16), "project", (), ()),
+        "no program: as DeepDeblur",
+    ),
+    Fact(
+        ("mimo-unet-deblur",),
+        *("gopro-train", 256, 4, L1, 3000 * -(-2103 // 4), "epochs", tuple(range(263_000, 1_578_000, 263_000)), ()),
+        "MIMO-UNet main.py: --batch_size 4, --num_epoch 3000, --lr_steps every 500; data_load.py: PairRandomCrop(256)",
+    ),
 )
 
 
@@ -122,7 +152,7 @@ def test_a_recipe_states_what_is_so(name: str, fact: Fact) -> None:
     optimizer = found.optimizer
     assert (optimizer.rate, optimizer.betas, optimizer.epsilon) == (1e-4, (0.9, 0.999), 1e-8)
     assert optimizer.name == ("adamw" if found.paper == "kit" else "adam")
-    if found.paper != "kit":
+    if found.schedule.kind == "halve":
         changes = range(EPOCHS, found.iterations, EPOCHS)
         halved = [i for i in changes if learning_rate(found, i) == learning_rate(found, i - 1) / 2]
         assert tuple(halved) == fact.halved, fact.where
@@ -171,6 +201,13 @@ def test_the_docs_print_the_recipes() -> None:
             assert schedule == ("warm-up, " if found.schedule.warmup else "") + found.schedule.kind, name
 
 
+@pytest.mark.parametrize("name", ["srn-deblur", "pss-nsc-deblur"])
+def test_a_polynomial_falls_to_its_last_rate(name: str) -> None:
+    found = recipe(name)
+    rates = [learning_rate(found, i) for i in (0, found.iterations // 2, found.iterations)]
+    assert rates == pytest.approx([1e-4, 1e-4 * 0.5**0.3, 0.0])
+
+
 def test_kit_as_printed() -> None:
     for task, data in (("denoise-real", "sidd-train"), ("deblur", "gopro-train"), ("derain", "rain13k")):
         found = recipe(f"kit-{task}")
@@ -214,7 +251,8 @@ def test_a_step_of_every_recipe(task: str, name: str) -> None:
     method = min(made)[2] if "kit-k1-h1" not in {m.name for m in found} else TRAINABLE["kit-k1-h1"]
     torch.manual_seed(0)
     network = method.network(task, level)  # type: ignore[misc]
-    side = max(12, getattr(network, "size_multiple", 1))
+    multiple = getattr(network, "size_multiple", 1)
+    side = -(-12 // multiple) * multiple
     scale = degradation(recipe(name).degradation).scale(level)
     channels = TASKS[task].channels
     x, y = torch.rand(1, channels, side, side), torch.rand(1, channels, scale * side, scale * side)
