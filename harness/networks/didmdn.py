@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.networks.dense_streams import Bottleneck, Resample, Transition
-from harness.networks.image_statistics import ImageNorm2d, Statistics, stretched
+from harness.networks.image_statistics import ImageNorm2d, Statistics, stretched, unused
 
 SIDE = 512
 """The program resizes every image to this side; the classifier takes no other."""
@@ -92,8 +92,8 @@ class _Refined(nn.Module):
         for index in range(1, 5):
             setattr(self, f"conv10{index}0", nn.Conv2d(width, means, 1))
         self.refine3 = nn.Conv2d(width + 4 * means, 3, 3, padding=1)
-        self.batchnorm20 = ImageNorm2d(20)
-        self.batchnorm1 = ImageNorm2d(1)
+        self.batchnorm20, self.batchnorm1 = ImageNorm2d(20), ImageNorm2d(1)
+        unused(self.batchnorm20, self.batchnorm1)
 
     def rain(self, x: Tensor, label: Tensor) -> Tensor:
         """Estimate the rain layer of (B, 3, H, W) in [-1, 1], told the density labels (B,)."""
@@ -108,17 +108,19 @@ class _Refined(nn.Module):
         return torch.tanh(self.refine3(torch.cat([*means, features], 1)))
 
 
-def _add_unused(stream: nn.Module, maps: Sequence[int]) -> None:
-    """Add layers of the released files that nothing uses, but for the first map, and the names they have there."""
-    for number, features in enumerate(maps, 1):
-        setattr(stream, f"conv{number}1", nn.Conv2d(features, 1, 3, padding=1))
+def _add_maps(stream: Stream, features: Sequence[int]) -> None:
+    """Add the maps of features that released files hold: a stream uses the first alone."""
+    for number, inputs in enumerate(features, 1):
+        setattr(stream, f"conv{number}1", nn.Conv2d(inputs, 1, 3, padding=1))
+        if number > 1:
+            unused(getattr(stream, f"conv{number}1"))
 
 
-def _add_refinement(stream: nn.Module) -> None:
-    stream.conv_refin = nn.Conv2d(11, 20, 3, padding=1)
-    stream.refine3 = nn.Conv2d(24, 3, 3, padding=1)
-    stream.batchnorm20 = ImageNorm2d(20)
-    stream.batchnorm1 = ImageNorm2d(1)
+def _add_refinement(stream: Stream) -> None:
+    """Add the refinement that released files hold in a stream: nothing uses it."""
+    stream.conv_refin, stream.refine3 = nn.Conv2d(11, 20, 3, padding=1), nn.Conv2d(24, 3, 3, padding=1)
+    stream.batchnorm20, stream.batchnorm1 = ImageNorm2d(20), ImageNorm2d(1)
+    unused(stream.conv_refin, stream.refine3, stream.batchnorm20, stream.batchnorm1)
 
 
 class DenseRain(_Refined):
@@ -145,9 +147,9 @@ class DenseRain(_Refined):
         self.dense0 = Stream(small, once, 3, statistics, joins=True)
         self.dense1 = Stream(large, twice, 5, statistics, joins=True)
         self.dense2 = Stream(large, _DOWN_UP, 7, statistics, joins=True)
-        _add_unused(self.dense0, (4, 12, 12, 24, 8, 8))
+        _add_maps(self.dense0, (4, 12, 12, 24, 8, 8))
         for stream in (self.dense1, self.dense2):
-            _add_unused(stream, (8, 16, 16, 32, 16, 8))
+            _add_maps(stream, (8, 16, 16, 32, 16, 8))
             _add_refinement(stream)
 
     def layers(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:

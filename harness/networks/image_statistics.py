@@ -42,3 +42,9 @@ def stretched(images: Tensor) -> Tensor:
     """Bring the darkest sample of each image (B, C, H, W) to 0 and the brightest to 1; a flat image becomes 0."""
     least, most = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
     return (images - least) / (most - least).clamp(min=torch.finfo(images.dtype).tiny)
+
+
+def unused(*modules: nn.Module) -> None:
+    """Mark layers that released files hold and no forward pass uses: training must not wait for their gradients."""
+    for module in modules:
+        module.requires_grad_(False)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.networks.dense_streams import Bottleneck, Resample, Transition
-from harness.networks.image_statistics import ImageNorm2d, Statistics, stretched
+from harness.networks.image_statistics import ImageNorm2d, Statistics, stretched, unused
 
 SPIN = 50
 """Pixels between the shifts of cycle spinning (``umrl_cycspn_test.py``)."""
@@ -51,8 +51,9 @@ class Confidence(nn.Module):
         for number in (2, 3):
             setattr(self, f"conv{number}", Bottleneck(16, 16, 3, statistics))
             setattr(self, f"trans_block{number}", Transition(32, 16, "keep", statistics))
-        self.conv_refin = nn.Conv2d(16, 16, 3, padding=1)  # in the released files, and used by nothing
+        self.conv_refin = nn.Conv2d(16, 16, 3, padding=1)
         self.refine3 = nn.Conv2d(16, 3, 3, padding=1)
+        unused(self.conv_refin)
 
     def forward(self, features: Tensor, rain: Tensor) -> Tensor:
         """Map features (B, 32, H, W) and the estimate (B, 3, H, W) to (B, 3, H, W) in [0, 1]."""
@@ -74,7 +75,8 @@ class UMRL(nn.Module):
 
     rgb_range = 1.0
     reentrant = True
-    size_multiple = 16
+    # At a sixteenth of 16 pixels a channel would have one sample, and nothing to be normalised by.
+    size_multiple = 32
 
     def __init__(self, statistics: Statistics = "image") -> None:
         super().__init__()
@@ -96,8 +98,8 @@ class UMRL(nn.Module):
         self.refine3 = nn.Conv2d(16, 3, 3, padding=1)
         self.refineclean1 = nn.Conv2d(3, 8, 7, padding=3)
         self.refineclean2 = nn.Conv2d(8, 3, 3, padding=1)
-        self.batchnorm20 = ImageNorm2d(20)  # these two are in the released files, and used by nothing
-        self.batchnorm1 = ImageNorm2d(1)
+        self.batchnorm20, self.batchnorm1 = ImageNorm2d(20), ImageNorm2d(1)
+        unused(self.batchnorm20, self.batchnorm1)
         self.res_est = ResidualEstimate(statistics)
         self.conf_res = Confidence(statistics)
 
