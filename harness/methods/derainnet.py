@@ -28,6 +28,7 @@ def _network(task: str, level: int) -> Any:
     weights=["derainnet"],
     file=lambda task, level: "derainnet/model.index",
     network=_network,
+    checked="the paper, the first author's program and its weights",
     saving="truncate",
 )
 def build(task: str, level: int) -> Any:

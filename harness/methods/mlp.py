@@ -41,6 +41,7 @@ def _network(task: str, level: int) -> Any:
     weights=["mlp"],
     file=_file,
     network=_network,
+    checked="the authors' program, patch by patch; no weights were at hand",
 )
 def build(task: str, level: int) -> Any:
     """Build the perceptron of a noise level; its hidden layers are those of the file."""

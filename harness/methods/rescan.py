@@ -27,6 +27,7 @@ def _network(task: str, level: int) -> Any:
     weights=["rescan"],
     file=lambda task, level: "rescan/rescan.pth",
     network=_network,
+    checked="the authors' outputs",
 )
 def build(task: str, level: int) -> Any:
     """Build the network."""

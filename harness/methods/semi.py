@@ -28,6 +28,7 @@ def _network(task: str, level: int) -> Any:
     weights=["semi"],
     file=lambda task, level: "semi/model.index",
     network=_network,
+    checked="the authors' program and weights",
     saving="truncate",
 )
 def build(task: str, level: int) -> Any:
