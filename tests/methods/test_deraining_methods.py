@@ -13,6 +13,7 @@ from torch import Tensor
 import harness.assets.weights.loading as loading
 from harness.cli.describing import describe_method
 from harness.errors import NotAvailableError
+from harness.images import write_png
 from harness.methods import build_method, get_method
 from harness.networks import didmdn
 from harness.run.apply import tensor_restorer
@@ -131,3 +132,21 @@ def test_they_can_be_trained(name: str) -> None:
     method = get_method(f"{name}-trained")
     for task, of in method.recipes.items():
         assert recipe(of).task == task and method.network is not None
+
+
+def test_derained_images_are_supplied(tmp_path: Path) -> None:
+    from harness.assets.datasets import fetch
+
+    folder = tmp_path / "from" / "UMRL"
+    counts = {"test100": 100, "rain100h": 100, "rain100l": 100, "test1200": 1200}
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(1, count + 1):
+            write_png(folder / name / f"{number}.png", np.full((3, 4, 3), number % 256, np.uint8))
+    method = get_method("umrl-images")
+    assert method.loads("derain", 0, "test100") == "derained-umrl" and method.loads("derain", 0, "test2800") == ""
+    fetch("derained-umrl", tmp_path, folder=folder)
+    find = build_method(method, "derain", 0, "test1200")
+    assert find("test1200", "1000").shape == (3, 4, 3) and int(find("test1200", "1000")[0, 0, 0]) == 1000 % 256
+    with pytest.raises(NotAvailableError, match="none of 'test2800'"):
+        find("test2800", "1")

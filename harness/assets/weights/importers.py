@@ -26,7 +26,7 @@ from harness.networks.wrappers import inside, unwrapped
 Arrays = dict[str, NDArray[Any]]
 
 # Raised whenever an importer changes what it returns, so that cached imports of the old one are not used.
-VERSION = 2
+VERSION = 3
 
 _FOREIGN = "it is not a file of this format"
 
@@ -339,7 +339,7 @@ def _arrays(path: Path, state: Mapping[str, Any]) -> Arrays:
         if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.is_meta:
             raise HarnessError(f"{path}: '{name}' is no plain tensor of numbers; save the model's state_dict() alone")
     return {
-        name: np.ascontiguousarray((value.float() if value.dtype == torch.bfloat16 else value).detach().cpu().numpy())
+        name: (value.float() if value.dtype == torch.bfloat16 else value).detach().cpu().numpy().copy(order="C")
         for name, value in state.items()
     }
 
