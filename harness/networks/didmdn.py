@@ -43,6 +43,8 @@ class Stream(nn.Module):
         features joined to the last ones.
     """
 
+    conv11: nn.Conv2d
+
     def __init__(
         self,
         sizes: Sequence[tuple[int, int, int]],
@@ -60,7 +62,7 @@ class Stream(nn.Module):
 
     def _step(self, number: int, x: Tensor) -> Tensor:
         dense, transition = getattr(self, f"dense_block{number}"), getattr(self, f"trans_block{number}")
-        return transition(dense(x))  # type: ignore[no-any-return]
+        return transition(dense(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """Take (B, 3, H, W), H and W multiples of 8; (B, 2, H, W), or with joins (B, 12, H, W)."""

@@ -51,7 +51,7 @@ class MLP(nn.Module):
         """Map (N, 1521) normalised patches, row by row, to (N, 289)."""
         for layer in self.layers[:-1]:
             patches = torch.tanh(layer(patches))
-        return self.layers[-1](patches)  # type: ignore[no-any-return]
+        return self.layers[-1](patches)
 
     def forward(self, x: Tensor) -> Tensor:
         """Denoise (B, C, H, W) in [0, 1], each channel by itself."""

@@ -133,6 +133,10 @@ class MSPFN(nn.Module):
         64 as released.
     """
 
+    rnn_recon: Up
+    rnn_recon2: Up
+    rnn_recon4: Up
+
     rgb_range = 1.0
     reentrant = True
     size_multiple = 4
@@ -168,9 +172,10 @@ class MSPFN(nn.Module):
         self.rnn7 = Up(c // 2, 3, activates=False)
 
     def _memory(self, name: str, suffix: str, x: Tensor) -> Tensor:
-        sides, scope = x.shape[2:], self.residual_memory
-        x = scope[f"{name}_res1"](x, *sides)
-        return scope[f"{name}_res2"](scope[f"lstm_group{suffix}"]["convLSTM"]["LSTM_conv"](x), *sides)  # type: ignore[index,no-any-return]
+        sides = x.shape[2:]
+        gates = self.residual_memory.get_submodule(f"lstm_group{suffix}.convLSTM.LSTM_conv")
+        x = gates(self.residual_memory[f"{name}_res1"](x, *sides))
+        return self.residual_memory[f"{name}_res2"](x, *sides)
 
     def _fused(self, size: str, index: int, x: Tensor) -> Tensor:
         """Give what a module of one size adds to its features."""
@@ -179,7 +184,7 @@ class MSPFN(nn.Module):
         for name, block in scope.items():
             if "_RCAB" in name:
                 inner = block(inner)
-        return scope[f"up_{index + 1}"](torch.cat([short, inner], 1), *x.shape[2:])  # type: ignore[no-any-return]
+        return scope[f"up_{index + 1}"](torch.cat([short, inner], 1), *x.shape[2:])
 
     def rain(self, x: Tensor) -> Tensor:
         """Estimate the rain of (B, 3, H, W) in [-1, 1], blue first; H and W are multiples of 4."""
@@ -210,7 +215,7 @@ class MSPFN(nn.Module):
         fine = self.rnn_recon(torch.cat([fine, coarse], 1), *whole)
         smaller = self.up2_1(torch.cat([self.up4_2(fine4, *half), fine2], 1), *whole)
         joined = self.rnn5(torch.cat([fine, smaller], 1), *whole)
-        return self.rnn7(joined, *whole)  # type: ignore[no-any-return]
+        return self.rnn7(joined, *whole)
 
     def forward(self, x: Tensor) -> Tensor:
         """Restore (B, 3, H, W) RGB in [0, 1], H and W multiples of 4; not clipped."""

@@ -49,7 +49,7 @@ class SEMI(nn.Module):
         self.norms = nn.ModuleList(_Norm(outputs) for _, outputs in pairs)
 
     def _layer(self, index: int, x: Tensor) -> Tensor:
-        return self.norms[index](self.convs[index](x))  # type: ignore[no-any-return]
+        return self.norms[index](self.convs[index](x))
 
     def forward(self, x: Tensor) -> Tensor:
         """Restore (B, 3, H, W) in [0, 1]; not clipped."""

@@ -104,7 +104,7 @@ class UMRL(nn.Module):
         self.conf_res = Confidence(statistics)
 
     def _step(self, name: str, x: Tensor) -> Tensor:
-        return getattr(self, f"trans_block{name}")(getattr(self, f"dense_block{name}")(x))  # type: ignore[no-any-return]
+        return getattr(self, f"trans_block{name}")(getattr(self, f"dense_block{name}")(x))
 
     def _refined(self, image: Tensor) -> Tensor:
         return torch.tanh(self.refineclean2(functional.leaky_relu(self.refineclean1(image), 0.2)))
