@@ -26,3 +26,7 @@ def test_the_rates_fall_as_the_programs_rates_do() -> None:
     assert [learning_rate(semi, i) for i in (0, 250_000, 500_000)] == pytest.approx([1e-3, 1.25e-4, 1.5625e-5])
     assert mspfn.schedule.every == pytest.approx(20_000 * 3.10628, abs=1)
     assert learning_rate(rescan, 20_000) == pytest.approx(5e-5)
+    for name in ("didmdn", "umrl"):
+        found = recipe(f"{name}-derain")
+        rates = [learning_rate(found, i) for i in (0, found.iterations // 4, found.iterations)]
+        assert rates == pytest.approx([2e-4, 1.5e-4, 0.0])
