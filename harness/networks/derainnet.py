@@ -1,28 +1,37 @@
 """DerainNet (Fu et al., "Clearing the Skies", IEEE TIP 2017): rain is removed from the detail layer.
 
-From the paper: a guided filter splits the image into base and detail (section III-B); three layers of 512 features with
-tanh between them restore the detail (section III-C); base and detail are added. Not stated there and taken here: the
-guided filter's window (radius 15) and regularisation (1, for an image in [0, 1]), and that the image is mirrored at its
-border for the 16x16 kernels.
+From the paper: a guided filter splits the image into base and detail (section III-B); three layers restore the detail,
+512 features (section III-C); base and detail are added. From the first author's TensorFlow program (in
+MyNameIsPHP/DerainNet-Installation, ``network.py`` and ``testing.py``): radius 15 and regularisation 1 for an image in
+[0, 1]; ReLU between the layers, where the paper has tanh; the image is mirrored by 10 pixels, edge samples included,
+before it is split.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.errors import HarnessError
+from harness.networks.tnrd import symmetric_pad
+
 RADIUS = 15
 REGULARISATION = 1.0
 FEATURES = 512
-# A 16x16 convolution takes 15 pixels off each axis, the 8x8 transposed one gives 7 back: 4 at every side are missing.
+BORDER = 10
+"""Pixels that are mirrored at every side."""
 MARGIN = 4
+"""A 16x16 convolution takes 15 pixels off each axis, the 8x8 transposed one gives 7 back: 4 at every side are lost."""
 
 
 class DerainNet(nn.Module):
     """The network: 16x16 convolution, 1x1 convolution, 8x8 transposed convolution, on the detail layer."""
 
     rgb_range = 1.0
+    reentrant = True
 
     def __init__(self, features: int = FEATURES) -> None:
         super().__init__()
@@ -32,14 +41,32 @@ class DerainNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Take and return (B, 3, H, W) in [0, 1]; not clipped."""
-        base = guided_filter(x, RADIUS, REGULARISATION)
-        thin = min(x.shape[2:]) <= MARGIN
-        detail = functional.pad(x - base, (MARGIN,) * 4, mode="replicate" if thin else "reflect")
-        # Thinner images than the kernel are repeated at the right and bottom, and cropped again below.
-        missing = [max(0, 16 - side) for side in (detail.shape[3], detail.shape[2])]
-        detail = functional.pad(detail, (0, missing[0], 0, missing[1]), mode="replicate")
-        features = torch.tanh(self.conv2(torch.tanh(self.conv1(detail))))
-        return base + self.deconv(features)[:, :, : x.shape[2], : x.shape[3]]
+        padded = symmetric_pad(x, BORDER)
+        base = guided_filter(padded, RADIUS, REGULARISATION)
+        features = torch.relu(self.conv2(torch.relu(self.conv1(padded - base))))
+        detail = self.deconv(features)
+        return functional.pad(base, (-BORDER,) * 4) + functional.pad(detail, (MARGIN - BORDER,) * 4)
+
+
+_LAYERS = {"conv2d": "conv1", "conv2d_1": "conv2", "conv2d_transpose": "deconv"}
+
+
+def from_checkpoint(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """Rename the variables of the released checkpoint.
+
+    Raises
+    ------
+    HarnessError
+        A variable belongs to no layer.
+    """
+    renamed = {}
+    for name, tensor in tensors.items():
+        scope, _, rest = name.partition("/")
+        layer, _, kind = rest.partition("/")
+        if scope != "DerainNet" or layer not in _LAYERS or kind not in ("kernel", "bias"):
+            raise HarnessError(f"{where}: '{name}' is left over; these are the weights of another network")
+        renamed[f"{_LAYERS[layer]}.{'weight' if kind == 'kernel' else 'bias'}"] = tensor
+    return renamed
 
 
 def guided_filter(image: Tensor, radius: int, regularisation: float) -> Tensor:

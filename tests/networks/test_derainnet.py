@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from golden_systems import check_full_size
 
-from harness.networks.derainnet import DerainNet, guided_filter
+from harness.errors import HarnessError
+from harness.networks.derainnet import DerainNet, from_checkpoint, guided_filter
 
 
 def by_definition(image: np.ndarray, radius: int, regularisation: float) -> np.ndarray:
@@ -46,8 +48,26 @@ def test_without_weights_the_base_layer_is_left() -> None:
     for parameter in network.parameters():
         torch.nn.init.zeros_(parameter)
     image = torch.rand(1, 3, 40, 33)
+    padded = torch.from_numpy(np.pad(image.numpy(), [(0, 0), (0, 0), (10, 10), (10, 10)], mode="symmetric"))
     with torch.no_grad():
-        torch.testing.assert_close(network(image), guided_filter(image, 15, 1.0))
+        torch.testing.assert_close(network(image), guided_filter(padded, 15, 1.0)[:, :, 10:-10, 10:-10])
+
+
+def test_full_size() -> None:
+    check_full_size(DerainNet)
+
+
+def test_the_released_names() -> None:
+    names = {"conv2d": "conv1", "conv2d_1": "conv2", "conv2d_transpose": "deconv"}
+    state = DerainNet(4).state_dict()
+    released = {
+        f"DerainNet/{theirs}/{kind}": state[f"{ours}.{'weight' if kind == 'kernel' else 'bias'}"]
+        for theirs, ours in names.items()
+        for kind in ("kernel", "bias")
+    }
+    assert from_checkpoint(released, "a test").keys() == state.keys()
+    with pytest.raises(HarnessError, match="is left over"):
+        from_checkpoint({"DerainNet/conv2d_2/kernel": torch.zeros(1)}, "a test")
 
 
 def test_size_of_the_paper() -> None:

@@ -26,7 +26,7 @@ from harness.networks.wrappers import inside, unwrapped
 Arrays = dict[str, NDArray[Any]]
 
 # Raised whenever an importer changes what it returns, so that cached imports of the old one are not used.
-VERSION = 2
+VERSION = 3
 
 _FOREIGN = "it is not a file of this format"
 
@@ -244,6 +244,22 @@ def read_tnrd(path: Path) -> Arrays:
     }
 
 
+def read_mlp(path: Path) -> Arrays:
+    """Read the perceptrons of Burger et al.: ``w_1`` to ``w_5``, (out, in + 1), the last column the bias.
+
+    ``layers.0.weight`` (out, in), ``layers.0.bias`` (out,) and so on.
+    """
+    variables = read_mat(path)
+    arrays: Arrays = {}
+    for index in range(len(variables)):
+        weight = require(variables, f"w_{index + 1}", str(path))
+        if not isinstance(weight, np.ndarray) or weight.ndim != 2 or weight.shape[1] < 2 or weight.dtype.kind != "f":
+            raise HarnessError(f"{path}: 'w_{index + 1}' is no matrix of weights; {_FOREIGN}")
+        arrays[f"layers.{index}.weight"] = np.ascontiguousarray(weight[:, :-1], dtype=np.float32)
+        arrays[f"layers.{index}.bias"] = np.ascontiguousarray(weight[:, -1], dtype=np.float32)
+    return arrays
+
+
 def read_npz(path: Path) -> Arrays:
     """Read a NumPy archive without unpickling: its first layer's ``…_weight`` becomes ``convs.0.weight``, and so on."""
     try:
@@ -323,7 +339,7 @@ def _arrays(path: Path, state: Mapping[str, Any]) -> Arrays:
         if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.is_meta:
             raise HarnessError(f"{path}: '{name}' is no plain tensor of numbers; save the model's state_dict() alone")
     return {
-        name: np.ascontiguousarray((value.float() if value.dtype == torch.bfloat16 else value).detach().cpu().numpy())
+        name: (value.float() if value.dtype == torch.bfloat16 else value).detach().cpu().numpy().copy(order="C")
         for name, value in state.items()
     }
 
@@ -384,6 +400,7 @@ FORMATS: dict[str, Callable[..., Arrays]] = {
     "dagnn": read_dagnn,
     "caffe-mat": read_caffe_mat,
     "tnrd": read_tnrd,
+    "mlp-mat": read_mlp,
     "npz": read_npz,
     "state-dict": read_state_dict,
     "checkpoint": read_checkpoint,

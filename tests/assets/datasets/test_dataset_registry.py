@@ -52,6 +52,12 @@ COUNTS = {
     "rcan-set5-x2": 5,
     "rcan-set5-x3": 5,
     "rcan-set5-x4": 5,
+    "derained-derainnet": 1500,
+    "derained-semi": 1500,
+    "derained-didmdn": 1500,
+    "derained-umrl": 1500,
+    "derained-rescan": 1500,
+    "derained-prenet": 1500,
 }
 
 

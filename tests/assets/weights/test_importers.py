@@ -129,6 +129,19 @@ def test_tnrd(tmp_path: Path, write_mat: Callable[..., Path]) -> None:
     np.testing.assert_array_equal(found["cof"], variables["cof"])
 
 
+def test_mlp(tmp_path: Path, write_mat: Callable[..., Path]) -> None:
+    matrices = [np.arange(12.0).reshape(4, 3), np.arange(10.0).reshape(2, 5)]
+    path = write_mat(tmp_path / "a.mat", **{f"w_{index}": matrix for index, matrix in enumerate(matrices, 1)})
+    found = import_weights(path, "mlp-mat")
+    assert list(found) == ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"]
+    np.testing.assert_array_equal(found["layers.0.weight"], matrices[0][:, :2])
+    np.testing.assert_array_equal(found["layers.1.bias"], matrices[1][:, 4])
+    with pytest.raises(HarnessError, match="'w_2' is missing"):
+        import_weights(write_mat(tmp_path / "b.mat", w_1=matrices[0], w_3=matrices[1]), "mlp-mat")
+    with pytest.raises(HarnessError, match="'w_1' is no matrix of weights"):
+        import_weights(write_mat(tmp_path / "c.mat", w_1=np.array([[1.0]])), "mlp-mat")
+
+
 def test_npz(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez_compressed(
@@ -146,7 +159,7 @@ def test_state_dict(tmp_path: Path, legacy: bool) -> None:
     torch.save(state, path, _use_new_zipfile_serialization=not legacy)
     found = import_weights(path, "state-dict")
     np.testing.assert_array_equal(found["body.0.weight"], CONVS[0][0])
-    assert found["count"].item() == 3
+    assert found["count"] == 3 and found["count"].shape == ()
 
 
 def test_safetensors(tmp_path: Path) -> None:
