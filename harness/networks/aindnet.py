@@ -1,13 +1,13 @@
 """AINDNet (Kim et al., CVPR 2020): a U-Net whose features are normalised to what an estimated noise level says.
 
-Written after the released TensorFlow program (terryoo/AINDNet, code/model.py), with TensorFlow 1's "same" padding and its
-bilinear resizing, which takes the samples' corners for their places. Names of layers follow the scopes of that program;
-`from_tensorflow` renames its variables.
+Written after the released TensorFlow program (terryoo/AINDNet, code/model.py), with TensorFlow 1's "same" padding and
+its bilinear resizing, which takes the samples' corners for their places. Names of layers follow the scopes of that
+program; `from_tensorflow` renames its variables.
 """
 
 from __future__ import annotations
 
-import re
+import itertools
 from collections.abc import Mapping
 
 import torch
@@ -61,7 +61,7 @@ class NoiseEstimator(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         widths = (3, 32, 32, 32, 32, 3, 3, 3)
-        for number, (before, after) in enumerate(zip(widths, widths[1:], strict=False), 1):
+        for number, (before, after) in enumerate(itertools.pairwise(widths), 1):
             setattr(self, f"conv{number}", conv(before, after))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -132,6 +132,10 @@ _LEVELS = ((1, 64, 2), (2, 128, 2), (3, 256, 5), (4, 128, 3), (5, 64, 2))
 class AINDNet(nn.Module):
     """Noise level estimator and reconstruction network; any size of image."""
 
+    conv1_1: nn.Conv2d
+    conv2_1: nn.Conv2d
+    conv3_1: nn.Conv2d
+
     # test_images.py divides by 255.
     rgb_range = 1.0
     reentrant = True
@@ -169,31 +173,23 @@ class AINDNet(nn.Module):
         return x
 
 
-# What the optimiser leaves in a checkpoint.
-_OPTIMISER = re.compile(r".*/(Adam|Adam_1)|(.*/)?(beta[12]_power|global_step)")
 _KINDS = {"weights": "weight", "kernel": "weight", "biases": "bias", "bias": "bias"}
 # tf.Variable makes a name of its own where its scope is taken, as both transposed convolutions' is.
-_UP = re.compile(r"AINDNet/(deconv[45])(_1)?")
+_UP = {"AINDNet/deconv4_1": "deconv4.up.weight", "AINDNet/deconv5_1": "deconv5.up.weight"}
 
 
 def from_tensorflow(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """Rename the variables of the released checkpoint and turn their filters (HWIO; up: HWOI) to PyTorch's.
+    """Rename the variables of the released checkpoint: ``AINDNet/conv1_1/weights`` to ``conv1_1.weight``.
 
     Raises
     ------
     HarnessError
         A variable is neither a filter nor a bias of a layer.
     """
-    renamed: dict[str, Tensor] = {}
+    renamed = {}
     for name, tensor in tensors.items():
-        if _OPTIMISER.fullmatch(name):
-            continue
-        if up := _UP.fullmatch(name):
-            layer, kind = f"{up[1]}.up", "weight"
-        else:
-            scope, _, last = name.removeprefix("AINDNet/").rpartition("/")
-            if not scope or last not in _KINDS:
-                raise HarnessError(f"{where}: '{name}' is left over; these are the weights of another network")
-            layer, kind = scope.replace("/", "."), _KINDS[last]
-        renamed[f"{layer}.{kind}"] = tensor.permute(3, 2, 0, 1) if tensor.ndim == 4 else tensor
+        scope, _, last = name.removeprefix("AINDNet/").rpartition("/")
+        if name not in _UP and (not scope or last not in _KINDS):
+            raise HarnessError(f"{where}: '{name}' is left over; these are the weights of another network")
+        renamed[_UP.get(name) or f"{scope.replace('/', '.')}.{_KINDS[last]}"] = tensor
     return renamed

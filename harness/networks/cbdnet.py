@@ -1,20 +1,18 @@
 """CBDNet (Guo et al., CVPR 2019): a network that estimates the noise level of each pixel, and a U-Net that is told it.
 
-`CBDNet` is the network of the released MatConvNet files: strided and transposed convolutions, names of its layers as in
-the release (GuoShi28/CBDNet). `CBDNetPort` is another network, the PyTorch port that is used most (IDKiro/CBDNet-pytorch):
+`CBDNet` is the network of the released MatConvNet files (GuoShi28/CBDNet), with strided and transposed convolutions and
+the names of its layers. `CBDNetPort` is another network, the PyTorch port that is used most (IDKiro/CBDNet-pytorch):
 it halves by averages and has a third of the channels on its way up; its checkpoints are not the authors'.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+import itertools
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.errors import HarnessError
 from harness.networks.blocks import conv
 from harness.networks.padding import reflected
 
@@ -74,9 +72,7 @@ def _released_layers() -> list[tuple[str, nn.Module]]:
     layers: list[tuple[str, nn.Module]] = []
 
     def add(names: list[str], *widths: int) -> None:
-        layers.extend(
-            (name, conv(before, after)) for name, before, after in zip(names, widths, widths[1:], strict=False)
-        )
+        layers.extend((name, conv(*pair)) for name, pair in zip(names, itertools.pairwise(widths), strict=True))
 
     add([f"E0{number}" for number in range(1, 6)], 3, 32, 32, 32, 32, 3)
     add(_numbered("DS01_layer", 4), 6, 64, 64, 64, 64)
@@ -92,29 +88,6 @@ def _released_layers() -> list[tuple[str, nn.Module]]:
     return layers
 
 
-# How MatConvNet's own models and the authors' other ones end the names of filters and biases.
-_PARAMETER = re.compile(r"(?P<layer>.+?)_?(?P<kind>filters?|weights?|f|w|biases|bias|b)")
-
-
-def from_dagnn(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """Rename the parameters of a released file to the network's: ``E01_f``, ``E01f`` or ``E01_filter`` to ``E01.weight``.
-
-    Raises
-    ------
-    HarnessError
-        A parameter belongs to no layer of CBDNet.
-    """
-    layers = {name for name, _ in _released_layers()}
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        found = _PARAMETER.fullmatch(name)
-        if found is None or found["layer"] not in layers:
-            raise HarnessError(f"{where}: '{name}' is left over; these are the weights of another network")
-        bias = found["kind"].startswith("b")
-        renamed[f"{found['layer']}.{'bias' if bias else 'weight'}"] = tensor.flatten() if bias else tensor
-    return renamed
-
-
 class _Rectified(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -125,7 +98,7 @@ class _Rectified(nn.Module):
 
 
 def _rectified(*widths: int) -> nn.Sequential:
-    return nn.Sequential(*[_Rectified(before, after) for before, after in zip(widths, widths[1:], strict=False)])
+    return nn.Sequential(*[_Rectified(*pair) for pair in itertools.pairwise(widths)])
 
 
 class _PortUNet(nn.Module):

@@ -1,7 +1,7 @@
 """DAGL (Mou et al., ICCV 2021): residual blocks around graph attention between patches, for real noise.
 
-Names of layers are those of the released program (jianzhangcs/DAGL, DN_Real/model/dagl.py). As released, the attention's
-``W`` and the network's ``add_mean`` have weights and are not applied.
+Names of layers are those of the released program (jianzhangcs/DAGL, DN_Real/model/dagl.py). As released, ``W`` of the
+attention and ``add_mean`` of the network have weights and are not applied.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from harness.networks.blocks import MeanShift, ResBlock, conv
 
-# Scores of attention that exist at a time: 2^25 of four bytes.
-SCORES_AT_ONCE = 2**25
+# Bytes of scores that exist at a time.
+MEMORY_BUDGET = 128 * 2**20
 
 
 class GraphAttention(nn.Module):
@@ -35,8 +35,9 @@ class GraphAttention(nn.Module):
     def __init__(self, features: int = 64, inner: int = 16, side: int = 7, stride: int = 4) -> None:
         super().__init__()
         self.side, self.stride = side, stride
+        self.memory_budget = MEMORY_BUDGET
         self.g = conv(features, inner)
-        self.W = conv(inner, features, 1)
+        self.W = conv(inner, features, 1).requires_grad_(False)
         self.theta = conv(features, inner, 1)
         length = side * side * inner
         self.fc1 = nn.Sequential(nn.Linear(length, length // 4), nn.ReLU())
@@ -54,7 +55,7 @@ class GraphAttention(nn.Module):
         queries = self.fc1(self._patches(keys, self.stride))
         projected = self.fc2(self._patches(keys, 1)).transpose(1, 2)
         patches = self._patches(values, 1)
-        count = max(1, SCORES_AT_ONCE // (len(x) * projected.shape[2]))
+        count = max(1, self.memory_budget // (4 * len(x) * projected.shape[2]))
         found = torch.cat(
             [
                 self._attend(queries[:, at], projected, patches, threshold[:, at], bias[:, at])

@@ -5,6 +5,8 @@ Names of layers are those of the released checkpoints. Generator and discriminat
 
 from __future__ import annotations
 
+import itertools
+
 from torch import Tensor, nn
 
 from harness.networks.padding import mirrored
@@ -33,10 +35,10 @@ class DANet(nn.Module):
         self.multiple = 2 ** (depth - 1)
         self.down_path = nn.ModuleList(
             LeakyUNetBlock(before, width, halves=width != widths[-1])
-            for before, width in zip([n_colors, *widths], widths, strict=False)
+            for before, width in itertools.pairwise([n_colors, *widths])
         )
         ups = widths[::-1]
-        self.up_path = nn.ModuleList(LeakyUNetUp(before, width) for before, width in zip(ups, ups[1:], strict=False))
+        self.up_path = nn.ModuleList(LeakyUNetUp(before, width) for before, width in itertools.pairwise(ups))
         self.last = nn.Conv2d(wf, n_colors, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,6 +54,7 @@ class DANet(nn.Module):
         """Estimate the noise of (B, n_colors, H, W), sides multiples of 16: what the released network itself gives."""
         bridges = []
         for block in self.down_path:
+            assert isinstance(block, LeakyUNetBlock)
             x = block(x)
             if block.downsample is not None:
                 bridges.append(x)

@@ -75,9 +75,7 @@ class DualAttention(nn.Module):
         self, features: int, act: nn.PReLU, reduction: int = 8, kernel: int = 5, *, bias: bool = False
     ) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            _conv(features, features, 3, bias=bias), act, _conv(features, features, 3, bias=bias)
-        )
+        self.body = nn.Sequential(_conv(features, features, 3, bias=bias), act, _conv(features, features, 3, bias=bias))
         self.SA = SpatialAttention(kernel)
         self.CA = MIRNetChannelAttention(features, reduction, bias=bias)
         self.conv1x1 = _conv(2 * features, features, 1, bias=bias)

@@ -6,6 +6,7 @@ Names of layers are those of the released MegEngine program (MegEngine/NBNet, mo
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import torch
@@ -21,7 +22,7 @@ class SkipConvolutions(nn.Module):
         super().__init__()
         widths = [features, *[between] * (max(blocks, 2) - 1), features]
         self.blocks = nn.ModuleList(
-            LeakyUNetBlock(before, after, shortcut=True) for before, after in zip(widths, widths[1:], strict=False)
+            LeakyUNetBlock(before, after, shortcut=True) for before, after in itertools.pairwise(widths)
         )
         self.shortcut = nn.Conv2d(features, features, 1)
 
@@ -113,12 +114,12 @@ class NBNet(nn.Module):
         self.size_multiple = 2 ** (depth - 1)
         self.down_path = nn.ModuleList(
             LeakyUNetBlock(before, width, halves=width != widths[-1], shortcut=True)
-            for before, width in zip([n_colors, *widths], widths, strict=False)
+            for before, width in itertools.pairwise([n_colors, *widths])
         )
         ups = widths[::-1]
         self.up_path = nn.ModuleList(
             SubspaceUp(before, width, blocks, vectors)
-            for blocks, (before, width) in enumerate(zip(ups, ups[1:], strict=False), 1)
+            for blocks, (before, width) in enumerate(itertools.pairwise(ups), 1)
         )
         self.last = nn.Conv2d(wf, n_colors, 3, padding=1)
 
@@ -126,6 +127,7 @@ class NBNet(nn.Module):
         """Denoise (B, n_colors, H, W) in [0, 1], sides multiples of `size_multiple`; not clipped."""
         features, bridges = x, []
         for block in self.down_path:
+            assert isinstance(block, LeakyUNetBlock)
             features = block(features)
             if block.downsample is not None:
                 bridges.append(features)

@@ -5,6 +5,8 @@ Names of layers are those of the released program (JimmyChame/SADNet, model/sadn
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -72,7 +74,7 @@ class OffsetBlock(nn.Module):
 
 
 class DeformablePack(nn.Module):
-    """A deformable 3x3 convolution whose offsets and mask are a convolution of other features; at first it moves none."""
+    """A deformable 3x3 convolution with offsets and mask convolved from other features; at first it moves none."""
 
     def __init__(self, features: int, offset_channel: int) -> None:
         super().__init__()
@@ -117,6 +119,10 @@ class SADNet(nn.Module):
         Features of the offsets.
     """
 
+    res1: LeakyResidual
+    offset4: OffsetBlock
+    dres4: SpatialAdaptiveBlock
+
     rgb_range = 1.0
     reentrant = True
 
@@ -130,7 +136,7 @@ class SADNet(nn.Module):
             setattr(self, f"res{scale}", LeakyResidual(before, width))
             setattr(self, f"offset{scale}", OffsetBlock(width, offset_channel, coarser=scale < 4))
             setattr(self, f"dres{scale}", SpatialAdaptiveBlock(width, offset_channel))
-        for scale, (width, wider) in enumerate(zip(widths, widths[1:], strict=False), 1):
+        for scale, (width, wider) in enumerate(itertools.pairwise(widths), 1):
             setattr(self, f"down{scale}", nn.Conv2d(width, wider, 2, stride=2))
             setattr(self, f"up{scale}", nn.ConvTranspose2d(wider, width, 2, stride=2))
             setattr(self, f"dconv{scale}_1", conv(2 * width, width, 1))

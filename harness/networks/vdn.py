@@ -6,7 +6,8 @@ the mean and log variance of the image, the logarithms of the two parameters of 
 
 from __future__ import annotations
 
-import torch
+import itertools
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,17 +24,15 @@ class DenoisingUNet(nn.Module):
         super().__init__()
         widths = [wf * 2**level for level in range(depth)]
         self.down_path = nn.ModuleList(
-            LeakyUNetBlock(before, width, SLOPE) for before, width in zip([inputs, *widths], widths, strict=False)
+            LeakyUNetBlock(before, width, SLOPE) for before, width in itertools.pairwise([inputs, *widths])
         )
         ups = widths[::-1]
-        self.up_path = nn.ModuleList(
-            LeakyUNetUp(before, width, SLOPE) for before, width in zip(ups, ups[1:], strict=False)
-        )
+        self.up_path = nn.ModuleList(LeakyUNetUp(before, width, SLOPE) for before, width in itertools.pairwise(ups))
         self.last = nn.Conv2d(wf, outputs, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) → (B, outputs, H, W)."""
-        bridges = []
+        bridges: list[Tensor] = []
         for block in self.down_path:
             x = block(x if not bridges else functional.avg_pool2d(x, 2))
             bridges.append(x)
@@ -75,7 +74,7 @@ class VDN(nn.Module):
     rgb_range = 1.0
     reentrant = True
 
-    def __init__(self, n_colors: int = 3, wf: int = 64, dep_S: int = 5, dep_U: int = 4) -> None:  # noqa: N803
+    def __init__(self, n_colors: int = 3, wf: int = 64, dep_S: int = 5, dep_U: int = 4) -> None:
         super().__init__()
         self.n_colors = n_colors
         # The released demo crops images to multiples of 16, twice what the three halvings need.
@@ -93,6 +92,6 @@ class VDN(nn.Module):
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Give what both networks say of (B, n_colors, H, W): each (B, 2 n_colors, H, W).
 
-        First the mean of the noise and the log variance of the image, then log alpha and log beta of the noise variance.
+        First the mean of the noise and the log variance of the image, then log alpha and log beta of the noise.
         """
         return self.DNet(x), self.SNet(x)
