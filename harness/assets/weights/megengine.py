@@ -106,4 +106,4 @@ def read_megengine(path: Path) -> dict[str, NDArray[Any]]:
     # A pickle can name one array many times.
     if sum(array.nbytes for array in arrays.values()) > most_bytes(path):
         raise HarnessError(f"{path}: unpacks to more bytes than weights have; it is no weights file")
-    return {name: np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")) for name, array in arrays.items()}
+    return {name: np.array(array, dtype=array.dtype.newbyteorder("="), order="C") for name, array in arrays.items()}
