@@ -8,6 +8,7 @@ import pickle
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -142,6 +143,29 @@ def _crate(path: Path) -> object:
     return None
 
 
+def _unpacked(path: Path) -> object:
+    from harness.assets.datasets.extracting import unpack_archive
+
+    unpack_archive(path, path.parent / "target")
+    outside = [p for p in path.parent.iterdir() if p.name not in (path.name, "target")]
+    assert not outside, f"written outside: {outside}"
+    assert all(p.is_dir() or (p.is_file() and not p.is_symlink()) for p in (path.parent / "target").rglob("*"))
+    return None
+
+
+def _tar(mode: Literal["w", "w:gz"]) -> bytes:
+    import tarfile
+
+    def fill(stream: io.BytesIO) -> None:
+        with tarfile.open(fileobj=stream, mode=mode) as archive:
+            for name, content in (("a folder/1.png", b"image" * 100), ("x" * 120 + ".txt", b"1.png")):
+                header = tarfile.TarInfo(name)
+                header.size = len(content)
+                archive.addfile(header, io.BytesIO(content))
+
+    return _written(fill)
+
+
 def _zip() -> bytes:
     import zipfile
 
@@ -232,6 +256,9 @@ def parsers() -> dict[str, tuple[Parse, list[bytes]]]:
             [b"cluster: distributed.LocalCluster\noptions: {n: 2}\n"],
         ),
         "archive": (_through_file(".zip", _crate), [_zip()]),
+        "owners' zip": (_through_file(".zip", _unpacked), [_zip()]),
+        "owners' tar": (_through_file(".tar", _unpacked), [_tar("w")]),
+        "owners' tar.gz": (_through_file(".tar.gz", _unpacked), [_tar("w:gz")]),
     }
 
 

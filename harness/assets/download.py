@@ -62,7 +62,7 @@ class Downloader:
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=_MOST_JOBS))
         self._session.headers["User-Agent"] = f"restoration-harness/{__version__}"
 
-    def download(self, url: str, part: Path, size: int, is_whole: Callable[[Path], bool]) -> None:
+    def download(self, url: str, part: Path, size: int, is_whole: Callable[[Path], bool], most: int = 0) -> None:
         """Download a file; a part that is already there is continued.
 
         Parameters
@@ -73,6 +73,8 @@ class Downloader:
             Where the bytes go; holds the whole, checked file on return.
         size, is_whole : int, callable
             Bytes that the file must have, 0 where nobody knows, and what compares its checksum.
+        most : int
+            Bytes that a file of unknown size may have; by default those that any file of weights may have.
 
         Raises
         ------
@@ -91,7 +93,7 @@ class Downloader:
         for _ in range(_MOST_ATTEMPTS):
             before, busy = _size(part), ""
             try:
-                self._continue(url, tag, part, size)
+                self._continue(url, tag, part, size, size or most or MOST_BYTES)
                 if is_whole(part):
                     return
                 self._discard(part)
@@ -116,9 +118,9 @@ class Downloader:
             raise UnreachableError("could not be reached")
         raise DownloadError(busy or "broken off again and again")
 
-    def _continue(self, url: str, tag: dict[str, str], part: Path, size: int) -> None:
+    def _continue(self, url: str, tag: dict[str, str], part: Path, size: int, most: int) -> None:
         """Ask for what is not there yet and append it to the part; `tag` keeps the file's ETag for the next time."""
-        offset, most = _size(part), size or MOST_BYTES
+        offset = _size(part)
         if offset == size > 0:
             return
         if offset > most:

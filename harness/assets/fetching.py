@@ -41,6 +41,7 @@ class FetchOptions(TypedDict, total=False):
     jobs: int
     hosts: Hosts | None
     say: Callable[[str], None] | None
+    archives: bool
 
 
 class Failure(NamedTuple):
@@ -74,6 +75,8 @@ class Collection(Generic[RecordType, ManifestType]):
         Shared by several calls, so that a host is probed once.
     say : callable, optional
         Gets sentences about what was noticed; by default they go to standard error.
+    archives : bool
+        Whether a dataset's archives may be downloaded, which can be many gigabytes.
 
     Raises
     ------
@@ -95,6 +98,7 @@ class Collection(Generic[RecordType, ManifestType]):
         jobs: int = DEFAULT_JOBS,
         hosts: Hosts | None = None,
         say: Callable[[str], None] | None = None,
+        archives: bool = False,
     ) -> None:
         self.record = record
         self.paths = AssetPaths(data_folder(data), self.kind, record.name)
@@ -104,6 +108,7 @@ class Collection(Generic[RecordType, ManifestType]):
             raise HarnessError(f"{self.given}: no such folder; name the one that holds your copy of {copy}")
         self.hosts = hosts or Hosts(self.paths.data, retry)
         self.jobs = jobs
+        self.archives = archives
         self.say = say or _say
         self.hashes = Hashes({})
         self.held: dict[str, str] = {}
@@ -126,7 +131,7 @@ class Collection(Generic[RecordType, ManifestType]):
         """
         if self._is_complete():
             return self.manifest_type.read(self.paths.manifest)
-        with _alone(self.paths, self.say):
+        with alone(self.paths.state.with_suffix(".lock"), self.paths.name, self.say):
             if self._is_complete():  # another process was quicker
                 return self.manifest_type.read(self.paths.manifest)
             state = read_state(self.paths)
@@ -344,9 +349,8 @@ def place(source: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone(paths: AssetPaths, say: Callable[[str], None]) -> Iterator[None]:
-    """Keep the set locked; the system drops the lock when the process ends, however it ends."""
-    path = paths.state.with_suffix(".lock")
+def alone(path: Path, name: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Keep what is called `name` locked by a file; the system drops the lock when the process ends, however it ends."""
     try:
         import fcntl
     except ImportError:  # no such locks on this system: files are still replaced whole
@@ -361,7 +365,7 @@ def _alone(paths: AssetPaths, say: Callable[[str], None]) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"{paths.name}: another process fetches it; waiting")
+            say(f"{name}: another process fetches it; waiting")
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:  # some network file systems have no locks
             pass

@@ -67,6 +67,12 @@ def _is_address(url: str) -> bool:
         return False
 
 
+def is_plain_address(url: str) -> bool:
+    """Return whether a URL is http or https, names a host, and holds no user and no password."""
+    plain = url.startswith(("http://", "https://")) and not re.search(r"\s", url)
+    return plain and _is_address(url) and "@" not in urlsplit(url).netloc
+
+
 def without_user(url: str) -> str:
     """Give a URL without the user and the password that it may hold: so it is printed and written to files."""
     return re.sub(r"(?<=://)[^/?#]*@", "", url)

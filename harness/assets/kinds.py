@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.assets.datasets.archives import archive_note
 from harness.assets.datasets.fetching import fetch as fetch_dataset
-from harness.assets.datasets.registry import Dataset, dataset, datasets
+from harness.assets.datasets.registry import Archive, Dataset, dataset, datasets
 from harness.assets.datasets.supplied import unpacked_text
 from harness.assets.hosts import mirrors
 from harness.assets.manifest import DatasetManifest, Manifest, WeightsManifest
 from harness.assets.places import AssetPaths, Kind
+from harness.assets.progress import bytes_text
 from harness.assets.verified import still_complete
 from harness.assets.weights.fetching import fetch as fetch_weights
 from harness.assets.weights.registry import WeightFile, WeightSet, weight_names, weight_set
@@ -111,6 +113,7 @@ def _dataset_row(record: Dataset, data: Path) -> dict[str, Any]:
         "bytes": record.bytes or None,
         "licence": record.licence,
         "supply": record.supply,
+        "archives": [archive.name for archive in record.archives],
         "where": _where(record, data),
     }
 
@@ -137,7 +140,16 @@ def _dataset_describe(record: Dataset) -> list[str]:
     lines += _pinned_copies(record)
     if record.supply == "user":
         lines.append("- your folder holds " + ", or ".join(_layouts(record)))
-    return lines
+    return lines + [f"- archive: {_archive(archive)}" for archive in record.archives]
+
+
+def _archive(archive: Archive) -> str:
+    """Describe an archive; what is known of it elsewhere is no checksum."""
+    size = f"{archive.bytes:,} bytes" if archive.bytes else "size not known"
+    published = [f"{kind} `{sum}`" for kind, sum in (("SHA-256", archive.sha256), ("SHA-1", archive.sha1)) if sum]
+    checksum = f"{' and '.join(published)} published" if published else "SHA-256 recorded when fetched"
+    where = " or ".join(archive.urls) if archive.urls else f"a browser, {archive.page}"
+    return f"`{archive.name}` ({archive.holds}; {size}; {checksum}) from {where}. {archive.source}"
 
 
 def _dataset_show(record: Dataset, data: Path) -> str:
@@ -146,6 +158,10 @@ def _dataset_show(record: Dataset, data: Path) -> str:
     if record.bytes:
         lines.append(f"size: {size_text(record.bytes)} in {len(record.files)} files")
     lines.append(f"where: {_where(record, data)}")
+    for archive in record.archives:
+        if note := archive_note(data, archive):
+            held = "published" if archive.sha256 else "recorded when fetched"
+            lines.append(f"{archive.name}: SHA-256 {note['sha256']}, {held}")
     if manifest := _manifest(AssetPaths(data, "datasets", record.name), DatasetManifest):
         lines.append(_fetched(manifest))
     return "\n".join(lines).replace("`", "") + "\n"
@@ -153,13 +169,13 @@ def _dataset_show(record: Dataset, data: Path) -> str:
 
 def size_text(size: int) -> str:
     """Write a number of bytes; empty for 0, which stands for unknown."""
-    if not size:
-        return ""
-    return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
+    return bytes_text(size) if size else ""
 
 
 def _dataset_supply(record: Dataset) -> str:
     text = _SUPPLY[record.supply]
+    if any(archive.urls for archive in record.archives):
+        return f"{text}, or --archives"
     return f"{text} {record.base}" if record.base else text
 
 

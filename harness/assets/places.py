@@ -11,6 +11,8 @@ Nothing here imports more than the standard library's small modules: it runs bef
     data/state/hosts.json                   hosts that could not be reached a short while ago
     data/state/own-folders.json             folders given with --from
     data/own/<name>/, own/weights/<name>/   own copies, found without --from
+    data/archives/<folder>/                 archives of datasets, unpacked
+    data/state/archives/<archive>.json      their checksums, and what was unpacked from them
     data/weights-cache/                     imported weights as safetensors, by checksum of the release
     datasets/<name>.json                    records of the user's own datasets, beside params.yaml
 """

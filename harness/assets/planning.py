@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.assets.datasets.archives import archive_text
 from harness.assets.hosts import mirrors
 from harness.assets.kinds import KINDS, size_text
 from harness.assets.places import AssetPaths, Kind
@@ -30,6 +31,8 @@ class PlannedSet(msgspec.Struct, frozen=True):
         Where the downloads come from.
     note : str
         How files without a public source are to be had.
+    archives : tuple of str
+        The owner's archives of what is missing, with their sizes: fetched with ``--archives``, and with it alone.
     """
 
     name: str
@@ -42,6 +45,7 @@ class PlannedSet(msgspec.Struct, frozen=True):
     unknown: int
     repositories: tuple[str, ...]
     note: str
+    archives: tuple[str, ...] = ()
 
 
 def plan(kind: Kind, names: Iterable[str], data: Path) -> list[PlannedSet]:
@@ -96,6 +100,7 @@ def _plan(kind: Kind, record: AssetRecord, data: Path, folders: list[Path]) -> P
         unknown=sum(not file.bytes for file in downloads),
         repositories=tuple(dict.fromkeys(own.sources[file.at[0][0]].repo for file in downloads)),
         note=(getattr(own, "obtain", "") or f"get it from {own.homepage}") if missing else "",
+        archives=tuple(map(archive_text, getattr(own, "archives", ()))) if missing else (),
     )
 
 
@@ -110,6 +115,7 @@ def plan_text(planned: list[PlannedSet]) -> str:
             size = _sizes(one.bytes, one.unknown)
             lines.append(f"  {one.downloads} to download, {size}, from {', '.join(one.repositories)}")
         lines += [f"  {one.supplied} you supply: {one.note}"] if one.supplied else []
+        lines += [f"  or with --archives: {archive}" for archive in one.archives]
     downloads, unknown = sum(one.downloads for one in planned), sum(one.unknown for one in planned)
     total = f"{downloads} {_files(downloads)} to download"
     if downloads:

@@ -1,9 +1,14 @@
-"""A progress bar on standard error, where that is a terminal."""
+"""A progress bar on standard error, where that is a terminal, and numbers of bytes in words."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any, Self
+
+
+def bytes_text(size: int) -> str:
+    """Write a number of bytes for readers, such as ``3.5 GB``."""
+    return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
 
 
 class ProgressBar:

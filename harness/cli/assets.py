@@ -50,6 +50,12 @@ def add_commands(group: click.Group, kind: Kind, *, ls: str, show: str, fetch: s
     """Add the commands that both kinds have in the same form, with the help that is given for each."""
     one = _WORDS[kind].one
     path = click.Path(path_type=Path)
+    # Weights are small, and have no archives.
+    archives_option = click.option(
+        "--archives", is_flag=True, help="Also download the archives of sets that are too large to be fetched unasked."
+    )
+    if kind == "weights":
+        archives_option = lambda command: command  # noqa: E731
 
     @group.command("ls", help=ls)
     @data_option
@@ -77,6 +83,7 @@ def add_commands(group: click.Group, kind: Kind, *, ls: str, show: str, fetch: s
     @click.option("--strict", is_flag=True, help=f"Fail (exit 2) where a {one} cannot be obtained.")
     @click.option("--retry", is_flag=True, help="Ask hosts again that could not be reached a short while ago.")
     @click.option("--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Downloads at a time.")
+    @archives_option
     def fetch_sets(names: tuple[str, ...], everything: bool, **options: Any) -> None:
         if everything:
             from harness.assets.registry import asset_names
@@ -100,12 +107,15 @@ def _fetch(
     strict: bool,
     retry: bool,
     jobs: int,
+    archives: bool = False,
 ) -> None:
     words = _WORDS[kind]
     if not names:
         raise HarnessError(f"{words.none} named; name some, or give --all (`harness {kind} ls` lists them)")
     if folder is not None and len(names) > 1:
         raise HarnessError(f"--from names the folder of one {words.one}; fetch the others without it")
+    if folder is not None and archives:
+        raise HarnessError("--from names a folder that holds the set unpacked; leave out either it or --archives")
     if plan:
         from harness.assets import planning
 
@@ -122,7 +132,7 @@ def _fetch(
             from harness.assets.hosts import Hosts
 
             hosts = hosts or Hosts(data, retry)
-            manifest = _described(kind).fetch(name, data, folder=folder, jobs=jobs, hosts=hosts)
+            manifest = _described(kind).fetch(name, data, folder=folder, jobs=jobs, hosts=hosts, archives=archives)
             plain = msgspec.to_builtins(manifest)
         canonical = plain.get("dataset", name)  # a dataset may be called by an alias
         if plain["status"] == "complete":

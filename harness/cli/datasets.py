@@ -23,7 +23,8 @@ add_commands(
     show="Describe a dataset: licence, home page, the folder layout of your own copy.",
     fetch="""Get datasets: from a mirror (HARNESS_MIRROR), from public sources, or from your own folder.
 
-    A dataset that cannot be obtained is no error: its manifest says why, and tables say `not run`.
+    A dataset that cannot be obtained is no error: its manifest says why, and tables say `not run`. Training sets of
+    gigabytes are downloaded with --archives only.
     """,
 )
 

@@ -26,7 +26,8 @@ def fetch(name: str, data: str | os.PathLike[str] | None = None, **options: Unpa
     data : path, optional
         Folder of fetched files; by default that of the project in use, HARNESS_DATA or ``data``.
     **options
-        Those of `harness.assets.fetching.Collection`: ``folder``, ``retry``, ``jobs``, ``hosts``, ``say``.
+        Those of `harness.assets.fetching.Collection`: ``folder``, ``retry``, ``jobs``, ``hosts``, ``say``,
+        ``archives``.
 
     Returns
     -------
@@ -51,6 +52,7 @@ class Derived(DatasetCollection):
         """Get the base; give its files with the registered derived pixels."""
         given, self.given = self.given, None  # the base remembers it
         options: FetchOptions = {"folder": given, "jobs": self.jobs, "hosts": self.hosts, "say": self.say}
+        options["archives"] = self.archives
         base = fetch(self.record.base, self.paths.data, **options)
         if not base.complete:
             return missing_dataset(self.record.name, f"it is made from '{base.dataset}': {base.reason}", base.dataset)

@@ -96,9 +96,9 @@ class Arrangement(msgspec.Struct, frozen=True):
         """Number of images; a pair counts once."""
         return len({image for image, _ in self.found})
 
-    def holds(self, count: int) -> bool:
-        """Return whether so many images were found, and each in one place and one file."""
-        return self.images == count and not self.rival and not self.doubled
+    def holds(self, *counts: int) -> bool:
+        """Return whether one of these numbers of images was found, and each in one place and one file."""
+        return self.images in counts and not self.rival and not self.doubled
 
 
 def apply_layout(record: Dataset, layout: Layout, names: Iterable[str]) -> Found:
@@ -246,7 +246,7 @@ def arrange(record: Dataset, folder: Path, names: list[str]) -> Arrangement:
     best = _arranged(record, folder, names)
     if not best.images and record.kind == "pairs":
         packed = _arranged(msgspec.structs.replace(record, layouts=USUAL_PAIRS), folder, names)
-        best = packed if packed.holds(record.count) else best
+        best = packed if packed.holds(*record.counts) else best
     return best
 
 
@@ -256,7 +256,7 @@ def _arranged(record: Dataset, folder: Path, names: list[str]) -> Arrangement:
     for places in ([("", "")], [(root, "") for root in named], [(root, "") for root in plain], _above(folder)):
         for root, above in places:
             best = _better(best, record, folder, names, root, above)
-        if best.images == record.count or (best.images and best.root in named):
+        if best.images in record.counts or (best.images and best.root in named):
             break
     return best
 
@@ -271,9 +271,12 @@ def _better(best: Arrangement, record: Dataset, folder: Path, names: list[str], 
             listed = _listed(start, layout)
             kept = [name for name in below if _tail(name, layout) in listed] if listed is not None else below
         placed = _placed(_apply(record, layout, kept), root, above)
-        if _score(placed, record.count) > _score(best, record.count):
+        score, best_score = _score(placed, record.counts), _score(best, record.counts)
+        # A/{id} and {id} in A are the same files, seen from two places.
+        others = placed.root != best.root and set(placed.found.values()) != set(best.found.values())
+        if score > best_score:
             best = placed
-        elif placed.images and _score(placed, record.count) == _score(best, record.count) and placed.root != best.root:
+        elif placed.images and score == best_score and others:
             best = msgspec.structs.replace(best, rival=placed.root)
     return best
 
@@ -317,10 +320,10 @@ def _plain(name: str) -> str:
     return "".join(word for word in words if word not in _PARTS)
 
 
-def _score(arrangement: Arrangement, count: int) -> tuple[bool, int, int]:
+def _score(arrangement: Arrangement, counts: tuple[int, ...]) -> tuple[bool, int, int]:
     # Where no pair is whole, the layout that knows most of the files says best what is missing.
     halves = 0 if arrangement.images else len(arrangement.alone)
-    return arrangement.images == count, arrangement.images, halves
+    return arrangement.images in counts, arrangement.images, halves
 
 
 def _below(names: list[str], root: str) -> list[str]:

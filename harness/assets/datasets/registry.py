@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from harness.assets import places
+from harness.assets.hosts import is_plain_address
 from harness.assets.registry import SHA256, AssetFile, AssetRecord, asset_names, read_asset_record
 from harness.errors import HarnessError, unknown_name
 from harness.names import check_name, is_safe
@@ -61,6 +64,61 @@ class LandscapeCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     left: int
 
 
+# What is unpacked; a file of any other name is taken as it is.
+ZIPPED = (".zip",)
+TARRED = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+_SHA1 = re.compile(r"[0-9a-f]{40}")
+
+
+class Archive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A file in which a set is given out by its owners, or by those whose packing the papers use.
+
+    It is fetched when it is asked for, and never otherwise. Sets that share one say the same of it.
+
+    Attributes
+    ----------
+    name : str
+        Name of the file, by its own suffix packed (`ZIPPED`, `TARRED`) or not; no other archive has it.
+    holds : str
+        What is in it, in a few words.
+    urls : tuple of str
+        Plain addresses, in the order in which they are asked; none where a browser has to fetch it.
+    page : str
+        Where a browser fetches it: behind a form, a login, or a question that a person answers.
+    bytes : int
+        Size of the file; 0 where it is not known.
+    sha256, sha1 : str
+        Published checksums; empty where there is none. The SHA-256 that the file turns out to have is held from then
+        on.
+    source : str
+        Where all this is stated.
+    folder : str
+        Folder below ``data/archives`` that it is unpacked into; by default its name without the suffix.
+    """
+
+    name: str
+    holds: str
+    source: str
+    urls: tuple[str, ...] = ()
+    page: str = ""
+    bytes: int = 0
+    sha256: str = ""
+    sha1: str = ""
+    folder: str = ""
+
+    @property
+    def packed(self) -> bool:
+        """Whether it has to be unpacked."""
+        return self.name.lower().endswith(ZIPPED + TARRED)
+
+    @property
+    def unpacked_into(self) -> str:
+        """Name of its folder below ``data/archives``."""
+        suffix = next((suffix for suffix in ZIPPED + TARRED if self.name.lower().endswith(suffix)), "")
+        return self.folder or self.name[: len(self.name) - len(suffix)] or self.name
+
+
 class Dataset(AssetRecord, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The record of a dataset; what is not said here is as in `AssetRecord`.
 
@@ -86,6 +144,8 @@ class Dataset(AssetRecord, frozen=True, forbid_unknown_fields=True, kw_only=True
         How it is made from it.
     sizes : tuple of (int, int)
         Heights and widths the images have, where the release has few; empty where they vary.
+    also_counts : tuple of int
+        Other numbers of images under which the set is given out; the note says why.
     unpack : str
         How the release packs the images, where they are no plain files: a name of
         `harness.assets.datasets.unpacking.KINDS`.
@@ -93,6 +153,8 @@ class Dataset(AssetRecord, frozen=True, forbid_unknown_fields=True, kw_only=True
         Where a mirror holds the files; ``datasets/<name>`` where nothing is said.
     files : tuple of File
         Every file with its checksums; none for sets whose files nobody has pinned.
+    archives : tuple of Archive
+        Where such a set can be had whole.
     """
 
     kind: Literal["images", "pairs", "inputs"]
@@ -104,9 +166,16 @@ class Dataset(AssetRecord, frozen=True, forbid_unknown_fields=True, kw_only=True
     base: str = ""
     crop: LandscapeCrop | None = None
     sizes: tuple[tuple[int, int], ...] = ()
+    also_counts: tuple[int, ...] = ()
     unpack: Literal["", "sidd-blocks", "dnd", "input-left", "input-right"] = ""
     mirror_path: str = ""
     files: tuple[File, ...] = ()
+    archives: tuple[Archive, ...] = ()
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Numbers of images that a whole copy may have, the papers' first."""
+        return (self.count, *self.also_counts)
 
     @property
     def mirror_paths(self) -> tuple[str, ...]:
@@ -138,7 +207,34 @@ def read_record(path: Path) -> Dataset:
         raise HarnessError(f"{path}: the mirror path '{record.mirror_path}' leaves the mirror; correct it")
     if (record.supply == "derived") != bool(record.base and record.crop):
         raise HarnessError(f"{path}: a derived dataset, and no other, has a base and a crop; correct the record")
+    for problem in _archive_problems(record):
+        raise HarnessError(f"{path}: {problem}")
     return record
+
+
+def _archive_problems(record: Dataset) -> Iterator[str]:
+    """Say what is wrong with a record's archives."""
+    if record.archives and (record.supply != "user" or record.files):
+        yield "a set has archives only where the user supplies it and no file is registered; take them out"
+    names = [archive.name for archive in record.archives]
+    folders = [archive.unpacked_into for archive in record.archives]
+    for archive in record.archives:
+        told = f"the archive '{archive.name}'"
+        for name in (archive.name, archive.unpacked_into):
+            if "/" in name or name.startswith(".") or not is_safe(name):
+                yield f"{told}: '{name}' is no plain name of a file; correct it"
+        if not all(map(is_plain_address, (*archive.urls, *filter(None, [archive.page])))):
+            yield f"{told} has an address that is no plain http or https one; correct it"
+        if not (archive.urls or archive.page):
+            yield f"{told} has neither an address nor a page; name one"
+        if archive.bytes < 0 or not (SHA256.fullmatch(archive.sha256 or "0" * 64) and _is_sha1(archive.sha1)):
+            yield f"{told} has a size or checksum that cannot be one (SHA-256: 64 lower-case hex digits, SHA-1: 40)"
+        if names.count(archive.name) > 1 or (archive.packed and folders.count(archive.unpacked_into) > 1):
+            yield f"{told} shares its name or its folder with another one; rename it"
+
+
+def _is_sha1(text: str) -> bool:
+    return not text or _SHA1.fullmatch(text) is not None
 
 
 def dataset_names() -> list[str]:

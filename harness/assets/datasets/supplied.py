@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.assets.datasets import folders, layouts
+from harness.assets.datasets.archives import ArchiveFetch, archive_folders, archive_text
 from harness.assets.datasets.reading import gray_among_colour
 from harness.assets.datasets.registry import Dataset
 from harness.assets.fetching import HASHING_THREADS, Collection, place, wait_for
@@ -44,7 +45,24 @@ class Supplied(DatasetCollection):
         # A folder given before comes before a mirror: without checksums the two may differ, and the user has chosen.
         candidates = [(folder, "the own folder") for folder in self.paths.own_folders]
         candidates += [(holder, "the mirror") for holder in mirrored]
+        candidates += self._unpacked()
         candidates += [(self.paths.folder, "its own place")] if self.paths.folder.is_dir() else []
+        files = self._first_whole(candidates)
+        if files is None and self.archives and self.record.archives:
+            fetching = ArchiveFetch(self.record, self.paths.data, self.hosts, self.say)
+            fetching.fetch()
+            self.tried += fetching.tried
+            files = self._first_whole(self._unpacked())
+        if files is not None:
+            self._drop_links({file.name for file in files})
+            return complete_dataset(self.record.name, files)
+        return missing_dataset(self.record.name, self._reason())
+
+    def _unpacked(self) -> list[tuple[Path, str]]:
+        return [(folder, "its archive") for folder in archive_folders(self.paths.data, self.record)]
+
+    def _first_whole(self, candidates: list[tuple[Path, str]]) -> list[DatasetManifestFile] | None:
+        """Take the images of the first folder that holds the set; None where none does."""
         for folder, label in candidates:
             if not folder.is_dir():
                 self.tried.append(f"{label} is gone")
@@ -59,15 +77,23 @@ class Supplied(DatasetCollection):
                 self.say(f"{self.record.name}: {error}")
                 continue
             if files is not None:
-                self._drop_links({file.name for file in files})
-                return complete_dataset(self.record.name, files)
+                return files
+        return None
+
+    def _reason(self) -> str:
+        """Say why the set is missing, and how it can be had."""
+        name = self.record.name
         tried = f" ({self._tried()})" if self.tried else ""
-        reason = (
-            f"it has no public source with checksums{tried}; get it from {self.record.homepage} and run "
-            f"`harness datasets fetch {self.record.name} --from FOLDER`; {self._wanted()}"
-            + (f"; {self.explained}" if self.explained else "")
-        )
-        return missing_dataset(self.record.name, reason)
+        own = f"get it from {self.record.homepage} and run `harness datasets fetch {name} --from FOLDER`"
+        asked = ", ".join(archive_text(archive) for archive in self.record.archives if archive.urls)
+        by_hand = ", ".join(archive_text(archive) for archive in self.record.archives if not archive.urls)
+        reason = f"it has no public source with checksums{tried}"
+        if asked:
+            reason = f"it is downloaded only when asked for{tried}"
+            own = f"run `harness datasets fetch {name} --archives`, which downloads {asked}, or {own}"
+        elif by_hand:
+            own += f", or fetch {by_hand} with a browser, put it into data/archives and run the command with --archives"
+        return f"{reason}; {own}; {self._wanted()}" + (f"; {self.explained}" if self.explained else "")
 
     def _tried(self) -> str:
         return ", ".join(dict.fromkeys(self.tried))
@@ -87,11 +113,11 @@ class Supplied(DatasetCollection):
                 folder, names = self.paths.folder, folders.files_below(self.paths.folder)
         arranged = layouts.arrange(self.record, folder, names)
         best, images = arranged.found, arranged.images
-        if not arranged.holds(self.record.count):
+        if not arranged.holds(*self.record.counts):
             if folder != self.paths.folder or images:
                 what = "pairs" if self.record.kind == "pairs" else "images"
                 counted = f"{images} {what} of {self.record.count}"
-                if images == self.record.count:
+                if images in self.record.counts:
                     counted = f"{images} {what} {'in several places' if arranged.rival else 'and one of them twice'}"
                 self.tried.append(f"{label} has {counted}")
                 explained = layouts.explain(self.record, arranged, names, folder)

@@ -80,7 +80,7 @@ def verify_folder(name: str, folder: str | os.PathLike[str]) -> FolderCheck:
     what = "pairs" if record.kind == "pairs" else "images"
     problems = []
     partners: list[str] = []
-    if not arranged.holds(record.count):
+    if not arranged.holds(*record.counts):
         problems.append(f"{root}: has {arranged.images} {what} of {record.count}")
         problems.append(f"expected: {' or '.join([*layouts.layout_text(record), *unpacked_text(record)])}")
         problems.append(layouts.explain(record, arranged, names, root))

@@ -101,7 +101,8 @@ def test_ls(run, registry, data, tmp_path, monkeypatch):
 
     assert where()["tiny"] == "public sources"
     assert where()["embedded"] == "comes with scikit-image"
-    assert where()["hide"] == "you supply it"
+    assert where()["realblur-j"] == "you supply it"
+    assert where()["hide"] == "you supply it, or --archives"
     assert where()["kodak24-crop500"] == "made from kodak24"
     monkeypatch.setenv("HARNESS_MIRROR", str(tmp_path / "mirror"))
     assert where()["tiny"] == "mirror"

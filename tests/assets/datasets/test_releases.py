@@ -703,6 +703,17 @@ def test_what_is_said_of_archives_and_of_deep_folders(small, get, tmp_path):
         get(tmp_path / "copy")
 
 
+@pytest.mark.parametrize("below", ["DIV2K/DIV2K_train_HR", "DIV2K_train_HR", "a folder/DIV2K_train_HR", "DIV2K", "."])
+def test_one_place_that_two_layouts_find_is_one_place(below, small, data, get, tmp_path):
+    """DIV2K_train_HR/0001 in DIV2K, and 0001 in DIV2K/DIV2K_train_HR, are the same files."""
+    small("div2k-train", 3)
+    for n in range(3):
+        put(tmp_path / "copy" / below / f"000{n + 1}.png", clean(n))
+    assert verify_folder("small", tmp_path / "copy").status == "complete"
+    assert get(tmp_path / "copy").complete
+    assert open_dataset("small", data).image_ids == ["0001", "0002", "0003"]
+
+
 def test_verify_sees_a_truncated_image(small, tmp_path):
     small("test100", 3)
     packed_as_mprnet(tmp_path / "copy", clean, worse, below="")
