@@ -159,6 +159,8 @@ def verify_fetched(kind: Kind, names: tuple[str, ...], data: Path) -> None:
             if names:
                 why = manifest.reason if manifest else f"not fetched; run `harness {kind} fetch {paths.name}`"
                 echo(f"{paths.name}: {'missing: ' if whole else ''}{why}")
+                if not whole:
+                    _list_missing(paths.name, ())
             continue
         looked_at += 1
         # The files of a derived dataset lie in the folder of its base.
@@ -167,6 +169,8 @@ def verify_fetched(kind: Kind, names: tuple[str, ...], data: Path) -> None:
         echo(f"{paths.name}: {'damaged' if problems else manifest.status}{counted}")
         for problem in problems:
             echo(f"  {problem}")
+        if names and not whole:
+            _list_missing(paths.name, tuple(file.name for file in manifest.files))
         if problems:
             damaged.append(paths.name)
     if not looked_at and not names:
@@ -175,3 +179,13 @@ def verify_fetched(kind: Kind, names: tuple[str, ...], data: Path) -> None:
         raise CheckFailedError(
             f"{', '.join(damaged)}: damaged; run `harness {kind} fetch {' '.join(damaged)}` to repair"
         )
+
+
+def _list_missing(name: str, here: tuple[str, ...]) -> None:
+    """Say of each file of a weight set that is not here what it is, so that a user's own copy can be told."""
+    from harness.assets.weights.importers import TITLES
+    from harness.assets.weights.registry import weight_set
+
+    for file in weight_set(name).files:
+        if file.name not in here:
+            echo(f"  {file.name}: not here; {TITLES[file.format]}, for {file.makes}")

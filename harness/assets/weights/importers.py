@@ -433,3 +433,22 @@ FORMATS: dict[str, Callable[..., Arrays]] = {
     "tf1-data": refuse_part,
     "megengine": read_megengine,
 }
+
+TITLES = {
+    "matconvnet": "a MatConvNet network (.mat)",
+    "matconvnet-list": "several MatConvNet networks (.mat)",
+    "dagnn": "a MatConvNet graph (.mat)",
+    "dagnn-layers": "a MatConvNet graph (.mat)",
+    "caffe-mat": "Caffe's filters in a MATLAB file",
+    "tnrd": "a trained diffusion network (.mat)",
+    "npz": "a NumPy archive",
+    "state-dict": "a PyTorch state dictionary",
+    "checkpoint": "a PyTorch checkpoint or a safetensors file",
+    "safetensors": "a safetensors file",
+    "mxnet-params": "parameters of MXNet",
+    "caffemodel": "a Caffe network",
+    "tf1-checkpoint": "a TensorFlow checkpoint's table of names",
+    "tf1-data": "a TensorFlow checkpoint's numbers",
+    "megengine": "a pickled MegEngine checkpoint",
+}
+"""What each format is, for readers."""

@@ -157,8 +157,8 @@ def _table(file: Bytes) -> dict[bytes, bytes]:
     body = file.take(file.left)
     footer = Bytes(body[max(len(body) - _FOOTER, 0) :])
     meta, index = _handle(footer), _handle(footer)
-    footer.take(footer.left - 8)  # padding
-    if footer.numbers("Q") != (_MAGIC,):
+    padding = footer.take(footer.left - 8)
+    if footer.numbers("Q") != (_MAGIC,) or any(padding):
         raise ValueError("does not end as a table does")
     listed = []
     for _, value in _entries(_block(body, *index)):

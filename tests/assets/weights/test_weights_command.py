@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from harness.assets.kinds import KINDS
-from harness.assets.weights.registry import weight_names
+from harness.assets.weights.importers import FORMATS, TITLES
+from harness.assets.weights.registry import weight_names, weight_set
 from harness.cli.weights import weights
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError
 
@@ -37,9 +38,19 @@ def test_fetch_show_verify(tmp_path: Path, registry: Callable[..., Path], monkey
     assert "checksum not known" in run("show", "toy", *data)
     assert json.loads(run("ls", "--format", "json", *data))[0]["state"] == "partial"
     assert run("verify", *data) == "toy: partial, 1 files\n"
+    assert run("verify", "toy", *data) == "toy: partial, 1 files\n  b.npz: not here; a NumPy archive, for a test\n"
     (mirror / "weights/toy/a.npz").write_bytes(b"xxx")
     with pytest.raises(CheckFailedError, match="toy: damaged; run `harness weights fetch toy` to repair"):
         run("verify", "toy", *data)
+
+
+@pytest.mark.parametrize("name", weight_names())
+def test_verify_says_what_each_missing_file_is(name: str, tmp_path: Path) -> None:
+    head, *lines = run("verify", name, "--data", str(tmp_path)).splitlines()
+    assert head == f"{name}: not fetched; run `harness weights fetch {name}`"
+    assert TITLES.keys() == FORMATS.keys()
+    files = weight_set(name).files
+    assert lines == [f"  {file.name}: not here; {TITLES[file.format]}, for {file.makes}" for file in files]
 
 
 def test_wrong_calls(tmp_path: Path) -> None:
