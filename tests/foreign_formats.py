@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.assets.weights.tensorflow import crc32c, masked
+from harness.assets.weights.sorted_table import crc32c, masked
 
 Arrays = Mapping[str, NDArray[Any]]
 

@@ -38,11 +38,13 @@ class ResBlock(nn.Module):
         The activation between the convolutions, such as ``nn.ReLU()`` or ``nn.PReLU()``.
     res_scale : float
         Factor of the residual (0.1 in EDSR).
+    kernel_size : int
+        Of both convolutions.
     """
 
-    def __init__(self, n_feats: int, act: nn.Module, res_scale: float = 1.0) -> None:
+    def __init__(self, n_feats: int, act: nn.Module, res_scale: float = 1.0, kernel_size: int = 3) -> None:
         super().__init__()
-        self.body = nn.Sequential(conv(n_feats, n_feats), act, conv(n_feats, n_feats))
+        self.body = nn.Sequential(conv(n_feats, n_feats, kernel_size), act, conv(n_feats, n_feats, kernel_size))
         self.res_scale = res_scale
 
     def forward(self, x: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class EnlargedLuma(nn.Module):
         return large + (restore(luma) - luma) / _SPAN
 
 
-@functools.lru_cache(32)
+@functools.lru_cache(8)
 def _bicubic(length: int, scale: int) -> Tensor:
     """Give the matrix that enlarges columns of that length: (scale length, length) float64."""
     from harness.degradations.resize import imresize

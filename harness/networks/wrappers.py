@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 # Under which names weights lie beside the optimiser's state, the ones to test with first (BasicSR keeps an average of
-# the weights beside the last ones; DANet its denoiser beside its generator of noise).
-_HOLDERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net", "generator", "D")
+# the weights beside the last ones).
+_HOLDERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net", "generator", "G")
 # What is put before every name: by DataParallel, torch.compile and Lightning, also one around the other.
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 # What thop leaves in a network whose operations it has counted.

@@ -125,20 +125,14 @@ def _inference(policy: str) -> str:
 
 def _weights(names: Iterable[str]) -> list[str]:
     """Say for each set that is loaded how many of its files are held how."""
-    sets: dict[str, list[WeightFile]] = {}
-    images: list[str] = []
-    for name in names:
-        where, _, file = name.partition("/")
-        if not file:
-            images.append(where)
-        elif found := released_file(name):
-            sets.setdefault(where, []).append(found)
+    images = [name for name in names if "/" not in name]
     lines = [f"released images: {', '.join(images)}"] if images else []
-    for where, files in sets.items():
-        held = [_held(file) for file in files]
+    for where in dict.fromkeys(name.partition("/")[0] for name in names if released_file(name)):
+        record = weight_set(where)
+        held = [_held(file) for file in record.files]
         counts = ", ".join(f"{held.count(how)} {how}" for how in dict.fromkeys(held))
-        sources = weight_set(where).repositories
-        lines.append(f"`{where}`: {counts}" + (f" ({', '.join(sources)})" if sources else ""))
+        sources = f" ({', '.join(record.repositories)})" if record.repositories else ""
+        lines.append(f"`{where}`: {counts}{sources}")
     return lines
 
 

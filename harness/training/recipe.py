@@ -48,8 +48,9 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes
     ----------
-    kind : {"constant", "halve", "cosine"}
-        ``halve``: by one half every `every` iterations; ``cosine``: from the full rate to `last` at the recipe's end.
+    kind : {"constant", "halve", "cosine", "polynomial"}
+        ``halve``: by one half every `every` iterations; ``cosine``: from the full rate to `last` at the recipe's end;
+        ``polynomial``: likewise, with the share of the iterations that is left to the power of `power`.
     every : int
         See `kind`.
     times : int
@@ -57,14 +58,17 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warmup : int
         Iterations over which the rate rises linearly from 0.
     last : float
-        Rate that the cosine ends at.
+        Rate that the cosine and the polynomial end at.
+    power : float
+        See `kind`.
     """
 
-    kind: Literal["constant", "halve", "cosine"]
+    kind: Literal["constant", "halve", "cosine", "polynomial"]
     every: int = 0
     times: int = 0
     warmup: int = 0
     last: float = 0.0
+    power: float = 1.0
 
 
 class Validation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -242,9 +246,11 @@ def learning_rate(recipe: Recipe, iteration: int) -> float:
     if schedule.kind == "halve":
         halvings = iteration // schedule.every
         return optimizer.rate * 0.5 ** (min(halvings, schedule.times) if schedule.times else halvings)
+    done = min(1.0, (iteration - schedule.warmup) / max(1, recipe.iterations - schedule.warmup))
     if schedule.kind == "cosine":
         import math
 
-        done = (iteration - schedule.warmup) / max(1, recipe.iterations - schedule.warmup)
-        return schedule.last + (optimizer.rate - schedule.last) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        return schedule.last + (optimizer.rate - schedule.last) * 0.5 * (1 + math.cos(math.pi * done))
+    if schedule.kind == "polynomial":
+        return schedule.last + (optimizer.rate - schedule.last) * (1 - done) ** schedule.power
     return optimizer.rate

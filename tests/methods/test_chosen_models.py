@@ -83,6 +83,12 @@ BY_LEVEL: dict[tuple[str, str], dict[int, tuple[str, ...]]] = {
     },
     ("mprnet", "derain"): {0: ("mprnet/deraining.pth",)},
     ("mprnet", "deblur"): {0: ("mprnet/deblurring.pth",)},
+    ("deepdeblur", "deblur"): {0: ("deepdeblur/gopro-l1.pt",)},
+    ("srn", "deblur"): {0: ("srn/lstm.index",)},
+    ("pss-nsc", "deblur"): {0: ("pss-nsc/default.index",)},
+    ("dmphn", "deblur"): {0: ("dmphn/encoder_s1_lv1.pkl",)},  # asked for first, of 24
+    ("mt-rnn", "deblur"): {0: ("mt-rnn/model_best.pt",)},
+    ("mimo-unet-plusplus", "deblur"): {0: ("mimo-unet/mimo-unet-plus.pkl",)},
     ("mprnet", "denoise-real"): {0: ("mprnet/denoising.pth",)},
     ("mirnet", "denoise-real"): {0: ("mirnet/denoising.pth",)},
     ("uformer", "denoise-real"): {0: ("uformer/sidd-b.pth",)},

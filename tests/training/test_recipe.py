@@ -138,6 +138,36 @@ FACTS = (
         "DAGL DN_Real/option.py: --patch_size 64, --batch_size 64, --epochs 1300, --lr_decay 30, --lr 4e-4, 1*MSE",
         4e-4,
     ),
+    Fact(
+        ("deepdeblur-deblur",),
+        *("gopro-train", 256, 16, L1, 1000 * -(-2103 // 16), "epochs", (66_000,), ()),
+        "DeepDeblur option.py: --patch_size 256, --batch_size 16, --endEpoch 1000, --milestones 500 750 900, 1*L1",
+    ),
+    Fact(
+        ("srn-deblur",),
+        *("gopro-train", 256, 16, MSE, 4000 * (2103 // 16), "epochs", (), ()),
+        "SRN run_model.py: --batch_size 16, --epoch 4000; model.py: crop_size 256, polynomial_decay to 0, power 0.3",
+    ),
+    Fact(
+        ("pss-nsc-deblur",),
+        *("gopro-train", 256, 16, MSE, 4000 * (2103 // 16), "project", (), ()),
+        "no program: as SRN",
+    ),
+    Fact(
+        ("dmphn-deblur",),
+        *("gopro-train", 256, 6, MSE, 3000 * -(-2103 // 6), "epochs", tuple(range(158_000, 1_053_000, 158_000)), ()),
+        "DMPHN README: -b 6; SDNet4.py: --epochs 3000, --cropsize 256, MSELoss, a tenth of the rate every 1000 epochs",
+    ),
+    Fact(
+        ("mt-rnn-deblur",),
+        *("gopro-train", 256, 16, L1, 1000 * -(-2103 // 16), "project", (), ()),
+        "no program: as DeepDeblur",
+    ),
+    Fact(
+        ("mimo-unet-deblur",),
+        *("gopro-train", 256, 4, L1, 3000 * -(-2103 // 4), "epochs", tuple(range(263_000, 1_578_000, 263_000)), ()),
+        "MIMO-UNet main.py: --batch_size 4, --num_epoch 3000, --lr_steps every 500; data_load.py: PairRandomCrop(256)",
+    ),
 )
 
 
@@ -203,6 +233,13 @@ def test_the_docs_print_the_recipes() -> None:
             assert schedule == f"halved {how} {found.schedule.every:,}", name
         else:
             assert schedule == ("warm-up, " if found.schedule.warmup else "") + found.schedule.kind, name
+
+
+@pytest.mark.parametrize("name", ["srn-deblur", "pss-nsc-deblur"])
+def test_a_polynomial_falls_to_its_last_rate(name: str) -> None:
+    found = recipe(name)
+    rates = [learning_rate(found, i) for i in (0, found.iterations // 2, found.iterations)]
+    assert rates == pytest.approx([1e-4, 1e-4 * 0.5**0.3, 0.0])
 
 
 def test_kit_as_printed() -> None:

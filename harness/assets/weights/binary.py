@@ -18,6 +18,7 @@ from harness.assets.foreign import MOST_BYTES
 
 # Networks have tensors of up to five axes.
 _MOST_AXES = 8
+LONGEST_NAME = 1024
 # Wire types of Protocol Buffers.
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -120,8 +121,13 @@ def message(data: bytes | memoryview) -> Iterator[tuple[int, int, Any]]:
 
 
 def text(data: memoryview) -> str:
-    """Decode a name; ValueError (UnicodeDecodeError) where it is none."""
-    return bytes(data).decode()
+    """Decode a name; ValueError where it is none."""
+    if len(data) > LONGEST_NAME:
+        raise ValueError("a name is longer than names are")
+    name = bytes(data).decode()
+    if not name.isprintable():
+        raise ValueError("a name has characters that cannot be printed")
+    return name
 
 
 def array(data: bytes | memoryview, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -403,6 +403,15 @@ def read_checkpoint(path: Path) -> Arrays:
     }
 
 
+def read_danet(path: Path) -> Arrays:
+    """Read DANet's denoiser ``D`` out of a file that also holds its generator of noise, ``G``."""
+    state = _load_torch(path)
+    tensors = state.get("D") if isinstance(state, Mapping) else None
+    if not _is_state_dict(tensors):
+        raise HarnessError(f"{path}: holds no denoiser 'D' of named tensors; {_FOREIGN}")
+    return _arrays(path, unwrapped(tensors))
+
+
 def read_safetensors(path: Path) -> Arrays:
     """Read a safetensors file; names stay as they are, bfloat16 becomes float32."""
     from safetensors.torch import load_file
@@ -426,6 +435,7 @@ FORMATS: dict[str, Callable[..., Arrays]] = {
     "npz": read_npz,
     "state-dict": read_state_dict,
     "checkpoint": read_checkpoint,
+    "danet": read_danet,
     "safetensors": read_safetensors,
     "mxnet-params": read_params,
     "caffemodel": read_caffemodel,
@@ -444,6 +454,7 @@ TITLES = {
     "npz": "a NumPy archive",
     "state-dict": "a PyTorch state dictionary",
     "checkpoint": "a PyTorch checkpoint or a safetensors file",
+    "danet": "a PyTorch file with DANet's denoiser and generator",
     "safetensors": "a safetensors file",
     "mxnet-params": "parameters of MXNet",
     "caffemodel": "a Caffe network",

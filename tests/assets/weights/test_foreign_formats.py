@@ -26,7 +26,7 @@ from foreign_formats import (
     varint,
 )
 
-from harness.assets.weights import binary, importers, tensorflow
+from harness.assets.weights import binary, importers, sorted_table
 from harness.assets.weights.importers import import_weights
 from harness.assets.weights.loading import load_weights, numbered
 from harness.assets.weights.recording import recording
@@ -111,6 +111,8 @@ def test_mxnet_state_comes_back(read: Callable[..., Any]) -> None:
         (struct.pack("<QQQIIq3i", 0x112, 0, 1, 0xF993FAC8, 1, 1, 1, 0, 7) + bytes(16), "of the type 7"),
         (mxnet_params({"arg:a": np.array([np.inf], np.float32)}), "'a' holds NaN or infinity"),
         (mxnet_params({"arg:a": BIAS}).replace(b"arg:a", b"arg:\xff"), "UnicodeDecodeError"),
+        (mxnet_params({"arg:a\x1b[2J": BIAS}), "a name has characters that cannot be printed"),
+        (mxnet_params({"a" * 1025: BIAS}), "a name is longer than names are"),
     ],
 )
 def test_wrong_mxnet(read: Callable[..., Any], data: bytes, match: str) -> None:
@@ -247,15 +249,15 @@ def test_a_checkpoint_of_many_blocks(read: Callable[..., Any]) -> None:
 
 
 def test_checksums() -> None:
-    assert tensorflow.crc32c(b"123456789") == 0xE3069283  # the check value of CRC-32C (RFC 3720)
-    assert tensorflow.crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, B.4
+    assert sorted_table.crc32c(b"123456789") == 0xE3069283  # the check value of CRC-32C (RFC 3720)
+    assert sorted_table.crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, B.4
     data = random.Random(1).randbytes(5 * 4096 + 33)
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte
         for _ in range(8):
             crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    assert tensorflow.crc32c(data) == crc ^ 0xFFFFFFFF
+    assert sorted_table.crc32c(data) == crc ^ 0xFFFFFFFF
 
 
 def _index(*entries: tuple[bytes, bytes], header: bytes = field(1, 1)) -> bytes:

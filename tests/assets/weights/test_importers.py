@@ -343,6 +343,16 @@ def test_what_training_programs_wrap_around_weights_is_taken_off(tmp_path: Path,
         assert found[name].dtype == np.float32
 
 
+def test_danets_denoiser_is_taken_and_its_generator_left(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    torch.save({"D": {"module.last.weight": torch.ones(2)}, "G": {"head.weight": torch.zeros(1)}}, path)
+    assert list(import_weights(path, "danet")) == ["last.weight"]
+    torch.save({"G": {"head.weight": torch.zeros(1)}}, path)
+    with pytest.raises(HarnessError, match="holds no denoiser 'D'") as error:
+        import_weights(path, "danet")
+    one_sentence(error, path)
+
+
 def test_a_sequences_own_prefix_stays(tmp_path: Path) -> None:
     """``model.0.weight`` is how ESRGAN and DnCNN call their own layers."""
     torch.save({"model.0.weight": torch.ones(1), "model.2.weight": torch.ones(1)}, tmp_path / "a.pth")

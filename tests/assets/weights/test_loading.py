@@ -15,7 +15,7 @@ import torch
 from harness.assets.places import data_folder
 from harness.assets.weights import importers
 from harness.assets.weights.fetching import fetch
-from harness.assets.weights.loading import load_weights, ready, released_network, rename
+from harness.assets.weights.loading import load_weights, numbered, ready, released_network, rename
 from harness.assets.weights.recording import UsedWeights, recording
 from harness.errors import HarnessError, Missing, NotAvailableError
 from harness.records.in_use import loading_from
@@ -139,6 +139,11 @@ def test_rename() -> None:
     assert list(rename(tensors, {"conv1": "head"}, "x")) == ["head.weight", "head.bias"]
     with pytest.raises(HarnessError, match=r"^x: 'conv1\.weight' is left over"):
         rename(tensors, {"conv2": "head"}, "x")
+
+
+def test_layers_are_numbered_by_the_numbers_in_their_names() -> None:
+    tensors = {f"convolution{number}.{kind}": torch.tensor(number) for number in (100, 99, 101) for kind in "wb"}
+    assert numbered(tensors) == {f"convs.{i}.{kind}": torch.tensor(99 + i) for i in range(3) for kind in "wb"}
 
 
 def test_ready_is_frozen() -> None:
