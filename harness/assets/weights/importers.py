@@ -407,7 +407,7 @@ def read_danet(path: Path) -> Arrays:
     """Read DANet's denoiser ``D`` out of a file that also holds its generator of noise, ``G``."""
     state = _load_torch(path)
     tensors = state.get("D") if isinstance(state, Mapping) else None
-    if not _is_state_dict(tensors):
+    if tensors is None or not _is_state_dict(tensors):
         raise HarnessError(f"{path}: holds no denoiser 'D' of named tensors; {_FOREIGN}")
     return _arrays(path, unwrapped(tensors))
 
