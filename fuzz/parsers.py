@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import sys
 import tempfile
 from collections.abc import Callable
@@ -79,6 +80,14 @@ def _simplenn(compressed: bool) -> bytes:
     weights[0, 0], weights[0, 1] = np.ones((3, 3, 1, 2), np.float32), np.zeros((1, 2), np.float32)
     layers[0, 0] = {"type": "conv", "weights": weights}
     return _written(lambda stream: scipy.io.savemat(stream, {"net": {"layers": layers}}, do_compression=compressed))
+
+
+def _dagnn() -> bytes:
+    layers = np.empty((1, 1), dtype=[("name", object), ("params", object)])
+    params = np.empty((1, 1), dtype=[("name", object), ("value", object)])
+    layers[0, 0] = ("conv", np.array(["f"], dtype=object)[None])
+    params[0, 0] = ("f", np.ones((3, 3, 1, 2), np.float32))
+    return _written(lambda stream: scipy.io.savemat(stream, {"net": {"layers": layers, "params": params}}))
 
 
 def _images() -> list[bytes]:
@@ -247,6 +256,8 @@ def parsers() -> dict[str, tuple[Parse, list[bytes]]]:
             _weights("checkpoint"),
             [_written(lambda stream: torch.save({"params": {"module.a": torch.ones(3)}}, stream))],
         ),
+        "matconvnet layers": (_weights("dagnn-layers"), [_dagnn()]),
+        "megengine": (_weights("megengine"), [pickle.dumps({"state_dict": {"a.bias": weights}}, 4)]),
         "mxnet": (_weights("mxnet-params"), [mxnet_params({"arg:a_weight": weights}, version) for version in range(4)]),
         "caffe": (
             _weights("caffemodel"),

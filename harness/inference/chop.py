@@ -67,6 +67,7 @@ CHOP_RULES = {
         ChopRule("rnan-jpeg", limit=10_000, shave=12, half_multiple=4),
         ChopRule("rnan-demosaic", limit=10_000, shave=12, half_multiple=4),
         ChopRule("rnan-sr", limit=30_000, shave=12, half_multiple=4),
+        ChopRule("dagl-real", limit=10_000, shave=24, half_multiple=4),
         ChopRule("csnln", limit=3600, growth="complement"),
     )
 }

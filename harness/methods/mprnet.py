@@ -1,4 +1,4 @@
-"""MPRNet with the authors' weights for real noise, motion blur and rain, where the user supplies them."""
+"""MPRNet with the authors' weights for real noise, motion blur and rain."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def _conv(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+def _conv(inputs: int, outputs: int, kernel: int, *, bias: bool = False) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
 
 
 class SelectiveFusion(nn.Module):
@@ -37,9 +37,9 @@ class SelectiveFusion(nn.Module):
 class SpatialAttention(nn.Module):
     """Scale pixels by what the maximum and mean over their channels say."""
 
-    def __init__(self) -> None:
+    def __init__(self, kernel: int = 5) -> None:
         super().__init__()
-        self.spatial = nn.ModuleDict({"conv": _conv(2, 1, 5)})
+        self.spatial = nn.ModuleDict({"conv": _conv(2, 1, kernel)})
 
     def forward(self, x: Tensor) -> Tensor:
         """Take and return (B, C, H, W)."""
@@ -50,11 +50,14 @@ class SpatialAttention(nn.Module):
 class MIRNetChannelAttention(nn.Module):
     """Scale channels by what their means say."""
 
-    def __init__(self, features: int, reduction: int = 8) -> None:
+    def __init__(self, features: int, reduction: int = 8, *, bias: bool = False) -> None:
         super().__init__()
         squeezed = features // reduction
         self.conv_du = nn.Sequential(
-            _conv(features, squeezed, 1), nn.ReLU(), _conv(squeezed, features, 1), nn.Sigmoid()
+            _conv(features, squeezed, 1, bias=bias),
+            nn.ReLU(),
+            _conv(squeezed, features, 1, bias=bias),
+            nn.Sigmoid(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,14 +66,19 @@ class MIRNetChannelAttention(nn.Module):
 
 
 class DualAttention(nn.Module):
-    """Two convolutions, spatial beside channel attention, and the input added (section 3.2)."""
+    """Two convolutions, spatial beside channel attention, and the input added (section 3.2).
 
-    def __init__(self, features: int, act: nn.PReLU) -> None:
+    The same authors' CycleISP has it with other sizes and with biases.
+    """
+
+    def __init__(
+        self, features: int, act: nn.PReLU, reduction: int = 8, kernel: int = 5, *, bias: bool = False
+    ) -> None:
         super().__init__()
-        self.body = nn.Sequential(_conv(features, features, 3), act, _conv(features, features, 3))
-        self.SA = SpatialAttention()
-        self.CA = MIRNetChannelAttention(features)
-        self.conv1x1 = _conv(2 * features, features, 1)
+        self.body = nn.Sequential(_conv(features, features, 3, bias=bias), act, _conv(features, features, 3, bias=bias))
+        self.SA = SpatialAttention(kernel)
+        self.CA = MIRNetChannelAttention(features, reduction, bias=bias)
+        self.conv1x1 = _conv(2 * features, features, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Take and return (B, C, H, W)."""

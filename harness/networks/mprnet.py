@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from harness.networks.padding import mirrored
 
 
 def _conv(inputs: int, outputs: int, kernel: int, *, bias: bool = False) -> nn.Conv2d:
@@ -233,7 +234,7 @@ class MPRNet(nn.Module):
         program does for RealBlur.
         """
         height, width = x.shape[2:]
-        padded = _mirror(x, self.multiple)
+        padded = mirrored(x, self.multiple)
         return self._restore(padded)[:, :, :height, :width]
 
     def _restore(self, image: Tensor) -> Tensor:
@@ -260,15 +261,3 @@ class MPRNet(nn.Module):
 def _split(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     middle = x.shape[axis] // 2
     return x.narrow(axis, 0, middle), x.narrow(axis, middle, x.shape[axis] - middle)
-
-
-def _mirror(x: Tensor, multiple: int) -> Tensor:
-    """Mirror the right and bottom up to a multiple; where an image is too thin to be mirrored, repeat its edge."""
-    # Two patches on each axis, each halved twice, must come out even.
-    missing = [-side % multiple for side in (x.shape[3], x.shape[2])]
-    for axis, add in enumerate(missing):
-        if add:
-            margins = (0, add, 0, 0) if axis == 0 else (0, 0, 0, add)
-            mode = "reflect" if add < x.shape[3 - axis] else "replicate"
-            x = functional.pad(x, margins, mode=mode)
-    return x

@@ -92,6 +92,15 @@ BY_LEVEL: dict[tuple[str, str], dict[int, tuple[str, ...]]] = {
     ("mprnet", "denoise-real"): {0: ("mprnet/denoising.pth",)},
     ("mirnet", "denoise-real"): {0: ("mirnet/denoising.pth",)},
     ("uformer", "denoise-real"): {0: ("uformer/sidd-b.pth",)},
+    ("cbdnet", "denoise-real"): {0: ("cbdnet/cbdnet.mat",)},
+    ("ridnet", "denoise-real"): {0: ("ridnet/ridnet.pt",)},
+    ("aindnet", "denoise-real"): {0: ("aindnet/sidd-transfer.index",)},
+    ("vdn", "denoise-real"): {0: ("vdn/sidd.pth",)},
+    ("sadnet", "denoise-real"): {0: ("sadnet/real.pth",)},
+    ("danet-plus", "denoise-real"): {0: ("danet/danet-plus.pt",)},
+    ("cycleisp", "denoise-real"): {0: ("cycleisp/sidd-rgb.pth",)},
+    ("nbnet", "denoise-real"): {0: ("nbnet/sidd.pkl",)},
+    ("dagl", "denoise-real"): {0: ("dagl/real.pt",)},
     ("derainnet", "derain"): {0: ("derainnet/derainnet.pth",)},
 }
 BY_SET: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from generated_weights import supply
 
 import harness.methods as registry
 from harness.assets.datasets import fetch
@@ -276,7 +277,7 @@ def test_registered_checkpoints_say_what_is_missing(name: str, workspace: Worksp
     assert list(method.tasks) == REGISTERED[name]
     for task in method.tasks:
         for level in TASKS[task].levels:
-            with pytest.raises(NotAvailableError, match=r"are not here; download|released networks for"):
+            with pytest.raises(NotAvailableError, match=r"are not here; (download|run)|released networks for"):
                 build_method(method, task, level)
 
 
@@ -298,18 +299,22 @@ def test_a_registered_checkpoint_is_used_when_it_appears(workspace: Workspace) -
         build_method(get_method("nafnet"), "deblur", 0)
 
 
-def test_the_released_mprnet_is_loaded_strictly(workspace: Workspace) -> None:
-    (workspace.root / "own").mkdir()
+def test_the_released_mprnet_is_loaded_strictly(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     network = MPRNet(40, 20, 16).eval()
-    save(workspace.root / "own/model_deraining.pth", network, "training")
-    fetch_weights("mprnet", "data", folder="own", say=lambda text: None)
+    content = save(workspace.root / "a.pth", network, "training").read_bytes()
+    supply(workspace.root, monkeypatch, "mprnet", dict.fromkeys(("deraining.pth", "deblurring.pth"), content))
     image = torch.rand(1, 3, 24, 40)
     with torch.inference_mode():
         torch.testing.assert_close(build_method(get_method("mprnet"), "derain", 0)(image), network(image))
-    save(workspace.root / "own/model_deblurring.pth", MPRNet(40, 20, 16), "training")
-    fetch_weights("mprnet", "data", folder="own", say=lambda text: None)
     with pytest.raises(HarnessError, match="MPRNet needs"):
         build_method(get_method("mprnet"), "deblur", 0)
+
+
+def test_another_file_than_the_released_mprnet_is_refused(workspace: Workspace) -> None:
+    (workspace.root / "own").mkdir()
+    save(workspace.root / "own/model_deraining.pth", MPRNet(8, 4, 4), "training")
+    with pytest.raises(HarnessError, match=r"deraining\.pth"):
+        fetch_weights("mprnet", "data", folder="own", say=lambda text: None)
 
 
 def test_recognition_without_spandrel(monkeypatch: pytest.MonkeyPatch) -> None:

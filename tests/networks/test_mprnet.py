@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.networks.mprnet import MPRNet, _mirror
+from harness.networks.mprnet import MPRNet
+from harness.networks.padding import mirrored
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,6 @@ def test_any_size(size: tuple[int, int]) -> None:
         image = torch.rand(1, 3, *size)
         found = network(image)
         assert found.shape == image.shape
-        padded = _mirror(image, 8)
+        padded = mirrored(image, 8)
         assert padded.shape[2] % 8 == padded.shape[3] % 8 == 0
         torch.testing.assert_close(network(padded)[:, :, : size[0], : size[1]], found)

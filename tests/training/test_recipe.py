@@ -44,6 +44,7 @@ class Fact(NamedTuple):
     halved: tuple[int, ...]
     sections: tuple[str, ...]
     where: str
+    rate: float = 1e-4
 
 
 EPOCHS = 1000  # iterations of an epoch: the default of --test_every in all three released programs
@@ -106,6 +107,39 @@ FACTS = (
         "the same; KiT 4.4: 13,712 pairs",
     ),
     Fact(
+        ("ridnet-denoise-real",),
+        *("sidd-train", 192, 32, L1, 1000 * EPOCHS, "released", tuple(range(300_000, 1_000_000, 300_000)), ()),
+        "RIDNet option.py: --patch_size 192, --batch_size 32, --epochs 1000, --lr_decay 300, --loss 1*L1",
+    ),
+    Fact(
+        ("vdn-denoise-real",),
+        *("sidd-train", 128, 64, MSE, 60 * 5000, "released", tuple(range(50_000, 300_000, 50_000)), ()),
+        "VDN options.py: --patch_size 128, --batch_size 64, --epochs 60, --lr 2e-4; train_benchmark.py: 5,000 batches",
+        2e-4,
+    ),
+    Fact(
+        ("sadnet-denoise-real",),
+        *("sidd-train", 128, 16, MSE, 200 * 10_000, "epochs", (600_000, 1_200_000, 1_800_000), ()),
+        "SADNet option.py: --patch_size 128, --batch_size 16, --n_epoch 200, --milestone 60, --t_loss L2",
+    ),
+    Fact(
+        ("danet-denoise-real",),
+        *("sidd-train", 128, 16, L1, 70 * 5000, "released", tuple(range(50_000, 350_000, 50_000)), ()),
+        "DANet.json: batch 16, patch 128, 70 epochs, lr_D 1e-4; train_DANet.py: 5,000 steps of the denoiser",
+    ),
+    Fact(
+        ("nbnet-denoise-real",),
+        *("sidd-train", 128, 32, L1, 70 * 10_000, "released", (), ()),
+        "NBNet train_mge.py: --batch-size 32, --epochs 70, --steps_per_epoch 10000, --lr 2e-4, cosine; dataset.py: 128",
+        2e-4,
+    ),
+    Fact(
+        ("dagl-denoise-real",),
+        *("sidd-train", 64, 64, MSE, 1300 * EPOCHS, "released", tuple(range(30_000, 1_300_000, 30_000)), ()),
+        "DAGL DN_Real/option.py: --patch_size 64, --batch_size 64, --epochs 1300, --lr_decay 30, --lr 4e-4, 1*MSE",
+        4e-4,
+    ),
+    Fact(
         ("deepdeblur-deblur",),
         *("gopro-train", 256, 16, L1, 1000 * -(-2103 // 16), "epochs", (66_000,), ()),
         "DeepDeblur option.py: --patch_size 256, --batch_size 16, --endEpoch 1000, --milestones 500 750 900, 1*L1",
@@ -151,13 +185,13 @@ def test_a_recipe_states_what_is_so(name: str, fact: Fact) -> None:
     assert found.augmentation == "dihedral"  # PANet 4.2; the released data loaders of RNAN and CSNLN; assumed for KiT
     assert (found.length("paper"), found.length_of) == (fact.iterations, fact.length_of), fact.where
     optimizer = found.optimizer
-    assert (optimizer.rate, optimizer.betas, optimizer.epsilon) == (1e-4, (0.9, 0.999), 1e-8)
+    assert (optimizer.rate, optimizer.betas, optimizer.epsilon) == (fact.rate, (0.9, 0.999), 1e-8)
     assert optimizer.name == ("adamw" if found.paper == "kit" else "adam")
     if found.schedule.kind == "halve":
         changes = range(EPOCHS, found.iterations, EPOCHS)
         halved = [i for i in changes if learning_rate(found, i) == learning_rate(found, i - 1) / 2]
         assert tuple(halved) == fact.halved, fact.where
-        assert learning_rate(found, found.iterations - 1) == 1e-4 * 0.5 ** len(fact.halved)
+        assert learning_rate(found, found.iterations - 1) == fact.rate * 0.5 ** len(fact.halved)
     # "sections 3.1 (loss), 3.4 (patches, batch) and 4 (training set)": numbers before a name in brackets, or in a list.
     cited = re.findall(r"(?:sections? |, | and |: sections )(\d(?:\.\d)?)(?= |,|\))", found.source)
     assert tuple(cited) == fact.sections, found.source

@@ -1,8 +1,8 @@
 """Importers: a released weights file of any of the formats below → named arrays, strictly checked.
 
 Nothing is unpickled: MATLAB files are read as data, PyTorch files with ``weights_only=True``, NumPy archives with
-``allow_pickle=False``, and what MXNet, Caffe and TensorFlow 1 saved by readers of this package. Every importer refuses,
-in one sentence, what a damaged or foreign file would hold.
+``allow_pickle=False``, and what MXNet, Caffe, TensorFlow 1 and MegEngine saved by readers of this package. Every
+importer refuses, in one sentence, what a damaged or foreign file would hold.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from harness.assets.foreign import most_bytes
 from harness.assets.weights.caffe import read_caffemodel
 from harness.assets.weights.matlab import number, read_mat, require
+from harness.assets.weights.megengine import read_megengine
 from harness.assets.weights.mxnet import read_params
 from harness.assets.weights.tensorflow import read_checkpoint_v2
 from harness.errors import HarnessError, unknown_name
@@ -163,24 +164,61 @@ def read_simplenn_list(path: Path) -> Arrays:
 
 def read_dagnn(path: Path) -> Arrays:
     """Read a MatConvNet DagNN file: its parameters under their own names, filters as OIHW (IOHW where transposed)."""
+    _, params = _dagnn(path)
+    return {name: _biases(value) if name.endswith("_b") else _filters(value) for name, value in params.items()}
+
+
+def read_dagnn_layers(path: Path) -> Arrays:
+    """Read a MatConvNet DagNN file by its layers: ``conv1.weight`` and ``conv1.bias``, whatever the parameters' names.
+
+    Of a layer's parameters the first are its filters and the second its biases; a layer may have none.
+    """
+    net, params = _dagnn(path)
+    arrays: Arrays = {}
+    for layer in _records(require(net, "layers", f"{path}: net")):
+        name, used = (layer.get("name"), layer.get("params")) if isinstance(layer, dict) else (None, None)
+        used = [used] if isinstance(used, str) and used else used
+        if not isinstance(used, list) or not used:
+            continue
+        if not isinstance(name, str) or len(used) > 2 or any(param not in params for param in used):
+            raise HarnessError(f"{path}: the layer '{name}' has other parameters than filters and biases; {_FOREIGN}")
+        arrays[f"{name}.weight"] = _filters(params.pop(used[0]))
+        if len(used) == 2:
+            arrays[f"{name}.bias"] = _biases(params.pop(used[1]))
+    if params:
+        raise HarnessError(f"{path}: the parameter '{min(params)}' belongs to no layer; {_FOREIGN}")
+    return arrays
+
+
+def _dagnn(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read a DagNN: the network's struct and its parameters by name, as they lie in the file."""
     net = require(read_mat(path), "net", str(path))
     if not isinstance(net, dict):
         raise HarnessError(f"{path}: 'net' is not a struct; {_FOREIGN}")
-    params = require(net, "params", f"{path}: net")
-    arrays: Arrays = {}
-    for param in [params] if isinstance(params, dict) else params:
+    params: dict[str, NDArray[Any]] = {}
+    for param in _records(require(net, "params", f"{path}: net")):
         name, value = (param.get("name"), param.get("value")) if isinstance(param, dict) else (None, None)
         if not isinstance(name, str) or not name or not isinstance(value, np.ndarray) or value.ndim > 4:
             raise HarnessError(f"{path}: a parameter has no name or no value; {_FOREIGN}")
-        if name in arrays:
+        if name in params:
             raise HarnessError(f"{path}: parameter '{name}' is there twice; {_FOREIGN}")
-        if name.endswith("_b"):
-            arrays[name] = np.ascontiguousarray(value.ravel(order="F"), dtype=np.float32)
-        else:
-            # vl_nnconvt takes the filters of the convolution it transposes, so one permutation serves both.
-            value = value.reshape(value.shape + (1,) * (4 - value.ndim))
-            arrays[name] = np.ascontiguousarray(value.transpose(3, 2, 0, 1), dtype=np.float32)
-    return arrays
+        params[name] = value
+    return net, params
+
+
+def _records(value: Any) -> list[Any]:
+    """Give the elements of a struct array, which MATLAB saves as a struct where there is one."""
+    return value if isinstance(value, list) else [value]
+
+
+def _filters(value: NDArray[Any]) -> NDArray[Any]:
+    # vl_nnconvt takes the filters of the convolution it transposes, so one permutation serves both.
+    value = value.reshape(value.shape + (1,) * (4 - value.ndim))
+    return np.ascontiguousarray(value.transpose(3, 2, 0, 1), dtype=np.float32)
+
+
+def _biases(value: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(value.ravel(order="F"), dtype=np.float32)
 
 
 def read_caffe_mat(path: Path) -> Arrays:
@@ -381,6 +419,15 @@ def read_checkpoint(path: Path) -> Arrays:
     }
 
 
+def read_danet(path: Path) -> Arrays:
+    """Read DANet's denoiser ``D`` out of a file that also holds its generator of noise, ``G``."""
+    state = _load_torch(path)
+    tensors = state.get("D") if isinstance(state, Mapping) else None
+    if tensors is None or not _is_state_dict(tensors):
+        raise HarnessError(f"{path}: holds no denoiser 'D' of named tensors; {_FOREIGN}")
+    return _arrays(path, unwrapped(tensors))
+
+
 def read_safetensors(path: Path) -> Arrays:
     """Read a safetensors file; names stay as they are, bfloat16 becomes float32."""
     from safetensors.torch import load_file
@@ -398,32 +445,38 @@ FORMATS: dict[str, Callable[..., Arrays]] = {
     "matconvnet": read_simplenn,
     "matconvnet-list": read_simplenn_list,
     "dagnn": read_dagnn,
+    "dagnn-layers": read_dagnn_layers,
     "caffe-mat": read_caffe_mat,
     "tnrd": read_tnrd,
     "mlp-mat": read_mlp,
     "npz": read_npz,
     "state-dict": read_state_dict,
     "checkpoint": read_checkpoint,
+    "danet": read_danet,
     "safetensors": read_safetensors,
     "mxnet-params": read_params,
     "caffemodel": read_caffemodel,
     "tf1-checkpoint": read_checkpoint_v2,
     "tf1-data": refuse_part,
+    "megengine": read_megengine,
 }
 
 TITLES = {
     "matconvnet": "a MatConvNet network (.mat)",
     "matconvnet-list": "several MatConvNet networks (.mat)",
     "dagnn": "a MatConvNet graph (.mat)",
+    "dagnn-layers": "a MatConvNet graph (.mat)",
     "caffe-mat": "Caffe's filters in a MATLAB file",
     "tnrd": "a trained diffusion network (.mat)",
     "npz": "a NumPy archive",
     "state-dict": "a PyTorch state dictionary",
     "checkpoint": "a PyTorch checkpoint or a safetensors file",
+    "danet": "a PyTorch file with DANet's denoiser and generator",
     "safetensors": "a safetensors file",
     "mxnet-params": "parameters of MXNet",
     "caffemodel": "a Caffe network",
     "tf1-checkpoint": "a TensorFlow checkpoint's table of names",
     "tf1-data": "a TensorFlow checkpoint's numbers",
+    "megengine": "a pickled MegEngine checkpoint",
 }
 """What each format is, for readers."""

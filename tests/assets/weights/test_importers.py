@@ -88,6 +88,39 @@ def test_dagnn(tmp_path: Path, write_mat: Callable[..., Path], struct_array: Any
     np.testing.assert_array_equal(found["up_f"], [[[[0, 1], [2, 3]]]])
 
 
+def test_dagnn_layers(tmp_path: Path, write_mat: Callable[..., Path], struct_array: Any) -> None:
+    weight, bias = CONVS[1]
+    params = [
+        {"name": "first", "value": weight.transpose(2, 3, 1, 0)},
+        {"name": "second", "value": bias[None]},
+        {"name": "third", "value": np.arange(4.0).reshape(2, 2).astype(np.float32)},
+    ]
+    layers = [
+        {"name": "conv", "params": ["first", "second"]},
+        {"name": "relu", "params": []},
+        {"name": "up", "params": ["third"]},
+    ]
+
+    def written(layers: list[dict[str, Any]]) -> Path:
+        net = {"params": struct_array(params), "layers": struct_array(layers)}
+        return write_mat(tmp_path / "a.mat", net=net)
+
+    found = import_weights(written(layers), "dagnn-layers")
+    assert list(found) == ["conv.weight", "conv.bias", "up.weight"]
+    np.testing.assert_array_equal(found["conv.weight"], weight)
+    np.testing.assert_array_equal(found["conv.bias"], bias)
+    np.testing.assert_array_equal(found["up.weight"], [[[[0, 1], [2, 3]]]])
+    for wrong, match in (
+        (layers[:2], "'third' belongs to no layer"),
+        ([*layers, {"name": "again", "params": ["first"]}], "'again' has other parameters"),
+        ([layers[0], {"name": "norm", "params": ["third", "fourth"]}], "'norm' has other parameters"),
+    ):
+        path = written(wrong)
+        with pytest.raises(HarnessError, match=match) as error:
+            import_weights(path, "dagnn-layers")
+        one_sentence(error, path)
+
+
 def test_caffe(tmp_path: Path, write_mat: Callable[..., Path]) -> None:
     (first, first_bias), _, (last, last_bias) = CONVS
 
@@ -321,6 +354,16 @@ def test_what_training_programs_wrap_around_weights_is_taken_off(tmp_path: Path,
     for name, value in state.items():
         np.testing.assert_array_equal(found[name], value.numpy())
         assert found[name].dtype == np.float32
+
+
+def test_danets_denoiser_is_taken_and_its_generator_left(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    torch.save({"D": {"module.last.weight": torch.ones(2)}, "G": {"head.weight": torch.zeros(1)}}, path)
+    assert list(import_weights(path, "danet")) == ["last.weight"]
+    torch.save({"G": {"head.weight": torch.zeros(1)}}, path)
+    with pytest.raises(HarnessError, match="holds no denoiser 'D'") as error:
+        import_weights(path, "danet")
+    one_sentence(error, path)
 
 
 def test_a_sequences_own_prefix_stays(tmp_path: Path) -> None:
