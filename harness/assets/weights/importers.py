@@ -480,5 +480,6 @@ TITLES = {
     "tf1-checkpoint": "a TensorFlow checkpoint's table of names",
     "tf1-data": "a TensorFlow checkpoint's numbers",
     "megengine": "a pickled MegEngine checkpoint",
+    "torch7": "a Torch7 network (.t7)",
 }
 """What each format is, for readers."""
