@@ -1,8 +1,8 @@
 """Importers: a released weights file of any of the formats below → named arrays, strictly checked.
 
 Nothing is unpickled: MATLAB files are read as data, PyTorch files with ``weights_only=True``, NumPy archives with
-``allow_pickle=False``, and what MXNet, Caffe, TensorFlow 1, MegEngine and Torch7 saved by readers of this package. Every
-importer refuses, in one sentence, what a damaged or foreign file would hold.
+``allow_pickle=False``, and what MXNet, Caffe, TensorFlow 1, MegEngine and Torch7 saved by readers of this package.
+Every importer refuses, in one sentence, what a damaged or foreign file would hold.
 """
 
 from __future__ import annotations
