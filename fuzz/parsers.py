@@ -23,7 +23,7 @@ from harness.images import decode_image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from foreign_formats import caffe_layer, caffemodel, mxnet_params, tf1_checkpoint
+from foreign_formats import Torch7, caffe_layer, caffemodel, mxnet_params, tf1_checkpoint
 
 Parse = Callable[[bytes], object]
 
@@ -243,6 +243,7 @@ def parsers() -> dict[str, tuple[Parse, list[bytes]]]:
     assert record is not None
     biases = np.zeros(2, np.float32)
     index, numbers = tf1_checkpoint({"c/w": weights, "c/b": biases})
+    torch7 = Torch7()
     caffe = {"weights_conv1": np.zeros((1, 9, 4)), "biases_conv1": np.zeros((4, 1))}
     return {
         "image": (lambda data: decode_image(data, "fuzz"), _images()),
@@ -266,6 +267,7 @@ def parsers() -> dict[str, tuple[Parse, list[bytes]]]:
                 for old in (False, True)
             ],
         ),
+        "torch7": (_weights("torch7"), [torch7.chain(torch7.convolution(weights, biases, rows=True))]),
         "tensorflow 1": (_checkpoint_index(numbers), [index]),
         "matlab 7.3 array": (
             _through_file(".mat", _array),

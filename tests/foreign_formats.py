@@ -1,7 +1,8 @@
-"""Writers of the formats of MXNet, Caffe and TensorFlow 1: their readers are tried on files made like theirs."""
+"""Writers of the formats of MXNet, Caffe, TensorFlow 1 and Torch7, on whose files the readers are tried."""
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -157,3 +158,102 @@ def tf1_checkpoint(arrays: Arrays) -> tuple[bytes, bytes]:
         pairs.append((name.encode(), tf1_entry(arrays[name], len(data))))
         data += arrays[name].tobytes()
     return table(pairs), bytes(data)
+
+
+# Torch7 --------------------------------------------------------------------------------------------------------------
+
+
+class Torch7:
+    """Writes objects as ``torch.save`` does: every table, object and tensor has a number of its own."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def _index(self) -> bytes:
+        self._count += 1
+        return struct.pack("<i", self._count)
+
+    def _head(self, name: str) -> bytes:
+        return struct.pack("<i", 4) + self._index() + _short(b"V 1") + _short(name.encode())
+
+    def value(self, value: Any) -> bytes:
+        """Write None, a truth, a number, a text, a dict, an array, or bytes that are an object already."""
+        if value is None:
+            return struct.pack("<i", 0)
+        if isinstance(value, bytes):
+            return value
+        if isinstance(value, bool):
+            return struct.pack("<ii", 5, value)
+        if isinstance(value, (int, float)):
+            return struct.pack("<id", 1, value)
+        if isinstance(value, str):
+            return struct.pack("<i", 2) + _short(value.encode())
+        if isinstance(value, dict):
+            head = struct.pack("<i", 3) + self._index() + struct.pack("<i", len(value))
+            return head + b"".join(self.value(part) for pair in value.items() for part in pair)
+        return self.tensor(value)
+
+    def tensor(self, values: NDArray[Any], first: int = 1, strides: tuple[int, ...] | None = None) -> bytes:
+        """Write a tensor of float32 with a storage of its own, by default in C order."""
+        steps = strides or tuple(step // values.itemsize for step in values.strides)
+        head = self._head("torch.CudaTensor") + struct.pack("<i", values.ndim)
+        places = struct.pack(f"<{2 * values.ndim + 1}q", *values.shape, *steps, first)
+        storage = self._head("torch.CudaStorage") + struct.pack("<q", values.size)
+        return head + places + storage + values.astype("<f4").tobytes()
+
+    def function(self) -> bytes:
+        """Write a function without variables."""
+        return struct.pack("<i", 8) + self._index() + _short(b"\x1bLua") + self.value({})
+
+    def module(self, name: str, **fields: Any) -> bytes:
+        """Write an object of a class of ``nn``."""
+        return self._head(name) + self.value(fields)
+
+    def convolution(self, weight: NDArray[Any], bias: NDArray[Any], *, rows: bool = False) -> bytes:
+        """Write a convolution, its filters OIHW or as rows."""
+        out, into, height, width = weight.shape
+        kept = weight.reshape(out, -1) if rows else weight
+        sizes = {"nInputPlane": into, "nOutputPlane": out, "kH": height, "kW": width}
+        return self.module(
+            "cudnn.SpatialConvolution", weight=kept, bias=bias, accGradParameters=self.function(), **sizes
+        )
+
+    def chain(self, *modules: bytes, name: str = "nn.Sequential") -> bytes:
+        """Write modules that run one after the other, or, as ``nn.Concat`` or ``nn.ConcatTable``, side by side."""
+        return self.module(name, modules={float(n): module for n, module in enumerate(modules, 1)})
+
+
+def _short(data: bytes) -> bytes:
+    return struct.pack("<i", len(data)) + data
+
+
+def torch7_rdn(state: Arrays, blocks: int, layers: int) -> bytes:
+    """Write a state of RDN as its RDN.lua builds the network: every block holds the ones behind it."""
+    writer = Torch7()
+
+    def convolution(name: str) -> bytes:
+        return writer.convolution(state[f"{name}.weight"], state[f"{name}.bias"], rows=name.endswith("LFF"))
+
+    def plus_input(module: bytes) -> bytes:
+        both = writer.chain(module, writer.module("nn.Identity"), name="nn.ConcatTable")
+        return writer.chain(both, writer.module("nn.CAddTable"))
+
+    def block(number: int) -> bytes:
+        name = f"RDBs.{number}"
+        dense = [
+            writer.chain(
+                writer.module("nn.Identity"),
+                writer.chain(convolution(f"{name}.convs.{layer}.conv.0"), writer.module("nn.ReLU")),
+                name="nn.Concat",
+            )
+            for layer in range(layers)
+        ]
+        own = plus_input(writer.chain(*dense, convolution(f"{name}.LFF")))
+        if number == blocks - 1:
+            return own
+        return writer.chain(own, writer.chain(writer.module("nn.Identity"), block(number + 1), name="nn.Concat"))
+
+    body = writer.chain(convolution("SFENet2"), block(0), convolution("GFF.0"), convolution("GFF.1"))
+    up = [convolution(name.removesuffix(".weight")) for name in state if re.fullmatch(r"UPNet\.\d+\.weight", name)]
+    network = [convolution("SFENet1"), plus_input(body), *up]
+    return writer.chain(convolution("sub_mean"), writer.chain(*network), convolution("add_mean"))

@@ -256,6 +256,9 @@ def _published_row(workspace: Workspace, task_name: str, columns: list[dict[str,
         copied["method"] = row.method
     if degradation and degradation != TASKS[task_name].degradation:
         copied["degradation"] = degradation
+    asked = {column["dataset"] for column in columns}
+    if images := {name: method for name, method in row.images.items() if name in asked}:
+        copied["images"] = images
     for key in ("policy", "protocol", "not_run", "incomparable", "evidence"):
         if getattr(row, key):
             copied[key] = getattr(row, key)

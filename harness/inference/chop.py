@@ -69,6 +69,9 @@ CHOP_RULES = {
         ChopRule("rnan-sr", limit=30_000, shave=12, half_multiple=4),
         ChopRule("dagl-real", limit=10_000, shave=24, half_multiple=4),
         ChopRule("csnln", limit=3600, growth="complement"),
+        ChopRule("rcan", limit=160_000),
+        ChopRule("rdn", limit=10_000),
+        ChopRule("srfbn", limit=100_000),
     )
 }
 """The rules of the released test commands, by network and task."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.errors import NotAvailableError
 from harness.methods import method
 from harness.methods.panet import PAPER, URL, weights_file
 from harness.methods.trained import trained_method
@@ -22,17 +21,27 @@ def _pa_edsr(task: str, level: int) -> Any:
     return PAEDSR(level)
 
 
+EDSR_PAPER = "Lim et al., CVPR Workshops 2017"
+EDSR_URL = "https://github.com/sanghyun-son/EDSR-PyTorch"
+
+
 @method(
     "edsr",
     tasks=["sr"],
     title="EDSR",
-    paper="Lim et al., CVPR Workshops 2017",
+    paper=EDSR_PAPER,
+    url=EDSR_URL,
+    origin="released",
+    weights=["edsr"],
+    file=lambda task, level: f"edsr/x{level}.pt",
     network=_edsr,
-    file=lambda task, level: "",
+    checked="the outputs of PA-EDSR's authors, without the attention",
 )
 def edsr(task: str, level: int) -> Any:
-    """EDSR (32 blocks of 256 features): the harness knows no checked source of its weights."""
-    raise NotAvailableError("no checked source of EDSR's released weights is known to the harness")
+    """Build EDSR (32 blocks of 256 features) with the authors' weights; their commands restore whole images."""
+    from harness.assets.weights.loading import released_network
+
+    return released_network("edsr", f"x{level}.pt", lambda: _edsr(task, level))
 
 
 @method(
@@ -65,4 +74,4 @@ trained_method(
     policy="chop",
     chop={"sr": "paedsr"},
 )
-trained_method("edsr-trained", _edsr, {"sr": "panet-sr"}, title="EDSR", paper="Lim et al., CVPR Workshops 2017")
+trained_method("edsr-trained", _edsr, {"sr": "edsr-sr"}, title="EDSR", paper=EDSR_PAPER, url=EDSR_URL)

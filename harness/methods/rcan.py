@@ -1,40 +1,44 @@
-"""RCAN, by the images its authors restored and released."""
+"""RCAN with the authors' weights, in tiles as their command does; `rcan-images` are the images they released."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from harness.errors import NotAvailableError
 from harness.methods import method
+from harness.methods.trained import trained_method
 
-SETS = ("set5",)
-SCALES = (2, 3, 4)
+PAPER = "Zhang et al., ECCV 2018"
+URL = "https://github.com/yulunzhang/RCAN"
+CHOP = {"sr": "rcan"}
+
+
+def _network(task: str, level: int) -> Any:
+    from harness.networks.rcan import RCAN
+
+    return RCAN(level)
 
 
 @method(
     "rcan",
     tasks=["sr"],
     title="RCAN",
-    paper="Zhang et al., ECCV 2018",
-    url="https://github.com/yulunzhang/RCAN",
+    paper=PAPER,
+    url=URL,
     origin="released",
-    released=[f"rcan-{name}-x{scale}" for name in SETS for scale in SCALES],
-    file=lambda task, level, dataset: f"rcan-{dataset}-x{level}",
-    on="images",
+    weights=["rcan"],
+    file=lambda task, level: f"rcan/x{level}.pt",
+    network=_network,
+    checked="spandrel's network of the same keys on generated weights",
+    policy="chop",
+    chop=CHOP,
 )
-def build(task: str, level: int) -> Callable[[str, str], Any]:
-    """Return the function that finds a released image; Set5's files lack the suffix ``_GT`` of the ground truth's."""
-    from harness.assets.datasets.reading import open_dataset
-    from harness.assets.places import data_folder
+def rcan(task: str, level: int) -> Any:
+    """Build the network of a scale."""
+    from harness.assets.weights.loading import released_network
 
-    if level not in SCALES:
-        raise NotAvailableError(f"RCAN's images were released at the scales {SCALES}, not at {level}")
-    data = data_folder(None)
+    return released_network("rcan", f"x{level}.pt", lambda: _network(task, level))
 
-    def find(dataset: str, image: str) -> Any:
-        if dataset not in SETS:
-            raise NotAvailableError(f"RCAN's released images of '{dataset}' have no checked public source")
-        return open_dataset(f"rcan-{dataset}-x{level}", data).read(image.removesuffix("_GT"))
 
-    return find
+trained_method(
+    "rcan-trained", _network, {"sr": "rcan-sr"}, title="RCAN", paper=PAPER, url=URL, policy="chop", chop=CHOP
+)

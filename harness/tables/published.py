@@ -172,6 +172,9 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
         counts once.
     method : str
         Harness method that makes this row; empty where there is none (then `not_run` says why).
+    images : dict
+        By dataset, the method that reads the images of it which the row's authors released: those cells are measured on
+        them, and not on what `method` makes.
     policy : str
         Inference policy (``whole``, ``chop``, ``x8``); empty for the method's own default.
     saving : str
@@ -210,6 +213,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     level: int | None = None
     system: str = ""
     method: str = ""
+    images: dict[str, str] = {}
     policy: str = ""
     saving: str = ""
     source_digits: dict[str, Literal[3]] = {}
@@ -447,8 +451,12 @@ def _check_names(part: TablePart, where: str) -> None:
     except HarnessError as error:
         raise HarnessError(f"{where}: {error}") from None
     for row in part.rows:
-        if row.method:
-            check_name(row.method, "method name", where)
+        for name in (*([row.method] if row.method else []), *row.images.values()):
+            check_name(name, "method name", where)
+        of_columns = {column.dataset for column in part.columns}
+        for name in row.images:
+            if name not in of_columns:
+                raise HarnessError(f"{where}: row '{row.name}': {unknown_name('dataset', name, of_columns)}")
         savings = [row.saving, *(cell.saving for cell in row.cells.values())]
         for kind, name, names in (("policy", row.policy, POLICIES), *(("saving rule", s, SAVINGS) for s in savings)):
             if name and name not in names:

@@ -117,6 +117,7 @@ def _request(table: Table, index: int, line: int, position: int, methods: Mappin
     level = column.level if column.level is not None else row.level
     special = row.cells.get(key, CellNote())
     name = f"{row.method}-{column.variant}" if row.method and column.variant else row.method
+    name = row.images.get(column.dataset, name)
     column_protocol = protocol = ""
     group, reason, averages = None, row.not_run, False
     missing = Missing(row.lacks, row.name) if reason else None

@@ -90,7 +90,7 @@ def test_any_size_is_the_recursion(height, width, scale, base, limit, at_once) -
 def test_tiles_of_published_images_are_what_the_networks_accept(name: str) -> None:
     rule = chop_rule(name)
     for height, width in [(512, 768), (321, 481), (481, 321), (500, 500), (644, 1024), (256, 256), (128, 128)]:
-        for scale in (2, 3, 4) if name in ("paedsr", "csnln", "rnan-sr") else (1,):
+        for scale in (2, 3, 4) if name in ("paedsr", "csnln", "rnan-sr", "rcan", "rdn", "srfbn") else (1,):
             _, tile_height, tile_width = tile_shape(rule, height // scale, width // scale, scale)
             assert tile_height * tile_width < rule.limit
             if name.startswith("rnan"):

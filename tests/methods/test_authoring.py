@@ -69,6 +69,13 @@ def test_scales_of_published_rows_are_told_apart(workspace: Workspace) -> None:
     assert row.values == ("32.46", "0.8968")
 
 
+def test_released_images_are_copied_with_their_dataset_alone(workspace: Workspace) -> None:
+    for name, dataset, images in (("one", "set5", {"set5": "rcan-images"}), ("two", "set14", {})):
+        write_table(workspace, name, "sr", [dataset], [4], [], ["csnln-table1:RCAN"])
+        (row,) = Workspace(workspace.root).table(name).parts[0].rows
+        assert (row.method, row.images) == ("rcan", images)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

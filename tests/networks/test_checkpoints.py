@@ -93,6 +93,13 @@ def test_a_mean_shift_of_another_range_is_refused_where_it_is_used() -> None:
     weights = state(RNANSR(2, n_resgroups=2, n_feats=4, rgb_range=1))
     with pytest.raises(HarnessError, match="rgb_range 255"):
         load_released(RNANSR(2, n_resgroups=2, n_feats=4), weights, source="x")
+    # Some authors trained it without meaning to; what they then had is what their numbers were made with.
+    moved = state(RNANSR(2, n_resgroups=2, n_feats=4))
+    moved["sub_mean.bias"] *= 0.99
+    moved["add_mean.weight"] += 0.01
+    network = load_released(RNANSR(2, n_resgroups=2, n_feats=4), moved, source="x")
+    assert torch.equal(network.sub_mean.bias, moved["sub_mean.bias"])
+    assert torch.equal(network.add_mean.weight, moved["add_mean.weight"])
     # PANet holds the constants and never uses them.
     load_released(small(), state(small()) | {"sub_mean.bias": torch.ones(3)}, source="x")
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from golden_recipe import check_case
+from golden_systems import check_full_size
 
 from harness.errors import HarnessError
 from harness.networks.edsr import EDSR, PAEDSR
@@ -37,3 +38,7 @@ def test_refusals() -> None:
         EDSR(5, n_resblocks=2, n_feats=4)
     with pytest.raises(HarnessError, match="must be even"):
         PAEDSR(2, n_resblocks=3, n_feats=4)
+
+
+def test_full_size() -> None:
+    check_full_size(lambda: EDSR(2, rgb_range=255), scale=2)

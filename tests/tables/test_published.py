@@ -80,6 +80,8 @@ def test_table_counts(tmp_path: Path) -> None:
         (("dataset: live1,", "dataset: live1; touch x,"), "unknown dataset 'live1; touch x'"),
         (("metric: psnr", "metric: psnrr"), "did you mean 'psnr'"),
         (("method: jpeg", "method: $(touch x)"), "method name '$(touch x)'"),
+        (("method: jpeg", "method: jpeg, images: {live2: mine}"), "did you mean 'live1'"),
+        (("method: jpeg", "method: jpeg, images: {live1: $(touch x)}"), "method name '$(touch x)'"),
         (("method: jpeg", "method: jpeg, policy: whol"), "did you mean 'whole'"),
         (("method: jpeg", "method: jpeg, saving: rnd"), "unknown saving rule 'rnd'"),
         (("method: jpeg", "method: jpeg, cells: {live1/10/psnr: {saving: rond}}"), "did you mean 'round'"),

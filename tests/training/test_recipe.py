@@ -92,6 +92,26 @@ FACTS = (
         "CSNLN option.py: --epochs 1000, --decay 200 (one milestone), --loss 1*L1; README: --patch_size 96 --scale 2",
     ),
     Fact(
+        ("edsr-sr",),
+        *("div2k-train", 48, 16, L1, 300 * EPOCHS, "released", EVERY_200[:1], ()),
+        "EDSR option.py: --epochs 300, --decay 200, --loss 1*L1; demo.sh: --scale 2 --patch_size 96",
+    ),
+    Fact(
+        ("rcan-sr",),
+        *("div2k-train", 48, 16, L1, 1000 * EPOCHS, "released", EVERY_200[:4], ()),
+        "RCAN option.py: --epochs 1000, --lr_decay 200, --loss 1*L1; TrainRCAN_scripts.sh: --scale 2 --patch_size 96",
+    ),
+    Fact(
+        ("rdn-sr",),
+        *("div2k-train", 32, 16, L1, 1000 * EPOCHS, "released", EVERY_200[:4], ()),
+        "RDN opts.lua: -nEpochs 1000, -halfLife 200e3, -abs 1; README: -scale 3 -patchSize 96, -scale 4 -patchSize 128",
+    ),
+    Fact(
+        ("srfbn-sr",),
+        *("div2k-train", 40, 16, L1, 1000 * EPOCHS, "epochs", EVERY_200[:4], ()),
+        "SRFBN train_SRFBN.json: LR_size 40, num_epochs 1000, lr_steps 200, 400, 600, 800, loss_type l1",
+    ),
+    Fact(
         ("kit-denoise-real",),
         *("sidd-train", 128, 16, KIT, 300 * 320 * 96 // 16, "epochs", (), ("3.4", "4.1", "4.2")),
         "KiT eq. 11, 4.1: 128x128, 16, 300 epochs; 4.2: 320 photographs of SIDD",

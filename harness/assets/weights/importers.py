@@ -1,8 +1,8 @@
 """Importers: a released weights file of any of the formats below → named arrays, strictly checked.
 
 Nothing is unpickled: MATLAB files are read as data, PyTorch files with ``weights_only=True``, NumPy archives with
-``allow_pickle=False``, and what MXNet, Caffe, TensorFlow 1 and MegEngine saved by readers of this package. Every
-importer refuses, in one sentence, what a damaged or foreign file would hold.
+``allow_pickle=False``, and what MXNet, Caffe, TensorFlow 1, MegEngine and Torch7 saved by readers of this package.
+Every importer refuses, in one sentence, what a damaged or foreign file would hold.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from harness.assets.weights.matlab import number, read_mat, require
 from harness.assets.weights.megengine import read_megengine
 from harness.assets.weights.mxnet import read_params
 from harness.assets.weights.tensorflow import read_checkpoint_v2
+from harness.assets.weights.torch7 import read_torch7
 from harness.errors import HarnessError, unknown_name
 from harness.networks.wrappers import inside, unwrapped
 
@@ -459,6 +460,7 @@ FORMATS: dict[str, Callable[..., Arrays]] = {
     "tf1-checkpoint": read_checkpoint_v2,
     "tf1-data": refuse_part,
     "megengine": read_megengine,
+    "torch7": read_torch7,
 }
 
 TITLES = {
@@ -478,5 +480,6 @@ TITLES = {
     "tf1-checkpoint": "a TensorFlow checkpoint's table of names",
     "tf1-data": "a TensorFlow checkpoint's numbers",
     "megengine": "a pickled MegEngine checkpoint",
+    "torch7": "a Torch7 network (.t7)",
 }
 """What each format is, for readers."""

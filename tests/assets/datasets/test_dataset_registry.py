@@ -58,6 +58,7 @@ COUNTS = {
     "derained-umrl": 1500,
     "derained-rescan": 1500,
     "derained-prenet": 1500,
+    **{f"{system}-set5-x{scale}": 5 for system in ("rdn", "srfbn") for scale in (2, 3, 4)},
 }
 
 
