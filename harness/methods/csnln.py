@@ -29,6 +29,7 @@ def _network(task: str, level: int) -> Any:
     weights=["csnln"],
     file=lambda task, level: f"csnln/{weights_file(task, level)}",
     network=_network,
+    checked="the authors' outputs",
     policy="chop",
     chop=CHOP,
 )

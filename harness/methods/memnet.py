@@ -148,6 +148,7 @@ def _restorer(release: Released, whole: Any, task: str, level: int) -> Callable[
     weights=["memnet"],
     file=lambda task, level: f"memnet/{RELEASED[task].file}" if level in RELEASED[task].levels else "",
     network=_network,
+    checked="the released model descriptions, run node by node",
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:
     """Build the network of six memory blocks of six recursions; colour noise is taken off each channel by itself."""
@@ -164,6 +165,7 @@ def build(task: str, level: int) -> Callable[[Any], Any]:
     weights=["memnet"],
     file=lambda task, level: f"memnet/{LARGE.file}" if level in LARGE.levels else "",
     network=_large,
+    checked="the released model descriptions, run node by node",
 )
 def build_large(task: str, level: int) -> Callable[[Any], Any]:
     """Build the released network of ten memory blocks of ten recursions."""

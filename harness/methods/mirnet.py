@@ -23,6 +23,7 @@ def _network(task: str, level: int) -> Any:
     weights=["mirnet"],
     file=lambda task, level: "mirnet/denoising.pth",
     network=_network,
+    checked="the keys of the authors' program",
 )
 def build(task: str, level: int) -> Any:
     """Build the network."""

@@ -27,6 +27,7 @@ def _network(task: str, level: int) -> Any:
     weights=["mprnet"],
     file=lambda task, level: f"mprnet/{FILES[task]}",
     network=_network,
+    checked="the keys of the authors' program",
 )
 def build(task: str, level: int) -> Any:
     """Build the network of a task."""

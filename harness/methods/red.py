@@ -31,6 +31,7 @@ def _network(task: str, level: int) -> Any:
     weights=["red"],
     file=lambda task, level: f"red/sigma{level}.caffemodel" if level in SIGMAS else "",
     network=_network,
+    checked="the released model description, run node by node",
     policy="x8",
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:

@@ -480,6 +480,7 @@ TITLES = {
     "tf1-checkpoint": "a TensorFlow checkpoint's table of names",
     "tf1-data": "a TensorFlow checkpoint's numbers",
     "megengine": "a pickled MegEngine checkpoint",
+    "mlp-mat": "a perceptron on patches (.mat)",
     "torch7": "a Torch7 network (.t7)",
 }
 """What each format is, for readers."""
