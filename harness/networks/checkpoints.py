@@ -167,7 +167,7 @@ def _check_constants(network: nn.Module, given: Mapping[str, Tensor], own: Mappi
     constants = [key for key in own if key.rpartition(".")[2] == "escape_NaN"]
     if getattr(network, "uses_mean_shift", True):
         for prefix, module in network.named_modules():
-            if isinstance(module, MeanShift):
+            if isinstance(module, MeanShift) and not module.learned:
                 constants += [f"{prefix}.weight", f"{prefix}.bias"]
     for key in constants:
         value = given[key].to(own[key])
