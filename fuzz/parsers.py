@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,10 @@ from safetensors.numpy import save as save_safetensors
 
 from harness.errors import HarnessError
 from harness.images import decode_image
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from foreign_formats import caffe_layer, caffemodel, mxnet_params, tf1_checkpoint
 
 Parse = Callable[[bytes], object]
 
@@ -43,6 +48,17 @@ def _weights(format_name: str) -> Parse:
     from harness.assets.weights.importers import import_weights
 
     return _through_file(".weights", lambda path: import_weights(path, format_name))
+
+
+def _checkpoint_index(numbers: bytes) -> Parse:
+    """Make a parser of a checkpoint's table of names, with the numbers of the valid one beside it."""
+    from harness.assets.weights.importers import import_weights
+
+    def read(path: Path) -> object:
+        path.with_name("file.data-00000-of-00001").write_bytes(numbers)
+        return import_weights(path, "tf1-checkpoint")
+
+    return _through_file(".index", read)
 
 
 def _matlab_73() -> bytes:
@@ -192,6 +208,8 @@ def parsers() -> dict[str, tuple[Parse, list[bytes]]]:
 
     record = record_path("datasets", "set5")
     assert record is not None
+    biases = np.zeros(2, np.float32)
+    index, numbers = tf1_checkpoint({"c/w": weights, "c/b": biases})
     caffe = {"weights_conv1": np.zeros((1, 9, 4)), "biases_conv1": np.zeros((4, 1))}
     return {
         "image": (lambda data: decode_image(data, "fuzz"), _images()),
@@ -205,6 +223,15 @@ def parsers() -> dict[str, tuple[Parse, list[bytes]]]:
             _weights("checkpoint"),
             [_written(lambda stream: torch.save({"params": {"module.a": torch.ones(3)}}, stream))],
         ),
+        "mxnet": (_weights("mxnet-params"), [mxnet_params({"arg:a_weight": weights}, version) for version in range(4)]),
+        "caffe": (
+            _weights("caffemodel"),
+            [
+                caffemodel(caffe_layer("a", "Convolution", weights, np.zeros(2, np.float32), old=old))
+                for old in (False, True)
+            ],
+        ),
+        "tensorflow 1": (_checkpoint_index(numbers), [index]),
         "matlab 7.3 array": (
             _through_file(".mat", _array),
             [_hdf5(lambda file: file.create_dataset("wanted", data=weights))],
