@@ -72,18 +72,14 @@ class MeanShift(nn.Conv2d):
         Largest sample value, 1 or 255.
     sign : int
         -1 or +1.
-    learned : bool
-        The authors' program lets the optimiser change it: it freezes the layer by an attribute of the module, which
-        freezes nothing. A checkpoint's values are then taken as they are.
     """
 
-    def __init__(self, rgb_range: float, sign: int, learned: bool = False) -> None:
+    def __init__(self, rgb_range: float, sign: int) -> None:
         super().__init__(3, 3, kernel_size=1)
-        self.learned = learned
         with torch.no_grad():
             self.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
             self.bias.copy_(sign * rgb_range * torch.tensor(DIV2K_MEAN))  # type: ignore[union-attr]
-        self.requires_grad_(learned)
+        self.requires_grad_(False)
 
 
 def check_scale(scale: int) -> None:

@@ -2,8 +2,8 @@
 
 Haris, Shakhnarovich, Ukita, "Deep Back-Projection Networks for Super-Resolution", CVPR 2018 (D-DBPN). Names of layers
 and sizes are those of the authors' PyTorch program (alterzero/DBPN-Pytorch): seven stages in `dbpn.py`, ten in
-`dbpn_v1.py`, which it calls DBPNLL. Their Caffe program, which made the paper's numbers, has the same seven stages
-(alterzero/DBPN-caffe, `caffe/DBPN_mat_4x.prototxt`), with a PReLU slope for each channel instead of one a layer.
+`dbpn_v1.py`, which it calls DBPNLL. The layers and their sizes in the Caffe program, which made the paper's numbers
+(alterzero/DBPN-caffe, `caffe/DBPN_mat_2x.prototxt` and `_4x`), are the same: seven stages, one slope in each PReLU.
 """
 
 from __future__ import annotations

@@ -110,9 +110,7 @@ class NLRN(nn.Module):
 
 
 def from_tensorflow(variables: Mapping[str, Tensor], where: str, states: int = 12) -> dict[str, Tensor]:
-    """Rename the variables of a released checkpoint and turn its kernels (H, W, in, out) to (out, in, H, W).
-
-    The optimiser's variables beside the model's are left out.
+    """Rename the variables of a released checkpoint; the optimiser's, beside the model's, are left out.
 
     Raises
     ------
@@ -138,7 +136,7 @@ def from_tensorflow(variables: Mapping[str, Tensor], where: str, states: int = 1
         layer, _, kind = name.removeprefix("model/").rpartition("/")
         if layer not in layers or kind not in kinds:
             raise HarnessError(f"{where}: '{name}' is left over; these are the weights of another network")
-        found[f"{layers[layer]}.{kinds[kind]}"] = value.permute(3, 2, 0, 1) if kind == "kernel" else value
+        found[f"{layers[layer]}.{kinds[kind]}"] = value
     return found | {f"{name}.num_batches_tracked": torch.tensor(0) for name in layers.values() if "norm" in name}
 
 

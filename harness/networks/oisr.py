@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from harness.networks.blocks import MeanShift, conv
+from harness.networks.blocks import conv
 from harness.networks.edsr import EDSR
 
 
@@ -132,8 +132,6 @@ class OISR(EDSR):
     ) -> None:
         self._scheme = scheme
         super().__init__(scale, n_resblocks, n_feats, rgb_range=rgb_range)
-        self.sub_mean = MeanShift(rgb_range, -1, learned=True)
-        self.add_mean = MeanShift(rgb_range, 1, learned=True)
 
     def _block(self, n_feats: int, res_scale: float) -> nn.Module:
         return BLOCKS[self._scheme](n_feats)

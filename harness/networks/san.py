@@ -98,7 +98,7 @@ class RegionNonLocal(nn.Module):
 
     def __init__(self, channel: int, inter: int) -> None:
         super().__init__()
-        self.soca = SOCA(channel, 8)
+        self.soca = SOCA(channel, 8).requires_grad_(False)
         self.non_local = _NonLocal(channel, inter)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ class LSRAG(nn.Module):
 
     def __init__(self, n_feats: int, n_resblocks: int, reduction: int) -> None:
         super().__init__()
-        self.gamma = nn.Parameter(torch.zeros(1))
+        self.gamma = nn.Parameter(torch.zeros(1), requires_grad=False)
         self.rcab = nn.ModuleList(_ResidualBlock(n_feats) for _ in range(n_resblocks))
         self.soca = SOCA(n_feats, reduction)
         self.conv_last = conv(n_feats, n_feats)
@@ -182,11 +182,11 @@ class SAN(nn.Module):
         super().__init__()
         self.scale = scale
         self.rgb_range = rgb_range
-        self.sub_mean = MeanShift(rgb_range, -1, learned=True)
+        self.sub_mean = MeanShift(rgb_range, -1)
         self.gamma = nn.Parameter(torch.zeros(1))
         self.RG = nn.ModuleList(LSRAG(n_feats, n_resblocks, reduction) for _ in range(n_resgroups))
-        self.conv_last = conv(n_feats, n_feats)
-        self.add_mean = MeanShift(rgb_range, 1, learned=True)
+        self.conv_last = conv(n_feats, n_feats).requires_grad_(False)
+        self.add_mean = MeanShift(rgb_range, 1)
         self.non_local = RegionNonLocal(n_feats, n_feats // 8)
         self.head = nn.Sequential(conv(n_colors, n_feats))
         self.tail = nn.Sequential(Upsampler(scale, n_feats), conv(n_feats, n_colors))

@@ -99,7 +99,7 @@ def test_begins_as_a_network_without_attention() -> None:
 
 
 def released_variables(network: NLRN) -> dict[str, Tensor]:
-    """What `tf.train.Saver` of the program writes for a network, the optimiser's variables included."""
+    """Name what `tf.train.Saver` of the program writes for a network as its reader does, the optimiser's included."""
     layers = {"conv1": "conv1", "conv_a": "rnn/RB1_a", "conv_b": "rnn/RB1_b", "conv_end": "conv_end"}
     layers |= {name: f"rnn/non_local_{name}" for name in ("theta", "phi", "g")}
     layers |= {"norm_in": "batch_normalization", "norm_out": "batch_normalization_1"}
@@ -111,7 +111,7 @@ def released_variables(network: NLRN) -> dict[str, Tensor]:
     for key, value in network.state_dict().items():
         layer, _, kind = key.rpartition(".")
         if value.ndim == 4:
-            name, value = "kernel", value.permute(2, 3, 1, 0)
+            name = "kernel"
         elif "norm" in layer:
             names = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
             if kind not in names:
@@ -134,7 +134,7 @@ def test_released_names() -> None:
     with torch.no_grad():
         assert torch.equal(again(image), network(image))
     with pytest.raises(HarnessError, match="'model/conv2/kernel' is left over"):
-        from_tensorflow(variables | {"model/conv2/kernel": torch.zeros(3, 3, 1, 1)}, "a test", states=3)
+        from_tensorflow(variables | {"model/conv2/kernel": torch.zeros(1, 1, 3, 3)}, "a test", states=3)
     del variables["model/rnn/batch_normalization_8/beta"]
     with pytest.raises(HarnessError, match="no weights for 'norms.8.bias'"):
         load_released(NLRN(states=3, features=6, embedded=4), from_tensorflow(variables, "x", states=3), "x")

@@ -78,18 +78,20 @@ def test_any_size(size: tuple[int, int]) -> None:
     assert result.shape == (2, 3, 3 * size[0], 3 * size[1]) and torch.isfinite(result).all()
 
 
-def test_mean_shifts_of_a_checkpoint_count_as_they_are() -> None:
-    """The program's optimiser changes them: they are weights and no constants of the network."""
-    network = small()
-    state = generated_state(network)
-    state["sub_mean.bias"] = state["sub_mean.bias"] + 3
-    load_released(network, state, "a test")
-    assert torch.equal(network.sub_mean.bias, state["sub_mean.bias"]) and network.sub_mean.weight.requires_grad
-
-
-def test_whole_gradients() -> None:
+def test_what_the_program_never_uses_is_not_trained() -> None:
     network = small()
     network(torch.rand(1, 3, 8, 8) * 255).mean().backward()
     without = {name for name, parameter in network.named_parameters() if parameter.grad is None}
-    unused = ("conv_last.", "non_local.soca.", "RG.0.gamma", "RG.1.gamma")
+    unused = ("conv_last.", "non_local.soca.", "RG.0.gamma", "RG.1.gamma", "sub_mean.", "add_mean.")
     assert without == {name for name, _ in network.named_parameters() if name.startswith(unused)}
+    assert without == {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+
+
+def test_drifted_mean_shifts_of_a_checkpoint_are_taken() -> None:
+    """The program freezes them by an attribute of the module, which freezes nothing."""
+    network = small()
+    state = generated_state(network)
+    state["sub_mean.bias"] = state["sub_mean.bias"] * 1.004
+    state["add_mean.weight"] = state["add_mean.weight"] + 0.002
+    load_released(network, state, "a test")
+    assert torch.equal(network.sub_mean.bias, state["sub_mean.bias"])
