@@ -1,4 +1,4 @@
-"""NLRN for super-resolution, as the authors' program applies it: luma enlarged by bicubic, in windows; chroma bicubic."""
+"""NLRN for super-resolution as in the authors' program: luma enlarged by bicubic, then in windows; chroma bicubic."""
 
 from __future__ import annotations
 
@@ -60,6 +60,4 @@ def _enlarged(luma: Any, scale: int) -> Any:
     return torch.stack([torch.from_numpy(image) for image in images])[:, None].to(luma)
 
 
-trained_method(
-    "nlrn-trained", _network, {"denoise-gray": "nlrn-denoise-gray"}, title="NLRN", paper=PAPER, url=URL
-)
+trained_method("nlrn-trained", _network, {"denoise-gray": "nlrn-denoise-gray"}, title="NLRN", paper=PAPER, url=URL)

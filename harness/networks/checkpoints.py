@@ -17,8 +17,8 @@ from harness.networks.wrappers import unwrapped
 ORIGINS = ("released", "trained")
 """Where weights come from: the authors' checkpoint, or a training run of this harness."""
 
-# Programs of EDSR's family mean to freeze their mean shifts and, under the PyTorch of their day, did not: in the released
-# SRFBN-S they are off by up to 0.6 % and mix the colours. What was trained is loaded; another range is off by 255 times.
+# Programs of EDSR's family mean to freeze their mean shifts, and under some versions of PyTorch did not: in the released
+# SRFBN-S they moved by up to 0.6 % and mix the colours. What was trained is loaded; another range is off by 255 times.
 _DRIFT = 0.1
 
 Network = TypeVar("Network", bound=nn.Module)

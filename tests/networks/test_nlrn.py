@@ -6,6 +6,8 @@ equations written out, the windows of its test program, and the names of the var
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from golden_systems import check_full_size, generated_state
@@ -41,10 +43,10 @@ def test_one_window_is_the_equations() -> None:
         torch.testing.assert_close(network(image), image + written_out(network, image))
 
 
-def written_out(network: NLRN, image: Tensor) -> Tensor:
+def written_out(network: Any, image: Tensor) -> Tensor:
     """Follow one pixel after the other; normalisation as TensorFlow defines it."""
 
-    def normalised(layer: nn.Module, x: Tensor) -> Tensor:
+    def normalised(layer: Any, x: Tensor) -> Tensor:
         mean, variance, weight, bias = (
             value.view(1, -1, 1, 1) for value in (layer.running_mean, layer.running_var, layer.weight, layer.bias)
         )
@@ -60,13 +62,14 @@ def written_out(network: NLRN, image: Tensor) -> Tensor:
         for i in range(pixels):
             for j in range(pixels):
                 correlation[i, j] += theta[:, i] @ phi[:, j]
-            update[:, i] = g @ (correlation[i] - correlation[i].max()).exp() / (
-                correlation[i] - correlation[i].max()
-            ).exp().sum()
+            update[:, i] = (
+                g @ (correlation[i] - correlation[i].max()).exp() / (correlation[i] - correlation[i].max()).exp().sum()
+            )
         x = x + update.view_as(x)
         x = network.conv_a(normalised(network.norms[3 * state + 1], x))
         x = network.conv_b(normalised(network.norms[3 * state + 2], x).clamp_min(0)) + first
-    return network.conv_end(normalised(network.norm_out, x).clamp_min(0))
+    result: Tensor = network.conv_end(normalised(network.norm_out, x).clamp_min(0))
+    return result
 
 
 def test_a_large_image_is_the_mean_of_its_windows() -> None:
@@ -95,7 +98,7 @@ def test_a_pixel_is_seen_by_its_windows_only() -> None:
 
 def test_begins_as_a_network_without_attention() -> None:
     network = NLRN(states=2, features=6, embedded=4)
-    assert not network.g.weight.any() and not network.g.bias.any()
+    assert not any(parameter.any() for parameter in network.g.parameters())
 
 
 def released_variables(network: NLRN) -> dict[str, Tensor]:
@@ -136,5 +139,5 @@ def test_released_names() -> None:
     with pytest.raises(HarnessError, match="'model/conv2/kernel' is left over"):
         from_tensorflow(variables | {"model/conv2/kernel": torch.zeros(1, 1, 3, 3)}, "a test", states=3)
     del variables["model/rnn/batch_normalization_8/beta"]
-    with pytest.raises(HarnessError, match="no weights for 'norms.8.bias'"):
+    with pytest.raises(HarnessError, match=r"no weights for 'norms\.8\.bias'"):
         load_released(NLRN(states=3, features=6, embedded=4), from_tensorflow(variables, "x", states=3), "x")

@@ -94,4 +94,4 @@ def test_drifted_mean_shifts_of_a_checkpoint_are_taken() -> None:
     state["sub_mean.bias"] = state["sub_mean.bias"] * 1.004
     state["add_mean.weight"] = state["add_mean.weight"] + 0.002
     load_released(network, state, "a test")
-    assert torch.equal(network.sub_mean.bias, state["sub_mean.bias"])
+    assert torch.equal(network.state_dict()["sub_mean.bias"], state["sub_mean.bias"])

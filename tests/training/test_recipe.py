@@ -69,7 +69,7 @@ FACTS = (
     Fact(
         ("san-sr",),
         *("div2k-train", 48, 16, L1, 3000 * EPOCHS, "released", tuple(range(68_000, 3000 * EPOCHS, 68_000)), ()),
-        "SAN TrainCode/option.py: --epochs 3000, --lr_decay 50, --gamma 0.6, --beta2 0.99; scripts: --patch_size 96 .. 192",
+        "SAN TrainCode/option.py: --epochs 3000, --lr_decay 50, --gamma 0.6, --beta2 0.99; --patch_size 96 to 192",
         betas=(0.9, 0.99),
     ),
     Fact(
