@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harness.errors import InvalidArgumentError
 from harness.metrics.checks import check_image
-from harness.metrics.luminance import luma
+from harness.metrics.luminance import luma_of
 
 # MATLAB rgb2ycbcr, rows Cb and Cr of its matrix in thousandths (ITU-R BT.601, studio swing): whole numbers, so that the
 # sums of 8-bit samples are exact and rounding is that of the exact value.
@@ -40,7 +40,7 @@ def rgb2gray(image: NDArray[Any]) -> NDArray[Any]:
     check_image(image)
     if image.ndim == 2:
         return image
-    return luma(image, "uint8" if image.dtype == np.uint8 else "none", "full")
+    return luma_of(image, "uint8" if image.dtype == np.uint8 else "none", "full")
 
 
 def rgb2ycbcr(image: NDArray[Any]) -> NDArray[Any]:
@@ -67,7 +67,7 @@ def rgb2ycbcr(image: NDArray[Any]) -> NDArray[Any]:
         raise InvalidArgumentError(f"rgb2ycbcr needs an RGB image (H, W, 3), not one of shape {image.shape}")
     whole = image.dtype == np.uint8
     result = np.empty_like(image)
-    result[:, :, 0] = luma(image, "uint8" if whole else "none")
+    result[:, :, 0] = luma_of(image, "uint8" if whole else "none")
     samples = image.astype(np.int32) if whole else image
     for plane, weights in ((1, _CB), (2, _CR)):
         total = sum(samples[:, :, c] * weight for c, weight in enumerate(weights))

@@ -16,7 +16,7 @@ from harness.degradations.noise import awgn
 from harness.degradations.resize import imresize, modcrop
 from harness.errors import InvalidArgumentError
 from harness.metrics.checks import check_image
-from harness.metrics.luminance import luma
+from harness.metrics.luminance import luma_of
 from harness.metrics.quantization import to_uint8
 
 
@@ -165,7 +165,7 @@ class Noise(Degradation, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def _reference(self, image: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
         if self.gray == "rgb2gray":
             return rgb2gray(image)
-        return luma(image, "uint8") if self.gray == "luma" else image
+        return luma_of(image, "uint8") if self.gray == "luma" else image
 
     def _degrade(self, reference: NDArray[np.uint8], level: int, rng: np.random.Generator | None) -> NDArray[Any]:
         if self.drawn == "independent":
@@ -225,7 +225,7 @@ class Jpeg(Degradation, frozen=True, forbid_unknown_fields=True, kw_only=True):
             return image
         if self.source == "rgb2gray":
             return rgb2gray(image)
-        return luma(image, "uint8") if self.source == "y8" else to_uint8(luma(image), "truncate")
+        return luma_of(image, "uint8") if self.source == "y8" else to_uint8(luma_of(image), "truncate")
 
     def _degrade(self, reference: NDArray[np.uint8], level: int, rng: np.random.Generator | None) -> NDArray[Any]:
         return jpeg(reference, level)
@@ -270,7 +270,7 @@ class Bicubic(Degradation, frozen=True, forbid_unknown_fields=True, kw_only=True
     def _reference(self, image: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
         cropped = modcrop(image, level)
         if self.source == "y8":
-            return luma(cropped, "uint8")
+            return luma_of(cropped, "uint8")
         return cropped if cropped.ndim == 3 else np.repeat(cropped[:, :, None], 3, axis=2)
 
     def _degrade(self, reference: NDArray[np.uint8], level: int, rng: np.random.Generator | None) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from harness.errors import unknown_name
 from harness.metrics.checks import check_image
 from harness.metrics.quantization import to_uint8
+from harness.metrics.samples import samples
 
 
 class LumaStandard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,22 +66,26 @@ STUDIO_RANGE = (16, 235)
 
 
 def luma(
-    image: NDArray[Any],
+    image: Any,
     rounding: Literal["none", "uint8"] = "none",
     standard: Literal["matlab", "full", "yiq"] = "matlab",
+    *,
+    data_range: float | None = None,
 ) -> NDArray[Any]:
     """Compute the luma of an image; a one-channel image is its own luma.
 
     Parameters
     ----------
-    image : ndarray
-        ``(H, W, 3) uint8`` RGB 0..255, or ``(H, W)``; float64 in units of 0..255 is taken as well.
+    image : array, tensor, Pillow image or path
+        RGB, or one channel: `harness.metrics.samples`.
     rounding : {"none", "uint8"}
         ``"none"`` is ``255 * rgb2ycbcr(im2double(image))`` in MATLAB; ``"uint8"`` is ``rgb2ycbcr(image)`` of a uint8
         image, halves up. The two differ by up to 0.1 dB in the papers' super-resolution tables.
     standard : {"matlab", "full", "yiq"}
         Weights and range, see `STANDARDS`. ``"matlab"`` spans 16..235, so the same error gives a PSNR that is
         20 log10(255 / 219) = 1.32 dB higher than on a luma of full range.
+    data_range : float, optional
+        The sample value that is white, for floats: 1 or 255 as a rule. Whole numbers say it by their type.
 
     Returns
     -------
@@ -90,7 +95,7 @@ def luma(
     Raises
     ------
     InvalidArgumentError
-        The array is no image, or the rounding or the standard is unknown.
+        It is no image, of floats without `data_range`, or the rounding or the standard is unknown.
 
     Examples
     --------
@@ -102,6 +107,15 @@ def luma(
     >>> harness.luma(pixels, "uint8", standard="full")
     array([[  0,  76, 255]], dtype=uint8)
     """
+    return luma_of(samples(image, data_range), rounding, standard)
+
+
+def luma_of(
+    image: NDArray[Any],
+    rounding: Literal["none", "uint8"] = "none",
+    standard: Literal["matlab", "full", "yiq"] = "matlab",
+) -> NDArray[Any]:
+    """Compute the luma of ``(H, W)`` or ``(H, W, 3)``, uint8 or float64 in units of 0..255; else as `luma`."""
     if rounding not in ("none", "uint8"):
         raise unknown_name("luma rounding", rounding, ("none", "uint8"))
     if standard not in STANDARDS:

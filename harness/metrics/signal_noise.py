@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from harness.errors import InvalidArgumentError
 from harness.metrics.checks import check_pair
+from harness.metrics.samples import sample_pair
 
 PEAK = 255.0
 """The peak signal of every PSNR here: 8-bit images in every table of the papers."""
@@ -56,13 +57,15 @@ def mse_of_psnr(decibel: float) -> float:
     return PEAK * PEAK / 10 ** (decibel / 10)
 
 
-def psnr(reference: NDArray[Any], image: NDArray[Any]) -> float:
-    """Peak signal-to-noise ratio ``10 log10(255² / MSE)`` in dB, over all pixels and channels together.
+def psnr(reference: Any, image: Any, *, data_range: float | None = None) -> float:
+    """Peak signal-to-noise ratio ``10 log10(white² / MSE)`` in dB, over all pixels and channels together.
 
     Parameters
     ----------
-    reference, image : ndarray
-        ``(H, W)`` or ``(H, W, 3)``, uint8 or float64 in units of 0..255, of one shape.
+    reference, image : array, tensor, Pillow image or path
+        Of one size and kind: `harness.metrics.samples`.
+    data_range : float, optional
+        The sample value that is white, for floats: 1 or 255 as a rule. Whole numbers say it by their type.
 
     Returns
     -------
@@ -72,7 +75,7 @@ def psnr(reference: NDArray[Any], image: NDArray[Any]) -> float:
     Raises
     ------
     InvalidArgumentError
-        As `mse`.
+        As `mse`; or floats come without `data_range`.
 
     Examples
     --------
@@ -83,8 +86,10 @@ def psnr(reference: NDArray[Any], image: NDArray[Any]) -> float:
     0.0
     >>> harness.psnr(black, black)
     inf
+    >>> round(harness.psnr(black / 255, black / 255 + 0.1, data_range=1), 4)
+    20.0
     """
-    return psnr_of_mse(mse(reference, image))
+    return psnr_of_mse(mse(*sample_pair(reference, image, data_range)))
 
 
 def crop_border(image: NDArray[Any], border: int) -> NDArray[Any]:

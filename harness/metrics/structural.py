@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from harness.errors import InvalidArgumentError, unknown_name
 from harness.metrics.checks import check_pair
+from harness.metrics.samples import sample_pair
 from harness.metrics.signal_noise import PEAK, crop_border
 
 # Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE TIP 2004, section III-B;
@@ -165,15 +166,17 @@ def ssim_window(name: str) -> SsimWindow:
         raise unknown_name("SSIM window", name, SSIM_WINDOWS) from None
 
 
-def ssim(reference: NDArray[Any], image: NDArray[Any], window: str = "gauss") -> float:
+def ssim(reference: Any, image: Any, window: str = "gauss", *, data_range: float | None = None) -> float:
     """Mean structural similarity of two images (Wang et al. 2004, equation 13); RGB: the mean of the three channels.
 
     Parameters
     ----------
-    reference, image : ndarray
-        ``(H, W)`` or ``(H, W, 3)``, uint8 or float64 in units of 0..255, of one shape.
+    reference, image : array, tensor, Pillow image or path
+        Of one size and kind: `harness.metrics.samples`.
     window : str
         A name of `SSIM_WINDOWS`; ``"gauss"`` is what most papers call SSIM.
+    data_range : float, optional
+        The sample value that is white, for floats: 1 or 255 as a rule. Whole numbers say it by their type.
 
     Returns
     -------
@@ -184,7 +187,7 @@ def ssim(reference: NDArray[Any], image: NDArray[Any], window: str = "gauss") ->
     ------
     InvalidArgumentError
         The shapes differ, a dtype is neither uint8 nor float64, a sample is NaN or infinite, the image is smaller
-        than the window, or the window is unknown.
+        than the window, the window is unknown, or floats come without `data_range`.
 
     Examples
     --------
@@ -196,7 +199,7 @@ def ssim(reference: NDArray[Any], image: NDArray[Any], window: str = "gauss") ->
     >>> round(harness.ssim(ramp, ramp[:, ::-1]), 4), round(harness.ssim(ramp, ramp[:, ::-1], "8x8"), 4)
     (-0.6133, -0.6466)
     """
-    return ssim_within(reference, image, window, (0,))[0]
+    return ssim_within(*sample_pair(reference, image, data_range), window)[0]
 
 
 def ssim_within(
@@ -210,7 +213,7 @@ def ssim_within(
     Parameters
     ----------
     reference, image : ndarray
-        As for `ssim`.
+        ``(H, W)`` or ``(H, W, 3)``, uint8 or float64 in units of 0..255, of one shape.
     window : str
         A name of `SSIM_WINDOWS`.
     borders : sequence of int

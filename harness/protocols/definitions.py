@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from harness.errors import InvalidArgumentError, unknown_name
 from harness.metrics.alignment import Aligned, align, aligned_psnr, aligned_ssim
 from harness.metrics.checks import check_image
-from harness.metrics.luminance import luma
-from harness.metrics.signal_noise import crop_border, mse_of_psnr, psnr, psnr_of_mse
+from harness.metrics.luminance import luma_of
+from harness.metrics.signal_noise import crop_border, mse, mse_of_psnr, psnr_of_mse
 from harness.metrics.structural import SSIM_WINDOWS, ssim_within
 
 
@@ -263,7 +263,7 @@ a border of scale pixels is cut; the mean of per-image values.'
 
     def plane(self, image: NDArray[Any]) -> NDArray[Any]:
         """Make of an image what is compared: the luma, or the image as it is."""
-        return luma(image, *_LUMA_ARGUMENTS[self.luma]) if self.luma else image
+        return luma_of(image, *_LUMA_ARGUMENTS[self.luma]) if self.luma else image
 
 
 def protocol(name: str) -> Protocol:
@@ -395,7 +395,7 @@ def measure_many(
         x, y = planes[word]
         borders = sorted({member.border(scale) for member in members})
         if metric == "psnr":
-            found = [psnr(crop_border(x, border), crop_border(y, border)) for border in borders]
+            found = [psnr_of_mse(mse(crop_border(x, border), crop_border(y, border))) for border in borders]
         else:
             found = ssim_within(x, y, metric.removeprefix("ssim-"), borders)
         of_border = dict(zip(borders, found, strict=True))

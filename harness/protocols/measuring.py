@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from numpy.typing import NDArray
-
+from harness.metrics.samples import sample_pair
 from harness.protocols.definitions import Protocol, protocol
 
 
-def measure(reference: NDArray[Any], restored: NDArray[Any], name: str | Protocol = "psnr", scale: int = 1) -> float:
+def measure(
+    reference: Any, restored: Any, name: str | Protocol = "psnr", scale: int = 1, *, data_range: float | None = None
+) -> float:
     """Measure a restored image against its reference under a protocol.
 
     Parameters
     ----------
-    reference, restored : ndarray
-        ``(H, W)`` or ``(H, W, 3)`` of one height and width, uint8 or float64 in units of 0..255. The papers measured
-        8-bit images: `harness.metrics.to_uint8`.
+    reference, restored : array, tensor, Pillow image or path
+        Of one height and width: `harness.metrics.samples`. The papers measured images of 8 bits:
+        `harness.metrics.to_uint8`.
     name : str or Protocol
         A protocol or its name, such as ``"ssim-gauss-y8-crop"`` (`harness.protocol`).
     scale : int
         Scale of super-resolution; only the border that is cut depends on it.
+    data_range : float, optional
+        The sample value that is white, for floats: 1 or 255 as a rule. Whole numbers say it by their type.
 
     Returns
     -------
@@ -44,4 +47,4 @@ def measure(reference: NDArray[Any], restored: NDArray[Any], name: str | Protoco
     0.9998
     """
     chosen = protocol(name) if isinstance(name, str) else name
-    return chosen.measure(reference, restored, scale)
+    return chosen.measure(*sample_pair(reference, restored, data_range), scale)

@@ -173,7 +173,7 @@ def _one_row_a_metric(part: TablePart, place: Callable[[int, int], GridCell]) ->
 
 
 def _column_title(column: Column) -> str:
-    parts = [METRIC_TITLES[column.metric]]
+    parts = [_metric_title(column)]
     if column.dataset:
         parts.append(dataset_title(column.dataset))
     if column.level:
@@ -181,9 +181,13 @@ def _column_title(column: Column) -> str:
     return column.label or ", ".join(parts)
 
 
+def _metric_title(column: Column) -> str:
+    return METRIC_TITLES[column.metric] + (f" ({column.protocol})" if column.protocol else "")
+
+
 def _heads(columns: tuple[Column, ...], part: TablePart) -> tuple[tuple[str, ...], ...]:
     """Make two lines of headings: datasets above, levels or metrics below."""
-    several_metrics = len({column.metric for column in columns}) > 1
+    several_metrics = len({_metric_title(column) for column in columns}) > 1
     several_levels = len({column.level for column in columns}) > 1
     top: list[str] = []
     bottom: list[str] = []
@@ -197,7 +201,7 @@ def _heads(columns: tuple[Column, ...], part: TablePart) -> tuple[tuple[str, ...
             task = TASKS.get(part.task)
             texts.append(task.level_label(column.level) if task else str(column.level))
         if several_metrics or not (column.label or several_levels):
-            texts.append(METRIC_TITLES[column.metric])
+            texts.append(_metric_title(column))
         bottom.append(" ".join(texts))
     return (tuple(top), tuple(bottom))
 

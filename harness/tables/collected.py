@@ -173,11 +173,13 @@ def recorded_cells(
         raise HarnessError(f"{path}: not a table's results ({error}); harness repro renders it again") from None
     waiting: dict[tuple[object, ...], list[RecordedCell]] = defaultdict(list)
     for cell in reversed(cells):
-        waiting[cell.row, cell.dataset, cell.level or 0, cell.metric, cell.method, cell.printed].append(cell)
+        place = cell.row, cell.dataset, cell.level or 0, cell.metric, cell.protocol
+        waiting[*place, cell.method, cell.printed].append(cell)
     found = []
     for request in asked:
         printed = request.printed.text if request.printed else ""
-        same = waiting[request.row, request.dataset, request.level, request.metric, request.method, printed]
+        place = request.row, request.dataset, request.level, request.metric, request.protocol
+        same = waiting[*place, request.method, printed]
         if same:
             cell = same.pop()
             if cell.measured is None or _is_what_is_asked(cell, request, methods.get(request.method)):

@@ -46,6 +46,8 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         The column's printed heading where dataset, level and metric do not say it (KiT Table 4: ``h = 4``).
     variant : str
         Appended to the row's method (``kit-k4`` + ``h4``), for tables whose columns are variants of a method.
+    protocol : str
+        How its numbers are measured, where that is not the part's or the task's way.
     """
 
     metric: str
@@ -53,6 +55,7 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: int | None = None
     label: str = ""
     variant: str = ""
+    protocol: str = ""
 
 
 class CellNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -252,7 +255,7 @@ class TablePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     def column_key(self, column: Column, row: Row) -> str:
         """Name a cell within its part, such as ``live1/10/psnr`` or ``parameters``."""
         level = column.level if column.level is not None else row.level
-        parts = (column.dataset, "" if level is None else str(level), column.variant, column.metric)
+        parts = (column.dataset, "" if level is None else str(level), column.variant, column.protocol or column.metric)
         return "/".join(p for p in parts if p)
 
 
@@ -428,10 +431,13 @@ def _check_names(part: TablePart, where: str) -> None:
         for kind, name, known in (("metric", column.metric, METRICS), ("dataset", column.dataset, ("", *datasets))):
             if name not in known:
                 raise HarnessError(f"{where}: {unknown_name(kind, name, known)}")
+        if column.protocol and column.protocol.split("-")[0] != column.metric:
+            raise HarnessError(f"{where}: '{column.protocol}' is no protocol of '{column.metric}'; correct one of them")
         if column.variant:
             check_name(column.variant, "variant", where)
     degradations = {part.degradation, *(row.degradation for row in part.rows)} - {""}
     protocols = {*part.protocol.values(), *(name for row in part.rows for name in row.protocol.values())}
+    protocols |= {column.protocol for column in part.columns} - {""}
     protocols |= {cell.protocol for row in part.rows for cell in row.cells.values()} - {""}
     try:
         for name in sorted(degradations):

@@ -122,7 +122,7 @@ def _request(table: Table, index: int, line: int, position: int, methods: Mappin
     missing = Missing(row.lacks, row.name) if reason else None
     if column.metric in IMAGE_METRICS:
         task = TASKS[part.task]
-        column_protocol = part.protocol.get(column.metric) or default_protocol(task, column.metric)
+        column_protocol = column.protocol or part.protocol.get(column.metric) or default_protocol(task, column.metric)
         protocol = special.protocol or row.protocol.get(column.metric, column_protocol)
         if not column.dataset:
             # KiT Table 3's "Average": nothing of its own is restored, see `harness.tables.diff`.

@@ -109,7 +109,7 @@ def test_16_bit_results_by_every_way(data: Path, tmp_path: Path) -> None:
         stored = np.clip(truth * 257.0 + np.random.default_rng(1).normal(0, 500, truth.shape), 0, 65535)
         stored = np.rint(stored).astype(np.uint16)
         (tmp_path / f"{image}.png").write_bytes(png_16(stored))
-        wanted[image] = psnr(truth, stored / 257)
+        wanted[image] = psnr(truth, stored / 257, data_range=255)
     of = (tmp_path, data, "denoise-rgb", "embedded", 30, "awgn-8bit", ("psnr",))
     with pytest.raises(HarnessError, match="store it with 8, or measure it at its precision with saving 'unrounded'"):
         measure_folder(*of)

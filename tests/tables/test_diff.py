@@ -16,14 +16,14 @@ from click.testing import CliRunner
 
 import harness.methods as registry
 from harness.cli import harness
-from harness.errors import CheckFailedError, Missing
+from harness.errors import CheckFailedError, HarnessError, Missing
 from harness.files import write_text
 from harness.methods import Method
 from harness.records.cells import Group
 from harness.records.cost import Cost, CostRecord, write_cost
 from harness.records.restored import LevelRecord
 from harness.records.rows import ImageRow, MeasuredRecord, write_rows
-from harness.report.grid import reasons_not_run
+from harness.report.grid import grids, reasons_not_run
 from harness.report.render import csv_text, json_text, latex, markdown, render
 from harness.report.site import build_site
 from harness.tables.collected import place_of, results_of
@@ -406,3 +406,23 @@ def test_a_recorded_number_is_judged_by_todays_rules(workspace: Workspace) -> No
     assert found["Mixed", "live1/10/psnr"].verdict == "fits"
     # Another method is behind the row now: what was recorded is another's number.
     assert found["Other | weights", "live1/10/psnr"].verdict == "not run"
+
+
+def test_columns_may_have_protocols_of_their_own(workspace: Workspace) -> None:
+    """One set and level under two protocols, as tables print PSNR on RGB and on luma side by side."""
+    columns = [{"dataset": "live1", "level": 10, "metric": "ssim", "protocol": f"ssim-{of}"} for of in ("gauss", "8x8")]
+    row = {"name": "Mixed", "method": "mixed", "values": ["0.9000", "0.8800"]}
+    plain = {"name": "two", "title": "Two", "source": "", "paper": "mine"}
+    text = yaml.safe_dump({**plain, "parts": [{"task": "jpeg", "columns": columns, "rows": [row]}]})
+    (workspace.root / "tables" / "two.yaml").write_text(text)
+    write(workspace, "mixed", "live1", {"ssim-gauss": [0.90], "ssim-8x8": [0.88], "psnr": [30.0]})
+    results = results_of(workspace, workspace.table("two"))
+    assert [(r.request.key, r.request.protocol, r.verdict) for r in results] == [
+        ("live1/10/ssim-gauss", "ssim-gauss", "match"),
+        ("live1/10/ssim-8x8", "ssim-8x8", "match"),
+    ]
+    (grid,) = grids(workspace.table("two"), results)
+    assert grid.heads[-1] == ("SSIM (ssim-gauss)", "SSIM (ssim-8x8)")
+    (workspace.root / "tables" / "two.yaml").write_text(text.replace("ssim-gauss", "psnr"))
+    with pytest.raises(HarnessError, match="'psnr' is no protocol of 'ssim'"):
+        workspace.table("two")
