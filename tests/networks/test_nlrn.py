@@ -50,7 +50,8 @@ def written_out(network: Any, image: Tensor) -> Tensor:
         mean, variance, weight, bias = (
             value.view(1, -1, 1, 1) for value in (layer.running_mean, layer.running_var, layer.weight, layer.bias)
         )
-        return (x - mean) / (variance + 0.001).sqrt() * weight + bias
+        result: Tensor = (x - mean) / (variance + 0.001).sqrt() * weight + bias
+        return result
 
     first = network.conv1(normalised(network.norm_in, image))
     x, pixels = first, image.shape[2] * image.shape[3]
