@@ -63,6 +63,8 @@ CHOP_RULES = {
         ChopRule("panet-jpeg", limit=6400),
         ChopRule("panet-demosaic", limit=6400),
         ChopRule("paedsr", limit=6400, growth="remainder"),
+        ChopRule("oisr", limit=160_000),
+        ChopRule("san", limit=160_000),
         ChopRule("rnan-denoise", limit=10_000, shave=12, half_multiple=4),
         ChopRule("rnan-jpeg", limit=10_000, shave=12, half_multiple=4),
         ChopRule("rnan-demosaic", limit=10_000, shave=12, half_multiple=4),

@@ -38,9 +38,9 @@ def dot_product_attention(
     Parameters
     ----------
     a, b : Tensor
-        ``(B, c, H, W)`` embeddings; ``a`` belongs to the outputs, ``b`` to the values.
+        ``(B, c, H, W)`` embeddings; ``a`` belongs to the outputs, ``b`` to the values. They may differ in size.
     v : Tensor
-        ``(B, C, H, W)`` values.
+        ``(B, C, H, W)`` values at the places of ``b``.
     form : str
         ``"gather"``: softmax over the positions of ``b``; ``"scatter"``: over the positions of ``a``.
     kernel : str
@@ -51,13 +51,13 @@ def dot_product_attention(
     Returns
     -------
     Tensor
-        ``(B, C, H, W)``, of the dtype of ``a``. Half precisions are computed in float32.
+        ``(B, C, H, W)`` at the places of ``a``, of its dtype. Half precisions are computed in float32.
     """
     if form not in FORMS:
         raise unknown_name("attention form", form, FORMS)
     if kernel not in KERNELS:
         raise unknown_name("attention kernel", kernel, KERNELS)
-    dtype, shape = a.dtype, v.shape
+    dtype, shape = a.dtype, (*v.shape[:2], *a.shape[2:])
     if dtype in (torch.float16, torch.bfloat16):
         a, b, v = a.float(), b.float(), v.float()
     a, b, v = (x.flatten(2) for x in (a, b, v))
@@ -80,8 +80,8 @@ class _Streamed(torch.autograd.Function):
     def forward(ctx: Any, r: Tensor, k: Tensor, v: Tensor, gather: bool, budget: int) -> Tensor:
         ctx.save_for_backward(r, k, v)
         ctx.gather, ctx.budget = gather, budget
-        out = torch.zeros_like(v)
-        step, buffer = _chunks(r, budget, buffers=1)
+        out = v.new_zeros(*v.shape[:2], (r if gather else k).shape[2])
+        step, buffer = _chunks(r, k, budget, buffers=1)
         for item in range(r.shape[0]):
             for start in range(0, r.shape[2], step):
                 here = slice(start, start + step)
@@ -97,7 +97,7 @@ class _Streamed(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         r, k, v = ctx.saved_tensors
         d_r, d_k, d_v = torch.empty_like(r), torch.zeros_like(k), torch.zeros_like(v)
-        step, buffer = _chunks(r, ctx.budget, buffers=2)
+        step, buffer = _chunks(r, k, ctx.budget, buffers=2)
         for item in range(r.shape[0]):
             for start in range(0, r.shape[2], step):
                 here = slice(start, start + step)
@@ -115,11 +115,11 @@ class _Streamed(torch.autograd.Function):
         return d_r, d_k, d_v, None, None
 
 
-def _chunks(r: Tensor, budget: int, buffers: int) -> tuple[int, list[Tensor]]:
+def _chunks(r: Tensor, k: Tensor, budget: int, buffers: int) -> tuple[int, list[Tensor]]:
     """Choose the rows of a chunk, and make its buffers: 4 MiB stay in a CPU's caches, a GPU wants more."""
-    positions = r.shape[2]
+    positions = k.shape[2]
     wanted = (2**22 if r.device.type == "cpu" else 2**27) * buffers
-    step = max(1, min(positions, min(budget, wanted) // (buffers * positions * r.element_size())))
+    step = max(1, min(r.shape[2], min(budget, wanted) // (buffers * positions * r.element_size())))
     return step, [r.new_empty(step * positions) for _ in range(buffers)]
 
 

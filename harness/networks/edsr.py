@@ -49,10 +49,14 @@ class EDSR(nn.Module):
         middle = self._middle(n_resblocks, n_feats, res_scale)
         self.add_mean = MeanShift(rgb_range, 1)
         self.head = nn.Sequential(conv(n_colors, n_feats))
-        body: list[nn.Module] = [ResBlock(n_feats, nn.ReLU(), res_scale) for _ in range(n_resblocks)]
+        body = [self._block(n_feats, res_scale) for _ in range(n_resblocks)]
         body[n_resblocks // 2 : n_resblocks // 2] = middle
         self.body = nn.Sequential(*body, conv(n_feats, n_feats))
         self.tail = nn.Sequential(Upsampler(scale, n_feats), conv(n_feats, n_colors))
+
+    def _block(self, n_feats: int, res_scale: float) -> nn.Module:
+        """Make one block of the body."""
+        return ResBlock(n_feats, nn.ReLU(), res_scale)
 
     def _middle(self, n_resblocks: int, n_feats: int, res_scale: float) -> list[nn.Module]:
         """Return what stands between the two halves of the body: nothing in EDSR."""

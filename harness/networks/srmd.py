@@ -47,6 +47,8 @@ class SRMD(nn.Module):
     """
 
     rgb_range = 1.0
+    size_multiple = 1
+    reentrant = True
 
     def __init__(self, scale: int, code: int = 15, channels: int = 3, depth: int = 12, features: int = 128) -> None:
         super().__init__()

@@ -33,6 +33,20 @@ def test_the_forms_differ_in_what_adds_up_to_one() -> None:
     torch.testing.assert_close(scattered.mean(), ones.mean())
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_values_at_fewer_places_than_outputs(form: str) -> None:
+    a = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    b = torch.randn(2, 3, 2, 3, dtype=torch.float64, requires_grad=True)
+    v = torch.randn(2, 7, 2, 3, dtype=torch.float64, requires_grad=True)
+    results = []
+    for kernel in ("streamed", "direct"):
+        out = dot_product_attention(a, b, v, form=form, kernel=kernel, memory_budget=100)
+        assert out.shape == (2, 7, 4, 5)
+        results.append([out, *torch.autograd.grad(out.square().sum(), (a, b, v))])
+    for streamed, direct in zip(*results, strict=True):
+        torch.testing.assert_close(streamed, direct, rtol=1e-10, atol=1e-10)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     height=st.integers(1, 9),

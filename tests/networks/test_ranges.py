@@ -19,10 +19,10 @@ from harness.networks.checkpoints import mark_ready
 from harness.networks.ffdnet import FFDNet
 from harness.networks.ircnn import IRCNN
 from harness.networks.lapsrn import LapSRN
+from harness.networks.nlrn import NLRN
 from harness.networks.prenet import PReNet
 from harness.networks.ranges import rgb_range
 from harness.networks.rnan import RNAN
-from harness.networks.srmd import SRMD
 from harness.networks.tnrd import TNRDDeblocker, TNRDDenoiser
 from harness.records.tasks import task as task_of
 
@@ -34,9 +34,9 @@ NETWORKS: dict[str, tuple[type[nn.Module], ...]] = {
     "ffdnet-clip": (FFDNet,),
     "ircnn": (IRCNN,),
     "lapsrn": (LapSRN,),
+    "nlrn": (NLRN,),
     "prenet": (PReNet,),
     "prenet-heavy": (PReNet,),
-    "srmdnf": (SRMD,),
     "tnrd": (TNRDDenoiser, TNRDDeblocker),
 }
 THROUGH_SPANDREL = {"nafnet", "restormer", "swinir", "uformer"}

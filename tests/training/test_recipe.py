@@ -45,6 +45,7 @@ class Fact(NamedTuple):
     sections: tuple[str, ...]
     where: str
     rate: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
 
 
 EPOCHS = 1000  # iterations of an epoch: the default of --test_every in all three released programs
@@ -60,6 +61,33 @@ FACTS = (
         ("panet-sr",),
         *("div2k-train", 48, 16, L1, 1000 * EPOCHS, "released", EVERY_200[:4], ("4.7", "3.5", "4.1", "4.2")),
         "PANet 4.7: similar to the previous settings; SR/README: --patch_size 96 --scale 2 --decay 200-400-600-800",
+    ),
+    Fact(
+        ("dbpn-sr",),
+        *("div2k-train", 32, 12, L1, 1_000_000, "released", (500_000,), ()),
+        "DBPN_solver_4x.prototxt: base_lr 0.0001, stepsize 500000, max_iter 1000000; DBPN_net_4x.prototxt: 12, AbsVal",
+    ),
+    Fact(
+        ("san-sr",),
+        *("div2k-train", 48, 16, L1, 3000 * EPOCHS, "released", tuple(range(68_000, 3000 * EPOCHS, 68_000)), ()),
+        "SAN TrainCode/option.py: --epochs 3000, --lr_decay 50, --gamma 0.6, --beta2 0.99; --patch_size 96 to 192",
+        betas=(0.9, 0.99),
+    ),
+    Fact(
+        ("oisr-sr",),
+        *("div2k-train", 48, 16, L1, 800 * EPOCHS, "epochs", (250_000, 500_000, 750_000), ("4.1", "4.2")),
+        "OISR 4.1, 4.2: 48x48, 16, halved every 250 epochs, 800 epochs",
+    ),
+    Fact(
+        ("nlrn-denoise-gray",),
+        *("bsd400", 43, 16, MSE, 400_000, "released", tuple(range(75_000, 400_000, 75_000)), ()),
+        "NLRN_v0 train.sh: 43, 16, 1e-3; train.py: step_num_batch 75000; test.sh: nlrn-data-400000",
+        rate=1e-3,
+    ),
+    Fact(
+        ("srmdnf-sr",),
+        *("div2k-train", 32, 64, MSE, 400_000, "project", (100_000, 200_000, 300_000), ()),
+        "SRMD Demo_Train_SRMD_x3.m: 64, 1e-4; generatepatches.m: 32*scale; vl_nnloss.m: squares",
     ),
     Fact(
         ("rnan-denoise-rgb", "rnan-denoise-gray", "rnan-demosaic", "rnan-jpeg"),
@@ -205,7 +233,7 @@ def test_a_recipe_states_what_is_so(name: str, fact: Fact) -> None:
     assert found.augmentation == "dihedral"  # PANet 4.2; the released data loaders of RNAN and CSNLN; assumed for KiT
     assert (found.length("paper"), found.length_of) == (fact.iterations, fact.length_of), fact.where
     optimizer = found.optimizer
-    assert (optimizer.rate, optimizer.betas, optimizer.epsilon) == (fact.rate, (0.9, 0.999), 1e-8)
+    assert (optimizer.rate, optimizer.betas, optimizer.epsilon) == (fact.rate, fact.betas, 1e-8)
     assert optimizer.name == ("adamw" if found.paper == "kit" else "adam")
     if found.schedule.kind == "halve":
         changes = range(EPOCHS, found.iterations, EPOCHS)
