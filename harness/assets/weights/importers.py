@@ -1,7 +1,8 @@
 """Importers: a released weights file of any of the formats below → named arrays, strictly checked.
 
 Nothing is unpickled: MATLAB files are read as data, PyTorch files with ``weights_only=True``, NumPy archives with
-``allow_pickle=False``. Every importer refuses, in one sentence, what a damaged or foreign file would hold.
+``allow_pickle=False``, and what MXNet, Caffe and TensorFlow 1 saved by readers of this package. Every importer refuses,
+in one sentence, what a damaged or foreign file would hold.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.assets.foreign import most_bytes
+from harness.assets.weights.caffe import read_caffemodel
 from harness.assets.weights.matlab import number, read_mat, require
+from harness.assets.weights.mxnet import read_params
+from harness.assets.weights.tensorflow import read_checkpoint_v2
 from harness.errors import HarnessError, unknown_name
 from harness.networks.wrappers import inside, unwrapped
 
@@ -27,7 +31,7 @@ VERSION = 2
 _FOREIGN = "it is not a file of this format"
 
 
-def import_weights(path: str | Path, format_name: str) -> Arrays:
+def import_weights(path: str | Path, format_name: str, *others: str | Path) -> Arrays:
     """Read a weights file of a known format.
 
     Parameters
@@ -36,6 +40,8 @@ def import_weights(path: str | Path, format_name: str) -> Arrays:
         The file as its authors released it.
     format_name : str
         One of `FORMATS`.
+    *others : path
+        Files without which it cannot be read, in their order; by default those that lie beside it.
 
     Returns
     -------
@@ -52,11 +58,11 @@ def import_weights(path: str | Path, format_name: str) -> Arrays:
     path = Path(path)
     _refuse_bomb(path)
     try:
-        arrays = FORMATS[format_name](path)
+        arrays = FORMATS[format_name](path, *map(Path, others))
     except HarnessError:
         raise
-    except FileNotFoundError:
-        raise HarnessError(f"{path}: no such file; fetch the weights again") from None
+    except FileNotFoundError as error:
+        raise HarnessError(f"{error.filename or path}: no such file; fetch the weights again") from None
     # A damaged file can fail anywhere inside the libraries that read it, with whatever exception is at hand there.
     except Exception as error:
         raise HarnessError(
@@ -366,7 +372,13 @@ def read_safetensors(path: Path) -> Arrays:
     return _arrays(path, load_file(path))
 
 
-FORMATS: dict[str, Callable[[Path], Arrays]] = {
+def refuse_part(path: Path) -> Arrays:
+    """Refuse a file that is read with another one only."""
+    raise HarnessError(f"{path}: holds the numbers of a TensorFlow checkpoint without their names; load its .index")
+
+
+# Most read one file; those of a checkpoint in several files take the others behind it.
+FORMATS: dict[str, Callable[..., Arrays]] = {
     "matconvnet": read_simplenn,
     "matconvnet-list": read_simplenn_list,
     "dagnn": read_dagnn,
@@ -376,4 +388,8 @@ FORMATS: dict[str, Callable[[Path], Arrays]] = {
     "state-dict": read_state_dict,
     "checkpoint": read_checkpoint,
     "safetensors": read_safetensors,
+    "mxnet-params": read_params,
+    "caffemodel": read_caffemodel,
+    "tf1-checkpoint": read_checkpoint_v2,
+    "tf1-data": refuse_part,
 }

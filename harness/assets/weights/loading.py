@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.assets.hosts import mirrors
 from harness.assets.places import AssetPaths, data_folder
@@ -18,7 +19,7 @@ from harness.assets.weights.importers import VERSION, Arrays, import_weights
 from harness.assets.weights.recording import UsedWeights, record
 from harness.assets.weights.registry import WeightFile, WeightSet, weight_set
 from harness.errors import HarnessError, Missing, NotAvailableError
-from harness.files import file_sha256, whole_file
+from harness.files import file_sha256, git_blob, whole_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -52,17 +53,16 @@ def load_weights(name: str, file: str, data_root: str | os.PathLike[str] | None 
     known = weight_set(name)
     entry = known.file(file)
     data = data_folder(data_root)
-    path = find_weights(known, entry, data)
-    sha256 = _sha256(path)
-    if entry.sha256 and sha256 != entry.sha256:
-        raise HarnessError(
-            f"{path}: has the SHA-256 {sha256[:12]}… instead of {entry.sha256[:12]}…, it is not the released file; "
-            f"delete it and run `harness weights fetch {name}`"
-        )
+    held = [
+        _Held(part, path, _checked(known, part, path))
+        for part in (entry, *map(known.file, entry.with_files))
+        for path in [find_weights(known, part, data)]
+    ]
     import torch
 
-    arrays = _cached(data, path, sha256, entry.format)
-    record(UsedWeights(name, file, sha256))
+    arrays = _cached(data, held)
+    for part in held:
+        record(UsedWeights(name, part.entry.name, part.sha256))
     return {key: torch.from_numpy(array) for key, array in sorted(arrays.items())}
 
 
@@ -114,6 +114,30 @@ def missing_reason(known: WeightSet, entry: WeightFile) -> str:
     )
 
 
+class _Held(NamedTuple):
+    """A file of a set, where it lies and what it was found to be."""
+
+    entry: WeightFile
+    path: Path
+    sha256: str
+
+
+def _checked(known: WeightSet, entry: WeightFile, path: Path) -> str:
+    """Hash a file; HarnessError where it is not the registered one."""
+    sha256 = _sha256(path)
+    if entry.sha256 and sha256 != entry.sha256:
+        raise HarnessError(
+            f"{path}: has the SHA-256 {sha256[:12]}… instead of {entry.sha256[:12]}…, it is not the released file; "
+            f"delete it and run `harness weights fetch {known.name}`"
+        )
+    if entry.git_blob and not entry.sha256 and git_blob(path) != entry.git_blob:
+        raise HarnessError(
+            f"{path}: is not the released file, whose git blob is {entry.git_blob[:12]}…; "
+            f"delete it and run `harness weights fetch {known.name}`"
+        )
+    return sha256
+
+
 def _sha256(path: Path) -> str:
     try:
         return file_sha256(path)
@@ -121,23 +145,28 @@ def _sha256(path: Path) -> str:
         raise HarnessError(f"{path}: cannot be read ({error.strerror or error}); fetch the weights again") from None
 
 
-def _cached(data: Path, path: Path, sha256: str, format_name: str) -> Arrays:
+def _cached(data: Path, held: Sequence[_Held]) -> Arrays:
     """Import a file, or take its earlier import; a damaged or unwritable cache costs time and nothing else."""
     from safetensors import SafetensorError, safe_open
     from safetensors.numpy import save
 
+    first, *others = held
+    sha256 = first.sha256
+    if others:
+        sha256 = hashlib.sha256("".join(part.sha256 for part in held).encode()).hexdigest()
     # Importer and version are part of the name.
-    cache = data / "weights-cache" / f"{sha256}-{format_name}-{VERSION}.safetensors"
+    cache = data / "weights-cache" / f"{sha256}-{first.entry.format}-{VERSION}.safetensors"
     with contextlib.suppress(OSError, SafetensorError, ValueError), safe_open(cache, framework="numpy") as stored:
         cached = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (it is no mapping)
         # A number that has changed on the disk would make wrong results: safetensors has no checksum of its own.
         if (stored.metadata() or {}).get("arrays") == _arrays_sha256(cached):
             return cached
-    arrays = import_weights(path, format_name)
-    if _sha256(path) != sha256:
-        raise HarnessError(f"{path}: was replaced while it was read; run the same command again")
-    with contextlib.suppress(HarnessError), whole_file(cache) as part:
-        part.write_bytes(save(arrays, {"arrays": _arrays_sha256(arrays)}))
+    arrays = import_weights(first.path, first.entry.format, *(part.path for part in others))
+    for part in held:
+        if _sha256(part.path) != part.sha256:
+            raise HarnessError(f"{part.path}: was replaced while it was read; run the same command again")
+    with contextlib.suppress(HarnessError), whole_file(cache) as written:
+        written.write_bytes(save(arrays, {"arrays": _arrays_sha256(arrays)}))
     return arrays
 
 
@@ -165,6 +194,22 @@ def rename(tensors: Mapping[str, Tensor], names: Mapping[str, str], where: str) 
             raise HarnessError(f"{where}: '{name}' is left over; these are the weights of another network")
         renamed[f"{names[layer]}.{kind}"] = tensor
     return renamed
+
+
+def numbered(tensors: Mapping[str, Tensor], prefix: str = "convs") -> dict[str, Tensor]:
+    """Name the layers of a plain chain by their place in it: ``convolution10.weight`` becomes ``convs.3.weight``.
+
+    Parameters
+    ----------
+    tensors : dict of Tensor
+        Their layers are numbered in the order of the numbers in their names.
+    prefix : str
+        What comes before the new numbers.
+    """
+    layers = {name.rpartition(".")[0] for name in tensors}
+    ordered = sorted(layers, key=lambda layer: [int(part) for part in re.findall(r"\d+", layer)])
+    names = {layer: f"{prefix}.{index}" for index, layer in enumerate(ordered)}
+    return rename(tensors, names, prefix)
 
 
 def ready(network: nn.Module) -> Callable[..., Any]:

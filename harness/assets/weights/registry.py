@@ -23,11 +23,14 @@ class WeightFile(AssetFile, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         What it restores, for readers.
     released_as : str
         Its name in the release, where that is another one; a user's folder may hold it under either.
+    with_files : tuple of str
+        Other files of the set without which it cannot be read, in the order in which its importer takes them.
     """
 
     format: str
     makes: str
     released_as: str = ""
+    with_files: tuple[str, ...] = ()
 
 
 class WeightSet(AssetRecord, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -74,6 +77,9 @@ def read_record(path: Path) -> WeightSet:
             raise HarnessError(f"{path}: '{file.name}' is no file name or is there twice; correct it")
         if file.format not in FORMATS:
             raise HarnessError(f"{path}: {unknown_name('weights format', file.format, FORMATS)}")
+        for other in file.with_files:
+            if other not in names or other == file.name:
+                raise HarnessError(f"{path}: '{file.name}' needs '{other}', which is no other file of the set")
     if not record.obtain and any(not file.at for file in record.files):
         raise HarnessError(f"{path}: some files have no public source; say in 'obtain' how they are to be had")
     return record
