@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypedDict, TypeVar
@@ -174,12 +174,14 @@ class Collection(Generic[RecordType, ManifestType]):
         held = self.held.get(file.name) if file.git_blob and not file.sha256 else None
         return held in (None, self.hashes.sha256(path))
 
-    def examine(self, folder: Path, is_good: Callable[[Any, Path], bool]) -> Iterator[tuple[Any, bool | None]]:
-        """Look for what is wanted in a folder, in a few threads: whether each file is good, None where it is absent."""
+    def examine(
+        self, paths: Mapping[str, Path], is_good: Callable[[Any, Path], bool]
+    ) -> Iterator[tuple[Any, bool | None]]:
+        """Look for what is wanted at `paths` by name, in a few threads: is each file good? None where it is absent."""
 
         def look(file: Any) -> bool | None:
             try:
-                return is_good(file, folder / file.name)
+                return is_good(file, paths[file.name])
             except FileNotFoundError:
                 return None
             except (OSError, HarnessError):
@@ -191,7 +193,7 @@ class Collection(Generic[RecordType, ManifestType]):
 
     def keep_what_is_there(self) -> None:
         """Keep the good files that are here already."""
-        for file, good in self.examine(self.paths.folder, self.is_registered):
+        for file, good in self.examine({file.name: self.path(file.name) for file in self.wanted()}, self.is_registered):
             if good:
                 self.have.add(file.name)
             elif good is False:
@@ -218,6 +220,11 @@ class Collection(Generic[RecordType, ManifestType]):
         """Find the set's folder in a mirror; None where it has none."""
         return next((mirror / path for path in self.record.mirror_paths if (mirror / path).is_dir()), None)
 
+    def copy_in(self, mirror: Path, file: AssetFile) -> Path:
+        """Find a file in a mirror; where it has none, the path at which it is looked for first."""
+        paths = [mirror / path for path in self.record.in_mirror(file)]
+        return next(filter(os.path.exists, paths), paths[0])
+
     def what_was_tried(self, *, network: bool) -> str:
         """Say what was tried, in parentheses and after a space, where there is something to say."""
         tried = list(dict.fromkeys(self.tried))
@@ -231,8 +238,9 @@ class Collection(Generic[RecordType, ManifestType]):
         """List the addresses of a file in the order in which they are asked; none for one without a checksum."""
         if not file.pinned:
             return []
-        path = self.record.mirror_paths[0]
-        mirrored = [f"{url}/{path}/{quote(file.name)}" for url in self.mirror_urls]
+        first = len(self.record.mirror_paths)
+        paths = self.record.in_mirror(file)
+        mirrored = [f"{url}/{quote(path)}" for url in self.mirror_urls for path in (paths[0], *paths[first:])]
         return [*mirrored, *(self.record.sources[index].url(path) for index, path in file.at)]
 
     def from_network(self) -> None:

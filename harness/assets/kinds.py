@@ -185,7 +185,8 @@ def _where(record: Dataset, data: Path) -> str:
         return "present"
     holder = dataset(record.base) if record.base else record
     for mirror in mirrors()[0]:
-        if any((mirror / path).is_dir() for path in holder.mirror_paths):
+        copies = holder.in_mirror(holder.files[0])[len(holder.mirror_paths) :] if holder.files else []
+        if any((mirror / path).exists() for path in (*holder.mirror_paths, *copies)):
             return "mirror"
     if (data / "own" / holder.name).is_dir():
         return "own folder"

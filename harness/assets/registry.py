@@ -23,6 +23,8 @@ from harness.records.loading import load_json
 SOURCE_HOST = "https://raw.githubusercontent.com"
 # Serves what Git LFS keeps of them; at the other address there is a pointer of three lines in its place.
 LFS_HOST = "https://media.githubusercontent.com/media"
+# A mirror's folder of files of public repositories, each under its own path: ``extra/<owner>+<name>/<path>``.
+COPIES = "extra"
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 _GIT_BLOB = re.compile(r"[0-9a-f]{40}")
@@ -121,6 +123,11 @@ class AssetRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     def mirror_paths(self) -> tuple[str, ...]:
         """Folders of a mirror that may hold the files, the likeliest first."""
         raise NotImplementedError
+
+    def in_mirror(self, file: AssetFile) -> list[str]:
+        """List the paths at which a mirror may hold a file: in a folder of the set, or as a copy of a public source."""
+        own = [f"{folder}/{file.name}" for folder in self.mirror_paths]
+        return own + [f"{COPIES}/{self.sources[index].repo.replace('/', '+')}/{path}" for index, path in file.at]
 
     @property
     def bytes(self) -> int:

@@ -52,6 +52,25 @@ def test_url_mirror(published, monkeypatch, server):
     assert published.parts() == []
 
 
+@pytest.mark.parametrize("served", [False, True])
+def test_a_mirror_holds_copies_of_public_sources(published, tmp_path, monkeypatch, server, served):
+    """Under repository and path; a damaged one gives way to nothing that is not held to the checksum."""
+    published.add(published.content, ("one/first",))
+    copies = "extra/one+first/test set"
+    published.fill(tmp_path / "mirror" / copies)
+    (tmp_path / "mirror" / copies / "2.png").write_bytes(b"other")
+    for name, content in published.content.items():
+        server.files[f"/{copies}/{name}"] = content
+    mirror = str(tmp_path / "mirror")
+    monkeypatch.setenv("HARNESS_MIRROR", f"{mirror},{server.url}" if served else mirror)
+    assert published.get().complete == served
+    assert (published.paths.folder / "1.png").resolve() == tmp_path / "mirror" / copies / "1.png"
+    if served:
+        assert (published.paths.folder / "2.png").read_bytes() == published.content["2.png"]
+    else:
+        assert "2.png" in published.text() and "has a wrong checksum" in published.text()
+
+
 def test_a_source_with_another_file_gives_way_to_the_next(published, server):
     """Same length, other bytes; and another length, of which nothing is downloaded."""
     published.add(published.content, ("one/first", "two/second"))

@@ -98,17 +98,17 @@ class Registered(DatasetCollection):
 
     def _from_mirror_folders(self) -> None:
         for mirror in self.mirrors_that_exist():
-            holder = self.in_mirror(mirror)
-            if holder is None:
+            copies = {file.name: self.copy_in(mirror, file) for file in self.wanted()}
+            if self.in_mirror(mirror) is None and not any(map(os.path.exists, copies.values())):
                 self.tried.append("the mirror does not have it")
                 continue
             damaged: list[str] = []
-            for file, good in self.examine(holder, self._is_unchanged):
+            for file, good in self.examine(copies, self._is_unchanged):
                 if good:
-                    self.take(file, holder / file.name)
+                    self.take(file, copies[file.name])
                 elif good is False:
                     damaged.append(file.name)
-                    self.say(f"{holder / file.name}: has a wrong checksum; it is not used")
+                    self.say(f"{copies[file.name]}: has a wrong checksum; it is not used")
             self._note(damaged, "has a wrong checksum in the mirror", "have wrong checksums in the mirror")
             rest = [file.name for file in self.wanted() if file.name not in damaged]
             self._note(rest, "is not in the mirror", "are not in the mirror")

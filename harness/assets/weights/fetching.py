@@ -61,9 +61,8 @@ class WeightsCollection(Collection[WeightSet, WeightsManifest]):
         for folder in own:
             self._from_folder(folder, "the own folder", [file for file in self.wanted() if not file.pinned])
         for mirror in self.mirrors_that_exist():
-            if holder := self.in_mirror(mirror):
-                for file in self.wanted():
-                    self._take_first(file, [holder / file.name], "the mirror")
+            for file in self.wanted():
+                self._take_first(file, [mirror / path for path in self.record.in_mirror(file)], "the mirror")
         self.from_network()
         for folder in own:
             self._from_folder(folder, "the own folder", self.wanted())

@@ -94,9 +94,9 @@ def find_weights(known: WeightSet, entry: WeightFile, data: Path) -> Path:
     NotAvailableError
         It is in neither; says why and how to supply it.
     """
-    folders = [AssetPaths(data, "weights", known.name).folder]
-    folders += [mirror / path for mirror in mirrors()[0] for path in known.mirror_paths]
-    for candidate in (folder / entry.name for folder in folders):
+    candidates = [AssetPaths(data, "weights", known.name).folder / entry.name]
+    candidates += [mirror / path for mirror in mirrors()[0] for path in known.in_mirror(entry)]
+    for candidate in candidates:
         if candidate.is_file():
             return candidate
     raise NotAvailableError(missing_reason(known, entry), Missing("weights", known.name, entry.name))
