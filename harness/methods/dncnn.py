@@ -39,7 +39,7 @@ def _network(task: str, level: int) -> Any:
     weights=["dncnn"],
     file=lambda task, level: f"dncnn/{FILES[task][level][0]}" if level in FILES[task] else "",
     network=_network,
-    checked="the authors' weights",
+    checked="the released weights and the numbers printed for them",
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:
     """Build the network of a noise level, or DnCNN-3 for any JPEG quality."""

@@ -22,6 +22,7 @@ _SHAPES = {"denoise-rgb": ("color", 3, 12, 96), "denoise-gray": ("gray", 1, 15, 
     weights=["ffdnet"],
     file=lambda task, level: f"ffdnet/{_SHAPES[task][0]}.mat",
     rgb_range=1,
+    checked="the released weights and the numbers printed for them",
 )
 def ffdnet(task: str, level: int) -> Callable[[Any], Any]:
     """Build the network told the noise level; for unclipped noise."""
@@ -40,8 +41,13 @@ def ffdnet(task: str, level: int) -> Callable[[Any], Any]:
     rgb_range=1,
 )
 def ffdnet_clip(task: str, level: int) -> Callable[[Any], Any]:
-    """Build the network told the noise level, trained on noise that was rounded and clipped."""
-    return _build(task, level, "-clip")
+    """Build the network told the noise level, trained on noise that was rounded and clipped.
+
+    Its programs feed it what MATLAB's ``imnoise`` gives, which is clipped to [0, 1] (``Demo_AWGN_Gray_Clip.m``,
+    ``Demo_AWGN_Color_Clip.m``). Beyond that range the gray network amplifies what it is fed.
+    """
+    apply = _build(task, level, "-clip")
+    return lambda batch: apply(batch.clamp(0, 1))
 
 
 def _build(task: str, level: int, variant: str) -> Callable[[Any], Any]:

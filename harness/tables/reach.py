@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 from harness.assets.datasets.registry import dataset
-from harness.assets.weights.registry import released_file
+from harness.assets.weights.registry import public_name, released_file
 from harness.methods import Method
 from harness.tables.requests import COUNTED, Request
 
@@ -78,7 +78,7 @@ def _dataset(name: str) -> Reach:
 
 
 def _file(name: str) -> Reach:
-    file = released_file(name)
+    file = released_file(public_name(name))
     if file is None:
         return "none"
     return "public" if file.at else "supplied"

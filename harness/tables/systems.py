@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from harness.assets.weights.registry import WeightFile, released_file, weight_set
+from harness.assets.weights.registry import WeightFile, public_name, released_file, weight_set
 from harness.methods import Method
 from harness.tables.collected import TableResults, place_of
 from harness.tables.counting import Number, number_of
@@ -102,7 +102,7 @@ def _system(cells: list[tuple[CellResult, Reach]], methods: Mapping[str, Method]
         method = methods.get(request.method)
         if method is not None and method.origin == "released" and request.dataset and request.task in method.tasks:
             name = method.loads(request.task, request.level, request.dataset)
-            files.update({name: None} if name else {})
+            files.update({public_name(name): None} if name else {})
     return System(
         name=_plain(asked[0].system),
         tables=tuple(dict.fromkeys(r.table for r in asked)),

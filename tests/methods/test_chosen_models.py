@@ -45,9 +45,16 @@ def files_of(asked: list[str], name: str, task: str, level: int, dataset: str = 
     return tuple(asked)
 
 
-# Every choice that the tables make: (method, task) to the files by level, or by set. IRCNN's second file stands in for
-# its first: both hold the same denoiser. Empty: nobody released a model for it.
-IRCNN = {s: (f"ircnn/COLOUR-sigma{s}to{s + 2}.npz", "ircnn-release/COLOUR.mat") for s in (10, 30, 50)} | {70: ()}
+# Every choice that the tables make: (method, task) to the files by level, or by set. IRCNN's other files stand in for
+# its first: all hold the same denoiser. Empty: nobody released a model for it.
+IRCNN = {
+    s: (
+        f"ircnn/COLOUR-sigma{s}to{s + 2}.npz",
+        f"ircnn-levels/COLOUR-sigma{s}to{s + 2}.params",
+        "ircnn-release/COLOUR.mat",
+    )
+    for s in (10, 30, 50)
+} | {70: ()}
 BY_LEVEL: dict[tuple[str, str], dict[int, tuple[str, ...]]] = {
     ("dncnn", "denoise-rgb"): {
         10: ("dncnn/color-sigma10.mat",),
@@ -61,6 +68,7 @@ BY_LEVEL: dict[tuple[str, str], dict[int, tuple[str, ...]]] = {
     ("ffdnet", "denoise-gray"): dict.fromkeys((10, 30, 50, 70), ("ffdnet/gray.mat",)),
     ("ircnn", "denoise-rgb"): {s: tuple(f.replace("COLOUR", "color") for f in fs) for s, fs in IRCNN.items()},
     ("ircnn", "denoise-gray"): {s: tuple(f.replace("COLOUR", "gray") for f in fs) for s, fs in IRCNN.items()},
+    ("ircnn", "demosaic"): {0: ("ircnn-levels/color-sigma0to4.params", "ircnn-release/color.mat")},
     ("tnrd", "denoise-rgb"): {10: (), 30: (), 50: ("tnrd/gray-sigma50.mat",), 70: ()},
     ("tnrd", "denoise-gray"): {10: (), 30: (), 50: ("tnrd/gray-sigma50.mat",), 70: ()},
     ("tnrd", "jpeg"): {q: (f"tnrd/deblock-q{q}.mat",) for q in (10, 20, 30)} | {40: ()},

@@ -6,15 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
+from harness.assets.weights import loading
+from harness.assets.weights.loading import load_weights
 from harness.assets.weights.recording import recording
 from harness.degradations.jpeg import jpeg
 from harness.degradations.resize import imresize
 from harness.errors import NotAvailableError
 from harness.images import read_image
-from harness.methods import build_method, get_method
+from harness.methods import build_method, get_method, ircnn
 from harness.metrics import psnr, to_uint8
+from harness.networks.ircnn import IRCNN
 from harness.run.apply import tensor_restorer
 from harness.run.conformance import check_method
 
@@ -73,11 +77,43 @@ def test_denoising(mirror: Path, name: str, channels: int, sigma: int) -> None:
     assert found == pytest.approx(DENOISED[name, channels, sigma], abs=2e-3)
 
 
-def test_ffdnet_clip(mirror: Path) -> None:
-    clean = crop(mirror, 3)
+@pytest.mark.parametrize(("channels", "expected"), [(3, [26.560, 24.782]), (1, [24.745, 23.124])])
+def test_ffdnet_clip(mirror: Path, channels: int, expected: list[float]) -> None:
+    clean = crop(mirror, channels)
     clipped = np.clip(np.rint(noisy(clean, 50)), 0, 255)
-    found = [psnr(clean, restore(name, "denoise-rgb", 50, clipped)) for name in ("ffdnet-clip", "ffdnet")]
-    assert found == pytest.approx([26.560, 24.782], abs=2e-3)
+    task = "denoise-rgb" if channels == 3 else "denoise-gray"
+    found = [psnr(clean, restore(name, task, 50, clipped)) for name in ("ffdnet-clip", "ffdnet")]
+    assert found == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("sigma", [10, 30, 50])
+def test_ircnn_levels_are_those_of_the_release(mirror: Path, sigma: int) -> None:
+    single = load_weights("ircnn", f"color-sigma{sigma}to{sigma + 2}.npz")
+    level = ircnn._denoisers("color", [sigma // 2])
+    assert sorted(level) == [f"level{sigma // 2}.{name}" for name in single]
+    assert all(torch.equal(level[f"level{sigma // 2}.{name}"], tensor) for name, tensor in single.items())
+
+
+def test_every_colour_level_of_ircnn_denoises(mirror: Path) -> None:
+    clean = crop(mirror, 3)[:32, :32]
+    gains = [
+        psnr(clean, restore("ircnn", "denoise-rgb", sigma, noisy(clean, sigma))) - psnr(clean, noisy(clean, sigma))
+        for sigma in range(2, 51, 4)
+    ]
+    assert min(gains) > 0.2 and gains[-1] > 4
+
+
+def test_ircnn_takes_the_whole_release_where_single_levels_are_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str, file: str) -> dict[str, torch.Tensor]:
+        if name != "ircnn-release":
+            raise NotAvailableError("not here")
+        torch.manual_seed(0)
+        networks = {f"level{number}": IRCNN(3 if file == "color.mat" else 1) for number in range(1, 26)}
+        return {f"{level}.{name}": t for level, net in networks.items() for name, t in net.state_dict().items()}
+
+    monkeypatch.setattr(loading, "load_weights", load)
+    assert restore("ircnn", "denoise-gray", 7, np.zeros((9, 11))).shape == (9, 11)
+    assert restore("ircnn", "demosaic", 0, np.zeros((9, 11, 3))).shape == (9, 11, 3)
 
 
 JPEG = {
@@ -88,6 +124,8 @@ JPEG = {
     ("dncnn", 10): 26.579,
     ("dncnn", 40): 31.770,
     ("tnrd", 10): 26.303,
+    ("tnrd", 20): 28.935,
+    ("tnrd", 30): 30.441,
 }
 
 
@@ -135,6 +173,7 @@ def test_conformance(mirror: Path, name: str) -> None:
         ("dncnn", "denoise-rgb", 70, "", ["dncnn/color-sigma60to70.mat"]),
         ("dncnn", "jpeg", 40, "", ["dncnn/dncnn3.mat"]),
         ("ircnn", "denoise-gray", 30, "", ["ircnn/gray-sigma30to32.npz"]),
+        ("ircnn", "denoise-rgb", 15, "", ["ircnn-levels/color-sigma16to18.params"]),
         ("lapsrn", "sr", 3, "", ["lapsrn/x4.mat"]),
         ("prenet", "derain", 0, "rain100l", ["prenet/rain100l.pth"]),
         ("prenet", "derain", 0, "rain100h", ["prenet/rain100h.pth"]),

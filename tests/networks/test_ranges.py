@@ -17,7 +17,6 @@ from harness.methods import Method, methods
 from harness.networks.arcnn import ARCNN
 from harness.networks.checkpoints import mark_ready
 from harness.networks.ffdnet import FFDNet
-from harness.networks.ircnn import IRCNN
 from harness.networks.lapsrn import LapSRN
 from harness.networks.nlrn import NLRN
 from harness.networks.prenet import PReNet
@@ -32,7 +31,6 @@ NETWORKS: dict[str, tuple[type[nn.Module], ...]] = {
     "arcnn": (ARCNN,),
     "ffdnet": (FFDNet,),
     "ffdnet-clip": (FFDNet,),
-    "ircnn": (IRCNN,),
     "lapsrn": (LapSRN,),
     "nlrn": (NLRN,),
     "prenet": (PReNet,),

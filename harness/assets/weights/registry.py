@@ -23,6 +23,8 @@ class WeightFile(AssetFile, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         What it restores, for readers.
     released_as : str
         Its name in the release, where that is another one; a user's folder may hold it under either.
+    same_as : str
+        A file of another set that holds the same numbers and serves as well, as ``set/file``.
     with_files : tuple of str
         Other files of the set without which it cannot be read, in the order in which its importer takes them.
     """
@@ -30,6 +32,7 @@ class WeightFile(AssetFile, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     format: str
     makes: str
     released_as: str = ""
+    same_as: str = ""
     with_files: tuple[str, ...] = ()
 
 
@@ -104,3 +107,9 @@ def released_file(name: str) -> WeightFile | None:
     path = places.record_path("weights", where)
     known = () if path is None else read_record(path).files
     return next((entry for entry in known if entry.name == file), None)
+
+
+def public_name(name: str) -> str:
+    """Give the public file that holds the same numbers as one without a public source; else the name as it is."""
+    file = released_file(name)
+    return file.same_as if file is not None and file.same_as and not file.at else name

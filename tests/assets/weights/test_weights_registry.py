@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 
-from harness.assets.weights.registry import read_record, weight_names, weight_set
+from harness.assets.weights.registry import read_record, released_file, weight_names, weight_set
 from harness.errors import HarnessError
 
 # Changes of a released file would change published results: the checksums are held here a second time.
 PINNED = {
     "dncnn/gray-sigma50.mat": "517dc0b55a8da2c129704ed7921b8557aac40cf3aae9f700dc41a9e25cad0983",
     "ffdnet/color.mat": "a4b5a9da21294ab9ba6ed5c6cc459c46dff20c025eb7d3ab82e8e0bb00541793",
+    "ffdnet/gray-clip.mat": "c51ca4b7920313015caa5a773339701bc3d0c900b41a5aed7847efd1243400f3",
+    "ircnn-levels/color-sigma50to52.params": "c07a5b0600cbb37ca263e085097ef8b79a9c4837a13236872000d60dbfa628b7",
+    "tnrd/deblock-q20.mat": "1ad84dba0628ff74f36e2eb809647a7cea2a7cfee01c72156e16392b0da9e1e1",
+    "tnrd/deblock-q30.mat": "b9e51576f57ca8d6d8374b9aa71e0742a341faaadc3c0bdb25e9e9c80c6059ca",
     "tnrd/gray-sigma50.mat": "e03263670989e29e74ad4aa2cc299ddd6eed206f921f5f93e51200759c8cef89",
     "prenet/rain100l.pth": "cb9b743bb33cf6e5c56ba45f8ade93add46266dea9fa582e1934dc5eed942333",
 }
@@ -30,6 +34,9 @@ def test_record(name: str) -> None:
         assert file.makes
         if not file.at:
             assert record.obtain
+        if file.same_as:
+            other = released_file(file.same_as)
+            assert other is not None and other.at and other.makes == file.makes
     # A release may use one name twice, in two folders: then only checksums tell the files apart.
     released = [file.released_as for file in record.files if file.released_as and not file.sha256]
     assert len(set(released)) == len(released)
