@@ -332,8 +332,8 @@ def method_note(changes: Changes) -> str:
     expected = count * (1 - CONFIDENCE)
     return (
         f"{count} intervals: {CONFIDENCE:.0%} percentile bootstrap of the mean difference, paired over images, widened "
-        f"for few of them, {RESAMPLES:,} resamples, seed {SEED}. Of {count} intervals about {expected:.1f} would exclude 0 if nothing "
-        "had changed but the images."
+        f"for few of them, {RESAMPLES:,} resamples, seed {SEED}. Of {count} intervals about {expected:.1f} would "
+        "exclude 0 if nothing had changed but the images."
     )
 
 
