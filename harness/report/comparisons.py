@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from harness.report.render import csv_lines, json_lines
@@ -20,22 +21,24 @@ FIELDS = (
 
 
 def comparison_lines(compared: Sequence[Comparison]) -> list[tuple[str, ...]]:
-    """Write each comparison as texts under `HEADS`; the reference is named where there are several."""
+    """Write each comparison that was made as texts under `HEADS`; the reference is named where there are several."""
     several = len({comparison.reference.request.row for comparison in compared}) > 1
-    return [_line(comparison, several) for comparison in compared]
+    return [_line(comparison, several) for comparison in compared if not comparison.refused]
+
+
+def refusals(compared: Sequence[Comparison]) -> list[str]:
+    """Say what was not compared, and why, once for all cells of a row that share the reason."""
+    counted = Counter((comparison.cell.request.row, comparison.refused) for comparison in compared)
+    return [
+        f"refused: {row} ({cells} cell{'s' * (cells != 1)}): {reason}"
+        for (row, reason), cells in counted.items()
+        if reason
+    ]
 
 
 def _line(comparison: Comparison, several: bool) -> tuple[str, ...]:
     request, other = comparison.cell.request, comparison.reference
     decimals = max(measured_decimals(request), measured_decimals(other.request))
-    numbers: tuple[str, ...] = ("", "", "", "")
-    if comparison.difference is not None and comparison.p is not None:
-        numbers = (
-            f"{comparison.difference:+.{decimals}f}",
-            f"[{comparison.low:+.{decimals}f}, {comparison.high:+.{decimals}f}]",
-            f"{comparison.p:.2g}",
-            str(comparison.images),
-        )
     return (
         request.row,
         request.dataset,
@@ -43,9 +46,12 @@ def _line(comparison: Comparison, several: bool) -> tuple[str, ...]:
         request.metric,
         measured_text(comparison.cell),
         measured_text(other) + (f" ({other.request.row})" if several else ""),
-        *numbers,
+        f"{comparison.difference:+.{decimals}f}",
+        f"[{comparison.low:+.{decimals}f}, {comparison.high:+.{decimals}f}]",
+        f"{comparison.p:.3g}",
+        str(comparison.images),
         comparison.outcome,
-        comparison.refused or comparison.remark,
+        comparison.remark,
     )
 
 
@@ -56,7 +62,9 @@ def comparisons_text(compared: Sequence[Comparison], style: str = "simple") -> s
     lines = comparison_lines(compared)
     widths = [None] * (len(HEADS) - 1) + [60] if style == "simple" else None
     table = tabulate(lines, HEADS, disable_numparse=True, maxcolwidths=widths, tablefmt=style) if lines else ""
-    return "\n\n".join(filter(None, [table, method_note(compared)])) + "\n"
+    # A line break between items of a list, which Markdown would join otherwise.
+    why = "\n".join(refusals(compared)) if style == "simple" else "\n".join(f"- {text}" for text in refusals(compared))
+    return "\n\n".join(filter(None, [table, why, method_note(compared)])) + "\n"
 
 
 def comparisons_csv(compared: Sequence[Comparison]) -> str:

@@ -30,7 +30,7 @@ from harness.tables.published import Table
 from harness.tables.requests import IMAGE_METRICS, Request
 
 BEST = "best"
-"""Instead of a row's name: the best measured cell of each column."""
+"""Instead of a row's name: the best measured cell of each column, of those under the column's own protocol."""
 
 Outcome = Literal["better", "worse", "not separable", "refused", "reference"]
 
@@ -119,7 +119,11 @@ def compare_rows(
             columns.setdefault((result.request.part, result.request.key), []).append(result)
     references: dict[tuple[int, str], CellResult] = {}
     for place, cells in columns.items():
-        chosen = cells if best else [cell for cell in cells if cell.request.row.lower() == against.lower()]
+        if best:
+            # A value under another protocol than the column's is no best of the column.
+            chosen = [cell for cell in cells if not cell.own_protocol] or cells
+        else:
+            chosen = [cell for cell in cells if cell.request.row.lower() == against.lower()]
         if chosen:
             # Of equal ones the first, as printed.
             references[place] = max(chosen, key=_value)

@@ -199,6 +199,12 @@ def test_the_best_of_a_column(workspace: Workspace) -> None:
     found = compare(workspace, "best")
     assert found["Better & more", "psnr"].outcome == "reference"
     assert found["Alike", "psnr"].outcome == "worse"
+    # The highest SSIM was measured under another protocol than the column's.
+    write(workspace, "volume", values(1.0, seed=4))
+    found = compare(workspace, "best")
+    assert found["Better & more", "ssim"].outcome == "reference"
+    assert found["Other SSIM", "ssim"].outcome == "refused"
+    assert found["Other SSIM", "psnr"].outcome == "reference"
 
 
 def test_unknown_and_unmeasured_rows_are_told(workspace: Workspace) -> None:
@@ -217,7 +223,10 @@ def test_every_form_of_the_command(workspace: Workspace) -> None:
     text = run()
     assert "better" in text and "not separable" in text and "other inputs: awgn-8bit" in text
     assert "Each p stands for itself" in " ".join(text.split())
-    assert "| Better & more" in run("--format", "md")
+    assert "refused: Half (3 cells): other images: 12" not in text  # a mean over sets has a reason of its own
+    assert "refused: Half (2 cells): other images: 12, and 24 of 'Base', 12 of them in one row only\n" in text
+    markdown = run("--format", "md")
+    assert "| Better & more" in markdown and "\n- refused: Half (2 cells): other images" in markdown
     records = json.loads(run("--format", "json"))
     assert all(record["against"] == "Base" and record["row"] != "Base" for record in records)
     found = {(r["row"], r["metric"], r["dataset"]): r for r in records}
