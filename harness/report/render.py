@@ -113,7 +113,7 @@ _DAGGERS = {"not separable": r"$^{\dagger}$", "refused": r"$^{\ddagger}$"}
 
 _DAGGER_MEANINGS = {
     "not separable": rf"$\dagger$ not separable (two-sided sign-flip test, $p > {SIGNIFICANCE}$)",
-    "refused": r"$\ddagger$ not comparable (other inputs, protocol or images)",
+    "refused": r"$\ddagger$ not comparable (other inputs, protocol or images, or no values by image)",
 }
 
 

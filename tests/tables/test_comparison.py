@@ -249,7 +249,7 @@ def test_the_latex_table_marks_what_is_not_separable(workspace: Workspace) -> No
     assert (
         r"Compared with Base, image by image: $\dagger$ not separable (two-sided sign-flip test, $p > 0.05$)" in marked
     )
-    assert r"$\ddagger$ not comparable (other inputs, protocol or images)." in marked
+    assert r"$\ddagger$ not comparable (other inputs, protocol or images, or no values by image)." in marked
     for (row, _), compared in compare(workspace, "Base").items():
         sign = {"Alike": r"$^{\dagger}$", "Eight bits": r"$^{\ddagger}$", "Base": "", "Better & more": ""}.get(row)
         if sign is not None and compared.cell.request.metric == "psnr":
