@@ -253,14 +253,24 @@ def render(name: str) -> None:
 @click.option("--dataset", default="", help="Only this dataset.")
 @click.option("--method", default="", help="Only this method.")
 @click.option("--mean", is_flag=True, help="Means over the images instead of single images.")
-@click.option("--format", "form", type=click.Choice(["csv", "json", "md"]), default="csv", help="Form of the output.")
-def rows(task: str, dataset: str, method: str, mean: bool, form: str) -> None:
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "json", "md", "parquet"]),
+    default="csv",
+    help="Form of the output; parquet needs --out.",
+)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write into this file instead.")
+def rows(task: str, dataset: str, method: str, mean: bool, form: str, out: Path | None) -> None:
     """Print the measured values, one row per image and protocol.
 
-    In Python, `harness.tables.frames` gives them as a data frame.
+    In Python, `harness.rows()` gives them as a data frame.
     """
-    from harness.files import json_numbers
-    from harness.tables.frames import COLUMNS, measured_rows
+    from harness.files import json_numbers, whole_file, write_text
+    from harness.tables.frames import COLUMNS, measured_rows, parquet
+
+    if form == "parquet" and out is None:
+        raise HarnessError("--format parquet is no text: name a file with --out")
 
     frame = measured_rows(Workspace.find())
     for column, wanted in (("task", task), ("dataset", dataset), ("method", method)):
@@ -273,9 +283,18 @@ def rows(task: str, dataset: str, method: str, mean: bool, form: str) -> None:
     if form == "csv":
         from harness.report.render import csv_value
 
-        frame = frame.map(csv_value)
-        echo(frame.to_csv(index=False, lineterminator="\n"), nl=False)
+        text = frame.map(csv_value).to_csv(index=False, lineterminator="\n")
     elif form == "json":
-        echo(json.dumps(json_numbers(frame.to_dict(orient="records")), indent=1))
+        text = json.dumps(json_numbers(frame.to_dict(orient="records")), indent=1) + "\n"
+    elif form == "md":
+        text = frame.to_markdown(index=False) + "\n"
+    if out is None:
+        echo(text, nl=False)
+        return
+    if form == "parquet":
+        data = parquet(frame)
+        with whole_file(out) as part:
+            part.write_bytes(data)
     else:
-        echo(frame.to_markdown(index=False))
+        write_text(out, text)
+    echo(f"written: {out}", err=True)

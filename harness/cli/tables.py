@@ -124,13 +124,21 @@ def _list_systems(workspace: Workspace, form: str) -> None:
     help="Form of the output.",
 )
 @click.option("--all", "everything", is_flag=True, help="In text form, list cells that were not run too.")
+@click.option(
+    "--against",
+    metavar="ROW",
+    default="",
+    help="Compare the measured rows with this one instead, image by image: difference, 95 % interval, p. 'best': with "
+    "the best of each column. With --format tex the table marks what is not separable.",
+)
 @failing_options("off")
 def diff(
-    name: str, row: str, dataset: str, form: str, everything: bool, fail_on: tuple[str, ...], strict: bool
+    name: str, row: str, dataset: str, form: str, everything: bool, against: str, fail_on: tuple[str, ...], strict: bool
 ) -> None:
     """Compare table NAME with what was measured.
 
-    The exit status is 1 if a printed number is `off`, or if nothing could be compared.
+    The exit status is 1 if a printed number is `off`, or if nothing could be compared; not with --against, which
+    compares measured rows with each other.
     """
     from harness.report.grid import reasons_not_run, recorded_text, summary
     from harness.report.render import csv_text, json_text, latex, markdown
@@ -141,6 +149,9 @@ def diff(
 
     workspace = Workspace.find()
     table = select(workspace.table(name), row=row, dataset=dataset)
+    if against:
+        _diff_rows(workspace, select(workspace.table(name), dataset=dataset), against, row, form)
+        return
     results = results_of(workspace, table)
     if form == "json":
         echo(json_text(results), nl=False)
@@ -184,6 +195,34 @@ def diff(
         if recorded := recorded_text(results):
             echo(recorded)
     check_results(name, results, fail_on, strict)
+
+
+def _diff_rows(workspace: Workspace, table: Table, against: str, row: str, form: str) -> None:
+    """Compare the measured rows of a table with one of them."""
+    from harness.report.comparisons import comparisons_csv, comparisons_json, comparisons_text
+    from harness.report.render import latex
+    from harness.tables.collected import results_of
+    from harness.tables.comparison import compare_rows
+    from harness.tables.measurements import Measurements
+
+    results = results_of(workspace, table)
+    compared = compare_rows(table, results, Measurements(workspace.work), against)
+    if form == "tex":
+        if row:
+            raise HarnessError("--row and --against cannot make a LaTeX table together: it marks every row")
+        echo(latex(table, results, compared), nl=False)
+        return
+    shown = [
+        comparison
+        for comparison in compared
+        if comparison.outcome != "reference" and (not row or comparison.cell.request.row.lower() == row.lower())
+    ]
+    if form == "json":
+        echo(comparisons_json(shown), nl=False)
+    elif form == "csv":
+        echo(comparisons_csv(shown), nl=False)
+    else:
+        echo(comparisons_text(shown, "github" if form == "md" else "simple"), nl=False)
 
 
 def _place(result: CellResult) -> tuple[int, int, str, int, str]:

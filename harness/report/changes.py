@@ -11,29 +11,19 @@ import io
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from harness.errors import HarnessError
 from harness.files import json_numbers, write_text
 from harness.records.cells import FIRST_DRAW
 from harness.records.rows import FIELDS
 from harness.records.runs import git
+from harness.tables.paired import CONFIDENCE, FEW_IMAGES, RESAMPLES, SEED, Interval, paired_bootstrap
 from harness.tables.workspace import Workspace
-
-RESAMPLES = 10_000
-CONFIDENCE = 0.95
-SEED = 0
-
-# Fewer images than this make percentile intervals too narrow to lean on; they are shown with a remark.
-FEW_IMAGES = 10
-
-# Drawing all resamples at once would take gigabytes for a set of thousands of images.
-_CHUNK = 500
 
 
 class Key(msgspec.Struct, frozen=True, order=True):
@@ -80,21 +70,6 @@ class _Run(msgspec.Struct):
     samples: dict[Key, Sample] = {}
     verdicts: dict[CellKey, Verdict] = {}
     notes: list[str] = []
-
-
-class Interval(msgspec.Struct, frozen=True):
-    """Bounds of a bootstrap interval of a mean difference, over so many images that both runs have."""
-
-    images: int
-    low: float
-    high: float
-    resamples: int
-    confidence: float
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the difference is more than the choice of images explains, at the interval's confidence."""
-        return self.low > 0 or self.high < 0
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -145,34 +120,6 @@ class Changes(msgspec.Struct, frozen=True):
     new: list[Key]
     verdicts: list[VerdictChange]
     notes: list[str]
-
-
-def paired_bootstrap(before: Sequence[float], after: Sequence[float], *, resamples: int = RESAMPLES) -> Interval:
-    """Percentile bootstrap interval of the mean of ``after - before`` over images.
-
-    Images are drawn with replacement, and each brings its own pair of values (Efron and Tibshirani, An Introduction to
-    the Bootstrap, 1993, chapter 13): how hard an image is cancels, the choice of images remains.
-
-    Parameters
-    ----------
-    before, after : sequence of float
-        Values of the same images in the same order; at least two, finite.
-    resamples : int
-        How many are drawn.
-    """
-    difference = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
-    if difference.ndim != 1 or difference.size < 2 or not np.isfinite(difference).all():
-        raise HarnessError("a paired bootstrap needs two finite values or more in both runs")
-    rng = np.random.default_rng(SEED)
-    even = np.full(difference.size, 1 / difference.size)
-    means = np.concatenate(
-        [
-            rng.multinomial(difference.size, even, size=min(_CHUNK, resamples - start)) @ difference / difference.size
-            for start in range(0, resamples, _CHUNK)
-        ]
-    )
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(difference.size, float(low), float(high), resamples, CONFIDENCE)
 
 
 def compare_runs(workspace: Workspace, before: str, after: str, tables: Iterable[str] = ()) -> Changes:
@@ -229,7 +176,7 @@ def _change(key: Key, first: Sample, second: Sample) -> Change | None:
         remark = "values are infinite"
     else:
         interval = paired_bootstrap(*zip(*finite, strict=True))
-        remark = f"only {len(finite)} images: the interval is too narrow" if len(finite) < FEW_IMAGES else ""
+        remark = f"only {len(finite)} images: they say little of others" if len(finite) < FEW_IMAGES else ""
     if len(both) > 1 and unpaired:
         remark = "; ".join(filter(None, [remark, f"{unpaired} images are in one run only"]))
     delta = second.mean - first.mean if first.mean != second.mean else 0.0  # infinite in both runs
@@ -384,9 +331,9 @@ def method_note(changes: Changes) -> str:
         return "No interval could be made."
     expected = count * (1 - CONFIDENCE)
     return (
-        f"{count} intervals: {CONFIDENCE:.0%} percentile bootstrap of the mean difference, paired over images, "
-        f"{RESAMPLES:,} resamples, seed {SEED}. Of {count} intervals about {expected:.1f} would exclude 0 if nothing "
-        "had changed but the images."
+        f"{count} intervals: {CONFIDENCE:.0%} percentile bootstrap of the mean difference, paired over images, widened "
+        f"for few of them, {RESAMPLES:,} resamples, seed {SEED}. Of {count} intervals about {expected:.1f} would "
+        "exclude 0 if nothing had changed but the images."
     )
 
 

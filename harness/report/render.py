@@ -25,10 +25,12 @@ from harness.report.grid import (
     spans,
     summary,
 )
-from harness.tables.collected import table_results
+from harness.tables.collected import place_of, table_results
+from harness.tables.comparison import Comparison
 from harness.tables.diff import CellResult, as_record
 from harness.tables.measurements import Measurement
 from harness.tables.ordering import orderings
+from harness.tables.paired import SIGNIFICANCE
 from harness.tables.published import Table
 from harness.tables.workspace import Workspace
 
@@ -107,6 +109,13 @@ _TEX_SIGNS = {
     "": "",
 }
 
+_DAGGERS = {"not separable": r"$^{\dagger}$", "refused": r"$^{\ddagger}$"}
+
+_DAGGER_MEANINGS = {
+    "not separable": rf"$\dagger$ not separable (two-sided sign-flip test, $p > {SIGNIFICANCE}$)",
+    "refused": r"$\ddagger$ not comparable (other inputs, protocol or images, or no values by image)",
+}
+
 
 def render(workspace: Workspace, table: Table) -> list[CellResult]:
     """Write results/<table>.md, .csv, .json and .tex, and what DVC shows as metrics; return the results.
@@ -158,12 +167,33 @@ def markdown(table: Table, results: list[CellResult]) -> str:
     return few_empty_lines(text)
 
 
-def latex(table: Table, results: list[CellResult]) -> str:
-    """Render as a LaTeX table (booktabs)."""
+def latex(table: Table, results: list[CellResult], compared: Sequence[Comparison] = ()) -> str:
+    """Render as a LaTeX table (booktabs).
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    results : list of CellResult
+        Its cells.
+    compared : sequence of Comparison
+        Cells compared with the reference of their column (`harness.tables.comparison.compare_rows`): those that are not
+        separable from it get a dagger, those that cannot be compared with it a double one, and the caption says so.
+    """
+    found = {comparison.outcome for comparison in compared}
+    references = {comparison.reference.request.row for comparison in compared}
     text = (
         tex_environment()
         .get_template("table.tex.j2")
-        .render(table=table, grids=grids(table, results), legend=legend(results))
+        .render(
+            table=table,
+            grids=grids(table, results),
+            legend=legend(results),
+            daggers={place_of(c.cell.request): _DAGGERS.get(c.outcome, "") for c in compared},
+            explained=[outcome for outcome in _DAGGERS if outcome in found],
+            compared=bool(found - {"reference"}),
+            reference=references.pop() if len(references) == 1 else "the best measured value of its column",
+        )
     )
     return few_empty_lines(text)
 
@@ -234,7 +264,8 @@ def tex_environment() -> Any:
         "gray_tex": lambda place: _gray_tex(_tex_text(place.printed)),
         "ranked_tex": lambda place: _marked_tex(place.measured, place.mark),
         "sign_tex": _TEX_SIGNS.__getitem__,
-        "measured_tex": lambda place: f"{place.measured} {_TEX_SIGNS[place.sign]}".strip(),
+        "dagger_tex": _DAGGER_MEANINGS.__getitem__,
+        "measured_tex": lambda place, dagger: f"{place.measured}{dagger} {_TEX_SIGNS[place.sign]}".strip(),
     }
     return made
 
@@ -255,11 +286,13 @@ def _tex_sign(sign: str) -> str:
     return sign if known else "?"
 
 
-def _is_wide(grid: PartGrid) -> bool:
+def _is_wide(grid: PartGrid, more: int = 0) -> bool:
     widths = [max([len(grid.corner[i]), *(len(row.heads[i]) for row in grid.rows)]) for i in range(len(grid.corner))]
     for column in range(len(grid.heads[-1])):
         places = [row.places[column] for row in grid.rows]
-        widths.append(max([len(grid.heads[-1][column]), *(max(len(p.printed), len(p.measured) + 2) for p in places)]))
+        widths.append(
+            max([len(grid.heads[-1][column]), *(max(len(p.printed), len(p.measured) + 2 + more) for p in places)])
+        )
     return sum(widths) + _GAP * len(widths) > WIDEST
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.errors import NotAvailableError
 from harness.records.rows import read_rows
 from harness.tables.workspace import Workspace
 
@@ -51,6 +53,22 @@ def measured_rows(workspace: Workspace) -> pd.DataFrame:
             version = value.pop("protocol")
             records.append(about | value | {"protocol": names.get(version, version), "version": version})
     return pd.DataFrame.from_records(records, columns=list(COLUMNS))
+
+
+def parquet(frame: pd.DataFrame) -> bytes:
+    """Write a data frame as a Parquet file.
+
+    Raises
+    ------
+    NotAvailableError
+        The package pyarrow is not installed.
+    """
+    data = io.BytesIO()
+    try:
+        frame.to_parquet(data, engine="pyarrow", index=False)
+    except ImportError:
+        raise NotAvailableError("pyarrow is not installed; pip install 'restoration-harness[parquet]'") from None
+    return data.getvalue()
 
 
 def rows(root: str | os.PathLike[str] = ".") -> pd.DataFrame:

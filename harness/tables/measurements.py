@@ -89,6 +89,11 @@ class Measurements:
             return {}
         return {image: draws[FIRST_DRAW] for image, draws in rows.values.get((level, protocol), {}).items()}
 
+    def draws(self, group: Group, level: int, protocol: str) -> dict[str, dict[int, float]]:
+        """Per-image values by image, then by noise draw; empty where nothing was measured."""
+        rows = self._rows(group)
+        return {} if isinstance(rows, NotRun) else dict(rows.values.get((level, protocol), {}))
+
     def value(self, group: Group, level: int, protocol: str) -> Measurement | NotRun:
         """Find the number of a cell, or the reason why there is none."""
         rows = self._rows(group)

@@ -7,56 +7,17 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 from dvc.repo import Repo
-from hypothesis import given
-from hypothesis import strategies as st
 from small_workspace import GROUPS, TABLES
 
 from harness.cli import harness
 from harness.errors import HarnessError
 from harness.records.rows import read_rows, write_rows
-from harness.report.changes import changes_json, changes_text, compare_runs, paired_bootstrap, write_page
+from harness.report.changes import changes_json, changes_text, compare_runs, write_page
 from harness.report.render import render
 from harness.tables.workspace import Workspace
-
-
-def test_the_interval_is_that_of_scipy() -> None:
-    from scipy import stats
-
-    rng = np.random.default_rng(7)
-    before = rng.normal(29, 2, 30)
-    after = before + rng.normal(0.02, 0.05, 30)
-    ours = paired_bootstrap(before, after)
-    theirs = stats.bootstrap((after - before,), np.mean, n_resamples=10_000, method="percentile").confidence_interval
-    width = theirs.high - theirs.low
-    assert abs(ours.low - theirs.low) < 0.05 * width and abs(ours.high - theirs.high) < 0.05 * width
-    assert (ours.images, ours.resamples, ours.confidence) == (30, 10_000, 0.95)
-    assert paired_bootstrap(before, after) == ours
-
-
-@given(st.lists(st.floats(10, 50), min_size=2, max_size=20), st.floats(-1, 1))
-def test_a_constant_shift_is_certain(values: list[float], shift: float) -> None:
-    found = paired_bootstrap(values, [value + shift for value in values], resamples=200)
-    assert found.low == pytest.approx(shift, abs=1e-9) and found.high == pytest.approx(shift, abs=1e-9)
-
-
-def test_pairing_takes_the_difficulty_of_images_out() -> None:
-    rng = np.random.default_rng(1)
-    hard = rng.normal(28, 4, 40)
-    gain = 0.05 + rng.normal(0, 0.02, 40)
-    assert paired_bootstrap(hard, hard + gain).excludes_zero
-    # The same values with the pairs torn apart say nothing.
-    assert not paired_bootstrap(hard, rng.permutation(hard + gain)).excludes_zero
-
-
-def test_too_few_values_are_refused() -> None:
-    with pytest.raises(HarnessError, match="two finite values"):
-        paired_bootstrap([1.0], [2.0])
-    with pytest.raises(HarnessError, match="two finite values"):
-        paired_bootstrap([1.0, np.inf], [2.0, 1.0])
 
 
 def copy_of(workspace: Workspace, target: Path) -> Workspace:
