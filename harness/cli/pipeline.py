@@ -45,13 +45,9 @@ def pipeline(context: click.Context, check: bool) -> None:
 @click.command()
 def code() -> None:
     """Write the fingerprint of the code behind every kind of stage to work/code."""
-    from harness.files import write_json
-    from harness.methods.fingerprints import code_hashes, stage_code
+    from harness.run.sources import write_fingerprints
 
-    workspace = Workspace.find()
-    folder = workspace.work / "code"
-    for name, files in stage_code(workspace.methods()).items():
-        write_json(folder / f"{name}.json", code_hashes(files))
+    write_fingerprints(Workspace.find())
 
 
 @click.command()
