@@ -115,7 +115,7 @@ def _notes(folder: Path, in_git: bool) -> list[str]:
     without = any(line.split("=")[0].strip() == "no_scm" and "true" in line.lower() for line in config.splitlines())
     if not in_git:
         notes.append(
-            "not in git: all works, but results cannot name a revision; better: `git init` here, then `harness init` again"
+            "not in git: all works, but results name no revision; better: `git init` here, then `harness init` again"
         )
     elif not (folder / ".git").exists():
         notes.append("CI reads .github/ only at the top of the repository, which lies above: move the workflow there")

@@ -59,10 +59,12 @@ def _packages(workspace: Workspace) -> Iterator[Finding]:
     import harness
     from harness.run.sources import is_checkout
 
-    # A checkout whose code is not what runs is an error, which becomes a finding.
-    here = Path(harness.__file__).parent.parent
-    where = "of this checkout" if is_checkout(workspace.root) else f"installed in {here}"
-    yield Finding("harness", "fine", f"version {harness.__version__}, {where}")
+    try:
+        place = Path(harness.__file__).parent.parent
+        here = "of this checkout" if is_checkout(workspace.root) else f"installed in {place}"
+        yield Finding("harness", "fine", f"version {harness.__version__}, {here}")
+    except HarnessError as error:  # a checkout, and other code runs
+        yield Finding("harness", "wrong", str(error))
     pins = workspace.root / "constraints.txt"
     if not pins.is_file():
         yield Finding("packages", "note", "no constraints.txt here to compare with")

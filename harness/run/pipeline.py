@@ -158,7 +158,7 @@ def _write(workspace: Workspace, wanted: Mapping[PurePosixPath, str], *, check: 
     for path in changed:
         if not _is_ours(workspace.root / path):
             raise HarnessError(
-                f"{workspace.root / path}: was not written by harness, which needs the place; move your stages elsewhere"
+                f"{workspace.root / path}: not written by harness, which needs this place; move your stages elsewhere"
             )
     pipelines = workspace.root / "pipelines"
     stale = [
