@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -81,8 +82,14 @@ def test_from_an_empty_folder_to_the_report(elsewhere: Elsewhere) -> None:
     elsewhere.harness("new", "method", "my-net", "--task", "jpeg")
     where = ["--task", "jpeg", "--dataset", "embedded-gray", "--level", "10"]
     elsewhere.harness("new", "table", "mine", *where, "--method", "my-net", "--published", "embedded:JPEG")
+    who = ["git", "-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
+    subprocess.run([*who, "add", "."], cwd=folder, check=True)
+    subprocess.run([*who, "commit", "-q", "-m", "Mine"], cwd=folder, check=True)
     made = elsewhere.harness("repro", "mine", "--fail-on", "off")
     assert "mine: 2 of 2 reference values match" in made
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True).stdout
+    runs = [json.loads(path.read_text()) for path in folder.glob("work/timing/jpeg/**/*.json")]
+    assert runs and {run["revision"] for run in runs} == {head.strip()}
     assert f"next: cd {folder}" not in elsewhere.harness("init")
     elsewhere.harness("report")
     assert (folder / "results/site/index.html").is_file() and (folder / "results/mine.tex").is_file()

@@ -105,7 +105,8 @@ def repro(
     """Make tables NAMES: everything they need that is not there yet, then print them.
 
     The same as `dvc repro pipelines/tables/NAME/dvc.yaml` for each NAME (`dvc repro NAME` for your own in a workspace
-    that `harness init` made), with stages side by side where --jobs or --cluster says so. Interrupt it at any time; the next run goes on.
+    that `harness init` made), with stages side by side where --jobs or --cluster says so. Interrupt it at any time; the
+    next run goes on.
     """
     from harness.report.terminal import print_table
     from harness.run.execution import RunSettings
