@@ -22,6 +22,7 @@ LONGEST = (
     "test_end_to_end",
     "test_paired_tables",
     "test_execution",
+    "test_workspace_from_wheel",
     "test_trained_tables",
 )
 

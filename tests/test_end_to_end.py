@@ -242,10 +242,10 @@ def test_mistakes(checkout: Checkout, arguments: tuple[str, ...], code: int, sai
 
 def test_outside_a_project(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "tables"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "harness", "diff", "embedded"], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 2
-    assert "no params.yaml here or above" in done.stderr
+    assert "no params.yaml here or above" in done.stderr and "`harness init`" in done.stderr
 
 
 def test_a_damaged_restored_image_is_named(checkout: Checkout) -> None:

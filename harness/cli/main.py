@@ -51,6 +51,7 @@ COMMANDS: Index = {
     "weights": ("harness.cli.weights:weights", "List, fetch and verify released weights."),
     "methods": ("harness.cli.methods:methods_command", "List the methods."),
     "describe": ("harness.cli.methods:describe", "Say what a method is and what it costs."),
+    "init": ("harness.cli.starting:init", "Make a folder a workspace of your own: methods, tables, CI."),
     "new": ("harness.cli.main:new", "Write a file to start from: a method or a table of your own."),
     "check": ("harness.cli.methods:check_method", "Check that a method keeps what methods promise."),
     "measure": ("harness.cli.stages:measure", "Measure a folder of restored images."),

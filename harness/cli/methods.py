@@ -21,7 +21,7 @@ def methods_command(task: str, form: str) -> None:
 
     if task:
         task_of(task)
-    found = [m for m in Workspace.find().methods().values() if not task or task in m.tasks]
+    found = [m for m in Workspace.find(needed=False).methods().values() if not task or task in m.tasks]
     records = [
         {
             "method": m.name,
@@ -119,7 +119,7 @@ def check_method(name: str, limit: float) -> None:
     from harness.run.conformance import check_method as run_checks
     from harness.supervision import Supervised, supervise
 
-    workspace = Workspace.find()
+    workspace = Workspace.find(needed=False)
     supervised = Supervised()
     about = click.get_current_context().find_root().obj
     if isinstance(about, dict) and about.get("own"):
@@ -155,7 +155,7 @@ def describe(name: str, task: str, size: str, measure: bool) -> None:
     """Say what method NAME is and what it costs: parameters, multiply-adds, tiles, time and memory on this machine."""
     from harness.cli.describing import describe_method
 
-    method = Workspace.find().method(name)
+    method = Workspace.find(needed=False).method(name)
     if task and task not in method.tasks:
         raise HarnessError(f"method '{name}' does not do '{task}'; it does {', '.join(method.tasks)}")
     try:

@@ -45,13 +45,9 @@ def pipeline(context: click.Context, check: bool) -> None:
 @click.command()
 def code() -> None:
     """Write the fingerprint of the code behind every kind of stage to work/code."""
-    from harness.files import write_json
-    from harness.methods.fingerprints import code_hashes, stage_code
+    from harness.run.sources import write_fingerprints
 
-    workspace = Workspace.find()
-    folder = workspace.work / "code"
-    for name, files in stage_code(workspace.methods()).items():
-        write_json(folder / f"{name}.json", code_hashes(files))
+    write_fingerprints(Workspace.find())
 
 
 @click.command()
@@ -108,8 +104,9 @@ def repro(
 ) -> None:
     """Make tables NAMES: everything they need that is not there yet, then print them.
 
-    The same as `dvc repro pipelines/tables/NAME/dvc.yaml` for each NAME, with stages side by side where --jobs or
-    --cluster says so. Interrupt it at any time; the next run goes on.
+    The same as `dvc repro pipelines/tables/NAME/dvc.yaml` for each NAME (`dvc repro NAME` for your own in a workspace
+    that `harness init` made), with stages side by side where --jobs or --cluster says so. Interrupt it at any time; the
+    next run goes on.
     """
     from harness.report.terminal import print_table
     from harness.run.execution import RunSettings

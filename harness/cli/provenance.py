@@ -34,13 +34,13 @@ def why(table: str, row: str, column: str, form: str) -> None:
 def doctor(form: str) -> None:
     """Check the environment: packages, git, DVC, disk, memory, GPUs, mirror, plugins.
 
-    Exit status 1 if a run would fail.
+    Outside a workspace it checks what a workspace would need. Exit status 1 if a run would fail.
     """
     import msgspec
 
     from harness.run.environment import examine
 
-    found = examine(Workspace.find())
+    found = examine(Workspace.find(needed=False))
     if form == "json":
         echo(json.dumps(msgspec.to_builtins(found), indent=1, ensure_ascii=False))
     else:

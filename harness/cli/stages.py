@@ -195,11 +195,14 @@ def measure_restored(
 def measure(task: str, dataset: str, restored: Path, level: int, degradation: str, saving: str, protocols: str) -> None:
     """Measure a folder of restored images, wherever they come from: every image and the means.
 
+    No workspace is needed; the set is then fetched to data/ here, or to the folder that HARNESS_DATA names.
+
     For example: harness measure --restored my-images/ --task sr --dataset set5 --level 2
     """
     from tabulate import tabulate
 
     from harness.assets.datasets import fetch
+    from harness.assets.places import DATA_VARIABLE
     from harness.records.tasks import task as task_of
     from harness.run.measure import measure_folder
 
@@ -208,10 +211,11 @@ def measure(task: str, dataset: str, restored: Path, level: int, degradation: st
     if level not in known.levels:
         levels = ", ".join(str(value) for value in known.levels)
         raise HarnessError(f"{task} has the levels {levels}; give one with --level")
-    workspace = Workspace.find()
-    fetch(dataset, workspace.data)
+    workspace = Workspace.find(needed=False)
+    data = workspace.data if workspace.exists else Path(os.environ.get(DATA_VARIABLE) or workspace.data)
+    fetch(dataset, data)
     degrading = degradation or known.degradation
-    values = measure_folder(restored, workspace.data, task, dataset, level, degrading, chosen, saving)
+    values = measure_folder(restored, data, task, dataset, level, degrading, chosen, saving)
     lines = [[image, *(f"{of_image[name]:.5f}" for name in chosen)] for image, of_image in values.items()]
     means = [f"{sum(of_image[name] for of_image in values.values()) / len(values):.5f}" for name in chosen]
     echo(tabulate([*lines, ["mean", *means]], ("image", *chosen), disable_numparse=True, stralign="right"))

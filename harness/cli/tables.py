@@ -41,7 +41,7 @@ def tables(form: str, systems: bool, own: bool, file: Path | None, check: bool) 
     from harness.tables.published import published_tables
     from harness.tables.reach import MEANINGS, REACHES
 
-    workspace = Workspace.find()
+    workspace = Workspace.find(needed=False)
     if file is not None:
         changed = write_counts(file, counts_block(papers_coverage(workspace, here=False)), check=check)
         echo(f"{'written' if changed else 'up to date'}: {file}")
@@ -85,6 +85,8 @@ def tables(form: str, systems: bool, own: bool, file: Path | None, check: bool) 
     echo(coverage_text(coverage(of_papers(collected), methods)))
     if text := recorded_text([r for item in collected for r in item.results if r.request.printed is not None]):
         echo(text)
+    if not any((workspace.results / f"{name}.json").is_file() for name in papers):
+        echo("What the project recorded is in its repository and not in the package: numbers are those of this folder.")
     if not own:
         echo(f"And {len(others)} tables that no paper printed (--own lists them): {', '.join(others)}")
 

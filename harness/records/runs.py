@@ -18,6 +18,7 @@ from harness.cores import core_count
 from harness.errors import HarnessError
 from harness.files import file_sha256, write_json
 from harness.records.cells import Group
+from harness.records.in_use import root_in_use
 from harness.records.loading import load_json
 from harness.records.restored import RECORD
 
@@ -207,7 +208,8 @@ class Clock:
         """
         wall_seconds = round(time.perf_counter() - self._start, 6)
         device, torch = device_name(), _torch()
-        revision, dirty = git_state(Path(__file__).parent)
+        # A stage runs in its workspace: the checkout itself, or the user's own repository.
+        revision, dirty = git_state(root_in_use() or Path())
         return RunRecord(
             seconds=dict(seconds or {}),
             wall_seconds=wall_seconds,

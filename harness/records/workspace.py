@@ -60,19 +60,31 @@ class Folder:
         self.root = Path(root)
 
     @classmethod
-    def find(cls, start: str | os.PathLike[str] = ".") -> Self:
+    def find(cls, start: str | os.PathLike[str] = ".", *, needed: bool = True) -> Self:
         """Find the nearest folder upwards that holds params.yaml.
+
+        Parameters
+        ----------
+        start : path
+            Where to begin.
+        needed : bool
+            Whether there must be one. What reads no results of earlier commands goes without: the folder is then
+            `start`, with the parameters' defaults.
 
         Raises
         ------
         HarnessError
-            There is none; a pipeline needs one to write to.
+            There is none, and it is needed: a pipeline, for example, must be written somewhere.
         """
         here = Path(start).resolve()
         for folder in (here, *here.parents):
             if (folder / PARAMS_FILE).is_file():
                 return cls(os.path.relpath(folder, Path.cwd()) if start == "." else folder)
-        raise HarnessError(f"{here}: no {PARAMS_FILE} here or above; run this inside a checkout of the project")
+        if not needed:
+            return cls(start)
+        raise HarnessError(
+            f"{here}: no {PARAMS_FILE} here or above, so this is no workspace; `harness init` makes one of this folder"
+        )
 
     @functools.cached_property
     def params(self) -> Params:
@@ -81,6 +93,11 @@ class Folder:
         given = read_yaml(path) if path.is_file() else None
         # A file of comments alone says nothing, and nothing is wrong with it.
         return Params() if given is None else convert(given, Params, str(path))
+
+    @property
+    def exists(self) -> bool:
+        """Whether this is a workspace, and not a folder that stands in for one."""
+        return (self.root / PARAMS_FILE).is_file()
 
     @property
     def data(self) -> Path:

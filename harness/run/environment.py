@@ -57,12 +57,14 @@ def _packages(workspace: Workspace) -> Iterator[Finding]:
     from importlib.metadata import distributions
 
     import harness
+    from harness.run.sources import is_checkout
 
-    here = Path(harness.__file__).parent.parent.resolve()
-    if here == workspace.root.resolve():
-        yield Finding("harness", "fine", f"version {harness.__version__}, of this checkout")
-    else:
-        yield Finding("harness", "wrong", f"imported from {here}, not of this checkout; pip install -e .")
+    try:
+        place = Path(harness.__file__).parent.parent
+        here = "of this checkout" if is_checkout(workspace.root) else f"installed in {place}"
+        yield Finding("harness", "fine", f"version {harness.__version__}, {here}")
+    except HarnessError as error:  # a checkout, and other code runs
+        yield Finding("harness", "wrong", str(error))
     pins = workspace.root / "constraints.txt"
     if not pins.is_file():
         yield Finding("packages", "note", "no constraints.txt here to compare with")
@@ -86,7 +88,7 @@ def _packages(workspace: Workspace) -> Iterator[Finding]:
         yield Finding("packages", "fine", "the versions of constraints.txt")
     missing = [name for name in ("torch", "dvc", "numpy", "scipy", "pillow", "distributed") if name not in installed]
     if missing:
-        yield Finding("packages", "wrong", f"missing: {', '.join(missing)}; make venv")
+        yield Finding("packages", "wrong", f"missing: {', '.join(missing)}; install restoration-harness anew")
 
 
 def _plain(name: str) -> str:
@@ -96,13 +98,16 @@ def _plain(name: str) -> str:
 def _project(workspace: Workspace) -> Iterator[Finding]:
     from harness.records.runs import git_state
 
+    if not workspace.exists:
+        yield Finding("workspace", "note", "none here, so no table can be made; `harness init` makes this folder one")
+        return
     revision, dirty = git_state(workspace.root)
     if not revision:
-        yield Finding("git", "note", "no git checkout: results cannot name the revision of the code that made them")
+        yield Finding("git", "note", "not in git, or no commit yet: results cannot name the revision that made them")
     else:
         yield Finding("git", "fine", f"revision {revision[:12]}" + (", with changed sources" if dirty else ""))
     if not (workspace.root / ".dvc").is_dir():
-        yield Finding("DVC", "wrong", "not a DVC repository; run `dvc init` in git once")
+        yield Finding("DVC", "wrong", "not a DVC repository; `harness init` makes it one")
         return
     from harness.run.pipeline import write_stage_files
     from harness.run.project import Project
@@ -123,6 +128,8 @@ def _project(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _places(workspace: Workspace) -> Iterator[Finding]:
+    if not workspace.exists:
+        return
     for folder in (workspace.data, workspace.work, workspace.results):
         probe = folder / f".doctor-{os.getpid()}"
         try:

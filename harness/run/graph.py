@@ -11,6 +11,9 @@ import msgspec
 from harness.errors import HarnessError, unknown_name
 from harness.records.cells import Group
 
+# What the stage that writes fingerprints of code does.
+CODE_VERB = "code"
+
 
 class Step(msgspec.Struct, frozen=True):
     """What a stage does, and the command that does it.
@@ -55,7 +58,7 @@ class Node(msgspec.Struct, frozen=True):
     outs : tuple of str
         What it makes, relative to the workspace.
     always : bool
-        Whether it runs every time (fetching).
+        Whether it runs every time (fetching, and looking at code that is installed outside the workspace).
     """
 
     address: str

@@ -25,7 +25,8 @@ from harness.methods.fingerprints import PACKAGE, method_code
 from harness.records.cells import Group
 from harness.records.tasks import TASKS
 from harness.records.training_runs import PLANS, TrainingRun, read_training_plans, trained_folder
-from harness.run.graph import Step
+from harness.run.graph import CODE_VERB, Step
+from harness.run.sources import is_checkout, is_own
 from harness.tables.published import Table, table_file
 from harness.tables.requests import Plan, counted, plans
 from harness.tables.workspace import Workspace
@@ -154,12 +155,18 @@ def _texts(workspace: Workspace, files: Mapping[PurePosixPath, _Entries]) -> dic
 
 def _write(workspace: Workspace, wanted: Mapping[PurePosixPath, str], *, check: bool) -> list[PurePosixPath]:
     changed = [path for path, text in wanted.items() if _text(workspace.root / path) != text]
+    for path in changed:
+        if not _is_ours(workspace.root / path):
+            raise HarnessError(
+                f"{workspace.root / path}: not written by harness, which needs this place; move your stages elsewhere"
+            )
     pipelines = workspace.root / "pipelines"
     stale = [
         path
         for file in sorted(pipelines.glob("**/dvc.*"))
         if (path := PurePosixPath(file.relative_to(workspace.root).as_posix())).name in ("dvc.yaml", "dvc.lock")
         and path.with_name("dvc.yaml") not in wanted
+        and _is_ours(file.with_name("dvc.yaml"))
     ]
     if not check:
         for path in changed:
@@ -167,6 +174,11 @@ def _write(workspace: Workspace, wanted: Mapping[PurePosixPath, str], *, check: 
         for path in stale:
             (workspace.root / path).unlink()
     return changed + stale
+
+
+def _is_ours(path: Path) -> bool:
+    """Return whether the harness may write a dvc.yaml: its own, or none yet. A workspace may have others."""
+    return _text(path)[: len(HEADING)] in ("", HEADING)
 
 
 def _text(path: Path) -> str:
@@ -182,20 +194,11 @@ def _flat(entries: _Entries) -> Stages:
 
 def _entries(workspace: Workspace) -> dict[PurePosixPath, _Entries]:
     """Make what stands below ``stages`` in every dvc.yaml."""
-    if PACKAGE.parent.resolve() != workspace.root.resolve():
-        if not (workspace.root / PACKAGE.name / "__init__.py").is_file():
-            raise HarnessError(
-                f"{workspace.root.resolve()}: is no checkout of the project, and DVC tracks the code beside the "
-                "pipelines; put your methods, tables and datasets into a checkout and run this there"
-            )
-        raise HarnessError(
-            f"{workspace.root.resolve()}: `harness` is installed from {PACKAGE.parent}; DVC tracks the code beside the "
-            "pipelines, so install this checkout: pip install -e ."
-        )
+    checkout = is_checkout(workspace.root)
     tables = workspace.tables()
     methods = workspace.methods()
     found = plans(tables.values(), methods)
-    writer = _Writer(workspace, methods)
+    writer = _Writer(workspace, methods, checkout)
     files: dict[PurePosixPath, _Entries] = {}
     by_folder: dict[PurePosixPath, list[Plan]] = defaultdict(list)
     for plan in found:
@@ -219,16 +222,21 @@ def _entries(workspace: Workspace) -> dict[PurePosixPath, _Entries]:
             files[PurePosixPath("pipelines", kind, "dvc.yaml")] = {"fetch": writer.fetch_stages(kind, names)}
     if costs:
         files[PurePosixPath("pipelines/cost/dvc.yaml")] = {"cost": writer.cost_stages(costs)}
+    # A bare `dvc repro` makes what is at the top: outside a checkout the user's own tables, too.
+    top = {TOP_LEVEL} if checkout else {TOP_LEVEL, *workspace.table_files}
+    if not _is_ours(workspace.root / "dvc.yaml"):
+        top = set()
     for table in tables.values():
-        folder = PurePosixPath() if table.name == TOP_LEVEL else PurePosixPath("pipelines/tables", table.name)
-        files[folder / "dvc.yaml"] = {table.name: writer.table_stage(table, folder)}
+        folder = PurePosixPath() if table.name in top else PurePosixPath("pipelines/tables", table.name)
+        files.setdefault(folder / "dvc.yaml", {})[table.name] = writer.table_stage(table, folder)
     files[PurePosixPath("pipelines/code/dvc.yaml")] = {"code": writer.code_stage()}
     return dict(sorted(files.items()))
 
 
 class _Writer:
-    def __init__(self, workspace: Workspace, methods: Mapping[str, Method]) -> None:
+    def __init__(self, workspace: Workspace, methods: Mapping[str, Method], checkout: bool) -> None:
         self._workspace = workspace
+        self._checkout = checkout
         self._methods = methods
         self._training_plans = read_training_plans(workspace.root)
 
@@ -355,7 +363,8 @@ class _Writer:
         method = self._methods[plan.group.method]
         found = [f"data/manifests/weights/{name}.json" for name in _fetched_weights(method)]
         found += [f"data/manifests/datasets/{name}.json" for name in method.released]
-        found += [self._relative(path) for path in method.depends]
+        # Those elsewhere are part of the method's fingerprint.
+        found += [self._relative(path) for path in method.depends if is_own(self._workspace.root, path)]
         found += self._trained(plan)
         # One that needs nothing reads the images as its inputs do, and so shares the text of most others.
         return found or [f"data/manifests/datasets/{plan.group.dataset}.json"]
@@ -379,7 +388,7 @@ class _Writer:
             name = method.recipes[run.task]
             items[run.task][f"{run.method}-{run.level}"] = {
                 "run": run.name,
-                "recipe": self._relative(recipe_file(name)),
+                "recipe": self._recipe(name),
                 "data": dataset_of(training_plan.data or recipe(name).data).name,
                 "place": str(run.place),
             }
@@ -399,21 +408,37 @@ class _Writer:
             for task, of_task in items.items()
         }
 
+    def _recipe(self, name: str) -> str:
+        file = recipe_file(name)
+        if self._checkout or not file.is_relative_to(PACKAGE):
+            return self._relative(file)
+        return f"work/code/recipe-{name}.json"
+
     def code_stage(self) -> dict[str, Any]:
-        # One stage looks at the sources; every other depends on a small file, so DVC has little to parse and to check.
+        """Make the stage that looks at the sources; every other depends on a small file, so DVC has little to check.
+
+        Where some code is installed outside the workspace it always runs, which takes a second.
+        """
         files = {file for method in self._methods.values() for file in method_code(method)}
-        plugins = {self._in_text(file) for file in files}
+        plugins = {file for file in files if not file.is_relative_to(PACKAGE)}
+        own = {file for file in plugins if is_own(self._workspace.root, file)}
+        read = [path for method in self._methods.values() for path in method.depends]
+        elsewhere = plugins != own or not all(is_own(self._workspace.root, path) for path in read)
+        deps = [*(["harness"] if self._checkout else []), *sorted(self._in_text(file) for file in own)]
         return {
             "wdir": "../..",
-            "cmd": Step("harness stage code", "code", "code"),
-            "deps": ["harness", *sorted(name for name in plugins if not name.startswith("harness/"))],
+            "cmd": Step("harness stage code", CODE_VERB, "code"),
+            **({"deps": deps} if deps else {}),
+            **({} if self._checkout and not elsewhere else {"always_changed": True}),
             "outs": ["work/code"],
         }
 
     def _relative(self, path: Path) -> str:
-        """Write a path relative to the workspace, or absolute where it lies outside (an installed plugin)."""
+        """Write the path of a file in the workspace relative to it."""
         root, path = self._workspace.root.resolve(), path.resolve()
-        return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+        if not path.is_relative_to(root):
+            raise HarnessError(f"{path}: lies outside the workspace {root}; move it there, so that DVC can track it")
+        return path.relative_to(root).as_posix()
 
     def _in_text(self, path: Path) -> str:
         return self._relative(path).replace("${", r"\${")  # DVC would put a parameter there
@@ -453,8 +478,10 @@ class _Writer:
         own = self._workspace.table_files.get(table.name)
         if own is not None:
             source = self._in_text(own)
-        else:
+        elif self._checkout:
             source = f"harness/{table_file(table.name).relative_to(PACKAGE).as_posix()}"
+        else:
+            source = f"work/code/table-{table.name}.json"
         return {
             **_wdir(folder),
             "cmd": Step(_command("stage", "render", table.name), "render", f"render {table.name}", name=table.name),

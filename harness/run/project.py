@@ -77,7 +77,7 @@ class Project:
 
     def __init__(self, root: Path, *, shared: bool = False) -> None:
         if not (root / ".dvc").is_dir():
-            raise HarnessError(f"{root.resolve()}: not a DVC repository; run `dvc init` (in git) once")
+            raise HarnessError(f"{root.resolve()}: not a DVC repository; run `harness init`, which makes it one")
         for name in ("data", "work", "results"):
             if (root / name).is_symlink() and _in_git(root):
                 raise HarnessError(

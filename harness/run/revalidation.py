@@ -169,7 +169,7 @@ def _try(workspace: Workspace, plan: Plan, method: Method, changed: Collection[s
         return RevalidatedGroup(
             group, "differs", f"{len(different)} of {len(again.images)} images, such as {different[0]}"
         )
-    revision, dirty = git_state(Path(__file__).parent)
+    revision, dirty = git_state(workspace.root)
     confirmation = Confirmation(code, len(again.images), len(before.images), revision, dirty)
     write_run(workspace.work, group, msgspec.structs.replace(run, confirmed=(*run.confirmed, confirmation)))
     return RevalidatedGroup(

@@ -18,9 +18,10 @@ from harness.records.restored import read_restored
 from harness.records.rows import read_measured
 from harness.run.dvc_private import drop_dead_locks
 from harness.run.execution import RunSettings, run_stages
-from harness.run.graph import Node
+from harness.run.graph import CODE_VERB, Node
 from harness.run.progress import RunView
 from harness.run.project import Project
+from harness.run.sources import write_fingerprints
 from harness.run.worker import StageOutcome
 from harness.tables.workspace import Workspace
 
@@ -65,6 +66,9 @@ def make_targets(
     if settings.pull:
         project.fetch_cached(nodes.values())
     prefetch(workspace, nodes.values())
+    if any(node.always and node.step.verb == CODE_VERB for node in nodes.values()):
+        # Code outside the workspace: whether it has changed cannot be read off a file that DVC knows.
+        write_fingerprints(workspace)
     changed = set(nodes) if settings.force else project.changed(nodes.values())
     again = installed_since(workspace.root, nodes.values())
     if again:
@@ -179,7 +183,7 @@ def run_dvc(workspace: Workspace, arguments: Sequence[str], *, verbose: bool = F
         The workspace is no DVC repository.
     """
     if not (workspace.root / ".dvc").is_dir():
-        raise HarnessError(f"{workspace.root.resolve()}: not a DVC repository; run `dvc init` (in git) once")
+        raise HarnessError(f"{workspace.root.resolve()}: not a DVC repository; run `harness init`, which makes it one")
     environment = dict(os.environ)
     scripts = str(Path(sys.executable).parent)
     environment["PATH"] = scripts + os.pathsep + environment.get("PATH", "")

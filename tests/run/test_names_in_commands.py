@@ -212,7 +212,7 @@ def test_a_folder_named_like_a_parameter(tmp_path: Path) -> None:
     folder = tmp_path / "my${methods}"
     folder.mkdir()
     (folder / "plugin.py").write_text("1\n")
-    path = stages._Writer(workspace, {})._in_text(folder / "plugin.py")
+    path = stages._Writer(workspace, {}, checkout=False)._in_text(folder / "plugin.py")
     (tmp_path / "params.yaml").write_text("methods: [elsewhere]\n")
     project = DvcProject(tmp_path, {"dvc.yaml": {"a": {"cmd": "echo made > a", "deps": [path], "outs": ["a"]}}})
     assert {outcome.state for outcome in project.make().values()} == {"computed"}

@@ -302,7 +302,7 @@ def test_what_is_wrong_with_an_environment(tmp_path: Path, monkeypatch: pytest.M
     )
     assert done.returncode == 1, done.stderr
     wrong = {finding["what"]: finding["detail"] for finding in json.loads(done.stdout) if finding["state"] == "wrong"}
-    assert {"harness", "DVC", "work", "mirror", "plugins"} <= set(wrong)
+    assert {"DVC", "work", "mirror", "plugins"} <= set(wrong)
     assert "nothing_of_this_name" in wrong["plugins"]
 
 

@@ -1,0 +1,86 @@
+"""Where the code of a workspace lies: in the checkout itself, in files of the user, or in installed packages.
+
+DVC may only name what lies in the workspace. What is installed elsewhere, at another place on every machine, is known
+by fingerprints in ``work/code``; the stage that writes them then always runs.
+"""
+
+from __future__ import annotations
+
+import json
+import sysconfig
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.files import file_sha256, write_json
+from harness.methods.fingerprints import PACKAGE, code_hashes, stage_code
+from harness.tables.published import own_tables, published_tables, table_file
+from harness.tables.workspace import Workspace
+from harness.training.recipe import recipe_file, recipe_names
+
+# What stands in a fingerprint for a file that cannot be read; the stage that needs it says why.
+_ABSENT = "absent"
+
+
+def is_checkout(root: Path) -> bool:
+    """Return whether a folder is the checkout that this package runs from.
+
+    Raises
+    ------
+    HarnessError
+        It is a checkout, but `harness` is imported from elsewhere: DVC would track other code than what runs.
+    """
+    if PACKAGE.parent.resolve() == root.resolve():
+        return True
+    if (root / PACKAGE.name / "__init__.py").is_file():
+        raise HarnessError(
+            f"{root.resolve()}: `harness` is installed from {PACKAGE.parent}; DVC tracks the code beside the "
+            "pipelines, so install this checkout: pip install -e ."
+        )
+    return False
+
+
+def is_own(root: Path, path: Path) -> bool:
+    """Return whether a file is the workspace's own: in its folder, and not installed in an environment there."""
+    path = path.resolve()
+    installed = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
+    return path.is_relative_to(root.resolve()) and not any(path.is_relative_to(folder) for folder in installed)
+
+
+def fingerprints(workspace: Workspace) -> dict[str, list[str]]:
+    """Make the fingerprints that the stages of a workspace depend on.
+
+    Returns
+    -------
+    dict
+        Hashes by name, each to be a file ``work/code/<name>.json``: ``inputs``, ``measure``, ``render``,
+        ``method-<name>``, ``cost-<name>``; outside a checkout also ``table-<name>`` and ``recipe-<name>`` for what is
+        in the package. Files that a method depends on and that lie outside the workspace are part of its own.
+    """
+    methods = workspace.methods()
+    found = {name: code_hashes(files) for name, files in stage_code(methods).items()}
+    for name, method in methods.items():
+        elsewhere = [path for path in method.depends if not is_own(workspace.root, path)]
+        found[f"method-{name}"] += [f"{path.name} {file_sha256(path, _ABSENT)}" for path in elsewhere]
+    if not is_checkout(workspace.root):
+        for name in (*published_tables(), *own_tables()):
+            found[f"table-{name}"] = [file_sha256(table_file(name))]
+        for name in recipe_names():
+            found[f"recipe-{name}"] = [file_sha256(recipe_file(name))]
+    return found
+
+
+def write_fingerprints(workspace: Workspace) -> None:
+    """Bring the files of ``work/code`` up to date; those that are as they should be are not touched."""
+    folder = workspace.work / "code"
+    wanted = fingerprints(workspace)
+    for file in folder.glob("*.json"):
+        if file.stem not in wanted:
+            file.unlink()
+    for name, hashes in wanted.items():
+        file = folder / f"{name}.json"
+        try:
+            same = json.loads(file.read_text(encoding="utf-8")) == hashes
+        except (OSError, ValueError):
+            same = False
+        if not same:
+            write_json(file, hashes)
