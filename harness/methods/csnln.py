@@ -29,7 +29,7 @@ def _network(task: str, level: int) -> Any:
     weights=["csnln"],
     file=lambda task, level: f"csnln/{weights_file(task, level)}",
     network=_network,
-    checked="the authors' outputs",
+    checked="the authors' outputs on generated weights",
     policy="chop",
     chop=CHOP,
 )

@@ -28,7 +28,7 @@ def _network(task: str, level: int) -> Any:
     weights=["dbpn"],
     file=lambda task, level: f"dbpn/x{level}.pth",
     network=_network,
-    checked="the authors' outputs",
+    checked="the authors' outputs on generated weights",
 )
 def build(task: str, level: int) -> Any:
     """Build the network of a scale."""

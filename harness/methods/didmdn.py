@@ -35,7 +35,7 @@ def _derain_network(task: str, level: int) -> Any:
     weights=["didmdn"],
     file=lambda task, level: "didmdn/derain.pth",
     network=_network,
-    checked="the authors' outputs, but for the classifier: names and sizes of the authors' program",
+    checked="the authors' outputs on generated weights; of the classifier names and sizes of the authors' program",
     saving="truncate",
 )
 def build(task: str, level: int) -> Any:

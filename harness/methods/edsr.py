@@ -35,7 +35,7 @@ EDSR_URL = "https://github.com/sanghyun-son/EDSR-PyTorch"
     weights=["edsr"],
     file=lambda task, level: f"edsr/x{level}.pt",
     network=_edsr,
-    checked="the outputs of PA-EDSR's authors, without the attention",
+    checked="the outputs of PA-EDSR's authors on generated weights, without the attention",
 )
 def edsr(task: str, level: int) -> Any:
     """Build EDSR (32 blocks of 256 features) with the authors' weights; their commands restore whole images."""
@@ -54,6 +54,7 @@ def edsr(task: str, level: int) -> Any:
     weights=["pa-edsr"],
     file=lambda task, level: f"pa-edsr/{weights_file(task, level)}",
     network=_pa_edsr,
+    checked="the authors' outputs on generated weights",
     policy="chop",
     chop={"sr": "paedsr"},
 )

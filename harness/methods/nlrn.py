@@ -20,7 +20,7 @@ def _network(task: str, level: int) -> Any:
     return NLRN()
 
 
-# The program measures the unrounded luma that it has just made, not the image that it saves.
+# The program measures the luma that it has just made, not the image that it saves: rounding is the protocol's.
 @method(
     "nlrn",
     tasks=["sr"],
@@ -32,7 +32,7 @@ def _network(task: str, level: int) -> Any:
     file=lambda task, level: f"nlrn/{FILE}",
     rgb_range=255,
     saving="unrounded",
-    checked="its definition",
+    checked="the paper's equations, written out, and the authors' program",
 )
 def build(task: str, level: int) -> Callable[[Any], Any]:
     """Build the network, one for every scale."""

@@ -30,7 +30,7 @@ def _network(task: str, level: int) -> Any:
     network=_network,
     policy="chop",
     chop=CHOP,
-    checked="the authors' outputs",
+    checked="the authors' outputs on generated weights",
 )
 def build(task: str, level: int) -> Any:
     """Build the network of a scale."""

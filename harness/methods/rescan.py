@@ -27,7 +27,7 @@ def _network(task: str, level: int) -> Any:
     weights=["rescan"],
     file=lambda task, level: "rescan/rescan.pth",
     network=_network,
-    checked="the authors' outputs",
+    checked="the authors' outputs on generated weights",
 )
 def build(task: str, level: int) -> Any:
     """Build the network."""

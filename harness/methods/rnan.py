@@ -36,7 +36,7 @@ def _network(task: str, level: int) -> Any:
     weights=["rnan"],
     file=lambda task, level: f"rnan/{weights_file(task, level)}",
     network=_network,
-    checked="the authors' outputs",
+    checked="the authors' outputs on generated weights",
     policy="chop",
     chop=CHOP,
 )

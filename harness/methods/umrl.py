@@ -44,7 +44,7 @@ def _register(name: str, title: str, network: Callable[[str, int], Any]) -> None
         weights=["umrl"],
         weights_for=MODELS,
         network=network,
-        checked="the authors' outputs and weights",
+        checked="the authors' outputs on generated weights, and their weights",
         saving="truncate",
     )
     def build(task: str, level: int, dataset: str) -> Any:

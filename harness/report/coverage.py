@@ -48,7 +48,7 @@ def coverage_text(found: Coverage) -> str:
         f"printed digit; {measured} were measured, {by_hand} of them with files that have no public source "
         f"with a checksum. Of the {own.numbers} image numbers of the papers' own networks "
         f"(PANet, PA-EDSR, RNAN, CSNLN, KiT, with their ablations) {own.numbers - own.distinct['not run'] or 'none'} "
-        "was measured: their weights must be supplied or trained."
+        "was measured: their weights must be fetched, supplied or trained."
     )
 
 

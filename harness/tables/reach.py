@@ -21,7 +21,7 @@ MEANINGS: dict[Reach, str] = {
     "public": "public files, pinned by checksum",
     "supplied": "images or weights that you supply",
     "training": "no weights were released: it must be trained",
-    "none": "no code or weights in this version",
+    "none": "out of reach: no code, no released weights, or a benchmark's own server",
 }
 
 
@@ -57,8 +57,7 @@ def _reach(
     if method is None or request.metric == COUNTED or not request.dataset:
         return "none"
     if request.group is None:
-        # The only thing in the way of a method that is known: its training, or a benchmark's own server.
-        return "training" if method.origin == "trained" else "none"
+        return "training" if request.missing is not None and request.missing.kind == "training" else "none"
     if method.origin == "trained":
         return "training"
     name = method.loads(request.task, request.level, request.dataset)

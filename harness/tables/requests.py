@@ -214,14 +214,14 @@ def _group(
         return None, NO_METHOD, Missing("code", row.name)
     if part.task not in found.tasks:
         return None, f"method '{name}' has no weights or code for {TASKS[part.task].title}", Missing("weights", name)
-    level = (column.level if column.level is not None else row.level) or 0
-    if found.origin == "trained" and (part.task, level) not in found.trained:
-        reason = f"not trained here; `harness train {table.name} --budget smoke` (or short, paper) trains it"
-        return None, reason, Missing("training", TrainingRun(part.task, name, level).name)
     degradation = row.degradation or part.degradation or TASKS[part.task].degradation
     reason, missing = _without_pairs(column.dataset) if degradation == "pairs" else ("", None)
     if reason:
         return None, reason, missing
+    level = (column.level if column.level is not None else row.level) or 0
+    if found.origin == "trained" and (part.task, level) not in found.trained:
+        reason = f"not trained here; `harness train {table.name} --budget smoke` (or short, paper) trains it"
+        return None, reason, Missing("training", TrainingRun(part.task, name, level).name)
     policy, saving = row.policy or found.policy, saving or row.saving or found.saving
     return Group(part.task, column.dataset, degradation, name, policy, saving), "", None
 

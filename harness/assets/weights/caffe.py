@@ -19,6 +19,7 @@ _NAME, _TYPE, _BLOBS = 1, 2, 7
 _NAME_V1, _BLOBS_V1 = 4, 6
 _OLD_SHAPE, _DATA, _SHAPE, _DOUBLE_DATA = (1, 2, 3, 4), 5, 7, 8
 _DIM = 1
+_MOST_AXES = 32  # of a blob, as Caffe has it
 
 
 def read_caffemodel(path: Path) -> dict[str, NDArray[Any]]:
@@ -87,6 +88,8 @@ def _blob(data: memoryview) -> NDArray[Any]:
             old[number] = value
         elif number == _SHAPE and wire == BYTES:
             shape = [*(shape or []), *_dimensions(value)]
+            if len(shape) > _MOST_AXES:
+                raise ValueError(f"a blob has {len(shape)} axes")
         elif number in parts:
             if wire != BYTES:
                 raise ValueError("the numbers of a blob are not packed")
@@ -111,6 +114,4 @@ def _dimensions(data: memoryview) -> list[int]:
             packed = Bytes(value)
             while packed.left:
                 sizes.append(packed.varint())
-    if len(sizes) > 32:  # as Caffe has it
-        raise ValueError(f"a blob has {len(sizes)} axes")
     return sizes

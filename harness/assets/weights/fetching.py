@@ -80,10 +80,13 @@ class WeightsCollection(Collection[WeightSet, WeightsManifest]):
         problems: dict[Path, str] = {}
         for path in filter(Path.is_file, paths):
             try:
+                if foreign := _foreign(path):
+                    problems[path] = foreign
+                    continue
                 if self.is_registered(file, path):
                     self.take(file, path)
                     return
-                problems[path] = "is a pointer of Git LFS" if _is_pointer(path) else "has a wrong checksum"
+                problems[path] = "has a wrong checksum"
             except OSError as error:
                 problems[path] = f"cannot be read ({error.strerror or error})"
         for path, problem in problems.items():
@@ -124,10 +127,14 @@ class WeightsCollection(Collection[WeightSet, WeightsManifest]):
         return f"{head}{self.what_was_tried(network=True)}; {remedy}"
 
 
-def _is_pointer(path: Path) -> bool:
-    """Return whether a file is what Git LFS leaves in the place of one that `git lfs pull` has not fetched."""
+def _foreign(path: Path) -> str:
+    """Say what lies in the place of a file that was not really fetched; empty where nothing is wrong with its head."""
     with path.open("rb") as file:
-        return file.read(30).startswith(b"version https://git-lfs")
+        head = file.read(64).lstrip()
+    if head.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS"
+    # No format of weights begins so.
+    return "is a web page" if head.startswith(b"<") else "" if head else "is empty"
 
 
 def _names(file: WeightFile) -> list[str]:

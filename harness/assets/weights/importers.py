@@ -181,7 +181,10 @@ def read_dagnn_layers(path: Path) -> Arrays:
         used = [used] if isinstance(used, str) and used else used
         if not isinstance(used, list) or not used:
             continue
-        if not isinstance(name, str) or len(used) > 2 or any(param not in params for param in used):
+        if f"{name}.weight" in arrays:
+            raise HarnessError(f"{path}: the layer '{name}' is there twice; {_FOREIGN}")
+        known = len(set(used)) == len(used) <= 2 and all(param in params for param in used)
+        if not isinstance(name, str) or not known:
             raise HarnessError(f"{path}: the layer '{name}' has other parameters than filters and biases; {_FOREIGN}")
         arrays[f"{name}.weight"] = _filters(params.pop(used[0]))
         if len(used) == 2:

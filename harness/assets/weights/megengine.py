@@ -1,22 +1,26 @@
 """Reading state dictionaries that MegEngine pickled, without MegEngine and without running what the pickle names.
 
-``megengine.save`` pickles a dictionary of numpy arrays. The unpickler here knows the five names that arrays take, and
-puts a plain record in the place of each; any other name is refused before anything happens.
+``megengine.save`` pickles a dictionary of numpy arrays. The unpickler here knows the few instructions and names that
+those take, and puts a plain record in the place of each array; anything else is refused before it happens. It is the
+one in Python: that in C makes room for any number that a memo names, and hashes whatever stands as a key.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.assets.foreign import most_bytes
+from harness.assets.weights.binary import file_bytes
 from harness.errors import HarnessError
 
 _TYPES = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1"}
@@ -71,11 +75,41 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
+# What protocols 2 to 4 make of a dictionary of arrays.
+_INSTRUCTIONS = re.findall(
+    r"\S+",
+    """
+    PROTO FRAME STOP MARK GLOBAL STACK_GLOBAL REDUCE BUILD NEWOBJ NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1
+    BINUNICODE SHORT_BINUNICODE BINBYTES SHORT_BINBYTES BINBYTES8 BINSTRING SHORT_BINSTRING EMPTY_TUPLE TUPLE TUPLE1
+    TUPLE2 TUPLE3 EMPTY_DICT SETITEM SETITEMS BINPUT LONG_BINPUT BINGET LONG_BINGET MEMOIZE
+    """,
+)
+
+
+class _Unpickler(pickle._Unpickler):
+    dispatch: ClassVar[dict[int, Callable[..., Any]]] = {
+        code[0]: pickle._Unpickler.dispatch[code[0]] for code in (getattr(pickle, name) for name in _INSTRUCTIONS)
+    }
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _KNOWN:
             raise _UnknownNameError(f"{module}.{name}")
         return _KNOWN[module, name]
+
+    def _keys_are_texts(self, items: list[Any]) -> None:
+        if not all(isinstance(key, str) for key in items[::2]):
+            raise ValueError("a dictionary whose keys are no texts")
+
+    def load_setitem(self) -> None:
+        self._keys_are_texts(self.stack[-2:])  # type: ignore[attr-defined]
+        pickle._Unpickler.load_setitem(self)  # type: ignore[attr-defined]
+
+    def load_setitems(self) -> None:
+        self._keys_are_texts(self.stack)  # type: ignore[attr-defined]
+        pickle._Unpickler.load_setitems(self)  # type: ignore[attr-defined]
+
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
 
 
 class _UnknownNameError(Exception):
@@ -90,13 +124,17 @@ def read_megengine(path: Path) -> dict[str, NDArray[Any]]:
     HarnessError
         It names anything but arrays, or holds no state dictionary.
     """
-    with path.open("rb") as file:
-        try:
-            state = _Unpickler(file).load()
-        except _UnknownNameError as error:
-            raise HarnessError(
-                f"{path}: holds more than arrays ({error}), loading it could run code; use the released file"
-            ) from None
+    content = io.BytesIO(file_bytes(path).take(path.stat().st_size))
+    try:
+        state = _Unpickler(content).load()
+    except _UnknownNameError as error:
+        raise HarnessError(
+            f"{path}: holds more than arrays ({error}), loading it could run code; use the released file"
+        ) from None
+    except KeyError as error:
+        raise ValueError(f"an instruction or a number of a memo that arrays do not need ({error})") from None
+    if content.read(1):
+        raise ValueError("more bytes than the pickle")
     inner = state.get("state_dict", state) if isinstance(state, Mapping) else None
     if not isinstance(inner, Mapping) or not all(
         isinstance(name, str) and isinstance(item, _Array) and item.value is not None for name, item in inner.items()

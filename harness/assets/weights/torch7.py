@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.assets.foreign import most_bytes
 from harness.assets.weights.binary import Bytes, array, file_bytes, text
 
 _NIL, _NUMBER, _STRING, _TABLE, _TORCH, _BOOLEAN, _FUNCTION, _OLD_FUNCTION, _NEW_FUNCTION = range(9)
@@ -54,6 +55,9 @@ def read_torch7(path: Path) -> dict[str, NDArray[Any]]:
         for name in ("weight", "bias"):
             if isinstance(values := layer.get(name), np.ndarray):
                 arrays[f"{number}.{name}"] = _filters(values, layer) if name == "weight" else values
+    # One storage may stand behind any number of tensors.
+    if sum(values.nbytes for values in arrays.values()) > most_bytes(path):
+        raise ValueError("unpacks to more bytes than weights have")
     return arrays
 
 
@@ -138,10 +142,11 @@ class _Reader:
         self._known[index] = found
         for _ in range(count):
             key, value = self._inner(), self._inner()
-            if isinstance(key, bytes):
-                found[text(memoryview(key))] = value
-            elif isinstance(key, float):
-                found[key] = value
+            name = text(memoryview(key)) if isinstance(key, bytes) else key
+            if isinstance(name, str | float):
+                if name in found:
+                    raise ValueError(f"a table holds {name!r:.40} twice")
+                found[name] = value
         return found
 
     def _torch(self, index: int) -> Any:

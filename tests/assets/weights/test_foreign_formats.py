@@ -193,6 +193,7 @@ def test_a_blob_may_come_in_parts(read: Callable[..., Any]) -> None:
         (caffemodel(caffe_layer("relu", "ReLU")), "holds no arrays"),
         (caffe_layer("", "Convolution", BIAS), "a layer has blobs and no name"),
         (caffe_layer("a", "Convolution", BIAS) * 2, "'a.weight' is there twice"),
+        (field(100, field(1, "a") + field(7, field(7, field(1, 1)) * 100_000)), "a blob has 33 axes"),
         (caffe_layer("a", "BatchNorm", BIAS, BIAS), "mean, variance and their factor"),
         (
             caffe_layer("a", "BatchNorm", BIAS, BIAS, np.array([1e-45], np.float32)),

@@ -179,3 +179,23 @@ def test_invalid_pins_are_refused(pinned: Callable[..., None], known: dict[str, 
     pinned(**known)
     with pytest.raises(HarnessError, match=match):
         weight_set("toy")
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "is a pointer of Git LFS"),
+        (b"\n<!DOCTYPE html><title>Quota exceeded</title>", "is a web page"),
+        (b"", "is empty"),
+    ],
+)
+def test_what_stands_in_the_place_of_a_file_is_told_without_a_checksum(
+    pinned: Callable[..., None], data: Path, tmp_path: Path, content: bytes, match: str
+) -> None:
+    """Most files that users supply have no registered checksum: whatever lay there was taken."""
+    pinned(())
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "net.npz").write_bytes(content)
+    with pytest.raises(HarnessError, match=match):
+        get(data, folder=folder)

@@ -114,6 +114,8 @@ def test_dagnn_layers(tmp_path: Path, write_mat: Callable[..., Path], struct_arr
         (layers[:2], "'third' belongs to no layer"),
         ([*layers, {"name": "again", "params": ["first"]}], "'again' has other parameters"),
         ([layers[0], {"name": "norm", "params": ["third", "fourth"]}], "'norm' has other parameters"),
+        ([{"name": "conv", "params": ["first", "first"]}, *layers[2:]], "'conv' has other parameters"),
+        ([layers[0], {"name": "conv", "params": ["third"]}], "'conv' is there twice"),
     ):
         path = written(wrong)
         with pytest.raises(HarnessError, match=match) as error:

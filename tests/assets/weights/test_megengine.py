@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import pickletools
+import resource
+import struct
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -107,4 +109,32 @@ def test_one_array_under_many_names_is_no_bomb(tmp_path: Path) -> None:
     array = np.zeros(1 << 18, np.float32)
     path.write_bytes(pickle.dumps({f"n{i}": array for i in range(3000)}))
     with pytest.raises(HarnessError, match="unpacks to more bytes"):
+        import_weights(path, "megengine")
+
+
+def test_numbers_of_a_memo_take_no_room(tmp_path: Path) -> None:
+    """Nine bytes: pickle's own unpickler makes a table of a gigabyte for them."""
+    path = tmp_path / "a.pkl"
+    path.write_bytes(b"\x80\x02}r" + struct.pack("<I", 2**28) + b".")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(HarnessError, match=r"no state dictionary|holds no arrays"):
+        import_weights(path, "megengine")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        # (t, t) of (t, t) and so on as a key: hashing it would take for ever.
+        (b"\x80\x02})q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"K\x01s.", "keys are no texts"),
+        (b"\x80\x02}(" + b"K\x01K\x02" + b"u.", "keys are no texts"),
+        (b"\x80\x04\x8f.", "instruction"),
+        (b"\x80\x02}h\x05.", "instruction|memo|Memo"),
+        (pickle.dumps(STATE) + b"x", "more bytes than the pickle"),
+    ],
+)
+def test_other_instructions_are_refused(tmp_path: Path, content: bytes, match: str) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(content)
+    with pytest.raises(HarnessError, match=match):
         import_weights(path, "megengine")

@@ -55,6 +55,16 @@ def test_weights_that_share_one_storage(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["1.weight"], [[4, 5, 6], [7, 8, 9]])
 
 
+def test_one_storage_behind_many_tensors_is_no_bomb(tmp_path: Path) -> None:
+    writer = Torch7()
+    side = 1 << 10
+    first = writer.tensor(np.zeros((side, side), np.float32))
+    again = struct.pack("<iqqqqqii", 2, side, side, side, 1, 1, 4, 2)
+    modules = [writer.module("nn.A", weight=writer._head("torch.CudaTensor") + again) for _ in range(1100)]
+    with pytest.raises(HarnessError, match="unpacks to more bytes"):
+        read(tmp_path, writer.chain(writer.module("nn.A", weight=first), *modules))
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
