@@ -302,9 +302,24 @@ def test_kit_as_printed() -> None:
         assert max(rates) == pytest.approx(1e-4, rel=1e-3) and rates[-1] < 2e-6
 
 
+def evaluated(method: str, task: str) -> str:
+    """How the input of a method's rows is made; the task's default where no table prints it."""
+    found = {
+        row.degradation or part.degradation or TASKS[task].degradation
+        for table in published_tables().values()
+        for part in table.parts
+        for row in part.rows
+        if row.method == method and part.task == task == "sr"
+    }
+    return min(found, default=TASKS[task].degradation)
+
+
 def test_inputs_are_degraded_as_in_the_evaluation() -> None:
     for name in recipe_names():
-        made, own = degradation(recipe(name).degradation), degradation(TASKS[recipe(name).task].degradation)
+        if name == "memnet-sr":  # luma alone is evaluated, colour images are trained on: its assumptions say so
+            continue
+        task = recipe(name).task
+        made, own = degradation(recipe(name).degradation), degradation(evaluated(name.removesuffix("-sr"), task))
         assert type(made) is type(own)
         if isinstance(made, Noise) and isinstance(own, Noise):
             # The evaluation may repeat a paper's very noise for every image; training draws fresh noise of that kind.
