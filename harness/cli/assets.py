@@ -117,6 +117,8 @@ def _fetch(
     if folder is not None and archives:
         raise HarnessError("--from names a folder that holds the set unpacked; leave out either it or --archives")
     if plan:
+        if folder is not None:
+            raise HarnessError("--plan looks at what is registered, not into a folder; leave --from out")
         from harness.assets import planning
 
         echo(planning.plan_text(planning.plan(kind, names, data)), nl=False)

@@ -198,8 +198,8 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
         Why the printed row was made by something else than what is measured here.
     not_run : str
         Why no method makes this row.
-    lacks : {"code", "server"}
-        What it would take: a program that nobody has published, or a benchmark's own server.
+    lacks : {"code", "server", "weights"}
+        What it would take: a program that nobody has published, a benchmark's own server, or weights.
     attributes : dict
         Printed properties of the row that are no measurements (ticks of an ablation, training data).
     note : str
@@ -224,7 +224,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     audit: AuditedRow | None = None
     incomparable: str = ""
     not_run: str = ""
-    lacks: Literal["code", "server"] = "code"
+    lacks: Literal["code", "server", "weights"] = "code"
     attributes: dict[str, str] = {}
     note: str = ""
     cells: dict[str, CellNote] = {}
