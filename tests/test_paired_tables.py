@@ -30,10 +30,9 @@ from release_folders import (
     side_by_side,
 )
 
+from harness import metrics
 from harness.images import pixels_sha256, read_image
 from harness.methods.mprnet import SIZES
-from harness.metrics import luma, psnr
-from harness.metrics.structural import ssim
 from harness.networks.mprnet import MPRNet
 
 ROOT = Path(__file__).parent.parent
@@ -145,8 +144,12 @@ def test_kit_table1_without_data_and_then_with_it(checkout: Checkout, tmp_path: 
     checkout.harness("repro", "paired-tasks", "--row", "Noisy")
     cells = checkout.cells("paired-tasks", "--row", "Noisy")
     pairs = [(clean[p, b], noisy[p, b]) for p in range(PHOTOGRAPHS) for b in range(BLOCKS)]
-    assert cells[0]["measured"] == pytest.approx(np.mean([psnr(*pair) for pair in pairs]), abs=1e-9)
-    assert cells[1]["measured"] == pytest.approx(np.mean([ssim(*pair, "volume") for pair in pairs]), abs=1e-9)
+    assert cells[0]["measured"] == pytest.approx(
+        np.mean([metrics.psnr(*pair, data_range=255) for pair in pairs]), abs=1e-9
+    )
+    assert cells[1]["measured"] == pytest.approx(
+        np.mean([metrics.ssim(*pair, "volume", data_range=255) for pair in pairs]), abs=1e-9
+    )
     assert pixels_sha256(clean[0, 0]) in (checkout.root / "data/manifests/datasets/sidd-validation.json").read_text()
 
 
@@ -305,9 +308,11 @@ def test_every_set_appears_is_measured_and_is_taken_away(checkout: Checkout, tmp
     for name, cell in cells.items():
         both = [(sharp(target), degraded(source)) for target, source in pairs[name]]
         if cell["protocol"] == "psnr-y":
-            both = [(luma(target), luma(source)) for target, source in both]
+            both = [(metrics.luma(target), metrics.luma(source)) for target, source in both]
         assert cell["images"] == len(both), name
-        assert cell["measured"] == pytest.approx(np.mean([psnr(*pair) for pair in both]), abs=1e-9), name
+        assert cell["measured"] == pytest.approx(
+            np.mean([metrics.psnr(*pair, data_range=255) for pair in both]), abs=1e-9
+        ), name
 
     # Most sets are taken away again, and the weights of one network appear.
     for name in pairs:

@@ -81,7 +81,7 @@ class _Layer(nn.Module):
         return x if self.alpha is None else functional.prelu(x, self.alpha)
 
 
-class RCAB(nn.Module):
+class MSPFNBlock(nn.Module):
     """A residual block whose channels are scaled by what their means say (section 3.3)."""
 
     def __init__(self, features: int, reduction: int = 4) -> None:
@@ -162,7 +162,7 @@ class MSPFN(nn.Module):
             ):
                 scope: dict[str, nn.Module] = {f"{up}_{index}": Up(c, c, 2) for up in ups}
                 scope[f"down{size}_{index + 1}"] = Down(c)
-                scope |= {f"group_{index + 1}_RCAB{number}": RCAB(c) for number in range(1, count + 1)}
+                scope |= {f"group_{index + 1}_RCAB{number}": MSPFNBlock(c) for number in range(1, count + 1)}
                 scope[f"up_{index + 1}"] = Up(2 * c, c, 2)
                 setattr(self, f"BCM{size}_{index}", nn.ModuleDict(scope))
         for size in ("4", "2", ""):

@@ -47,6 +47,7 @@ LONG_LIST = 40
 LINE = 105
 
 _MAP = "tag:yaml.org,2002:map"
+_SEQ = "tag:yaml.org,2002:seq"
 
 # What YAML 1.1 and 1.2 could read as two different numbers: to be quoted, whatever one of them thinks.
 _LIKE_A_NUMBER = re.compile(r"[-+.]?\d[^/]*")
@@ -470,7 +471,7 @@ class _Writer:
 
     def table_stage(self, table: Table, folder: PurePosixPath) -> dict[str, Any]:
         found = plans([table], self._methods)
-        kept = {"cache": False, "persist": True}
+        kept = _OnOneLine({"cache": False, "persist": True})
         # The record of rows holds their checksum.
         rows = [f"work/rows/{plan.group.place}.json" for plan in found]
         rows += [f"work/cost/{name}.json" for name in counted(table, self._methods)]
@@ -524,6 +525,10 @@ class _OnOneLine(dict[str, Any]):
     """A mapping that is written on one line."""
 
 
+class _ListOnOneLine(list[Any]):
+    """A list that is written on one line."""
+
+
 class _ManyToALine(list[Any]):
     """A list of which as many items are written on a line as it takes."""
 
@@ -555,6 +560,9 @@ def _to_yaml(entries: _Entries, plots: list[dict[str, Any]]) -> str:
     Dumper.add_representer(Step, lambda dumper, step: dumper.represent_str(step.command))
     Dumper.add_representer(_OnOneLine, lambda dumper, value: dumper.represent_mapping(_MAP, value, flow_style=True))
     Dumper.add_representer(_ManyToALine, wrapped)
+    Dumper.add_representer(
+        _ListOnOneLine, lambda dumper, items: dumper.represent_sequence(_SEQ, items, flow_style=True)
+    )
     variables: dict[str, Any] = {}
     stages: dict[str, Any] = {}
     for name, entry in entries.items():
@@ -568,7 +576,8 @@ def _to_yaml(entries: _Entries, plots: list[dict[str, Any]]) -> str:
         if entry.variable:
             variables[entry.variable] = items
             items = f"${{{entry.variable}}}"
-        stages[name] = {"foreach": items, "do": entry.do}
+        do = {key: _ListOnOneLine(value) if isinstance(value, list) else value for key, value in entry.do.items()}
+        stages[name] = {"foreach": items, "do": do}
     whole: dict[str, Any] = {"vars": [{name: items} for name, items in variables.items()]} if variables else {}
     whole["stages"] = stages
     if plots:

@@ -38,8 +38,11 @@ def test_tiles_by_hand(tiles: tuple[TileFinding, ...]) -> None:
 
 def test_docs_give_the_computed_range(tiles: tuple[TileFinding, ...]) -> None:
     """The tiles "of about 57x77 to 84x84" of earlier docs were of two rules out of nine."""
-    smallest = min((t.smallest for t in tiles), key=lambda size: size[0] * size[1])
-    largest = max((t.largest for t in tiles), key=lambda size: size[0] * size[1])
+    own = [
+        t for t in tiles if t.rule.startswith(("panet", "paedsr", "rnan", "csnln"))
+    ]  # the papers' non-local networks
+    smallest = min((t.smallest for t in own), key=lambda size: size[0] * size[1])
+    largest = max((t.largest for t in own), key=lambda size: size[0] * size[1])
     for name in ("networks", "footguns"):
         text = (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
         (said,) = [s for s in re.split(r"\n\n|\|\n", text) if "findings.md#tiles" in s]

@@ -20,6 +20,7 @@ from test_plugins import WHERE, Project
 from harness.assets.datasets import fetch
 from harness.assets.hosts import Hosts
 from harness.assets.weights import loading
+from harness.assets.weights.registry import WeightFile
 from harness.errors import HarnessError
 from harness.files import file_sha256, write_json
 from harness.records.rows import read_rows
@@ -234,19 +235,19 @@ def weights(tmp_path: Path) -> tuple[Path, Path]:
 def test_a_weights_cache_with_a_flipped_bit(weights: tuple[Path, Path]) -> None:
     """safetensors has no checksum: a flipped bit in the cached import would be another network."""
     path, data = weights
-    digest = file_sha256(path)
-    first = loading._cached(data, path, digest, "npz")
+    digest, entry = file_sha256(path), WeightFile(name=path.name, format="npz", makes="a test")
+    first = loading._cached(data, [loading._Held(entry, path, digest)])
     (cache,) = (data / "weights-cache").iterdir()
     content = bytearray(cache.read_bytes())
     content[-3] ^= 0x40
     cache.write_bytes(content)
-    again = loading._cached(data, path, digest, "npz")
+    again = loading._cached(data, [loading._Held(entry, path, digest)])
     assert all(np.array_equal(first[name], again[name]) for name in first)
 
 
 def test_weights_replaced_while_they_are_read(weights: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     path, data = weights
-    digest = file_sha256(path)
+    digest, entry = file_sha256(path), WeightFile(name=path.name, format="npz", makes="a test")
     imported = loading.import_weights
 
     def replaced(source: Path, format_name: str) -> object:
@@ -255,7 +256,7 @@ def test_weights_replaced_while_they_are_read(weights: tuple[Path, Path], monkey
 
     monkeypatch.setattr("harness.assets.weights.loading.import_weights", replaced)
     with pytest.raises(HarnessError, match="was replaced while it was read"):
-        loading._cached(data, path, digest, "npz")
+        loading._cached(data, [loading._Held(entry, path, digest)])
     assert not (data / "weights-cache").exists()
 
 

@@ -113,7 +113,25 @@ BY_LEVEL: dict[tuple[str, str], dict[int, tuple[str, ...]]] = {
     ("cycleisp", "denoise-real"): {0: ("cycleisp/sidd-rgb.pth",)},
     ("nbnet", "denoise-real"): {0: ("nbnet/sidd.pkl",)},
     ("dagl", "denoise-real"): {0: ("dagl/real.pt",)},
-    ("derainnet", "derain"): {0: ("derainnet/derainnet.pth",)},
+    ("edsr", "sr"): {s: (f"edsr/x{s}.pt",) for s in (2, 3, 4)},
+    ("rcan", "sr"): {s: (f"rcan/x{s}.pt",) for s in (2, 3, 4)},
+    ("rdn", "sr"): {s: (f"rdn/x{s}.t7",) for s in (2, 3, 4)},
+    ("srfbn", "sr"): {s: (f"srfbn/x{s}.pth",) for s in (2, 3, 4)},
+    ("memnet", "sr"): dict.fromkeys((2, 3, 4), ("memnet/m6r6-sr.params",)),
+    **{
+        ("memnet", task): {10: ()} | dict.fromkeys((30, 50, 70), ("memnet/m6r6-denoise.params",))
+        for task in ("denoise-gray", "denoise-rgb")
+    },
+    **{
+        ("red", task): {s: (f"red/sigma{s}.caffemodel",) for s in (10, 30, 50, 70)}
+        for task in ("denoise-gray", "denoise-rgb")
+    },
+    ("mlp", "denoise-real"): {0: ("mlp/sigma10.mat",)},
+    ("derainnet", "derain"): {0: ("derainnet/model.index",)},
+    ("didmdn", "derain"): {0: ("didmdn/derain.pth",)},
+    ("mspfn", "derain"): {0: ("mspfn/epoch50.index",)},
+    ("rescan", "derain"): {0: ("rescan/rescan.pth",)},
+    ("semi", "derain"): {0: ("semi/model.index",)},
 }
 BY_SET: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("prenet", "derain"): {
@@ -122,7 +140,14 @@ BY_SET: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
         "test2800": ("prenet/rain1400.pth",),
         "test100": (),
         "test1200": (),
-    }
+    },
+    ("umrl", "derain"): {
+        "rain100l": ("umrl/jorder.pth",),
+        "rain100h": (),
+        "test100": ("umrl/rain800.pth",),
+        "test1200": ("umrl/didmdn.pth",),
+        "test2800": (),
+    },
 }
 
 

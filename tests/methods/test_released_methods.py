@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from harness import metrics
 from harness.assets.weights import loading
 from harness.assets.weights.loading import load_weights
 from harness.assets.weights.recording import recording
@@ -17,7 +18,7 @@ from harness.degradations.resize import imresize
 from harness.errors import NotAvailableError
 from harness.images import read_image
 from harness.methods import build_method, get_method, ircnn
-from harness.metrics import psnr, to_uint8
+from harness.metrics import to_uint8
 from harness.networks.ircnn import IRCNN
 from harness.run.apply import tensor_restorer
 from harness.run.conformance import check_method
@@ -73,7 +74,7 @@ DENOISED = {
 def test_denoising(mirror: Path, name: str, channels: int, sigma: int) -> None:
     clean = crop(mirror, channels)
     task = "denoise-rgb" if channels == 3 else "denoise-gray"
-    found = psnr(clean, restore(name, task, sigma, noisy(clean, sigma)))
+    found = metrics.psnr(clean, restore(name, task, sigma, noisy(clean, sigma)))
     assert found == pytest.approx(DENOISED[name, channels, sigma], abs=2e-3)
 
 
@@ -82,7 +83,7 @@ def test_ffdnet_clip(mirror: Path, channels: int, expected: list[float]) -> None
     clean = crop(mirror, channels)
     clipped = np.clip(np.rint(noisy(clean, 50)), 0, 255)
     task = "denoise-rgb" if channels == 3 else "denoise-gray"
-    found = [psnr(clean, restore(name, task, 50, clipped)) for name in ("ffdnet-clip", "ffdnet")]
+    found = [metrics.psnr(clean, restore(name, task, 50, clipped)) for name in ("ffdnet-clip", "ffdnet")]
     assert found == pytest.approx(expected, abs=2e-3)
 
 
@@ -97,7 +98,8 @@ def test_ircnn_levels_are_those_of_the_release(mirror: Path, sigma: int) -> None
 def test_every_colour_level_of_ircnn_denoises(mirror: Path) -> None:
     clean = crop(mirror, 3)[:32, :32]
     gains = [
-        psnr(clean, restore("ircnn", "denoise-rgb", sigma, noisy(clean, sigma))) - psnr(clean, noisy(clean, sigma))
+        metrics.psnr(clean, restore("ircnn", "denoise-rgb", sigma, noisy(clean, sigma)))
+        - metrics.psnr(clean, noisy(clean, sigma), data_range=255)
         for sigma in range(2, 51, 4)
     ]
     assert min(gains) > 0.2 and gains[-1] > 4
@@ -133,18 +135,18 @@ JPEG = {
 def test_jpeg(mirror: Path, name: str, quality: int) -> None:
     clean = crop(mirror, 1)[:61, :91]  # blocks are cut on both sides
     degraded = jpeg(clean, quality)
-    found = psnr(clean, restore(name, "jpeg", quality, degraded.astype(np.float64)))
+    found = metrics.psnr(clean, restore(name, "jpeg", quality, degraded.astype(np.float64)))
     assert found == pytest.approx(JPEG[name, quality], abs=2e-3)
-    assert found > psnr(clean, degraded) + 0.3
+    assert found > metrics.psnr(clean, degraded) + 0.3
 
 
 @pytest.mark.parametrize(("scale", "expected"), [(2, 28.529), (3, 24.813), (4, 22.132)])
 def test_lapsrn(mirror: Path, scale: int, expected: float) -> None:
     clean = crop(mirror, 3)[:60, :96]
     small = imresize(clean.astype(np.float64), 1 / scale, border="replicate")
-    found = psnr(clean, restore("lapsrn", "sr", scale, small))
+    found = metrics.psnr(clean, restore("lapsrn", "sr", scale, small))
     assert found == pytest.approx(expected, abs=2e-3)
-    assert found > psnr(clean, to_uint8(imresize(small, float(scale), border="replicate")))
+    assert found > metrics.psnr(clean, to_uint8(imresize(small, float(scale), border="replicate")))
 
 
 def test_prenet(mirror: Path) -> None:
@@ -152,11 +154,11 @@ def test_prenet(mirror: Path) -> None:
         read_image(mirror / f"datasets/rain100l/{kind}/1.png")[100:180, 50:130] for kind in ("input", "target")
     )
     found = [
-        psnr(clean, restore(name, "derain", 0, rainy.astype(np.float64), dataset))
+        metrics.psnr(clean, restore(name, "derain", 0, rainy.astype(np.float64), dataset))
         for name, dataset in (("prenet", "rain100l"), ("prenet", "rain100h"), ("prenet-heavy", "rain100l"))
     ]
     assert found == pytest.approx([36.474, 34.265, 34.265], abs=5e-3)
-    assert found[0] > psnr(clean, rainy)
+    assert found[0] > metrics.psnr(clean, rainy)
 
 
 @pytest.mark.parametrize("name", NAMES)

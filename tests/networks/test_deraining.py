@@ -21,7 +21,7 @@ from harness.networks import mspfn, semi
 from harness.networks.didmdn import DIDMDN, DenseRain, DenseRainResidual, DensityClassifier
 from harness.networks.image_statistics import ImageNorm2d, stretched
 from harness.networks.measure import parameter_count
-from harness.networks.mspfn import MSPFN, RCAB, Down, Up
+from harness.networks.mspfn import MSPFN, Down, MSPFNBlock, Up
 from harness.networks.rescan import RESCAN
 from harness.networks.semi import SEMI
 from harness.networks.umrl import UMRL, SpunUMRL, StretchedUMRL
@@ -210,7 +210,7 @@ def test_padding_is_tensorflows(size: tuple[int, int]) -> None:
 
 
 def test_channel_attention_scales_by_means() -> None:
-    block = RCAB(8)
+    block = MSPFNBlock(8)
     for parameter in (block.conv2d_3.kernel, block.conv2d_3.bias):
         nn.init.zeros_(parameter)
     x = torch.randn(1, 8, 5, 6)
