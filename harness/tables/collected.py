@@ -19,6 +19,7 @@ from harness.errors import HarnessError, Missing
 from harness.methods import Method
 from harness.protocols import protocol
 from harness.records.runs import git
+from harness.records.tasks import TASKS
 from harness.tables.diff import CellResult, averaged, diff_table, judged
 from harness.tables.measurements import Measurement, Measurements, NotRun, Spread
 from harness.tables.published import Table
@@ -142,7 +143,11 @@ def _collect(table: Table, methods: Mapping[str, Method], measurements: Measurem
         revision = revision or _revision(path)
         if _is_newer_here(request, cell, measurements, revision):
             continue
-        results[place_of(request)] = _as_result(request, cell, cell.recorded or revision)
+        result = _as_result(request, cell, cell.recorded or revision)
+        if cell.measured is None and (never := _never_released(request, methods.get(request.method))):
+            # What was recorded may name files that an older registry took for the model.
+            result = msgspec.structs.replace(result, measured=never, judgement=Judgement("not run", None, never.reason))
+        results[place_of(request)] = result
     order = [place_of(request) for request in asked]
     return TableResults(
         table, averaged([results[place] for place in order if place in results]), damaged_rows, damaged_results
@@ -204,6 +209,18 @@ def _is_what_is_asked(cell: RecordedCell, request: Request, method: Method | Non
         group.policy,
         group.saving,
     )
+
+
+def _never_released(request: Request, method: Method | None) -> NotRun | None:
+    """Say that a method's authors released nothing for a cell, where the registry knows that."""
+    if request.group is None or method is None or method.origin != "released":
+        return None
+    name = method.loads(request.task, request.level, request.dataset)
+    if name is None or (name.partition("/")[0] in method.released if method.released else released_file(name)):
+        return None
+    task = TASKS[request.task]
+    what = request.dataset if method.weights_for or method.released else task.level_label(request.level)
+    return NotRun(f"no model of {method.title} was released for {what}", Missing("weights", method.name))
 
 
 def _is_newer_here(request: Request, cell: RecordedCell, measurements: Measurements, revision: str) -> bool:

@@ -145,7 +145,9 @@ def _held(file: WeightFile) -> str:
 def _reasons(results: list[CellResult]) -> tuple[str, ...]:
     return tuple(
         dict.fromkeys(
-            f"{lacks(result)}: {result.measured.reason}" for result in results if isinstance(result.measured, NotRun)
+            f"{lacks(result)}: {result.measured.reason}"
+            for result in results
+            if isinstance(result.measured, NotRun) and lacks(result) != "cells"
         )
     )
 
@@ -167,5 +169,9 @@ def markdown(found: Iterable[System]) -> str:
             )
         )
     text = "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
-    out = [f"- **{s.name}**: {'; '.join(s.reasons)}" for s in found if s.reasons]
+    of_reason: dict[str, list[str]] = {}
+    for system in found:
+        for reason in system.reasons:
+            of_reason.setdefault(reason, []).append(system.name)
+    out = [f"- **{', '.join(names)}**: {reason}" for reason, names in of_reason.items()]
     return "\n".join([text, "", "## Out of reach", "", *out]) + "\n"
