@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from harness.errors import HarnessError
 from harness.files import write_text
 from harness.records.tasks import TASKS, task
 from harness.records.workspace import PARAMS_FILE
 from harness.tables.published import Row, Table, check_table
+from harness.tables.requests import default_protocol
 from harness.tables.workspace import Workspace
 
 Kind = Literal["tensor", "array", "images"]
@@ -206,6 +209,8 @@ def write_table(
         for level in levels
         for metric in ("psnr", "ssim")
     ]
+    if not methods and not published:
+        raise HarnessError(f"table '{name}': a table needs rows; name some with --method and --published")
     rows: list[dict[str, Any]] = [_published_row(workspace, task_name, columns, source) for source in published]
     for method_name in methods:
         found = workspace.method(method_name)
@@ -238,16 +243,19 @@ def _published_row(workspace: Workspace, task_name: str, columns: list[dict[str,
     values: dict[tuple[str, int | None, str], str] = {}
     row: Row | None = None
     degradation = ""
+    protocols: dict[str, str] = {}
     for part in chosen.parts:
         if part.task != task_name:
             continue
         for row in part.rows:
             degradation = row.degradation or part.degradation
+            protocols = {**part.protocol, **row.protocol}
             for column, value in zip(part.columns, row.values, strict=True):
                 level = column.level if column.level is not None else row.level
                 values[column.dataset, level, column.metric] = value
     if row is None:
-        raise HarnessError(f"{source}: {table_name} is not about {TASKS[task_name].title}")
+        about = " and ".join(dict.fromkeys(part.task for part in chosen.parts))
+        raise HarnessError(f"{source}: {table_name} is not about {TASKS[task_name].title}; give --task {about}")
     found = [values.get((c["dataset"], c.get("level"), c["metric"]), "") for c in columns]
     if not any(found):
         raise HarnessError(f"{source}: {table_name} prints none of the chosen datasets and levels")
@@ -259,9 +267,18 @@ def _published_row(workspace: Workspace, task_name: str, columns: list[dict[str,
     asked = {column["dataset"] for column in columns}
     if images := {name: method for name, method in row.images.items() if name in asked}:
         copied["images"] = images
-    for key in ("policy", "protocol", "not_run", "incomparable", "evidence"):
+    task = TASKS[task_name]
+    if own := {metric: name for metric, name in protocols.items() if name != default_protocol(task, metric)}:
+        copied["protocol"] = own
+    for key in ("policy", "saving", "source_digits", "fitted", "not_run", "incomparable", "evidence"):
         if getattr(row, key):
             copied[key] = getattr(row, key)
+    if row.not_run:
+        copied["lacks"] = row.lacks
+    # What is special about a cell goes with it: ARCNN's images of two cells are saved in another way.
+    keys = {"/".join(str(c[part]) for part in ("dataset", "level", "metric") if c.get(part)) for c in columns}
+    if cells := {key: msgspec.to_builtins(note) for key, note in row.cells.items() if key in keys}:
+        copied["cells"] = cells
     return copied
 
 

@@ -48,9 +48,13 @@ def samples(image: Any, data_range: float | None = None, role: str = "image") ->
     >>> samples(np.array([[0, 257, 65535]], np.uint16))
     array([[  0.,   1., 255.]])
     """
+    if not isinstance(data_range, int | float | None):
+        raise InvalidArgumentError(f"data_range={data_range!r:.40} is no number; give 1 or 255")
     pixels = _array(image, role)
     white = _WHITE.get(pixels.dtype.name)
-    if white is None and pixels.dtype.kind == "f":
+    if white is None and pixels.dtype.kind != "f":
+        raise InvalidArgumentError(f"the {role} has dtype {pixels.dtype}; give uint8, uint16 or floats with data_range")
+    if white is None:
         white = data_range
         if white is None:
             raise InvalidArgumentError(
@@ -58,13 +62,15 @@ def samples(image: Any, data_range: float | None = None, role: str = "image") ->
                 "in [0, 1], or data_range=255"
             )
         pixels = pixels.astype(np.float64, copy=False)
-    if white is not None:  # of other types nothing is an image, as is said below
-        if data_range not in (None, white):
-            raise InvalidArgumentError(f"the {role} is {pixels.dtype}, whose white is {white:g}, not {data_range:g}")
-        if not 0 < white < np.inf:
-            raise InvalidArgumentError(f"data_range={white:g} is no largest sample value; give 1 or 255")
-        if white != 255:
-            pixels = pixels * 255.0 / white
+    if data_range not in (None, white):
+        raise InvalidArgumentError(f"the {role} is {pixels.dtype}, whose white is {white:g}, not {data_range:g}")
+    if not 0 < white < np.inf:
+        raise InvalidArgumentError(f"data_range={white:g} is no largest sample value; give 1 or 255")
+    # What a network gives reaches a little beyond white; samples of another range reach far beyond.
+    if pixels.dtype.kind == "f" and pixels.size and (most := np.abs(pixels).max()) > 4 * white:
+        raise InvalidArgumentError(f"the {role} holds samples up to {most:g}: data_range={white:g} is not theirs")
+    if white != 255:
+        pixels = pixels * 255.0 / white
     check_image(pixels, role)
     return pixels
 
@@ -87,7 +93,9 @@ def _array(image: Any, role: str) -> NDArray[Any]:
 
         return read_image(image)
     if hasattr(image, "detach"):  # a tensor, on whatever device
-        tensor = image.detach().cpu().numpy()
+        plain = image.detach().cpu()
+        # numpy has no bfloat16.
+        tensor = (plain.float() if str(plain.dtype) == "torch.bfloat16" else plain).numpy()
         tensor = tensor[0] if tensor.ndim == 4 and len(tensor) == 1 else tensor
         if tensor.ndim == 3 and len(tensor) in (1, 3):
             return np.ascontiguousarray(tensor[0] if len(tensor) == 1 else tensor.transpose(1, 2, 0))

@@ -86,6 +86,6 @@ def method_note(compared: Sequence[Comparison]) -> str:
         f"{count} comparisons, paired by image: difference = row - reference; {CONFIDENCE:.0%} percentile bootstrap "
         f"interval over images ({RESAMPLES:,} resamples, widened for few images); p: two-sided, signs of the "
         f"differences flipped in every way up to {ENUMERATED} images, in {FLIPS:,} random ways beyond. Each p stands "
-        f"for itself: of {count} equal pairs, {count * SIGNIFICANCE:.1f} would be called better or worse. Other "
-        "trainings of a network are not in it."
+        f"for itself: of {count} equal pairs up to {count * SIGNIFICANCE:.1f} would be called better or worse (with "
+        "fewer than six images none). Other trainings of a network are not in it."
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 import harness.methods as registry
 from harness.cli.authoring import write_method, write_table
 from harness.errors import HarnessError
 from harness.records.tasks import TASKS
 from harness.run.conformance import check_method
+from harness.tables.published import select
 from harness.tables.workspace import Workspace
 
 
@@ -93,3 +95,21 @@ def test_mistakes(workspace: Workspace, arguments: tuple[object, ...], message: 
     with pytest.raises(HarnessError, match=message):
         write_table(workspace, *arguments)  # type: ignore[arg-type]
     assert not (workspace.root / "tables").exists()
+
+
+def test_a_published_row_is_copied_with_everything_that_makes_its_numbers(workspace: Workspace) -> None:
+    """How pixels are saved, what is special about a cell, and protocols that its part alone names."""
+    path = write_table(workspace, "mine", "jpeg", ["live1"], [10], methods=[], published=["panet-table3:ARCNN"])
+    row = yaml.safe_load(path.read_text())["parts"][0]["rows"][0]
+    source = select(workspace.table("panet-table3"), row="ARCNN").parts[0].rows[0]
+    assert row["saving"] == source.saving == "unrounded"
+    assert row["cells"]["live1/10/psnr"]["saving"] == source.cells["live1/10/psnr"].saving
+    path = write_table(workspace, "other", "denoise-real", ["sidd-validation"], [], [], ["kit-table5:KiT_S"])
+    assert yaml.safe_load(path.read_text())["parts"][0]["rows"][0]["protocol"] == {"ssim": "ssim-skimage-range2"}
+
+
+def test_a_table_without_rows_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(HarnessError, match="a table needs rows"):
+        write_table(workspace, "empty", "jpeg", ["live1"], [10], methods=[], published=[])
+    with pytest.raises(HarnessError, match="give --task jpeg"):
+        write_table(workspace, "mine", "denoise-rgb", ["live1"], [10], methods=[], published=["panet-table3:ARCNN"])

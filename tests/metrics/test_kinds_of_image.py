@@ -56,6 +56,11 @@ def test_files(tmp_path: Path) -> None:
         harness.psnr(tmp_path / "z.png", Y)
 
 
+def test_a_tensor_of_bfloat16() -> None:
+    x, y = (tensor(image).bfloat16() / 255 for image in (X, Y))
+    assert harness.psnr(x, y, data_range=1) == pytest.approx(harness.psnr(X, Y), abs=0.05)
+
+
 def test_a_tensor_of_one_channel_and_one_without() -> None:
     gray = torch.from_numpy(X[:, :, 0])
     assert harness.psnr(gray[None], gray) == float("inf")
@@ -73,7 +78,9 @@ def test_a_tensor_of_one_channel_and_one_without() -> None:
         (lambda: harness.psnr(X, Y, data_range=1), "the reference is uint8, whose white is 255, not 1"),
         (lambda: harness.psnr(X / 1.0, Y / 1.0, data_range=0), "data_range=0 is no largest sample value"),
         (lambda: harness.psnr(X / 1.0, Y / 1.0, data_range=float("nan")), "no largest sample value|whose white"),
-        (lambda: harness.psnr(X.astype(np.int64), Y), "the reference has dtype int64"),
+        (lambda: harness.psnr(X / 1.0, Y / 1.0, data_range=1), "samples up to 255: data_range=1 is not theirs"),
+        (lambda: harness.psnr(X / 1.0, Y / 1.0, data_range="1"), "data_range='1' is no number"),  # type: ignore[arg-type]
+        (lambda: harness.psnr(X.astype(np.int64), Y), "has dtype int64; give uint8, uint16 or floats with data_range"),
         (lambda: harness.psnr(X > 9, Y > 9), "the reference has dtype bool"),
         (lambda: harness.psnr(X, Image.fromarray(X).convert("RGBA")), "the image is an image of mode RGBA"),
         (lambda: harness.psnr(tensor(X).repeat(2, 1, 1, 1), Y), r"shape \(2, 3, 24, 30\); give one image"),
