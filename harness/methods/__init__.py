@@ -154,7 +154,7 @@ class Method:
 
 
 # Modules of this package that define no method.
-_NOT_METHODS = ("checkpoint", "fingerprints", "plugins", "registration", "thin", "trained")
+_NOT_METHODS = ("checkpoint", "fingerprints", "plugins", "released", "thin", "trained")
 
 _registry: dict[str, Method] = {}
 _broken: dict[str, str] = {}

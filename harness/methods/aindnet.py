@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Kim et al., CVPR 2020"
@@ -17,30 +17,24 @@ def _network(task: str, level: int) -> Any:
     return AINDNet()
 
 
-@method(
+def _state(arrays: dict[str, Any], where: str) -> Any:
+    from harness.networks.aindnet import from_tensorflow
+
+    return from_tensorflow(arrays, where)
+
+
+released_method(
     "aindnet",
+    _network,
     tasks=["denoise-real"],
+    weights="aindnet",
+    file="sidd-transfer.index",
+    translate=_state,
     title="AINDNet",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["aindnet"],
-    file=lambda task, level: "aindnet/sidd-transfer.index",
-    network=_network,
     checked="the paper's structure and number of parameters, and the released program",
 )
-def build(task: str, level: int) -> Any:
-    """Build the network."""
-    from harness.assets.weights.loading import load_weights
-    from harness.networks.aindnet import from_tensorflow
-    from harness.networks.checkpoints import load_released
-
-    where = "weights aindnet/sidd-transfer.index"
-    return load_released(
-        _network(task, level), from_tensorflow(load_weights("aindnet", "sidd-transfer.index"), where), where
-    )
-
-
 trained_method(
     "aindnet-trained", _network, {"denoise-real": "aindnet-denoise-real"}, title="AINDNet", paper=PAPER, url=URL
 )

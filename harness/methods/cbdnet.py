@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Guo et al., CVPR 2019"
@@ -23,61 +23,46 @@ def _port(task: str, level: int) -> Any:
     return CBDNetPort()
 
 
-@method(
+# For images that were not compressed, such as those of SIDD and DND.
+released_method(
     "cbdnet",
+    _network,
     tasks=["denoise-real"],
+    weights="cbdnet",
+    file="cbdnet.mat",
     title="CBDNet",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["cbdnet"],
-    file=lambda task, level: "cbdnet/cbdnet.mat",
-    network=_network,
     checked="the layers of the released file",
 )
-def build(task: str, level: int) -> Any:
-    """Build the network for images that were not compressed, such as those of SIDD and DND."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("cbdnet", "cbdnet.mat", lambda: _network(task, level))
 
 
-@method(
+# For noisy images that were saved as JPEG.
+released_method(
     "cbdnet-jpeg",
+    _network,
     tasks=["denoise-real"],
+    weights="cbdnet",
+    file="jpeg.mat",
     title="CBDNet (JPEG)",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["cbdnet"],
-    file=lambda task, level: "cbdnet/jpeg.mat",
-    network=_network,
     checked="the layers of the released file",
 )
-def jpeg(task: str, level: int) -> Any:
-    """Build the network for noisy images that were saved as JPEG."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("cbdnet", "jpeg.mat", lambda: _network(task, level))
 
 
-@method(
+# Another network, that others trained on other images.
+released_method(
     "cbdnet-port",
+    _port,
     tasks=["denoise-real"],
+    weights="cbdnet",
+    file="port.pth",
     title="CBDNet (PyTorch port)",
     paper=PAPER,
     url="https://github.com/IDKiro/CBDNet-pytorch",
-    origin="released",
-    weights=["cbdnet"],
-    file=lambda task, level: "cbdnet/port.pth",
-    network=_port,
     checked="the port's outputs on generated weights",
 )
-def port(task: str, level: int) -> Any:
-    """Build the port, another network that others trained on other images."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("cbdnet", "port.pth", lambda: _port(task, level))
 
 
 trained_method(

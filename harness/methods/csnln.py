@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
 from harness.methods.panet import weights_file
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Mei et al., CVPR 2020"
@@ -19,25 +19,19 @@ def _network(task: str, level: int) -> Any:
     return CSNLN(level)
 
 
-@method(
+released_method(
     "csnln",
+    _network,
     tasks=["sr"],
+    weights="csnln",
+    file=weights_file,
     title="CSNLN",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["csnln"],
-    file=lambda task, level: f"csnln/{weights_file(task, level)}",
-    network=_network,
     checked="the authors' outputs on generated weights",
     policy="chop",
     chop=CHOP,
 )
-def csnln(task: str, level: int) -> Any:
-    """Build CSNLN with the authors' weights."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("csnln", weights_file(task, level), lambda: _network(task, level))
 
 
 trained_method(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Zamir et al., CVPR 2020"
@@ -17,29 +17,21 @@ def _network(task: str, level: int) -> Any:
     return CycleISP()
 
 
-def _released(name: str, title: str, file: str) -> None:
-    """Register the network with one of the released files."""
-
-    @method(
-        name,
+for _name, _title, _file in (
+    ("cycleisp", "CycleISP", "sidd-rgb.pth"),
+    ("cycleisp-dnd", "CycleISP (DND)", "dnd-rgb.pth"),
+):
+    released_method(
+        _name,
+        _network,
         tasks=["denoise-real"],
-        title=title,
+        weights="cycleisp",
+        file=_file,
+        title=_title,
         paper=PAPER,
         url=URL,
-        origin="released",
-        weights=["cycleisp"],
-        file=lambda task, level: f"cycleisp/{file}",
-        network=_network,
         checked="the authors' outputs on generated weights",
     )
-    def build(task: str, level: int) -> Any:
-        from harness.assets.weights.loading import released_network
-
-        return released_network("cycleisp", file, lambda: _network(task, level))
-
-
-_released("cycleisp", "CycleISP", "sidd-rgb.pth")
-_released("cycleisp-dnd", "CycleISP (DND)", "dnd-rgb.pth")
 trained_method(
     "cycleisp-trained", _network, {"denoise-real": "cycleisp-denoise-real"}, title="CycleISP", paper=PAPER, url=URL
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Mou et al., ICCV 2021"
@@ -19,25 +19,19 @@ def _network(task: str, level: int) -> Any:
     return DAGL()
 
 
-@method(
+released_method(
     "dagl",
+    _network,
     tasks=["denoise-real"],
+    weights="dagl",
+    file="real.pt",
     title="DAGL",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["dagl"],
-    file=lambda task, level: "dagl/real.pt",
-    network=_network,
     policy="chop+x8",
     chop=CHOP,
     checked="the authors' outputs on generated weights",
 )
-def build(task: str, level: int) -> Any:
-    """Build the network."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("dagl", "real.pt", lambda: _network(task, level))
 
 
 trained_method(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Nah et al., CVPR 2017"
@@ -18,23 +18,17 @@ def _network(task: str, level: int) -> Any:
     return DeepDeblur()
 
 
-@method(
+released_method(
     "deepdeblur",
+    _network,
     tasks=["deblur"],
+    weights="deepdeblur",
+    file=FILE,
     title="DeepDeblur",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["deepdeblur"],
-    file=lambda task, level: f"deepdeblur/{FILE}",
-    network=_network,
     checked="the authors' outputs on generated weights",
 )
-def build(task: str, level: int) -> Any:
-    """Build the network; it makes the pyramid of its inputs itself."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("deepdeblur", FILE, lambda: _network(task, level))
 
 
 trained_method(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
 from harness.methods.panet import PAPER, URL, weights_file
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 
@@ -25,44 +25,33 @@ EDSR_PAPER = "Lim et al., CVPR Workshops 2017"
 EDSR_URL = "https://github.com/sanghyun-son/EDSR-PyTorch"
 
 
-@method(
+# The authors' commands restore whole images.
+released_method(
     "edsr",
+    _edsr,
     tasks=["sr"],
+    weights="edsr",
+    file=lambda task, level: f"x{level}.pt",
     title="EDSR",
     paper=EDSR_PAPER,
     url=EDSR_URL,
-    origin="released",
-    weights=["edsr"],
-    file=lambda task, level: f"edsr/x{level}.pt",
-    network=_edsr,
     checked="the outputs of PA-EDSR's authors on generated weights, without the attention",
 )
-def edsr(task: str, level: int) -> Any:
-    """Build EDSR (32 blocks of 256 features) with the authors' weights; their commands restore whole images."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("edsr", f"x{level}.pt", lambda: _edsr(task, level))
 
 
-@method(
+released_method(
     "pa-edsr",
+    _pa_edsr,
     tasks=["sr"],
+    weights="pa-edsr",
+    file=weights_file,
     title="PA-EDSR",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["pa-edsr"],
-    file=lambda task, level: f"pa-edsr/{weights_file(task, level)}",
-    network=_pa_edsr,
     checked="the authors' outputs on generated weights",
     policy="chop",
     chop={"sr": "paedsr"},
 )
-def pa_edsr(task: str, level: int) -> Any:
-    """Build PA-EDSR with the authors' weights."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("pa-edsr", weights_file(task, level), lambda: _pa_edsr(task, level))
 
 
 trained_method(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.methods import method
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Cho et al., ICCV 2021"
@@ -14,7 +15,6 @@ _ABOUT: dict[str, Any] = {
     "tasks": ["deblur"],
     "paper": PAPER,
     "url": URL,
-    "origin": "released",
     "checked": "the authors' outputs on generated weights",
 }
 
@@ -37,39 +37,30 @@ def _plusplus(task: str, level: int) -> Any:
     return RotationEnsemble(_plus(task, level))
 
 
-@method(
+released_method(
     "mimo-unet",
+    _network,
+    weights="mimo-unet",
+    file="mimo-unet.pkl",
     title="MIMO-UNet",
-    weights=["mimo-unet"],
-    file=lambda task, level: "mimo-unet/mimo-unet.pkl",
-    network=_network,
     **_ABOUT,
 )
-def mimo_unet(task: str, level: int) -> Any:
-    """Build MIMO-UNet."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("mimo-unet", "mimo-unet.pkl", lambda: _network(task, level))
 
 
-@method(
+released_method(
     "mimo-unet-plus",
+    _plus,
+    weights="mimo-unet",
+    file="mimo-unet-plus.pkl",
     title="MIMO-UNet+",
-    weights=["mimo-unet"],
-    file=lambda task, level: "mimo-unet/mimo-unet-plus.pkl",
-    network=_plus,
     **_ABOUT,
 )
-def mimo_unet_plus(task: str, level: int) -> Any:
-    """Build MIMO-UNet+."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("mimo-unet", "mimo-unet-plus.pkl", lambda: _plus(task, level))
 
 
 @method(
     "mimo-unet-plusplus",
     title="MIMO-UNet++",
+    origin="released",
     weights=["mimo-unet"],
     file=lambda task, level: "mimo-unet/mimo-unet-plus.pkl",
     network=_plusplus,

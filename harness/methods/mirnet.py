@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 
 
 def _network(task: str, level: int) -> Any:
@@ -13,20 +13,14 @@ def _network(task: str, level: int) -> Any:
     return MIRNet()
 
 
-@method(
+released_method(
     "mirnet",
+    _network,
     tasks=["denoise-real"],
+    weights="mirnet",
+    file="denoising.pth",
     title="MIRNet",
     paper="Zamir et al., ECCV 2020",
     url="https://github.com/swz30/MIRNet",
-    origin="released",
-    weights=["mirnet"],
-    file=lambda task, level: "mirnet/denoising.pth",
-    network=_network,
     checked="the keys of the authors' program",
 )
-def build(task: str, level: int) -> Any:
-    """Build the network."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("mirnet", "denoising.pth", lambda: _network(task, level))

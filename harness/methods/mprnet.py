@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 
 # Features, added per level, added in the last stage: the defaults of the authors' three programs.
 SIZES = {"denoise-real": (80, 48, 32), "deblur": (96, 48, 32), "derain": (40, 20, 16)}
@@ -17,20 +17,14 @@ def _network(task: str, level: int) -> Any:
     return MPRNet(*SIZES[task])
 
 
-@method(
+released_method(
     "mprnet",
+    _network,
     tasks=list(SIZES),
+    weights="mprnet",
+    file=lambda task, level: FILES[task],
     title="MPRNet",
     paper="Zamir et al., CVPR 2021",
     url="https://github.com/swz30/MPRNet",
-    origin="released",
-    weights=["mprnet"],
-    file=lambda task, level: f"mprnet/{FILES[task]}",
-    network=_network,
     checked="the keys of the authors' program",
 )
-def build(task: str, level: int) -> Any:
-    """Build the network of a task."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("mprnet", FILES[task], lambda: _network(task, level))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Jiang et al., CVPR 2020"
@@ -23,29 +23,25 @@ def _large_network(task: str, level: int) -> Any:
     return MSPFN(blocks=3)
 
 
+def _state(arrays: dict[str, Any], where: str) -> Any:
+    """Name the released network's state, which has one block a module."""
+    from harness.networks.mspfn import from_checkpoint
+
+    return from_checkpoint(arrays, where)
+
+
 # The program saves np.uint8 of its output, so its images are truncated.
-@method(
+released_method(
     "mspfn",
+    _network,
     tasks=["derain"],
+    weights="mspfn",
+    file="epoch50.index",
+    translate=_state,
     title="MSPFN",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["mspfn"],
-    file=lambda task, level: "mspfn/epoch50.index",
-    network=_network,
     checked="the authors' program; no weights were at hand",
     saving="truncate",
 )
-def build(task: str, level: int) -> Any:
-    """Build the network of the released weights, which has one block a module."""
-    from harness.assets.weights.loading import load_weights
-    from harness.networks.checkpoints import load_released
-    from harness.networks.mspfn import from_checkpoint
-
-    where = "weights mspfn/epoch50.index"
-    weights = from_checkpoint(load_weights("mspfn", "epoch50.index"), where)
-    return load_released(_network(task, level), weights, where)
-
-
 trained_method("mspfn-trained", _large_network, {"derain": "mspfn-derain"}, title="MSPFN", paper=PAPER, url=URL)

@@ -37,8 +37,8 @@ def _network(task: str, level: int) -> Any:
 def build(task: str, level: int) -> Callable[[Any], Any]:
     """Build the network, one for every scale."""
     from harness.assets.weights.loading import load_weights, ready
+    from harness.networks.channels import EnlargedLuma
     from harness.networks.checkpoints import load_released
-    from harness.networks.lapsrn import enlarge_colour
     from harness.networks.nlrn import from_tensorflow
 
     if level not in (2, 3, 4):
@@ -46,18 +46,8 @@ def build(task: str, level: int) -> Callable[[Any], Any]:
     where = f"weights nlrn/{FILE}"
     network = load_released(_network(task, level), from_tensorflow(load_weights("nlrn", FILE), where), where)
     apply = ready(network)
-    return lambda batch: enlarge_colour(lambda luma: apply(_enlarged(luma, level)), batch, level)
-
-
-def _enlarged(luma: Any, scale: int) -> Any:
-    """Enlarge a tensor (B, 1, H, W) by bicubic interpolation, mirrored at the border, as the program's own does."""
-    import torch
-
-    from harness.degradations.resize import imresize
-
-    size = (scale * luma.shape[2], scale * luma.shape[3])
-    images = [imresize(image, size=size, border="symmetric") for image in luma[:, 0].double().cpu().numpy()]
-    return torch.stack([torch.from_numpy(image) for image in images])[:, None].to(luma)
+    whole = EnlargedLuma(network, level)
+    return lambda batch: whole.enlarged(batch, apply)
 
 
 trained_method("nlrn-trained", _network, {"denoise-gray": "nlrn-denoise-gray"}, title="NLRN", paper=PAPER, url=URL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "He et al., CVPR 2019"
@@ -18,25 +18,19 @@ def _network(task: str, level: int) -> Any:
     return oisr("rk3", level)
 
 
-@method(
+released_method(
     "oisr",
+    _network,
     tasks=["sr"],
+    weights="oisr",
+    file=lambda task, level: f"rk3-x{level}.pt",
     title="OISR-RK3",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["oisr"],
-    file=lambda task, level: f"oisr/rk3-x{level}.pt",
-    network=_network,
     policy="chop",
     chop=CHOP,
     checked="the authors' outputs on generated weights",
 )
-def build(task: str, level: int) -> Any:
-    """Build the network of a scale."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("oisr", f"rk3-x{level}.pt", lambda: _network(task, level))
 
 
 trained_method(

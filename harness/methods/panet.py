@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Mei et al., 2020"
@@ -35,25 +35,19 @@ def _small(task: str, level: int) -> Any:
     return PANet(n_resblocks=8, n_colors=1 if task == "jpeg" else 3)
 
 
-@method(
+released_method(
     "panet",
+    _network,
     tasks=list(CHOP),
+    weights="panet",
+    file=weights_file,
     title="PANet",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["panet"],
-    file=lambda task, level: f"panet/{weights_file(task, level)}",
-    network=_network,
     checked="the authors' outputs on generated weights",
     policy="chop",
     chop=CHOP,
 )
-def panet(task: str, level: int) -> Any:
-    """Build PANet (80 residual blocks) with the authors' weights."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("panet", weights_file(task, level), lambda: _network(task, level))
 
 
 RECIPES = {task: f"panet-{task}" for task in CHOP}

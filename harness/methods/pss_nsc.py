@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Gao et al., CVPR 2019"
@@ -18,29 +18,24 @@ def _network(task: str, level: int) -> Any:
     return PSSNSC()
 
 
+def _state(arrays: dict[str, Any], where: str) -> Any:
+    from harness.networks.pss_nsc import pss_nsc_state
+
+    return pss_nsc_state(arrays, where)
+
+
 # The authors' program saves (255 * output).astype(uint8), so its images are truncated.
-@method(
+released_method(
     "pss-nsc",
+    _network,
     tasks=["deblur"],
+    weights="pss-nsc",
+    file=FILE,
+    translate=_state,
     title="PSS-NSC",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["pss-nsc"],
-    file=lambda task, level: f"pss-nsc/{FILE}",
-    network=_network,
     checked="the variables of the released checkpoint, the authors' program and TensorFlow's rules",
     saving="truncate",
 )
-def build(task: str, level: int) -> Any:
-    """Build the network and fill it with the variables of the checkpoint."""
-    from harness.assets.weights.loading import load_weights
-    from harness.networks.checkpoints import load_released
-    from harness.networks.pss_nsc import pss_nsc_state
-
-    where = f"weights pss-nsc/{FILE}"
-    state = pss_nsc_state(load_weights("pss-nsc", FILE), where)
-    return load_released(_network(task, level), state, where)
-
-
 trained_method("pss-nsc-trained", _network, {"deblur": "pss-nsc-deblur"}, title="PSS-NSC", paper=PAPER, url=URL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Zhang et al., ECCV 2018"
@@ -18,25 +18,19 @@ def _network(task: str, level: int) -> Any:
     return RCAN(level)
 
 
-@method(
+released_method(
     "rcan",
+    _network,
     tasks=["sr"],
+    weights="rcan",
+    file=lambda task, level: f"x{level}.pt",
     title="RCAN",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["rcan"],
-    file=lambda task, level: f"rcan/x{level}.pt",
-    network=_network,
     checked="spandrel's network of the same keys on generated weights",
     policy="chop",
     chop=CHOP,
 )
-def rcan(task: str, level: int) -> Any:
-    """Build the network of a scale."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("rcan", f"x{level}.pt", lambda: _network(task, level))
 
 
 trained_method(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Anwar and Barnes, ICCV 2019"
@@ -17,23 +17,17 @@ def _network(task: str, level: int) -> Any:
     return RIDNet()
 
 
-@method(
+released_method(
     "ridnet",
+    _network,
     tasks=["denoise-real"],
+    weights="ridnet",
+    file="ridnet.pt",
     title="RIDNet",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["ridnet"],
-    file=lambda task, level: "ridnet/ridnet.pt",
-    network=_network,
     checked="the authors' outputs on generated weights",
 )
-def build(task: str, level: int) -> Any:
-    """Build the network."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("ridnet", "ridnet.pt", lambda: _network(task, level))
 
 
 trained_method(

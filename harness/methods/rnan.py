@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
 from harness.methods.panet import weights_file
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Zhang et al., ICLR 2019"
@@ -26,25 +26,19 @@ def _network(task: str, level: int) -> Any:
     return RNANSR(level) if task == "sr" else RNAN(n_colors=1 if task in GRAY else 3)
 
 
-@method(
+released_method(
     "rnan",
+    _network,
     tasks=list(CHOP),
+    weights="rnan",
+    file=weights_file,
     title="RNAN",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["rnan"],
-    file=lambda task, level: f"rnan/{weights_file(task, level)}",
-    network=_network,
     checked="the authors' outputs on generated weights",
     policy="chop",
     chop=CHOP,
 )
-def rnan(task: str, level: int) -> Any:
-    """Build RNAN (8 local and 2 non-local blocks) with the authors' weights."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("rnan", weights_file(task, level), lambda: _network(task, level))
 
 
 def _case(case: int) -> Any:

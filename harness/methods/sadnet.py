@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Chang et al., ECCV 2020"
@@ -17,23 +17,17 @@ def _network(task: str, level: int) -> Any:
     return SADNet()
 
 
-@method(
+released_method(
     "sadnet",
+    _network,
     tasks=["denoise-real"],
+    weights="sadnet",
+    file="real.pth",
     title="SADNet",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["sadnet"],
-    file=lambda task, level: "sadnet/real.pth",
-    network=_network,
     checked="the authors' outputs on generated weights",
 )
-def build(task: str, level: int) -> Any:
-    """Build the network that was trained on SIDD and RENOIR."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("sadnet", "real.pth", lambda: _network(task, level))
 
 
 trained_method(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Dai et al., CVPR 2019"
@@ -18,25 +18,19 @@ def _network(task: str, level: int) -> Any:
     return SAN(level)
 
 
-@method(
+released_method(
     "san",
+    _network,
     tasks=["sr"],
+    weights="san",
+    file=lambda task, level: f"x{level}.pt",
     title="SAN",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["san"],
-    file=lambda task, level: f"san/x{level}.pt",
-    network=_network,
     policy="chop",
     chop=CHOP,
     checked="the authors' outputs on generated weights",
 )
-def build(task: str, level: int) -> Any:
-    """Build the network of a scale."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("san", f"x{level}.pt", lambda: _network(task, level))
 
 
 trained_method("san-trained", _network, {"sr": "san-sr"}, title="SAN", paper=PAPER, url=URL, policy="chop", chop=CHOP)

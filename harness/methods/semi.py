@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Wei et al., CVPR 2019"
@@ -17,29 +17,24 @@ def _network(task: str, level: int) -> Any:
     return SEMI()
 
 
+def _state(arrays: dict[str, Any], where: str) -> Any:
+    from harness.networks.semi import from_checkpoint
+
+    return from_checkpoint(arrays, where)
+
+
 # The authors' program saves by matplotlib and measures np.uint8(255 * output): both truncate.
-@method(
+released_method(
     "semi",
+    _network,
     tasks=["derain"],
+    weights="semi",
+    file="model.index",
+    translate=_state,
     title="SEMI",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["semi"],
-    file=lambda task, level: "semi/model.index",
-    network=_network,
     checked="the authors' program and weights",
     saving="truncate",
 )
-def build(task: str, level: int) -> Any:
-    """Build the network."""
-    from harness.assets.weights.loading import load_weights
-    from harness.networks.checkpoints import load_released
-    from harness.networks.semi import from_checkpoint
-
-    where = "weights semi/model.index"
-    weights = from_checkpoint(load_weights("semi", "model.index"), where)
-    return load_released(_network(task, level), weights, where)
-
-
 trained_method("semi-trained", _network, {"derain": "semi-derain"}, title="SEMI", paper=PAPER, url=URL)

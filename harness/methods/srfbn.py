@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Li et al., CVPR 2019"
@@ -18,26 +18,20 @@ def _network(task: str, level: int) -> Any:
     return SRFBN(level)
 
 
-@method(
+released_method(
     "srfbn",
+    _network,
     tasks=["sr"],
+    weights="srfbn",
+    file=lambda task, level: f"x{level}.pth",
     title="SRFBN",
     paper=PAPER,
     url=URL,
     licence="MIT",
-    origin="released",
-    weights=["srfbn"],
-    file=lambda task, level: f"srfbn/x{level}.pth",
-    network=_network,
     checked="the authors' outputs on generated weights, and Set5 with their small release",
     policy="chop",
     chop=CHOP,
 )
-def srfbn(task: str, level: int) -> Any:
-    """Build the network of a scale."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("srfbn", f"x{level}.pth", lambda: _network(task, level))
 
 
 trained_method(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Tao et al., CVPR 2018"
@@ -18,29 +18,24 @@ def _network(task: str, level: int) -> Any:
     return SRN()
 
 
+def _state(arrays: dict[str, Any], where: str) -> Any:
+    from harness.networks.srn import srn_state
+
+    return srn_state(arrays, where)
+
+
 # The authors' program saves (255 * output).astype(uint8), so its images are truncated.
-@method(
+released_method(
     "srn",
+    _network,
     tasks=["deblur"],
+    weights="srn",
+    file=FILE,
+    translate=_state,
     title="SRN",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["srn"],
-    file=lambda task, level: f"srn/{FILE}",
-    network=_network,
     checked="the variables of the released checkpoint, the authors' program and TensorFlow's rules",
     saving="truncate",
 )
-def build(task: str, level: int) -> Any:
-    """Build the network and fill it with the variables of the checkpoint."""
-    from harness.assets.weights.loading import load_weights
-    from harness.networks.checkpoints import load_released
-    from harness.networks.srn import srn_state
-
-    where = f"weights srn/{FILE}"
-    state = srn_state(load_weights("srn", FILE), where)
-    return load_released(_network(task, level), state, where)
-
-
 trained_method("srn-trained", _network, {"deblur": "srn-deblur"}, title="SRN", paper=PAPER, url=URL)

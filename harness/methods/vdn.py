@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.methods import method
+from harness.methods.released import released_method
 from harness.methods.trained import trained_method
 
 PAPER = "Yue et al., NeurIPS 2019"
@@ -24,23 +24,17 @@ def _denoiser(task: str, level: int) -> Any:
     return network
 
 
-@method(
+released_method(
     "vdn",
+    _network,
     tasks=["denoise-real"],
+    weights="vdn",
+    file="sidd.pth",
     title="VDN",
     paper=PAPER,
     url=URL,
-    origin="released",
-    weights=["vdn"],
-    file=lambda task, level: "vdn/sidd.pth",
-    network=_network,
     checked="the authors' outputs on generated weights",
 )
-def build(task: str, level: int) -> Any:
-    """Build the network that was trained on SIDD."""
-    from harness.assets.weights.loading import released_network
-
-    return released_network("vdn", "sidd.pth", lambda: _network(task, level))
 
 
 trained_method("vdn-trained", _denoiser, {"denoise-real": "vdn-denoise-real"}, title="VDN", paper=PAPER, url=URL)

@@ -73,9 +73,11 @@ def test_it_restores_odd_sizes(name: str, scale: int, tmp_path: Path, monkeypatc
     monkeypatch.delenv("HARNESS_MIRROR", raising=False)
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(RDN.__init__, "__defaults__", (2, 2, 8, True))
-    monkeypatch.setattr(
-        f"harness.methods.{name}.{'_edsr' if name == 'edsr' else '_network'}", lambda _, s: SMALL[name](s)
-    )
+    small_network = SMALL[name]
+    if name == "rdn":
+        monkeypatch.setattr("harness.methods.rdn._network", lambda _, s: small_network(s))
+    else:
+        monkeypatch.setattr(f"harness.networks.{name}.{name.upper()}", lambda scale, **_: small_network(scale))
     record = json.loads(Path(REGISTRIES["weights"], f"{name}.json").read_text())
     record |= {"obtain": "draw them", "sources": []}
     record["files"] = [{key: f[key] for key in ("name", "format", "makes")} for f in record["files"]]

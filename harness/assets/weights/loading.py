@@ -67,7 +67,11 @@ def load_weights(name: str, file: str, data_root: str | os.PathLike[str] | None 
 
 
 def released_network(
-    name: str, file: str, make: Callable[[], nn.Module], data_root: str | os.PathLike[str] | None = None
+    name: str,
+    file: str,
+    make: Callable[[], nn.Module],
+    data_root: str | os.PathLike[str] | None = None,
+    translate: Callable[[dict[str, Tensor], str], Mapping[str, Tensor]] | None = None,
 ) -> nn.Module:
     """Make a network and fill it with a released checkpoint, strictly; it is then ready for evaluation.
 
@@ -79,11 +83,14 @@ def released_network(
         Makes the empty network.
     data_root : path, optional
         See `load_weights`, whose errors these are too.
+    translate : callable, optional
+        Makes the network's state of what the file holds; gets the arrays, and words for errors that name the file.
     """
     weights = load_weights(name, file, data_root)
     from harness.networks.checkpoints import load_released
 
-    return load_released(make(), weights, f"weights {name}/{file}")
+    where = f"weights {name}/{file}"
+    return load_released(make(), translate(weights, where) if translate else weights, where)
 
 
 def find_weights(known: WeightSet, entry: WeightFile, data: Path) -> Path:
