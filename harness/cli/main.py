@@ -135,7 +135,9 @@ def _tell_left_out(message: str = "") -> None:
     # A stage's last line is what a run shows of it, and the run tells of plugins itself.
     if registry is None or "DVC_STAGE" in os.environ:
         return
-    for reason in registry.broken_plugins().values():
+    definitions = sys.modules.get("harness.methods.definitions")
+    reasons = definitions.broken_definitions() if definitions is not None else {}
+    for reason in (*reasons.values(), *registry.broken_plugins().values()):
         if reason not in message:
             echo(f"could not be loaded: {reason}", err=True)
 
