@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from harness.errors import HarnessError
 from harness.names import check_name
@@ -80,7 +80,7 @@ class Registry(dict[str, T]):
 
 
 # Every registry of this process, by kind.
-REGISTRIES: dict[str, Registry] = {}
+REGISTRIES: dict[str, Registry[Any]] = {}
 
 
 def added() -> dict[tuple[str, str], tuple[object, str]]:
