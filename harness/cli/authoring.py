@@ -198,6 +198,7 @@ def write_table(
     from harness.assets.datasets.registry import dataset
     from harness.names import check_name
 
+    workspace.define()
     chosen = task(task_name)
     check_name(name)
     if name in workspace.tables():

@@ -42,6 +42,10 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Whether all its metrics are of luma: a method may then return the luma of a colour image alone."""
         return all("-y" in metric for metric in self.metrics)
 
+    def scale(self, level: int) -> int:
+        """By how much the input is smaller than what is restored: the level in super-resolution, else 1."""
+        return level if self.level_name == "scale" else 1
+
     def level_label(self, level: int) -> str:
         """Write a level the way the papers do, such as ``sigma 30`` or ``x2``."""
         if not self.level_name:

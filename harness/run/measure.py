@@ -21,6 +21,7 @@ from harness.protocols import measure_many, protocol
 from harness.records.cells import InputId
 from harness.records.restored import read_pixels, read_restored
 from harness.records.rows import ImageRow, MeasuredRecord
+from harness.records.tasks import TASKS
 
 
 def measure_pair(
@@ -34,7 +35,7 @@ def measure_pair(
         restored = np.ascontiguousarray(restored[:, :, 0])
     elif reference.ndim == 3 and restored.ndim == 2 and _is_gray(reference):
         restored = restored[:, :, None].repeat(3, axis=2)
-    return measure_many(protocols, reference, restored, scale=level if task == "sr" else 1)
+    return measure_many(protocols, reference, restored, scale=TASKS[task].scale(level))
 
 
 def _is_gray(image: NDArray[Any]) -> bool:

@@ -21,12 +21,13 @@ from harness.degradations import degradation
 from harness.errors import HarnessError
 from harness.files import write_text
 from harness.methods import Method
-from harness.methods.fingerprints import PACKAGE, method_code
+from harness.methods.fingerprints import PACKAGE, code_files, method_code
 from harness.records.cells import Group
 from harness.records.tasks import TASKS
 from harness.records.training_runs import PLANS, TrainingRun, read_training_plans, trained_folder
+from harness.registries import REGISTRIES
 from harness.run.graph import CODE_VERB, Step
-from harness.run.sources import is_checkout, is_own
+from harness.run.sources import defined_by, is_checkout, is_own
 from harness.tables.published import Table, table_file
 from harness.tables.requests import Plan, counted, plans
 from harness.tables.workspace import Workspace
@@ -247,17 +248,21 @@ class _Writer:
         for plan in found:
             levels[msgspec.structs.replace(plan.group, method="any", policy="any", saving="round")].update(plan.levels)
         families = {}
-        for name, random in (("inputs", False), ("noisy-inputs", True)):
-            groups = {g.degradation: g for g in levels if degradation(g.degradation).random == random}
-            if not groups:
-                continue
+        kinds: dict[tuple[str, bool, tuple[str, ...]], dict[str, Group]] = defaultdict(dict)
+        for group in levels:
+            random, own = degradation(group.degradation).random, tuple(defined_by(group))
+            name = f"{'own-' if own else ''}{'noisy-' if random else ''}inputs" + (
+                f"-{group.degradation}" if own else ""
+            )
+            kinds[name, random, own][group.degradation] = group
+        for (name, random, own), groups in sorted(kinds.items()):
             task, dataset = folder.parts[1:3]
             inputs = _command("stage", "inputs", "--task", task, "--dataset", dataset)
             families[name] = Family(
                 {
                     **_wdir(folder),
                     "cmd": f"{inputs} --degradation ${{item.degradation}} --levels ${{item.levels}}",
-                    "deps": [f"data/manifests/datasets/{dataset}.json", "work/code/inputs.json"],
+                    "deps": [f"data/manifests/datasets/{dataset}.json", "work/code/inputs.json", *own],
                     **({"params": ["noise"]} if random else {}),
                     "outs": [f"work/inputs/{task}/{dataset}/${{item.degradation}}.json"],
                 },
@@ -272,7 +277,8 @@ class _Writer:
         families: dict[str, Family | dict[str, Any]] = {}
         for plan in found:
             key, needs = _key(plan.group), self._needs(plan)
-            if not any("${" in path for path in needs):
+            own = defined_by(plan.group)
+            if not own and not any("${" in path for path in needs):
                 by_count[len(needs)][key] = plan
                 continue
             # DVC has no way to write that in a variable; where it stands in the stage itself it can be escaped.
@@ -280,7 +286,8 @@ class _Writer:
                 ("restore", "measure"), self._families({key: plan}, folder, len(needs), ""), strict=True
             ):
                 ((_, stage),) = family.stages(verb)
-                families[f"{verb}-{key}"] = stage | {"deps": [path.replace("${", r"\${") for path in stage["deps"]]}
+                deps = [path.replace("${", r"\${") for path in stage["deps"]]
+                families[f"{verb}-{key}"] = stage | {"deps": deps + own}
         for count, of_count in sorted(by_count.items()):
             suffix = "" if count == 1 else f"-from-{count}"
             restore, measure = self._families(of_count, folder, count, f"groups{suffix.replace('-', '_')}")
@@ -421,6 +428,8 @@ class _Writer:
         Where some code is installed outside the workspace it always runs, which takes a second.
         """
         files = {file for method in self._methods.values() for file in method_code(method)}
+        sources = [registry.source(name) for registry in REGISTRIES.values() for name in registry.files]
+        files |= {file for source in sources if source is not None for file in code_files(source)}
         plugins = {file for file in files if not file.is_relative_to(PACKAGE)}
         own = {file for file in plugins if is_own(self._workspace.root, file)}
         read = [path for method in self._methods.values() for path in method.depends]

@@ -220,7 +220,7 @@ class _Measurer:
         def one(image: str) -> dict[str, float]:
             reference = degrader.reference(fetched.read(image), level)
             pixels = read_pixels(folder / files[image], group.saving)
-            return measure_many(needed, reference, pixels, degrader.scale(level) if group.task == "sr" else 1)
+            return measure_many(needed, reference, pixels, degrader.scale(level))
 
         try:
             with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
