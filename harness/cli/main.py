@@ -183,4 +183,14 @@ def main(arguments: list[str] | None = None) -> None:
         where = f"{error.filename}: " if error.filename else ""
         echo(f"error: {own or f'{where}{error.strerror}; what was finished is kept, run again to go on'}", err=True)
         sys.exit(HarnessError.exit_code)
+    except Exception as error:
+        # DVC's database of file hashes is SQLite's, which tells of a full disk in its own way.
+        if type(error).__module__ != "sqlite3":
+            raise
+        echo(
+            f"error: DVC's database of file hashes: {error}; is the disk full? What was finished is kept, run again to "
+            "go on",
+            err=True,
+        )
+        sys.exit(HarnessError.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
