@@ -22,6 +22,8 @@ from harness.errors import HarnessError
 from harness.files import write_text
 from harness.methods import Method
 from harness.methods.fingerprints import PACKAGE, method_code
+from harness.protocols import protocol
+from harness.protocols.own import OWN_METRICS
 from harness.records.cells import Group
 from harness.records.tasks import TASKS
 from harness.records.training_runs import PLANS, TrainingRun, read_training_plans, trained_folder
@@ -268,12 +270,12 @@ class _Writer:
 
     def group_stages(self, found: Iterable[Plan], folder: PurePosixPath) -> _Entries:
         """Restore and measure groups of one task and dataset; those that need as many files share a text."""
-        by_count: dict[int, dict[str, Plan]] = defaultdict(dict)
+        by_count: dict[tuple[int, tuple[str, ...]], dict[str, Plan]] = defaultdict(dict)
         families: dict[str, Family | dict[str, Any]] = {}
         for plan in found:
             key, needs = _key(plan.group), self._needs(plan)
             if not any("${" in path for path in needs):
-                by_count[len(needs)][key] = plan
+                by_count[len(needs), _own_metrics(plan)][key] = plan
                 continue
             # DVC has no way to write that in a variable; where it stands in the stage itself it can be escaped.
             for verb, family in zip(
@@ -281,8 +283,9 @@ class _Writer:
             ):
                 ((_, stage),) = family.stages(verb)
                 families[f"{verb}-{key}"] = stage | {"deps": [path.replace("${", r"\${") for path in stage["deps"]]}
-        for count, of_count in sorted(by_count.items()):
-            suffix = "" if count == 1 else f"-from-{count}"
+        for (count, own), of_count in sorted(by_count.items()):
+            # Two hyphens stand in no name, so no two lists of metrics make one suffix.
+            suffix = ("" if count == 1 else f"-from-{count}") + (f"-with-{'--'.join(own)}" if own else "")
             restore, measure = self._families(of_count, folder, count, f"groups{suffix.replace('-', '_')}")
             families |= {f"restore{suffix}": restore, f"measure{suffix}": measure}
         return families
@@ -343,11 +346,13 @@ class _Writer:
             },
             variable,
         )
+        own = _own_metrics(next(iter(found.values())))
+        metrics = [f"work/code/metric-{name}.json" for name in own]
         measure = Family(
             {
                 **_wdir(folder),
                 "cmd": f"{_command('stage', 'measure', *where)}{what} --protocols {word('protocols')}",
-                "deps": [manifest, f"work/restored/{place}", "work/code/measure.json"],
+                "deps": [manifest, f"work/restored/{place}", "work/code/measure.json", *metrics],
                 "outs": [f"work/rows/{place}.csv", f"work/rows/{place}.json"],
             },
             items,
@@ -430,7 +435,8 @@ class _Writer:
             "wdir": "../..",
             "cmd": Step("harness stage code", CODE_VERB, "code"),
             **({"deps": deps} if deps else {}),
-            **({} if self._checkout and not elsewhere else {"always_changed": True}),
+            # Plugins' metrics depend on files and packages that no list here names.
+            **({} if self._checkout and not elsewhere and not OWN_METRICS else {"always_changed": True}),
             "outs": ["work/code"],
         }
 
@@ -515,6 +521,11 @@ def _wdir(folder: PurePosixPath) -> dict[str, str]:
 
 def _up(folder: PurePosixPath) -> str:
     return "/".join([".."] * len(folder.parts))
+
+
+def _own_metrics(plan: Plan) -> tuple[str, ...]:
+    """Name the plugins' metrics that a plan measures."""
+    return tuple(sorted({own.name for name in plan.protocols if (own := protocol(name).own) is not None}))
 
 
 def _numbers(levels: set[int] | tuple[int, ...]) -> str:
