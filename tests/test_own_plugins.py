@@ -31,9 +31,6 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     root = tmp_path / "mine"
     root.mkdir()
     run(root, "init")
-    (root / "plugins").mkdir()
-    with (root / "params.yaml").open("a") as params:
-        params.write("plugins: [plugins]\n")
     yield root
     Workspace(tmp_path).define()
 

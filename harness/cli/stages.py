@@ -164,6 +164,8 @@ def measure_restored(
     task: str, dataset: str, degradation: str, method: str, policy: str, saving: str, protocols: str
 ) -> None:
     """Measure what METHOD restored of a dataset; write a row for each image to work/rows."""
+    from harness.methods.fingerprints import metric_facts
+    from harness.protocols import protocol
     from harness.records.cells import Group
     from harness.records.rows import write_rows
     from harness.records.runs import Clock, write_run
@@ -177,7 +179,11 @@ def measure_restored(
     folder = workspace.work / "restored" / group.place
     if not folder.is_dir():
         raise HarnessError(f"{folder}: no restored images; run harness repro TABLE, which makes everything")
-    record, rows = measure_group(folder, data=workspace.data, protocols=tuple(protocols.split(",")))
+    workspace.define()
+    names = tuple(protocols.split(","))
+    made_with = {name: metric_facts(own) for name in names if (own := protocol(name).own) is not None}
+    kept = workspace.work / "partial" / "measured"
+    record, rows = measure_group(folder, data=workspace.data, protocols=names, made_with=made_with, kept=kept)
     # DVC has recorded the stage before this one.
     keep_for_further_levels(workspace.work / "partial", group, record.levels)
     write_rows(workspace.work / "rows" / group.place.with_name(group.place.name + ".csv"), record, rows)

@@ -22,6 +22,8 @@ from harness.errors import HarnessError
 from harness.files import write_text
 from harness.methods import Method
 from harness.methods.fingerprints import PACKAGE, code_files, method_code
+from harness.protocols import protocol
+from harness.protocols.own import OWN_METRICS
 from harness.records.cells import Group
 from harness.records.tasks import TASKS
 from harness.records.training_runs import PLANS, TrainingRun, read_training_plans, trained_folder
@@ -273,13 +275,13 @@ class _Writer:
 
     def group_stages(self, found: Iterable[Plan], folder: PurePosixPath) -> _Entries:
         """Restore and measure groups of one task and dataset; those that need as many files share a text."""
-        by_count: dict[int, dict[str, Plan]] = defaultdict(dict)
+        by_count: dict[tuple[int, tuple[str, ...]], dict[str, Plan]] = defaultdict(dict)
         families: dict[str, Family | dict[str, Any]] = {}
         for plan in found:
             key, needs = _key(plan.group), self._needs(plan)
             own = defined_by(plan.group)
             if not own and not any("${" in path for path in needs):
-                by_count[len(needs)][key] = plan
+                by_count[len(needs), _own_metrics(plan)][key] = plan
                 continue
             # DVC has no way to write that in a variable; where it stands in the stage itself it can be escaped.
             for verb, family in zip(
@@ -288,8 +290,9 @@ class _Writer:
                 ((_, stage),) = family.stages(verb)
                 deps = [path.replace("${", r"\${") for path in stage["deps"]]
                 families[f"{verb}-{key}"] = stage | {"deps": deps + own}
-        for count, of_count in sorted(by_count.items()):
-            suffix = "" if count == 1 else f"-from-{count}"
+        for (count, metrics), of_count in sorted(by_count.items()):
+            # Two hyphens stand in no name, so no two lists of metrics make one suffix.
+            suffix = ("" if count == 1 else f"-from-{count}") + (f"-with-{'--'.join(metrics)}" if metrics else "")
             restore, measure = self._families(of_count, folder, count, f"groups{suffix.replace('-', '_')}")
             families |= {f"restore{suffix}": restore, f"measure{suffix}": measure}
         return families
@@ -350,11 +353,13 @@ class _Writer:
             },
             variable,
         )
+        own = _own_metrics(next(iter(found.values())))
+        metrics = [f"work/code/metric-{name}.json" for name in own]
         measure = Family(
             {
                 **_wdir(folder),
                 "cmd": f"{_command('stage', 'measure', *where)}{what} --protocols {word('protocols')}",
-                "deps": [manifest, f"work/restored/{place}", "work/code/measure.json"],
+                "deps": [manifest, f"work/restored/{place}", "work/code/measure.json", *metrics],
                 "outs": [f"work/rows/{place}.csv", f"work/rows/{place}.json"],
             },
             items,
@@ -439,7 +444,8 @@ class _Writer:
             "wdir": "../..",
             "cmd": Step("harness stage code", CODE_VERB, "code"),
             **({"deps": deps} if deps else {}),
-            **({} if self._checkout and not elsewhere else {"always_changed": True}),
+            # Plugins' metrics depend on files and packages that no list here names.
+            **({} if self._checkout and not elsewhere and not OWN_METRICS else {"always_changed": True}),
             "outs": ["work/code"],
         }
 
@@ -524,6 +530,11 @@ def _wdir(folder: PurePosixPath) -> dict[str, str]:
 
 def _up(folder: PurePosixPath) -> str:
     return "/".join([".."] * len(folder.parts))
+
+
+def _own_metrics(plan: Plan) -> tuple[str, ...]:
+    """Name the plugins' metrics that a plan measures."""
+    return tuple(sorted({own.name for name in plan.protocols if (own := protocol(name).own) is not None}))
 
 
 def _numbers(levels: set[int] | tuple[int, ...]) -> str:
