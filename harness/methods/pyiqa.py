@@ -43,6 +43,12 @@ def pyiqa_metric(metric: str, name: str = "", *, version: int = 1, **options: An
         pyiqa has no such metric, or it is one of a set of images that needs a network of its own (``fid``).
     NotAvailableError
         pyiqa is not installed.
+
+    Examples
+    --------
+    >>> import harness
+    >>> harness.pyiqa_metric("lpips").better  # doctest: +SKIP
+    'lower'
     """
     about = _configuration(metric)
     if metric.startswith("fid") or metric == "inception_score":

@@ -217,8 +217,10 @@ def test_marks_follow_the_direction(defined: None) -> None:
     cells = [OneProtocolCell(asked, "mean-error", Measurement(value, 2, None)) for value in (3.0, 1.0, 2.0)]
     assert [cell.rank for cell in ranked(cells)] == [3, 1, 2]
     results = [
-        CellResult(msgspec.structs.replace(asked, line=line), cell.measured, Judgement("not run", None, ""))
+        CellResult(
+            msgspec.structs.replace(asked, line=line), cell.measured, Judgement("not run", None, ""), None, {}, ""
+        )
         for line, cell in enumerate(cells)
     ]
-    marks = {place: mark for place, mark in measured_marks(results).items()}
+    marks = measured_marks(results)
     assert [marks.get(place_of(result.request), "") for result in results] == ["", "best", "second"]
