@@ -435,7 +435,7 @@ def measure_many(
         if own is not None:
             if own.of == "set":
                 raise InvalidArgumentError(
-                    f"'{metric}' is of a whole set, not per image; `harness measure --restored FOLDER` measures one"
+                    f"'{metric}' is of a whole set, not per image; a table's column takes it: metric: {metric}"
                 )
             for member in members:
                 values[member.name] = own(*own_inputs(member, x, y, scale))
