@@ -16,6 +16,9 @@ from harness.errors import HarnessError
 NEW: Index = {
     "method": ("harness.cli.methods:new_method", "Write the file of a method of your own."),
     "table": ("harness.cli.methods:new_table", "Write a table of your own."),
+    "task": ("harness.cli.plugins:new_task", "Write the file of a task of your own."),
+    "degradation": ("harness.cli.plugins:new_degradation", "Write the file of a degradation of your own."),
+    "metric": ("harness.cli.plugins:new_metric", "Write the file of a metric of your own."),
 }
 
 EXPORT: Index = {

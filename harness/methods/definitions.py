@@ -11,17 +11,22 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from harness.errors import HarnessError
 from harness.methods.plugins import Plugin, defined_first, importing, installed_plugins, plugins_in, refused
 from harness.process_state import environment_kept
 from harness.records.workspace import IMPORT_SECONDS
-from harness.registries import added, put_in, take_out
+from harness.registries import REGISTRIES, Registry, added, put_in, take_out
 
 GROUPS = ("harness.tasks", "harness.degradations", "harness.metrics")
 
 # Those that hold what plugins may add to.
-_HOLDERS = ("harness.records.tasks", "harness.degradations.registry", "harness.protocols.definitions")
+_HOLDERS = {
+    "task": "harness.records.tasks",
+    "degradation": "harness.degradations.registry",
+    "metric": "harness.protocols.own",
+}
 
 # What each plugin defined, by its state (a changed file is another one), and why one could not be loaded.
 _defined: dict[str, dict[tuple[str, str], tuple[object, str]]] = {}
@@ -46,8 +51,8 @@ def load_definitions(folders: Iterable[Path] = (), import_seconds: float = IMPOR
     plugins += [plugin for folder in folders for plugin in plugins_in(folder)]
     if not plugins and not _defined:
         return
-    for holder in _HOLDERS:
-        importlib.import_module(holder)
+    for kind in _HOLDERS:
+        registry_of(kind)
     _broken.clear()
     take_out(name for found in _defined.values() for name in found)
     defined_first.clear()
@@ -61,6 +66,12 @@ def load_definitions(folders: Iterable[Path] = (), import_seconds: float = IMPOR
             _load(plugin, import_seconds)
         if plugin.what not in _broken:
             defined_first.append(plugin)
+
+
+def registry_of(kind: str) -> Registry[Any]:
+    """Give what is known of a kind: ``task``, ``degradation``, or the ``metric`` of plugins."""
+    importlib.import_module(_HOLDERS[kind])
+    return REGISTRIES[kind]
 
 
 def broken_definitions() -> dict[str, str]:

@@ -21,13 +21,13 @@ from harness.degradations import degradation
 from harness.errors import HarnessError
 from harness.files import write_text
 from harness.methods import Method
+from harness.methods.definitions import registry_of
 from harness.methods.fingerprints import PACKAGE, code_files, method_code
 from harness.protocols import protocol
 from harness.protocols.own import OWN_METRICS
 from harness.records.cells import Group
 from harness.records.tasks import TASKS
 from harness.records.training_runs import PLANS, TrainingRun, read_training_plans, trained_folder
-from harness.registries import REGISTRIES
 from harness.run.graph import CODE_VERB, Step
 from harness.run.sources import defined_by, is_checkout, is_own
 from harness.tables.published import Table, table_file
@@ -433,7 +433,8 @@ class _Writer:
         Where some code is installed outside the workspace it always runs, which takes a second.
         """
         files = {file for method in self._methods.values() for file in method_code(method)}
-        sources = [registry.source(name) for registry in REGISTRIES.values() for name in registry.files]
+        registries = [registry_of(kind) for kind in ("task", "degradation", "metric")]
+        sources = [registry.source(name) for registry in registries for name in registry.files]
         files |= {file for source in sources if source is not None for file in code_files(source)}
         plugins = {file for file in files if not file.is_relative_to(PACKAGE)}
         own = {file for file in plugins if is_own(self._workspace.root, file)}

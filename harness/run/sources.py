@@ -12,10 +12,10 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.files import file_sha256, write_json
+from harness.methods.definitions import registry_of
 from harness.methods.fingerprints import PACKAGE, code_files, code_hashes, metric_facts, stage_code
 from harness.protocols.own import OWN_METRICS
 from harness.records.cells import Group
-from harness.registries import REGISTRIES
 from harness.tables.published import own_tables, published_tables, table_file
 from harness.tables.workspace import Workspace
 from harness.training.recipe import recipe_file, recipe_names
@@ -66,8 +66,9 @@ def fingerprints(workspace: Workspace) -> dict[str, list[str]]:
         elsewhere = [path for path in method.depends if not is_own(workspace.root, path)]
         found[f"method-{name}"] += [f"{path.name} {file_sha256(path, _ABSENT)}" for path in elsewhere]
     for kind in ("task", "degradation"):
-        for name in REGISTRIES[kind].files:
-            source = REGISTRIES[kind].source(name)
+        registry = registry_of(kind)
+        for name in registry.files:
+            source = registry.source(name)
             found[f"{kind}-{name}"] = code_hashes(code_files(source)) if source else []
     for name, own in OWN_METRICS.items():
         found[f"metric-{name}"] = [f"{what} {text}" for what, text in metric_facts(own).items()]
@@ -82,7 +83,7 @@ def fingerprints(workspace: Workspace) -> dict[str, list[str]]:
 def defined_by(group: Group) -> list[str]:
     """Name the fingerprints, in ``work/code``, of what plugins define and a group is made with."""
     used = (("task", group.task), ("degradation", group.degradation))
-    return [f"work/code/{kind}-{name}.json" for kind, name in used if name in REGISTRIES[kind].files]
+    return [f"work/code/{kind}-{name}.json" for kind, name in used if name in registry_of(kind).files]
 
 
 def write_fingerprints(workspace: Workspace) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import harness
+from harness.cli.plugins import write_definition
 from harness.errors import HarnessError
 from harness.methods.definitions import broken_definitions
 from harness.records.tasks import TASKS, Task
@@ -83,3 +86,32 @@ def test_what_was_typed_in_may_be_typed_in_again() -> None:
     finally:
         TASKS.pop("sr-typed")
         TASKS.files.pop("sr-typed")
+
+
+@pytest.mark.parametrize("kind", ["task", "degradation", "metric"])
+def test_a_new_file_runs_as_it_is(tmp_path: Path, kind: str) -> None:
+    folder = project(tmp_path / "mine")
+    path = write_definition(folder, kind, "3-of-mine")
+    assert path == tmp_path / "mine" / "plugins" / "3_of_mine.py"
+    Workspace(folder.root).define()
+    assert not broken_definitions()
+    image = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
+    if kind == "task":
+        assert TASKS["3-of-mine"].levels == (25,)
+    elif kind == "degradation":
+        made = harness.degrade(image, "3-of-mine", 5).astype(float)
+        assert 0 < np.abs(made - image).max() <= 5
+    else:
+        assert harness.measure(image, image + np.uint8(3), "3-of-mine") == 3
+    with pytest.raises(HarnessError, match=f"a {kind} '3-of-mine' is there already"):
+        write_definition(folder, kind, "3-of-mine")
+    Workspace(tmp_path).define()
+
+
+@pytest.mark.parametrize(("kind", "name"), [("metric", "psnr"), ("metric", "seconds"), ("task", "sr"), ("task", "A B")])
+def test_a_new_file_is_not_left_where_the_name_cannot_be(tmp_path: Path, kind: str, name: str) -> None:
+    folder = project(tmp_path)
+    with pytest.raises(HarnessError):
+        write_definition(folder, kind, name)
+    assert not list((tmp_path / "plugins").iterdir())
+    Workspace(tmp_path / "plugins").define()
