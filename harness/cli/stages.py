@@ -218,8 +218,7 @@ def measure(task: str, dataset: str, restored: Path, level: int, degradation: st
     workspace.define()
     known = task_of(task)
     chosen = tuple(protocols.split(",")) if protocols else known.metrics
-    # Any level that the degradation takes will do; only which one is meant must be said.
-    if not level and 0 not in known.levels:
+    if level not in known.levels:
         levels = ", ".join(str(value) for value in known.levels)
         raise HarnessError(f"{task} has the levels {levels}; give one with --level")
     data = workspace.data if workspace.exists else Path(os.environ.get(DATA_VARIABLE) or workspace.data)
