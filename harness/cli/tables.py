@@ -295,7 +295,8 @@ def table(
         return
     if form not in (None, "text") or write:
         raise HarnessError(
-            "--format and --write go with --one-protocol or --style paper; `harness diff` and `harness repro` do the rest"
+            "--format and --write go with --one-protocol or --style paper; "
+            "`harness diff` and `harness repro` do the rest"
         )
     results = results_of(workspace, chosen)
     if svg:

@@ -157,10 +157,18 @@ def round_half_up(value: float, unit: Decimal) -> Decimal:
     return ((Decimal(value) + Decimal(ROUNDING)) / unit).quantize(Decimal(1), ROUND_HALF_UP) * unit
 
 
-def shown_number(result: CellResult, unit: Decimal) -> _Number | None:
+def _measured(result: CellResult) -> Measurement | None:
+    """Choose a cell's measured number: under the protocol of its column, so that the rows can be ranked."""
+    for measured in (result.under_column, result.measured):
+        if isinstance(measured, Measurement):
+            return measured
+    return None
+
+
+def _shown_number(result: CellResult, unit: Decimal) -> _Number | None:
     """Choose what a cell shows: the measured number at a column's digits, else the published one as printed."""
-    if isinstance(result.measured, Measurement):
-        value = round_half_up(result.measured.value, unit)
+    if (measured := _measured(result)) is not None:
+        value = round_half_up(measured.value, unit)
         return _Number(value, _digits(value, unit), False)
     if result.request.printed is None:
         return None
@@ -192,7 +200,7 @@ def _lay_out(
     for column in part.columns:
         cells = [found.get((index, line, part.column_key(column, row))) for line, row in enumerate(part.rows)]
         unit = column_unit(column.metric, (cell for cell in cells if cell is not None))
-        values = [cell and shown_number(cell, unit) for cell in cells]
+        values = [None if cell is None else _shown_number(cell, unit) for cell in cells]
         if any(values):
             columns.append(column)
             numbers.append(values)
@@ -295,8 +303,13 @@ def _heads(columns: Sequence[Column], part: TablePart) -> tuple[tuple[tuple[str,
     keys = [(c.dataset, c.level, c.label) if c.dataset else (number, None, "") for number, c in enumerate(columns)]
     heads = []
     for line in range(depth - 1):
-        groups = itertools.groupby(range(len(paths)), lambda n: (paths[n][: line + 1], keys[n][: line + 1]))
-        heads.append(tuple((paths[first := next(group)][line], 1 + len(list(group))) for _, group in groups))
+        spans: list[tuple[str, int]] = []
+        begun = None
+        for texts, key in zip(paths, keys, strict=True):
+            same = (texts[: line + 1], key[: line + 1])
+            spans = [*spans[:-1], (texts[line], spans[-1][1] + 1)] if same == begun else [*spans, (texts[line], 1)]
+            begun = same
+        heads.append(tuple(spans))
     return (*heads, tuple((texts[-1], 1) for texts in paths))
 
 
@@ -359,16 +372,15 @@ def _caption(
     said = [
         f"{task[0].upper()}{task[1:]}{f' at {at}' if at else ''}{f' on {datasets}' if datasets else ''}: {measures}."
     ]
-    measured = [cell for cell in images if isinstance(cell.measured, Measurement)]
     inputs: dict[str, dict[str, None]] = {}
     others: dict[str, dict[str, None]] = {}
     weights: dict[str, dict[str, None]] = {}
     ways: dict[str, dict[str, None]] = {}
-    for cell in measured:
+    for cell in images:
         row, group = cell.request.row, cell.request.group
-        if cell.own_protocol:
+        if cell.own_protocol and not isinstance(cell.under_column, Measurement):
             others.setdefault(_measure_words(cell.request.protocol, part.task), {})[row] = None
-        if group is None:
+        if group is None or _measured(cell) is None:
             continue
         inputs.setdefault(degradation(group.degradation).summary, {})[row] = None
         origin = "trained here" if cell.origin == "trained" else cell.origin.replace("trained: ", "trained here: ", 1)
