@@ -388,7 +388,7 @@ def _caption(
             weights.setdefault("as released" if origin == "released" else origin, {})[row] = None
         if group.policy in _INFERENCE:
             ways.setdefault(_INFERENCE[group.policy], {})[row] = None
-    for start, found in (("Input", inputs), ("Measured otherwise", others), ("Weights", weights), ("Run", ways)):
+    for start, found in (("Input", inputs), ("Under another protocol", others), ("Weights", weights), ("Run", ways)):
         # What holds for every row needs no names.
         alone = len(found) == 1 and start == "Input"
         texts = [text if alone else f"{text} ({', '.join(rows)})" for text, rows in found.items()]
