@@ -37,9 +37,10 @@ def write_method(workspace: Workspace, name: str, task_name: str, kind: Kind) ->
     HarnessError
         The name is taken or not plain, or the file is there already.
     """
+    workspace.define()
     chosen = task(task_name)
     path = _new_path(workspace, name)
-    scale_note = ", enlarged by `level`" if task_name == "sr" else ""
+    scale_note = ", enlarged by `level`" if chosen.level_name == "scale" else ""
     text = _rendered(
         kind, name=name, file=path.stem, title=name, task=task_name, task_title=chosen.title, scale_note=scale_note
     )
@@ -151,7 +152,7 @@ def _new_path(workspace: Workspace, name: str) -> Path:
     check_name(name)
     if name in workspace.methods():
         raise HarnessError(f"a method '{name}' is there already; choose another name")
-    path = workspace.root / _own_folder(workspace, "methods") / f"{name.replace('-', '_')}.py"
+    path = workspace.root / own_folder(workspace, "methods") / f"{name.replace('-', '_')}.py"
     if path.exists():
         raise HarnessError(f"{path} is there already; choose another name or delete it")
     return path
@@ -198,6 +199,7 @@ def write_table(
     from harness.assets.datasets.registry import dataset
     from harness.names import check_name
 
+    workspace.define()
     chosen = task(task_name)
     check_name(name)
     if name in workspace.tables():
@@ -227,7 +229,7 @@ def write_table(
     from harness.records.loading import convert
 
     check_table(convert(plain, Table, name), name)
-    path = workspace.root / _own_folder(workspace, "tables") / f"{name}.yaml"
+    path = workspace.root / own_folder(workspace, "tables") / f"{name}.yaml"
     write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120))
     return path
 
@@ -282,7 +284,7 @@ def _published_row(workspace: Workspace, task_name: str, columns: list[dict[str,
     return copied
 
 
-def _own_folder(workspace: Workspace, kind: Literal["methods", "tables"]) -> str:
+def own_folder(workspace: Workspace, kind: Literal["methods", "plugins", "tables"]) -> str:
     """Name the folder for the user's own files of a kind; params.yaml learns of it if it lists none."""
     listed = getattr(workspace.params, kind)
     if listed:

@@ -79,6 +79,7 @@ _TEX = {
     "≥": r"$\ge$",
     "≈": r"$\approx$",
     "→": r"$\to$",
+    "↓": r"$\downarrow$",
     "·": r"$\cdot$",
     "°": r"$^\circ$",
     "∞": r"$\infty$",

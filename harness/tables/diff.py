@@ -13,7 +13,7 @@ from harness.protocols import protocol
 from harness.records.training_runs import TrainedRecord
 from harness.tables.measurements import Measurement, Measurements, NotRun
 from harness.tables.published import Table
-from harness.tables.requests import AVERAGE, COUNTED, IMAGE_METRICS, Request, requests
+from harness.tables.requests import AVERAGE, COUNTED, Request, is_of_images, requests
 from harness.tables.verdicts import Judgement, Verdict, judge, noise_term
 
 Lack = Literal["code", "dataset", "package", "server", "training", "weights", "cells", "machine", "run"]
@@ -91,7 +91,7 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
     under_column: Measurement | NotRun | None = None
     weights: dict[str, str] = {}
     origin = ""
-    if request.group is not None and request.metric in IMAGE_METRICS:
+    if request.group is not None and is_of_images(request.metric):
         measured = measurements.value(request.group, request.level, request.protocol)
         if request.protocol != request.column_protocol:
             under_column = measurements.value(request.group, request.level, request.column_protocol)
