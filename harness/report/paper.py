@@ -18,23 +18,22 @@ from harness.degradations import degradation
 from harness.errors import HarnessError, unknown_name
 from harness.protocols import protocol
 from harness.protocols.definitions import LUMAS, METRICS
+from harness.protocols.own import better_of
 from harness.records.cost import read_cost
 from harness.records.tasks import TASKS
 from harness.report.facts import machine_of, seconds_of
-from harness.report.grid import METRIC_TITLES, dataset_title
+from harness.report.grid import dataset_title, metric_title
 from harness.report.render import few_empty_lines, markdown_environment, tex_environment
 from harness.run.cost import count_cost
 from harness.tables.diff import CellResult
 from harness.tables.measurements import Measurement
 from harness.tables.published import Column, Mark, Row, Table, TablePart
-from harness.tables.requests import COUNTED, IMAGE_METRICS
+from harness.tables.requests import COUNTED, is_of_images
 from harness.tables.verdicts import ROUNDING
 from harness.tables.workspace import Workspace
 
 COSTS = ("parameters", "seconds")
 """Columns that can be added to any table."""
-
-LOWER_IS_BETTER = frozenset(COSTS)
 
 FORMS = ("tex", "md", "text")
 
@@ -43,6 +42,11 @@ _UNITS = {"psnr": Decimal("0.01"), "ssim": Decimal("0.0001"), "parameters": Deci
 
 # A best value needs another to be better than, and a second best a third.
 _FEWEST = {"best": 2, "second": 3}
+
+_NOT_KNOWN = {
+    "parameters": "no row of the table names a network whose parameters could be counted",
+    "seconds": "no row's seconds were recorded here, which harness repro does where it restores",
+}
 
 _INFERENCE = {"chop": "in tiles", "x8": "with self-ensemble", "chop+x8": "in tiles with self-ensemble"}
 
@@ -129,6 +133,9 @@ def paper_tables(
     made = [item for item in laid if item is not None]
     if not made:
         raise HarnessError(f"{table.name} has no number to show yet; run harness repro {table.name}")
+    for name in extra:
+        if not any((metric_title(name), 1) in item.heads[-1] for item in made):
+            raise HarnessError(f"{_NOT_KNOWN[name]}; leave '{name}' out of --columns")
     return made
 
 
@@ -214,6 +221,8 @@ def _lay_out(
     for name in extra:
         if all(column.metric != name for column in columns):
             values, sentence = _costs(workspace, name, part, shown)
+            if not values:
+                continue
             columns.append(Column(name))
             numbers.append(values)
             added.append(sentence)
@@ -274,7 +283,7 @@ def _marked(
         mark: Mark = ""
         if number is not None:
             others = by_level[row.level]
-            ranked = sorted(set(others), reverse=metric not in LOWER_IS_BETTER)
+            ranked = sorted(set(others), reverse=better_of(metric) == "higher")
             names: tuple[Mark, Mark] = ("best", "second")
             mark = next((m for m, v in zip(names, ranked, strict=False) if v == number.value), "")
             # Where all are equal none is better than another.
@@ -292,7 +301,7 @@ def _heads(columns: Sequence[Column], part: TablePart) -> tuple[tuple[tuple[str,
     def path(column: Column) -> list[str]:
         texts = [dataset_title(column.dataset)] if any(c.dataset for c in columns) and column.dataset else []
         texts += [column.label or level_text(part.task, column.level or 0)] if several_levels else []
-        title = METRIC_TITLES.get(column.metric, column.metric)
+        title = metric_title(column.metric)
         title += f" ({column.protocol})" if column.protocol else ""
         return [*texts, *([title] if several_metrics or not any(texts) else [])]
 
@@ -316,11 +325,14 @@ def _heads(columns: Sequence[Column], part: TablePart) -> tuple[tuple[tuple[str,
 def _costs(
     workspace: Workspace, name: str, part: TablePart, shown: Mapping[int, Sequence[CellResult]]
 ) -> tuple[list[_Number | None], str]:
-    """Find the parameters or the seconds an image of every row that has them, and what the caption says of them."""
+    """Find the parameters or the seconds an image of every row that has them, and what the caption says of them.
+
+    Nothing where no row has any.
+    """
     if name == COUNTED:
         counts = [_parameters(workspace, part, cells) for cells in shown.values()]
         if not any(counts):
-            raise HarnessError("no row of the table names a network whose parameters could be counted")
+            return [], ""
         unit = _UNITS[name] if min(filter(None, counts)) >= 10 * _UNITS[name] else Decimal(1)
         return _as_numbers(counts, unit), ""
     taken: list[float | None] = []
@@ -332,7 +344,7 @@ def _costs(
         taken.append(math.fsum(times) / len(times) if times else None)
         machines |= {machine_of(workspace, group): None for group, _ in own if times}
     if not any(taken):
-        raise HarnessError("no row's seconds were recorded here; harness repro records them where it restores")
+        return [], ""
     longest = max(filter(None, taken))
     unit = Decimal(1).scaleb(-2 if longest >= 1 else -4)
     known = list(filter(None, machines))
@@ -358,7 +370,7 @@ def _caption(
     table: Table, part: TablePart, columns: Sequence[Column], levels: set[int | None], cells: Sequence[CellResult]
 ) -> list[str]:
     """Say what is in a part: task, metrics, images, inputs, weights."""
-    images = [cell for cell in cells if cell.request.metric in IMAGE_METRICS]
+    images = [cell for cell in cells if is_of_images(cell.request.metric)]
     if not images:
         return [f"{table.title.rstrip('.')}."]
     of_columns = {column.level for column in columns if column.level is not None}
@@ -399,6 +411,8 @@ def _caption(
 def _measure_words(name: str, task: str) -> str:
     """Name what a protocol measures, short enough for a caption."""
     chosen = protocol(name)
+    if chosen.own is not None:
+        return metric_title(chosen.family)
     words = ["PSNR in dB" if chosen.unit else "SSIM"]
     if chosen.luma:
         words.append(LUMAS[chosen.luma].phrase)

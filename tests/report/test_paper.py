@@ -160,3 +160,17 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             main(["table", "panet-table1", *arguments])
         assert said in capsys.readouterr().err
+
+
+def test_a_plugins_metric_is_ranked_in_its_own_direction(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.report.paper.better_of", lambda metric: "lower")
+    assert marks("30.00", "31.00", "29.00") == ["second", "", "best"]
+
+
+def test_a_column_that_one_part_lacks_stays_in_the_others(tmp_path: Path) -> None:
+    of_network, of_none = table_of(Row("A", ("28.00",), method="dncnn")), table_of(Row("B", ("27.00",), method="noisy"))
+    both = Table("mine", "", "Mine", "a test", (*of_network.parts, *of_none.parts))
+    workspace = Workspace(tmp_path)
+    first, second = paper_tables(workspace, both, results_of(workspace, both), ["parameters"])
+    assert len(first.rows[0].cells) == 2 and len(second.rows[0].cells) == 1
+    assert (first.name, second.name) == ("mine-1", "mine-2")
