@@ -248,11 +248,33 @@ def _place(result: CellResult) -> tuple[int, int, str, int, str]:
     "--format",
     "form",
     type=click.Choice(["text", "json", "csv", "md", "tex"]),
-    default="text",
-    help="Form of the output, with --one-protocol.",
+    default=None,
+    help="Form of the output, with --one-protocol (text) or --style paper (tex).",
 )
-@click.option("--write", is_flag=True, help="With --one-protocol: write results/NAME--PROTOCOL.md, .tex, .csv, .json.")
-def table(name: str, row: str, dataset: str, svg: str | None, wanted: str, form: str, write: bool) -> None:
+@click.option(
+    "--style",
+    type=click.Choice(["reproduction", "paper"]),
+    default="reproduction",
+    help="'paper': a table for your own paper, one number a cell: measured where it was, else as published.",
+)
+@click.option("--columns", default="", help="With --style paper: add parameters, seconds or 'parameters,seconds'.")
+@click.option(
+    "--write",
+    is_flag=True,
+    help="With --one-protocol: write results/NAME--PROTOCOL.md, .tex, .csv, .json. With --style paper: "
+    "results/NAME--paper.tex, .md.",
+)
+def table(
+    name: str,
+    row: str,
+    dataset: str,
+    svg: str | None,
+    wanted: str,
+    form: str | None,
+    style: str,
+    columns: str,
+    write: bool,
+) -> None:
     """Print table NAME: published numbers, measured numbers, verdicts."""
     from harness.files import write_text
     from harness.report.terminal import print_table, table_svg
@@ -261,12 +283,20 @@ def table(name: str, row: str, dataset: str, svg: str | None, wanted: str, form:
 
     workspace = Workspace.find()
     chosen = select(workspace.table(name), row=row, dataset=dataset)
-    if wanted:
-        _one_protocol(workspace, chosen, wanted, form, write)
+    if style == "paper":
+        if wanted or svg:
+            raise HarnessError("--style paper goes with --columns, --row, --dataset, --format and --write alone")
+        _paper(workspace, chosen, columns, form or "tex", write)
         return
-    if form != "text" or write:
+    if columns:
+        raise HarnessError("--columns goes with --style paper")
+    if wanted:
+        _one_protocol(workspace, chosen, wanted, form or "text", write)
+        return
+    if form not in (None, "text") or write:
         raise HarnessError(
-            "--format and --write go with --one-protocol; `harness diff` and `harness repro` do the rest"
+            "--format and --write go with --one-protocol or --style paper; "
+            "`harness diff` and `harness repro` do the rest"
         )
     results = results_of(workspace, chosen)
     if svg:
@@ -274,6 +304,25 @@ def table(name: str, row: str, dataset: str, svg: str | None, wanted: str, form:
         echo(f"written: {svg}")
     else:
         print_table(chosen, results)
+
+
+def _paper(workspace: Workspace, table: Table, columns: str, form: str, write: bool) -> None:
+    """Print, or write, a table for a paper."""
+    from harness.files import write_text
+    from harness.report.paper import FORMS, forms, paper_tables
+    from harness.tables.collected import results_of
+
+    if form not in FORMS:
+        raise HarnessError(f"--style paper has the forms {', '.join(FORMS)}; `harness diff` has {form}")
+    extra = [name.strip() for name in columns.split(",") if name.strip()]
+    texts = forms(paper_tables(workspace, table, results_of(workspace, table), extra))
+    if not write:
+        echo(texts[form], nl=False)
+        return
+    for suffix in ("tex", "md"):
+        path = workspace.results / f"{table.name}--paper.{suffix}"
+        write_text(path, texts[suffix])
+        echo(f"written: {path}")
 
 
 def _one_protocol(workspace: Workspace, table: Table, wanted: str, form: str, write: bool) -> None:

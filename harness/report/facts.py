@@ -104,6 +104,13 @@ def seconds_of(workspace: Workspace, group: Group, level: int) -> list[float]:
     return _seconds(_of_level(_record(workspace, "timing", group), level), f"{level}/draw{FIRST_DRAW}/")
 
 
+def machine_of(workspace: Workspace, group: Group) -> str:
+    """What restored a group's images: the GPU, else the processor; empty where that was not recorded."""
+    run = _record(workspace, "timing", group)
+    device, processor = str(run.get("device", "")), str(run.get("processor", ""))
+    return processor if device in ("", "cpu") else device
+
+
 def _of_level(run: dict[str, Any], level: int) -> dict[str, Any]:
     """The run that made a level's images, where a later one kept them (`harness.records.runs.RunRecord.of_level`)."""
     while level in run.get("kept", ()) and isinstance(run.get("before"), dict):

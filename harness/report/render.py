@@ -82,6 +82,8 @@ _TEX = {
     "↓": r"$\downarrow$",
     "·": r"$\cdot$",
     "°": r"$^\circ$",
+    "∞": r"$\infty$",
+    "†": r"$^{\dagger}$",
     "²": r"$^2$",
     "³": r"$^3$",
     "µ": r"$\mu$",
@@ -264,6 +266,8 @@ def tex_environment() -> Any:
         "published_tex": lambda place: _gray_tex(_tex_text(place.printed), place.mark),
         "gray_tex": lambda place: _gray_tex(_tex_text(place.printed)),
         "ranked_tex": lambda place: _marked_tex(place.measured, place.mark),
+        "span_rules": _span_rules,
+        "paper_tex": _paper_tex,
         "sign_tex": _TEX_SIGNS.__getitem__,
         "dagger_tex": _DAGGER_MEANINGS.__getitem__,
         "measured_tex": lambda place, dagger: f"{place.measured}{dagger} {_TEX_SIGNS[place.sign]}".strip(),
@@ -299,9 +303,13 @@ def _is_wide(grid: PartGrid, more: int = 0) -> bool:
 
 def _rules(heads: tuple[str, ...], corner: int) -> str:
     """Draw a rule below every heading that spans several columns."""
+    return _span_rules(spans(heads), corner)
+
+
+def _span_rules(heads: Sequence[tuple[str, int]], corner: int) -> str:
     rules, column = [], corner + 1
-    for _, span in spans(heads):
-        if span > 1:
+    for text, span in heads:
+        if span > 1 and text:
             rules.append(rf"\cmidrule(lr){{{column}-{column + span - 1}}}")
         column += span
     return "".join(rules)
@@ -350,6 +358,12 @@ def _markdown_one_protocol(place: GridCell) -> str:
 def _marked_tex(text: str, mark: str) -> str:
     command = {"best": r"\textbf", "second": r"\underline"}.get(mark)
     return f"{command}{{{text}}}" if command and text else text
+
+
+def _paper_tex(cell: Any, known: bool) -> str:
+    """Write a number of `harness.report.paper`; `known`: a dagger beside the row's name stands for all of it."""
+    dagger = r"\rlap{$^{\dagger}$}" if cell.published and not known else ""
+    return _marked_tex(_tex_text(cell.text), cell.mark) + dagger
 
 
 def _gray_tex(text: str, mark: str = "") -> str:

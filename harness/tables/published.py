@@ -28,6 +28,7 @@ POLICIES = ("whole", "chop", "x8", "chop+x8")
 METRICS = ("psnr", "ssim", "parameters", "seconds")
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
+_KEYS = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._+/-]*(,[A-Za-z0-9][A-Za-z0-9:._+/-]*)*")
 _COUNT = re.compile(r"(\d{1,3}(?:,\d{3})*|\d+)\s*[Kk]")
 
 
@@ -170,6 +171,8 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     system : str
         What other tables call the system behind the row, where this one prints another name: the same number then
         counts once.
+    cite : str
+        BibTeX keys of the row's paper with commas between, for `harness table TABLE --style paper`.
     method : str
         Harness method that makes this row; empty where there is none (then `not_run` says why).
     images : dict
@@ -212,6 +215,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     values: tuple[str, ...] = ()
     level: int | None = None
     system: str = ""
+    cite: str = ""
     method: str = ""
     images: dict[str, str] = {}
     policy: str = ""
@@ -416,6 +420,11 @@ def check_table(table: Table, where: str) -> Table:
                     published_number(value)
                 except HarnessError as error:
                     raise HarnessError(f"{where}: row '{row.name}': {error}") from None
+            if row.cite and not _KEYS.fullmatch(row.cite):
+                raise HarnessError(
+                    f"{where}: row '{row.name}': cite '{row.cite}' holds no BibTeX keys; write keys of letters, digits "
+                    "and : . _ + / -, with commas and no blanks between"
+                )
             keys = {part.column_key(column, row) for column in part.columns}
             for key in row.cells:
                 if key not in keys:

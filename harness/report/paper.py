@@ -1,0 +1,473 @@
+"""A table as a paper prints it: one line a row, one number a cell, at the digits of its column.
+
+A cell holds the measured number where there is one, else the published one, which a dagger marks. That is the table for
+one's own paper; `harness.report.render` sets published and measured numbers one above the other.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+import msgspec
+
+from harness.degradations import degradation
+from harness.errors import HarnessError, unknown_name
+from harness.protocols import protocol
+from harness.protocols.definitions import LUMAS, METRICS
+from harness.protocols.own import better_of
+from harness.records.cost import read_cost
+from harness.records.tasks import TASKS
+from harness.report.facts import machine_of, seconds_of
+from harness.report.grid import dataset_title, metric_title
+from harness.report.render import few_empty_lines, markdown_environment, tex_environment
+from harness.run.cost import count_cost
+from harness.tables.diff import CellResult
+from harness.tables.measurements import Measurement
+from harness.tables.published import Column, Mark, Row, Table, TablePart
+from harness.tables.requests import COUNTED, is_of_images
+from harness.tables.verdicts import ROUNDING
+from harness.tables.workspace import Workspace
+
+COSTS = ("parameters", "seconds")
+"""Columns that can be added to any table."""
+
+FORMS = ("tex", "md", "text")
+
+# Digits where no paper prints any; parameters are told in thousands.
+_UNITS = {"psnr": Decimal("0.01"), "ssim": Decimal("0.0001"), "parameters": Decimal(1000), "seconds": Decimal("0.01")}
+
+# A best value needs another to be better than, and a second best a third.
+_FEWEST = {"best": 2, "second": 3}
+
+_NOT_KNOWN = {
+    "parameters": "no row of the table names a network whose parameters could be counted",
+    "seconds": "no row's seconds were recorded here, which harness repro does where it restores",
+}
+
+_INFERENCE = {"chop": "in tiles", "x8": "with self-ensemble", "chop+x8": "in tiles with self-ensemble"}
+
+
+class PaperCell(msgspec.Struct, frozen=True):
+    """A number as it is shown, its mark, and whether it is published and not measured; empty where there is none."""
+
+    text: str = ""
+    mark: Mark = ""
+    published: bool = False
+
+
+class PaperRow(msgspec.Struct, frozen=True):
+    """A line: name, keys to cite, level (where rows carry it), cells; `rule` asks for a rule above it.
+
+    `published` says that every number of the row is as published; `about` is what is known of the method's paper.
+    """
+
+    name: str
+    cite: str
+    level: str
+    cells: tuple[PaperCell, ...]
+    published: bool
+    rule: bool
+    about: str
+
+
+class PaperTable(msgspec.Struct, frozen=True):
+    """One part of a table, ready to be printed.
+
+    Attributes
+    ----------
+    name : str
+        The table's name, with the number of the part where there are several.
+    caption : tuple of str
+        Sentences.
+    corner : tuple of str
+        Titles of the columns of row headings.
+    heads : tuple of tuple of (str, int)
+        Lines of column headings, each text with the number of columns that it spans.
+    rows : tuple of PaperRow
+        In the table's order.
+    """
+
+    name: str
+    caption: tuple[str, ...]
+    corner: tuple[str, ...]
+    heads: tuple[tuple[tuple[str, int], ...], ...]
+    rows: tuple[PaperRow, ...]
+
+
+class _Number(msgspec.Struct, frozen=True):
+    value: Decimal
+    text: str
+    published: bool
+
+
+def paper_tables(
+    workspace: Workspace, table: Table, results: Iterable[CellResult], extra: Sequence[str] = ()
+) -> list[PaperTable]:
+    """Lay a table out for a paper, each part for itself; rows and columns without any number are left out.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where costs were recorded.
+    table : Table
+        The table, or what `harness.tables.published.select` left of it.
+    results : iterable of CellResult
+        Its cells.
+    extra : sequence of str
+        Columns to add, of `COSTS`.
+
+    Raises
+    ------
+    HarnessError
+        There is no number at all, a column to add is unknown, or nothing is known of it.
+    """
+    for name in extra:
+        if name not in COSTS:
+            raise unknown_name("column", name, COSTS)
+    found = {(r.request.part, r.request.line, r.request.key): r for r in results}
+    laid = [_lay_out(workspace, table, index, part, found, extra) for index, part in enumerate(table.parts)]
+    made = [item for item in laid if item is not None]
+    if not made:
+        raise HarnessError(f"{table.name} has no number to show yet; run harness repro {table.name}")
+    for name in extra:
+        if not any((metric_title(name), 1) in item.heads[-1] for item in made):
+            raise HarnessError(f"{_NOT_KNOWN[name]}; leave '{name}' out of --columns")
+    return made
+
+
+def forms(tables: Sequence[PaperTable]) -> dict[str, str]:
+    """Render in every form, by name: LaTeX (booktabs), GitHub Markdown, and plain text."""
+    tex = tex_environment().get_template("paper.tex.j2").render(tables=tables)
+    return {
+        "tex": few_empty_lines(tex),
+        "md": "\n".join(_plain(item, "github", markdown_environment().filters["cell"]) for item in tables),
+        "text": "\n".join(_plain(item, "simple", str) for item in tables),
+    }
+
+
+def round_half_up(value: float, unit: Decimal) -> Decimal:
+    """Round to a multiple of a power of ten, halves upwards; values that are a verdict's rounding error below count.
+
+    Examples
+    --------
+    >>> round_half_up(27.775, Decimal("0.01")), round_half_up(27.7749, Decimal("0.01"))
+    (Decimal('27.78'), Decimal('27.77'))
+    >>> round_half_up(671_500.0, Decimal(1000))
+    Decimal('672000')
+    """
+    if not math.isfinite(value):
+        return Decimal(value)
+    return ((Decimal(value) + Decimal(ROUNDING)) / unit).quantize(Decimal(1), ROUND_HALF_UP) * unit
+
+
+def _measured(result: CellResult) -> Measurement | None:
+    """Choose a cell's measured number: under the protocol of its column, so that the rows can be ranked."""
+    for measured in (result.under_column, result.measured):
+        if isinstance(measured, Measurement):
+            return measured
+    return None
+
+
+def _shown_number(result: CellResult, unit: Decimal) -> _Number | None:
+    """Choose what a cell shows: the measured number at a column's digits, else the published one as printed."""
+    if (measured := _measured(result)) is not None:
+        value = round_half_up(measured.value, unit)
+        return _Number(value, _digits(value, unit), False)
+    if result.request.printed is None:
+        return None
+    printed = result.request.printed
+    return _Number(printed.value, _digits(printed.value, printed.unit), True)
+
+
+def _digits(value: Decimal, unit: Decimal) -> str:
+    if not value.is_finite():
+        return "∞"
+    return f"{value / 1000:,.0f}K" if unit == _UNITS["parameters"] else f"{value:f}"
+
+
+def column_unit(metric: str, results: Iterable[CellResult]) -> Decimal:
+    """Weight of the last digit of a column: the finest that is printed in it, else that which papers print."""
+    printed = [r.request.printed.unit for r in results if r.request.printed is not None]
+    return min(printed, default=_UNITS.get(metric, Decimal("0.0001")))
+
+
+_Found = Mapping[tuple[int, int, str], CellResult]
+
+
+def _lay_out(
+    workspace: Workspace, table: Table, index: int, part: TablePart, found: _Found, extra: Sequence[str]
+) -> PaperTable | None:
+    columns: list[Column] = []
+    numbers: list[list[_Number | None]] = []
+    shown: dict[int, list[CellResult]] = {line: [] for line in range(len(part.rows))}
+    for column in part.columns:
+        cells = [found.get((index, line, part.column_key(column, row))) for line, row in enumerate(part.rows)]
+        unit = column_unit(column.metric, (cell for cell in cells if cell is not None))
+        values = [None if cell is None else _shown_number(cell, unit) for cell in cells]
+        if any(values):
+            columns.append(column)
+            numbers.append(values)
+            for line, (cell, value) in enumerate(zip(cells, values, strict=True)):
+                if cell is not None and value is not None:
+                    shown[line].append(cell)
+    lines = [line for line in shown if shown[line]]
+    if not lines:
+        return None
+    added = []
+    for name in extra:
+        if all(column.metric != name for column in columns):
+            values, sentence = _costs(workspace, name, part, shown)
+            if not values:
+                continue
+            columns.append(Column(name))
+            numbers.append(values)
+            added.append(sentence)
+    levels = {part.rows[line].level for line in lines}
+    marked = [_marked(values, column.metric, part.rows, lines) for column, values in zip(columns, numbers, strict=True)]
+    rows = _rows(workspace, part, lines, marked, len(levels) > 1)
+    name = table.name if len(table.parts) == 1 else f"{table.name}-{index + 1}"
+    task = TASKS.get(part.task)
+    corner = ("Method", *([task.level_name.capitalize() if task else ""] if len(levels) > 1 else []))
+    kept = [cell for line in lines for cell in shown[line]]
+    caption = (*_caption(table, part, columns, levels, kept), *added, *_signs(rows))
+    return PaperTable(name, caption, corner, _heads(columns, part), rows)
+
+
+def _rows(
+    workspace: Workspace, part: TablePart, lines: list[int], columns: Sequence[Sequence[PaperCell]], with_level: bool
+) -> tuple[PaperRow, ...]:
+    methods = workspace.methods()
+    order = [part.rows[line].level for line in lines]
+    grouped = with_level and len(list(itertools.groupby(order))) == len(set(order))
+    rows = []
+    for position, line in enumerate(lines):
+        row = part.rows[line]
+        cells = tuple(column[line] for column in columns)
+        method = methods.get(row.method)
+        about = ", ".join(filter(None, (method.paper, method.url))) if method and not row.cite else ""
+        published = all(cell.published for cell in cells if cell.text)
+        level = level_text(part.task, row.level or 0) if with_level else ""
+        rule = grouped and position > 0 and order[position] != order[position - 1]
+        rows.append(PaperRow(row.name, row.cite, level, cells, published, rule, about))
+    return tuple(rows)
+
+
+def level_text(task: str, level: int) -> str:
+    """Write a level as a formula does: ``σ = 50``, ``×2``, ``quality 10``; empty where the task has only one.
+
+    Examples
+    --------
+    >>> level_text("denoise-rgb", 50), level_text("sr", 2), level_text("demosaic", 0)
+    ('σ = 50', '×2', '')
+    """
+    known = TASKS.get(task)
+    if known is None or not level:
+        return ""
+    return {"sigma": f"σ = {level}", "scale": f"×{level}"}.get(known.level_name, known.level_label(level))
+
+
+def _marked(
+    values: Sequence[_Number | None], metric: str, rows: Sequence[Row], lines: Iterable[int]
+) -> list[PaperCell]:
+    """Mark the best and the second best number of a column, at each level of its rows; equal ones share a mark."""
+    by_level: dict[int | None, list[Decimal]] = {}
+    for line in lines:
+        if (number := values[line]) is not None:
+            by_level.setdefault(rows[line].level, []).append(number.value)
+    cells = []
+    for number, row in zip(values, rows, strict=True):
+        mark: Mark = ""
+        if number is not None:
+            others = by_level[row.level]
+            ranked = sorted(set(others), reverse=better_of(metric) == "higher")
+            names: tuple[Mark, Mark] = ("best", "second")
+            mark = next((m for m, v in zip(names, ranked, strict=False) if v == number.value), "")
+            # Where all are equal none is better than another.
+            if mark and (len(others) < _FEWEST[mark] or len(ranked) == 1):
+                mark = ""
+        cells.append(PaperCell(number.text, mark, number.published) if number else PaperCell())
+    return cells
+
+
+def _heads(columns: Sequence[Column], part: TablePart) -> tuple[tuple[tuple[str, int], ...], ...]:
+    """Lines of headings: datasets, levels or the columns' own labels where they differ, metrics where they differ."""
+    several_levels = len({(c.level, c.label) for c in columns if c.metric not in COSTS}) > 1
+    several_metrics = len({(c.metric, c.protocol) for c in columns}) > 1
+
+    def path(column: Column) -> list[str]:
+        texts = [dataset_title(column.dataset)] if any(c.dataset for c in columns) and column.dataset else []
+        texts += [column.label or level_text(part.task, column.level or 0)] if several_levels else []
+        title = metric_title(column.metric)
+        title += f" ({column.protocol})" if column.protocol else ""
+        return [*texts, *([title] if several_metrics or not any(texts) else [])]
+
+    paths = [path(column) for column in columns]
+    depth = max(map(len, paths))
+    # A column that belongs to no dataset has its heading in the lowest line.
+    paths = [[*[""] * (depth - len(texts)), *texts] for texts in paths]
+    keys = [(c.dataset, c.level, c.label) if c.dataset else (number, None, "") for number, c in enumerate(columns)]
+    heads = []
+    for line in range(depth - 1):
+        spans: list[tuple[str, int]] = []
+        begun = None
+        for texts, key in zip(paths, keys, strict=True):
+            same = (texts[: line + 1], key[: line + 1])
+            spans = [*spans[:-1], (texts[line], spans[-1][1] + 1)] if same == begun else [*spans, (texts[line], 1)]
+            begun = same
+        heads.append(tuple(spans))
+    return (*heads, tuple((texts[-1], 1) for texts in paths))
+
+
+def _costs(
+    workspace: Workspace, name: str, part: TablePart, shown: Mapping[int, Sequence[CellResult]]
+) -> tuple[list[_Number | None], str]:
+    """Find the parameters or the seconds an image of every row that has them, and what the caption says of them.
+
+    Nothing where no row has any.
+    """
+    if name == COUNTED:
+        counts = [_parameters(workspace, part, cells) for cells in shown.values()]
+        if not any(counts):
+            return [], ""
+        unit = _UNITS[name] if min(filter(None, counts)) >= 10 * _UNITS[name] else Decimal(1)
+        return _as_numbers(counts, unit), ""
+    taken: list[float | None] = []
+    machines: dict[str, None] = {}
+    for cells in shown.values():
+        places = {(c.request.group, c.request.level): None for c in cells if isinstance(c.measured, Measurement)}
+        own = [(group, level) for group, level in places if group is not None]
+        times = [second for group, level in own for second in seconds_of(workspace, group, level)]
+        taken.append(math.fsum(times) / len(times) if times else None)
+        machines |= {machine_of(workspace, group): None for group, _ in own if times}
+    if not any(taken):
+        return [], ""
+    longest = max(filter(None, taken))
+    unit = Decimal(1).scaleb(-2 if longest >= 1 else -4)
+    known = list(filter(None, machines))
+    where = f" on {' and '.join(known)}" if known else ""
+    return _as_numbers(taken, unit), f"Time is the mean over the images{where}."
+
+
+def _as_numbers(values: Iterable[float | None], unit: Decimal) -> list[_Number | None]:
+    rounded = [None if value is None else round_half_up(value, unit) for value in values]
+    return [None if value is None else _Number(value, _digits(value, unit), False) for value in rounded]
+
+
+def _parameters(workspace: Workspace, part: TablePart, cells: Sequence[CellResult]) -> int | None:
+    methods = workspace.methods()
+    for name in dict.fromkeys(cell.request.method for cell in cells if cell.request.group is not None):
+        method = methods.get(name)
+        if method is not None and method.network is not None and part.task in method.tasks:
+            return (read_cost(workspace.work, name) or count_cost(method)).of(part.task).parameters
+    return None
+
+
+def _caption(
+    table: Table, part: TablePart, columns: Sequence[Column], levels: set[int | None], cells: Sequence[CellResult]
+) -> list[str]:
+    """Say what is in a part: task, metrics, images, inputs, weights."""
+    images = [cell for cell in cells if is_of_images(cell.request.metric)]
+    if not images:
+        return [f"{table.title.rstrip('.')}."]
+    of_columns = {column.level for column in columns if column.level is not None}
+    single = of_columns or levels - {None}
+    at = level_text(part.task, next(iter(single)) or 0) if len(single) == 1 else ""
+    measures = _listed(dict.fromkeys(_measure_words(c.request.column_protocol, part.task) for c in images))
+    datasets = _listed(
+        _dataset_words(name, images) for name in dict.fromkeys(c.request.dataset for c in images) if name
+    )
+    task = TASKS[part.task].title
+    said = [
+        f"{task[0].upper()}{task[1:]}{f' at {at}' if at else ''}{f' on {datasets}' if datasets else ''}: {measures}."
+    ]
+    inputs: dict[str, dict[str, None]] = {}
+    others: dict[str, dict[str, None]] = {}
+    weights: dict[str, dict[str, None]] = {}
+    ways: dict[str, dict[str, None]] = {}
+    for cell in images:
+        row, group = cell.request.row, cell.request.group
+        if cell.own_protocol and not isinstance(cell.under_column, Measurement):
+            others.setdefault(_measure_words(cell.request.protocol, part.task), {})[row] = None
+        if group is None or _measured(cell) is None:
+            continue
+        inputs.setdefault(degradation(group.degradation).summary, {})[row] = None
+        origin = "trained here" if cell.origin == "trained" else cell.origin.replace("trained: ", "trained here: ", 1)
+        if origin != "none":
+            weights.setdefault("as released" if origin == "released" else origin, {})[row] = None
+        if group.policy in _INFERENCE:
+            ways.setdefault(_INFERENCE[group.policy], {})[row] = None
+    for start, found in (("Input", inputs), ("Under another protocol", others), ("Weights", weights), ("Run", ways)):
+        # What holds for every row needs no names.
+        alone = len(found) == 1 and start == "Input"
+        texts = [text if alone else f"{text} ({', '.join(rows)})" for text, rows in found.items()]
+        said += [f"{start}: {'; '.join(texts)}."] if texts else []
+    return said
+
+
+def _measure_words(name: str, task: str) -> str:
+    """Name what a protocol measures, short enough for a caption."""
+    chosen = protocol(name)
+    if chosen.own is not None:
+        return metric_title(chosen.family)
+    words = ["PSNR in dB" if chosen.unit else "SSIM"]
+    if chosen.luma:
+        words.append(LUMAS[chosen.luma].phrase)
+    if not chosen.unit and chosen.metric in METRICS:
+        words[0] = METRICS[chosen.metric].phrase.replace("SSIM, ", "SSIM (", 1) + ")"
+    if border := chosen.border(1) if task == "sr" else chosen.border(0):
+        words.append(
+            "without a border of scale pixels" if chosen.crop_scales else f"without a border of {border} pixels"
+        )
+    return " ".join(words)
+
+
+def _dataset_words(name: str, cells: Iterable[CellResult]) -> str:
+    counts = [c.measured.images for c in cells if c.request.dataset == name and isinstance(c.measured, Measurement)]
+    count = max(counts, default=0)
+    return dataset_title(name) + (f" ({count} image{'s' * (count != 1)})" if count else "")
+
+
+def _listed(texts: Iterable[str]) -> str:
+    *first, last = [*texts] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _signs(rows: Sequence[PaperRow]) -> list[str]:
+    """Explain the signs that a table has."""
+    cells = [cell for row in rows for cell in row.cells]
+    marks = {cell.mark for cell in cells}
+    said = []
+    if any(cell.published for cell in cells):
+        said.append("† as published, not measured here.")
+    if "best" in marks:
+        said.append("Best in bold, second best underlined." if "second" in marks else "Best in bold.")
+    return said
+
+
+def _plain(table: PaperTable, style: str, escape: Callable[[str], str]) -> str:
+    from tabulate import tabulate
+
+    over = [[text for text, span in line for _ in range(span)] for line in table.heads]
+    heads = [*table.corner, *(" ".join(dict.fromkeys(filter(None, texts))) for texts in zip(*over, strict=True))]
+    lines = [
+        [
+            escape(row.name)
+            + ("†" if row.published else "")
+            + (f" [@{row.cite.replace(',', '; @')}]" if row.cite else ""),
+            *([row.level] if len(table.corner) > 1 else []),
+            *(_plain_cell(cell, row.published) for cell in row.cells),
+        ]
+        for row in table.rows
+    ]
+    align = ["left"] * len(table.corner) + ["right"] * (len(heads) - len(table.corner))
+    grid = tabulate(lines, [escape(head) for head in heads], style, disable_numparse=True, colalign=align)
+    return f"{escape(' '.join(filter(None, table.caption)))}\n\n{grid}\n"
+
+
+def _plain_cell(cell: PaperCell, known: bool) -> str:
+    fence: Any = {"best": "**", "second": "_"}.get(cell.mark, "")
+    return f"{fence}{cell.text}{fence}" + ("†" if cell.published and not known else "")
