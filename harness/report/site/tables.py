@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
@@ -10,7 +10,16 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.report import one_protocol as one_protocol_report
 from harness.report import plots
-from harness.report.grid import evidence, grids, reasons_not_run, recorded_text, remarks, summary
+from harness.report.grid import (
+    evidence,
+    grids,
+    prints_numbers,
+    reasons_not_run,
+    recorded_text,
+    remarks,
+    summary,
+    unlike,
+)
 from harness.report.render import forms
 from harness.report.site.contents import Contents, cell_record, number_facts, telling_making_facts, was_measured
 from harness.report.site.pages import FORMS, Pages, one_protocol_page, table_page
@@ -51,6 +60,9 @@ def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[st
         records=records,
         details=_details(contents, item, records),
         counts=count(results).places,
+        shown=Counter(result.verdict for result in results),
+        published=prints_numbers(results),
+        unlike=unlike(results),
         total=len(compared),
         summary=summary(table, results),
         remarks=remarks(results),
