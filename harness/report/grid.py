@@ -86,6 +86,11 @@ class GridRow(msgspec.Struct, frozen=True):
         """Whether anything in the row was measured."""
         return any(place.measured for place in self.places)
 
+    @property
+    def has_printed(self) -> bool:
+        """Whether anything in the row is printed, be it no number."""
+        return any(place.printed for place in self.places)
+
 
 class PartGrid(msgspec.Struct, frozen=True):
     """One part of a table, ready to be printed.
