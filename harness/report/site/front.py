@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from harness.report import plots
 from harness.report.coverage import coverage_rows, coverage_text
 from harness.report.facts import seconds_of
-from harness.report.grid import meanings, recorded_text
+from harness.report.grid import meanings, prints_numbers, recorded_text
 from harness.report.scenes import UNCHANGED, Scene, SceneId
 from harness.report.site.contents import Contents, cell_record, scene_title
 from harness.report.site.pages import Pages
@@ -55,7 +55,7 @@ def write_index(pages: Pages, contents: Contents, scenes: ShownScenes, notes: Se
         coverage_text=coverage_text(whole),
         counts=whole.all,
         shown=shown,
-        said=meanings(published=bool(whole.all.numbers)),
+        said=meanings(published=any(prints_numbers(item.results) for item in contents.tables)),
         histogram=plots.delta_histogram(item for item in contents.tables if item.table.paper),
         off=[
             cell_record(item, result)

@@ -145,17 +145,18 @@ def _write_one_protocol(pages: Pages, contents: Contents, item: TableResults) ->
 def measured_marks(results: Iterable[CellResult]) -> dict[CellPosition, str]:
     """Mark the best and the second best measured value of each column.
 
-    Only values measured under one protocol on one dataset at one level compete, and only where at least three do. Equal
-    values share a mark.
+    Only values measured under one protocol on one dataset at one level, of the same inputs, compete, and only where at
+    least three do. Equal values share a mark.
     """
     contests: dict[tuple[Any, ...], dict[CellPosition, float]] = defaultdict(dict)
     for result in results:
         request = result.request
         if isinstance(result.measured, Measurement):
-            key = (request.part, request.dataset, request.level, request.metric, request.protocol)
+            made_from = request.group.degradation if request.group else ""
+            key = (request.part, request.dataset, request.level, request.metric, request.protocol, made_from)
             contests[key][place_of(request)] = result.measured.value
     marks: dict[CellPosition, str] = {}
-    for (_, _, _, metric, _), members in contests.items():
+    for (_, _, _, metric, *_), members in contests.items():
         values = sorted(set(members.values()), reverse=metric not in _SMALLER_IS_BETTER)
         if len(members) < _FEWEST_FOR_MARKS or len(values) < 2:
             continue
