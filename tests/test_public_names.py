@@ -38,7 +38,7 @@ def test_the_library_loads_nothing_of_the_application(room: str) -> None:
     assert f"harness.{room}" in loaded
     assert not loaded & set(HEAVY)
     rooms = {name.split(".")[1] for name in loaded if name.startswith("harness.")}
-    assert rooms <= {"metrics", "degradations", "protocols", "errors"}
+    assert rooms <= {"metrics", "degradations", "protocols", "registries", "names", "errors"}
 
 
 def test_import_harness_loads_no_room_and_no_library() -> None:
@@ -61,7 +61,10 @@ def test_the_help_loads_less_than_twice_what_click_does() -> None:
 
 
 def test_public_names() -> None:
-    names = "degrade imresize luma measure method protocol psnr published repro restore rows ssim"
+    names = (
+        "degradation degrade imresize luma measure method metric protocol psnr published pyiqa_metric "
+        "repro restore rows ssim task"
+    )
     assert harness.__all__ == dir(harness) == names.split()
     for name in harness.__all__:
         assert getattr(harness, name).__name__ == name

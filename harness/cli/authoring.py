@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,9 +38,10 @@ def write_method(workspace: Workspace, name: str, task_name: str, kind: Kind) ->
     HarnessError
         The name is taken or not plain, or the file is there already.
     """
+    workspace.define()
     chosen = task(task_name)
     path = _new_path(workspace, name)
-    scale_note = ", enlarged by `level`" if task_name == "sr" else ""
+    scale_note = ", enlarged by `level`" if chosen.level_name == "scale" else ""
     text = _rendered(
         kind, name=name, file=path.stem, title=name, task=task_name, task_title=chosen.title, scale_note=scale_note
     )
@@ -152,7 +153,7 @@ def _new_path(workspace: Workspace, name: str) -> Path:
     check_name(name)
     if name in workspace.methods():
         raise HarnessError(f"a method '{name}' is there already; choose another name")
-    path = workspace.root / _own_folder(workspace, "methods") / f"{name.replace('-', '_')}.py"
+    path = workspace.root / own_folder(workspace, "methods") / f"{name.replace('-', '_')}.py"
     if path.exists():
         raise HarnessError(f"{path} is there already; choose another name or delete it")
     return path
@@ -212,6 +213,7 @@ def write_table(
     from harness.assets.datasets.registry import dataset
     from harness.names import check_name
 
+    workspace.define()
     chosen = task(task_name)
     check_name(name)
     if name in workspace.tables():
@@ -226,7 +228,8 @@ def write_table(
     if not methods and not published:
         raise HarnessError(f"table '{name}': a table needs rows; name some with --method and --published")
     copies = [_published_row(workspace, task_name, columns, source) for source in published]
-    chosen_input, chosen_protocols = _chosen(chosen, copies, degradation, protocols, asks=bool(methods))
+    metrics = dict.fromkeys(str(column["metric"]) for column in columns)
+    chosen_input, chosen_protocols = _chosen(chosen, metrics, copies, degradation, protocols, asks=bool(methods))
     rows = [_without_defaults(copy, chosen, chosen_input, chosen_protocols) for copy in copies]
     for method_name in methods:
         found = workspace.method(method_name)
@@ -251,7 +254,7 @@ def write_table(
     from harness.records.loading import convert
 
     check_table(convert(plain, Table, name), name)
-    path = workspace.root / _own_folder(workspace, "tables") / f"{name}.yaml"
+    path = workspace.root / own_folder(workspace, "tables") / f"{name}.yaml"
     write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120))
     return path
 
@@ -307,7 +310,13 @@ def _published_row(workspace: Workspace, task_name: str, columns: list[dict[str,
 
 
 def _chosen(
-    task: Task, copies: list[dict[str, Any]], degradation: str, protocols: Sequence[str], *, asks: bool
+    task: Task,
+    metrics: Collection[str],
+    copies: list[dict[str, Any]],
+    degradation: str,
+    protocols: Sequence[str],
+    *,
+    asks: bool,
 ) -> tuple[str, dict[str, str]]:
     """Choose input and protocols of the rows that are measured: as said, else as the published rows have them."""
     from harness.degradations import degradation as degradation_of
@@ -315,7 +324,9 @@ def _chosen(
 
     said: dict[str, str] = {}
     for name in protocols:
-        metric = protocol(name).name.split("-")[0]
+        metric = protocol(name).family
+        if metric not in metrics:
+            raise HarnessError(f"protocol '{name}' measures {metric}; the columns are {', '.join(metrics)}")
         if metric in said:
             raise HarnessError(f"'{said[metric]}' and '{name}' both measure {metric}; name one of them")
         said[metric] = name
@@ -332,7 +343,7 @@ def _chosen(
     found = degradation or agreed(
         "inputs", "--degradation NAME", {copy["name"]: copy["degradation"] for copy in copies}, task.degradation
     )
-    for metric in ("psnr", "ssim"):
+    for metric in metrics:
         if metric not in said:
             of_row = {copy["name"]: copy["protocol"][metric] for copy in copies if metric in copy["protocol"]}
             said[metric] = agreed(f"{metric} protocols", "--protocol NAME", of_row, default_protocol(task, metric))
@@ -346,7 +357,7 @@ def _without_defaults(copy: dict[str, Any], task: Task, degradation: str, protoc
     return {key: value for key, value in (copy | kept).items() if value or key not in kept}
 
 
-def _own_folder(workspace: Workspace, kind: Literal["methods", "tables"]) -> str:
+def own_folder(workspace: Workspace, kind: Literal["methods", "plugins", "tables"]) -> str:
     """Name the folder for the user's own files of a kind; params.yaml learns of it if it lists none."""
     listed = getattr(workspace.params, kind)
     if listed:

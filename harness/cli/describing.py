@@ -68,7 +68,7 @@ def describe_method(
     if rule:
         from harness.inference.chop import chop_rule, tile_shape
 
-        count, tile_height, tile_width = tile_shape(chop_rule(rule), height, width, level if task_name == "sr" else 1)
+        count, tile_height, tile_width = tile_shape(chop_rule(rule), height, width, task.scale(level))
         yield "tiles", f"{count} of {tile_height}x{tile_width} under the rule {rule}"
     if measure:
         yield from _measured(method, task_name, level, shape, measure_inference)
@@ -91,7 +91,7 @@ def _measured(
         raise HarnessError(f"method '{method.name}' names no network")
     torch.manual_seed(0)
     network = method.network(task_name, level).to(device).eval()
-    scale = level if task_name == "sr" else 1
+    scale = task_of(task_name).scale(level)
     tiled = policy(method.policy).tiled
 
     def run(batch: Any) -> Any:

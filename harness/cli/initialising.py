@@ -16,6 +16,7 @@ FILES = {
     PARAMS_FILE: "params.yaml",
     "methods/README.md": "methods.md",
     "tables/README.md": "tables.md",
+    "plugins/README.md": "plugins.md",
     "requirements.txt": "requirements.txt",
     ".gitignore": "gitignore",
     ".github/workflows/tables.yml": "workflow.yml",

@@ -16,6 +16,9 @@ from harness.errors import HarnessError
 NEW: Index = {
     "method": ("harness.cli.methods:new_method", "Write the file of a method of your own."),
     "table": ("harness.cli.methods:new_table", "Write a table of your own."),
+    "task": ("harness.cli.plugins:new_task", "Write the file of a task of your own."),
+    "degradation": ("harness.cli.plugins:new_degradation", "Write the file of a degradation of your own."),
+    "metric": ("harness.cli.plugins:new_metric", "Write the file of a metric of your own."),
 }
 
 EXPORT: Index = {
@@ -135,7 +138,9 @@ def _tell_left_out(message: str = "") -> None:
     # A stage's last line is what a run shows of it, and the run tells of plugins itself.
     if registry is None or "DVC_STAGE" in os.environ:
         return
-    for reason in registry.broken_plugins().values():
+    definitions = sys.modules.get("harness.methods.definitions")
+    reasons = definitions.broken_definitions() if definitions is not None else {}
+    for reason in (*reasons.values(), *registry.broken_plugins().values()):
         if reason not in message:
             echo(f"could not be loaded: {reason}", err=True)
 
@@ -180,5 +185,15 @@ def main(arguments: list[str] | None = None) -> None:
         own = str(earlier) if isinstance(earlier, HarnessError) else ""
         where = f"{error.filename}: " if error.filename else ""
         echo(f"error: {own or f'{where}{error.strerror}; what was finished is kept, run again to go on'}", err=True)
+        sys.exit(HarnessError.exit_code)
+    except Exception as error:
+        # DVC's database of file hashes is SQLite's, which tells of a full disk in its own way.
+        if type(error).__module__ != "sqlite3":
+            raise
+        echo(
+            f"error: DVC's database of file hashes: {error}; is the disk full? What was finished is kept, run again to "
+            "go on",
+            err=True,
+        )
         sys.exit(HarnessError.exit_code)
     sys.exit(code if isinstance(code, int) else 0)

@@ -19,9 +19,10 @@ def methods_command(task: str, form: str) -> None:
     """List the methods known here: built in, installed, and in your folders."""
     from harness.records.tasks import task as task_of
 
+    known = Workspace.find(needed=False).methods().values()
     if task:
         task_of(task)
-    found = [m for m in Workspace.find(needed=False).methods().values() if not task or task in m.tasks]
+    found = [m for m in known if not task or task in m.tasks]
     records = [
         {
             "method": m.name,

@@ -99,6 +99,7 @@ def inputs(task: str, dataset: str, degradation: str, levels: tuple[int, ...]) -
     for kind, name in (("task", task), ("dataset", dataset), ("degradation", degradation)):
         check_name(name, kind)
     workspace = Workspace.find()
+    workspace.define()
     record = record_inputs(workspace.data, dataset, degradation, levels, workspace.params.noise)
     write_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json", record)
     _say(f"inputs {task} {dataset} {degradation}: {record.reason or f'{len(record.inputs)} images'}")
@@ -163,6 +164,8 @@ def measure_restored(
     task: str, dataset: str, degradation: str, method: str, policy: str, saving: str, protocols: str
 ) -> None:
     """Measure what METHOD restored of a dataset; write a row for each image to work/rows."""
+    from harness.methods.fingerprints import metric_facts
+    from harness.protocols import protocol
     from harness.records.cells import Group
     from harness.records.rows import write_rows
     from harness.records.runs import Clock, write_run
@@ -172,10 +175,15 @@ def measure_restored(
     clock = Clock()
     workspace = Workspace.find()
     group = Group(task, dataset, degradation, method, policy, saving)
+    workspace.define()
     folder = workspace.work / "restored" / group.place
     if not folder.is_dir():
         raise HarnessError(f"{folder}: no restored images; run harness repro TABLE, which makes everything")
-    record, rows = measure_group(folder, data=workspace.data, protocols=tuple(protocols.split(",")))
+    workspace.define()
+    names = tuple(protocols.split(","))
+    made_with = {name: metric_facts(own) for name in names if (own := protocol(name).own) is not None}
+    kept = workspace.work / "partial" / "measured"
+    record, rows = measure_group(folder, data=workspace.data, protocols=names, made_with=made_with, kept=kept)
     # DVC has recorded the stage before this one.
     keep_for_further_levels(workspace.work / "partial", group, record.levels)
     write_rows(workspace.work / "rows" / group.place.with_name(group.place.name + ".csv"), record, rows)
@@ -206,12 +214,14 @@ def measure(task: str, dataset: str, restored: Path, level: int, degradation: st
     from harness.records.tasks import task as task_of
     from harness.run.measure import measure_folder
 
+    workspace = Workspace.find(needed=False)
+    workspace.define()
     known = task_of(task)
     chosen = tuple(protocols.split(",")) if protocols else known.metrics
-    if level not in known.levels:
+    # Any level that the degradation takes will do; only which one is meant must be said.
+    if not level and 0 not in known.levels:
         levels = ", ".join(str(value) for value in known.levels)
         raise HarnessError(f"{task} has the levels {levels}; give one with --level")
-    workspace = Workspace.find(needed=False)
     data = workspace.data if workspace.exists else Path(os.environ.get(DATA_VARIABLE) or workspace.data)
     fetch(dataset, data)
     degrading = degradation or known.degradation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.degradations.kinds import Bicubic, Degradation, Jpeg, Mosaic, Noise, Pairs
 from harness.errors import unknown_name
+from harness.registries import Registry
 
 _GRAY = "the full-range gray image (MATLAB rgb2gray)"
 _LUMA = "the rounded luma (MATLAB rgb2ycbcr)"
@@ -213,7 +214,7 @@ _ALL: tuple[Degradation, ...] = (
     Pairs(name="pairs", version=1, summary="the dataset holds input and ground truth"),
 )
 
-DEGRADATIONS = {item.name: item for item in _ALL}
+DEGRADATIONS = Registry("degradation", _ALL)
 """The degradations by name."""
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 import harness
 from harness.files import file_sha256
 from harness.methods import Method
+from harness.protocols.own import OWN_METRICS, Metric
 
 PACKAGE = Path(harness.__file__).parent
 
@@ -34,10 +35,12 @@ WITHOUT_INFLUENCE = frozenset(
         "harness",
         "harness.errors",
         "harness.methods",
+        "harness.methods.definitions",
         "harness.methods.plugins",
         "harness.cli",
         "harness.cli.main",
         "harness.records.tasks",
+        "harness.registries",
         "harness.cores",
         "harness.process_state",
         "harness.records.runs",
@@ -113,11 +116,15 @@ def _import_folder(file: Path) -> Path:
 
 def method_packages(method: Method) -> list[str]:
     """Name the installed packages (distributions) that a method's own code imports, that of a plugin included."""
+    own = [file for file in method_code(method) if not file.is_relative_to(PACKAGE) or file == method.source_file]
+    return _packages(own, method.module)
+
+
+def _packages(files: Iterable[Path], module: str = "") -> list[str]:
     from importlib.metadata import packages_distributions
 
-    own = [file for file in method_code(method) if not file.is_relative_to(PACKAGE) or file == method.source_file]
-    names = {method.module, *(name for file in own for name in _imports(file))}
-    modules = {name.split(".")[0] for name in names} - {"harness"} - sys.stdlib_module_names
+    imported = {module, *(name for file in files for name in _imports(file))}
+    modules = {name.split(".")[0] for name in imported} - {"harness", ""} - sys.stdlib_module_names
     known = packages_distributions()
     return sorted({package for name in modules for package in known.get(name, ())})
 
@@ -268,6 +275,23 @@ def stage_code(methods: Mapping[str, Method]) -> dict[str, list[Path]]:
             source = method.source_file
             found[f"cost-{name}"] = code_files("harness.run.cost", *([source] if source else []))
     return found
+
+
+def metric_facts(metric: Metric) -> dict[str, str]:
+    """List what a plugin's metric measures with: a hash of its code, versions of packages, hashes of its files."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    source = OWN_METRICS.source(metric.name)
+    files = code_files(source) if source is not None else []
+    found = {"code": fingerprint(files)} if files else {}
+    outside = [file for file in files if not file.is_relative_to(PACKAGE)]
+    for package in sorted({*_packages(outside), *metric.packages}):
+        try:
+            found[f"package {package}"] = version(package)
+        except PackageNotFoundError:
+            found[f"package {package}"] = "absent"
+    folder = source.parent if source is not None else Path()
+    return found | {f"file {path.name}": file_sha256(folder / path, "absent") for path in metric.depends}
 
 
 def method_code(method: Method) -> list[Path]:

@@ -50,7 +50,7 @@ _SHOWN_BYTES = 600
 _CHILD = (
     "import json, sys; about = json.loads(sys.argv[1]); sys.path[:] = about['path']; "
     "from harness.methods import registered; from harness.methods.plugins import import_and_tell; "
-    "import_and_tell(about['parent'], about['plugins'], registered)"
+    "import_and_tell(about['parent'], about['plugins'], registered, about['first'])"
 )
 
 
@@ -97,6 +97,10 @@ class Plugin:
         return EntryPoint(name, value, ENTRY_POINTS).load()
 
 
+# What the import of a method may need: the plugins that define tasks, in the order of import.
+defined_first: list[Plugin] = []
+
+
 class ImportOutcome(msgspec.Struct, frozen=True):
     """What came of trying a plugin's import: why it must not be imported (or nothing), and the methods it defines."""
 
@@ -104,11 +108,11 @@ class ImportOutcome(msgspec.Struct, frozen=True):
     methods: tuple[str, ...] = ()
 
 
-def installed_plugins() -> Iterator[Plugin]:
-    """List what installed packages announce under the entry-point group ``harness.methods``."""
+def installed_plugins(group: str = ENTRY_POINTS) -> Iterator[Plugin]:
+    """List what installed packages announce under an entry-point group."""
     from importlib.metadata import entry_points
 
-    for point in entry_points(group=ENTRY_POINTS):
+    for point in entry_points(group=group):
         version = f"{point.dist.name} {point.dist.version}" if point.dist is not None else ""
         yield Plugin("entry point", f"{point.name} = {point.value}", version)
 
@@ -210,6 +214,7 @@ class _Trial:
             "path": sys.path,
             "parent": os.getpid(),
             "plugins": [[plugin.kind, plugin.name] for plugin in self._plugins],
+            "first": [[plugin.kind, plugin.name] for plugin in defined_first],
         }
         child = subprocess.Popen(
             [sys.executable, "-c", _CHILD, json.dumps(about)],
@@ -342,8 +347,13 @@ def _ending(status: int) -> str:
     return f"it crashed or killed the process ({signal.Signals(-status).name})"
 
 
-def import_and_tell(parent: int, plugins: list[list[str]], registered: Callable[[], set[str]]) -> None:
-    """Import plugins one after another and tell on standard output how far it got; this process tries, no other."""
+def import_and_tell(
+    parent: int, plugins: list[list[str]], registered: Callable[[], set[str]], first: list[list[str]]
+) -> None:
+    """Import plugins one after another and tell on standard output how far it got; this process tries, no other.
+
+    Those of `first` passed before; what they define is there for the others.
+    """
     from harness.process_state import Snapshot, environment_kept, told
     from harness.supervision import die_with
 
@@ -355,6 +365,9 @@ def import_and_tell(parent: int, plugins: list[list[str]], registered: Callable[
     def tell(text: str) -> None:
         os.write(telling, f"{text}\n".encode(errors="replace"))
 
+    for kind, name in first:
+        with contextlib.suppress(Exception), environment_kept():
+            Plugin(kind, name).load()
     threads: dict[threading.Thread, int] = {}
     for number, (kind, name) in enumerate(plugins):
         tell(f"import {number}")

@@ -18,6 +18,7 @@ from harness.metrics.checks import check_image
 from harness.metrics.luminance import luma_of
 from harness.metrics.signal_noise import crop_border, mse, mse_of_psnr, psnr_of_mse
 from harness.metrics.structural import SSIM_WINDOWS, ssim_within
+from harness.protocols.own import OWN_METRICS, Better, Metric, better_of
 
 
 class ProtocolWord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,6 +65,7 @@ ALIGNED = {
 """Metrics of a pair that is aligned first; they are of the whole colour image and go with no luma and no border."""
 
 _ALL_METRICS = {**METRICS, **ALIGNED}
+OWN_METRICS.built_in = frozenset(_ALL_METRICS)
 
 LUMAS = {
     part.name: part
@@ -101,7 +103,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes
     ----------
     metric : str
-        A name of `METRICS`: ``psnr``, ``ssim-gauss``, ``ssim-8x8``, …
+        A name of `METRICS`: ``psnr``, ``ssim-gauss``, ``ssim-8x8``, …; or of a plugin's (`harness.protocols.own`).
     luma : str
         A name of `LUMAS`; empty: all channels.
     crop_scales : int
@@ -121,8 +123,8 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Refuse combinations that have no name."""
-        if self.metric not in _ALL_METRICS:
-            raise unknown_name("metric", self.metric, _ALL_METRICS)
+        if self.metric not in _ALL_METRICS and self.metric not in OWN_METRICS:
+            raise unknown_name("metric", self.metric, [*_ALL_METRICS, *OWN_METRICS])
         if self.luma not in LUMAS:
             raise unknown_name("luma", self.luma, [name for name in LUMAS if name])
         if self.crop_scales not in (0, 1) or not 0 <= self.crop_pixels <= 9999:
@@ -133,6 +135,13 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise InvalidArgumentError(
                 f"'{self.metric}' is of the whole colour image; take neither a luma nor a border with it"
             )
+        if self.own is not None:
+            for what, wanted, goes in (
+                ("luma", self.luma, self.own.luma),
+                ("border", self.crop_scales or self.crop_pixels, self.own.crop),
+            ):
+                if wanted and not goes:
+                    raise InvalidArgumentError(f"'{self.metric}' says that no {what} goes with it; leave it out")
         if self.aggregation == "pooled" and self.metric != "psnr":
             raise InvalidArgumentError(f"'{self.metric}' cannot be pooled over a set; only psnr has a pooled form")
 
@@ -144,7 +153,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def version(self) -> str:
         """The version, such as ``psnr.1-y.1-crop.1``: a number for each part, so a change shows where it counts."""
-        parts = [f"{self.metric}.{_ALL_METRICS[self.metric].version}"]
+        parts = [f"{self.metric}.{(self.own or _ALL_METRICS[self.metric]).version}"]
         if self.luma:
             parts.append(f"{self.luma}.{LUMAS[self.luma].version}")
         if self._crop_word:
@@ -155,8 +164,30 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def unit(self) -> str:
-        """``dB`` for PSNR, empty for SSIM."""
+        """``dB`` for PSNR, empty for SSIM, what a plugin's metric says."""
+        if self.own is not None:
+            return self.own.unit
         return "dB" if self.metric.startswith("psnr") else ""
+
+    @property
+    def own(self) -> Metric | None:
+        """The plugin's metric behind it; None for those of this package."""
+        return OWN_METRICS.get(self.metric)
+
+    @property
+    def family(self) -> str:
+        """The metric as columns of tables name it: ``psnr``, ``ssim``, or a plugin's own name."""
+        return self.metric if self.own is not None else self.metric.split("-")[0]
+
+    @property
+    def better(self) -> Better:
+        """Which values are better: ``higher`` or ``lower``."""
+        return better_of(self.family)
+
+    @property
+    def of_set(self) -> bool:
+        """Whether only the whole set has a value, and no single image."""
+        return self.own is not None and self.own.of == "set"
 
     @property
     def _crop_word(self) -> str:
@@ -184,8 +215,12 @@ a border of scale pixels is cut; the mean of per-image values.'
         """
         if self.metric in ALIGNED:
             return f"{ALIGNED[self.metric].phrase}; of all channels; the mean of per-image values."
-        words = [METRICS[self.metric].phrase, LUMAS[self.luma].phrase]
-        if self.metric != "psnr" and not self.luma:
+        if self.own is not None:
+            unit = f" in {self.own.unit}" if self.own.unit else ""
+            words = [f"{self.own.title}{unit} ({self.own.better} is better)", LUMAS[self.luma].phrase]
+        else:
+            words = [METRICS[self.metric].phrase, LUMAS[self.luma].phrase]
+        if self.own is None and self.metric != "psnr" and not self.luma:
             whole = SSIM_WINDOWS[self.metric.removeprefix("ssim-")].across_channels
             words[1] = "of the colour image as one volume" if whole else "the mean over the channels"
         if self.crop_scales:
@@ -196,7 +231,9 @@ a border of scale pixels is cut; the mean of per-image values.'
         else:
             words.append("no border is cut")
         words.append(
-            "the mean of per-image values"
+            "of the whole set, not per image"
+            if self.of_set
+            else "the mean of per-image values"
             if self.aggregation == "mean"
             else "over a set the PSNR of the mean of the images' mean squared errors"
         )
@@ -298,10 +335,11 @@ def protocol(name: str) -> Protocol:
     """
     words = name.split("-")
     # "ssim-gauss-sample" before "ssim-gauss": the longest metric that the name begins with.
-    length = next((n for n in range(len(words), 0, -1) if "-".join(words[:n]) in _ALL_METRICS), 0)
+    known_metrics = _ALL_METRICS.keys() | OWN_METRICS.keys()
+    length = next((n for n in range(len(words), 0, -1) if "-".join(words[:n]) in known_metrics), 0)
     if not length:
         two = words[0] == "ssim" or words[1:2] == ["aligned"]
-        raise unknown_name("metric", "-".join(words[:2]) if two else words[0], _ALL_METRICS)
+        raise unknown_name("metric", "-".join(words[:2]) if two else words[0], known_metrics)
     fields: dict[str, Any] = {}
     for word in words[length:]:
         crop = _CROP.fullmatch(word)
@@ -386,13 +424,22 @@ def measure_many(
     aligned: Aligned | None = None
     for (word, metric), members in groups.items():
         if metric in ALIGNED:
-            aligned = aligned or align(*_planes(members[0], reference, restored))
+            aligned = aligned or align(*planes_of(members[0], reference, restored))
             value = aligned_psnr(aligned) if metric.startswith("psnr") else aligned_ssim(aligned)
             values |= {member.name: value for member in members}
             continue
         if word not in planes:
-            planes[word] = _planes(members[0], reference, restored)
+            planes[word] = planes_of(members[0], reference, restored)
         x, y = planes[word]
+        own = members[0].own
+        if own is not None:
+            if own.of == "set":
+                raise InvalidArgumentError(
+                    f"'{metric}' is of a whole set, not per image; a table's column takes it: metric: {metric}"
+                )
+            for member in members:
+                values[member.name] = own(*own_inputs(member, x, y, scale))
+            continue
         borders = sorted({member.border(scale) for member in members})
         if metric == "psnr":
             found = [psnr_of_mse(mse(crop_border(x, border), crop_border(y, border))) for border in borders]
@@ -401,6 +448,12 @@ def measure_many(
         of_border = dict(zip(borders, found, strict=True))
         values |= {member.name: of_border[member.border(scale)] for member in members}
     return {item.name: values[item.name] for item in wanted}
+
+
+def own_inputs(of: Protocol, x: NDArray[Any], y: NDArray[Any], scale: int) -> list[NDArray[Any]]:
+    """Make what a plugin's metric takes of one image's planes: copies, which it may write into."""
+    cut = [crop_border(plane, of.border(scale)).copy() for plane in (x, y)]
+    return cut if of.own is None or of.own.reference else cut[1:]
 
 
 def _check_sizes(reference: NDArray[Any], restored: NDArray[Any], scale: int) -> None:
@@ -417,7 +470,7 @@ def _check_sizes(reference: NDArray[Any], restored: NDArray[Any], scale: int) ->
     )
 
 
-def _planes(of: Protocol, reference: NDArray[Any], restored: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def planes_of(of: Protocol, reference: NDArray[Any], restored: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Make the two arrays that are compared, or say why these two images cannot be."""
     if reference.ndim == restored.ndim:
         return of.plane(reference), of.plane(restored)

@@ -15,6 +15,9 @@ from harness.records.cells import Group
 from harness.records.loading import load_json
 from harness.records.restored import LevelRecord
 
+# Stands for the image in rows of a metric that only the whole set has.
+WHOLE_SET = "not per image"
+
 FIELDS = ("level", "draw", "image", "protocol", "value")
 
 
@@ -24,7 +27,7 @@ class ImageRow(msgspec.Struct, frozen=True, order=True):
     Attributes
     ----------
     level, draw, image : int, int, str
-        Which input; draw 0 is the one that counts.
+        Which input; draw 0 is the one that counts. The image is `WHOLE_SET` for metrics of a set.
     protocol : str
         Version of the protocol, such as ``ssim-8x8.1`` (the record tells its name).
     value : float
@@ -66,6 +69,8 @@ class MeasuredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         What the reason names, as data.
     unmeasured_missing : dict
         By level and protocol: what the reason in `unmeasured` names, as data.
+    made_with : dict
+        By protocol of a plugin's metric: hash of its code, versions of packages, hashes of the files it read.
     rows_sha256 : str
         Checksum of the file of rows, so that a row that changed on a disk or in a cache is noticed.
     """
@@ -81,6 +86,7 @@ class MeasuredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     unmeasured: dict[int, dict[str, str]] = {}
     missing: Missing | None = None
     unmeasured_missing: dict[int, dict[str, Missing]] = {}
+    made_with: dict[str, dict[str, str]] = {}
     rows_sha256: str = ""
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from harness.errors import unknown_name
+from harness.registries import Registry
 
 
 class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,6 +42,10 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Whether all its metrics are of luma: a method may then return the luma of a colour image alone."""
         return all("-y" in metric for metric in self.metrics)
 
+    def scale(self, level: int) -> int:
+        """By how much the input is smaller than what is restored: the level in super-resolution, else 1."""
+        return level if self.level_name == "scale" else 1
+
     def level_label(self, level: int) -> str:
         """Write a level the way the papers do, such as ``sigma 30`` or ``x2``."""
         if not self.level_name:
@@ -54,9 +59,9 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _LUMA_RAIN = ("psnr-y8", "ssim-gauss-y8", "psnr-y", "ssim-gauss-y")
 _LUMA_SR = ("psnr-y-crop", "ssim-gauss-y-crop", "psnr-y8-crop", "ssim-gauss-y8-crop")
 
-TASKS = {
-    task.name: task
-    for task in (
+TASKS = Registry(
+    "task",
+    (
         Task(
             "denoise-rgb",
             "colour denoising",
@@ -89,8 +94,9 @@ TASKS = {
         Task("denoise-real", "real-noise denoising", "", (0,), "pairs", ("psnr", "ssim-volume", "ssim-gauss"), 3),
         Task("deblur", "deblurring", "", (0,), "pairs", ("psnr", "ssim-volume", "ssim-gauss"), 3),
         Task("derain", "deraining", "", (0,), "pairs", _LUMA_RAIN, 3),
-    )
-}
+    ),
+)
+"""The tasks by name."""
 
 
 def task(name: str) -> Task:

@@ -39,9 +39,10 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Contents of params.yaml: plugin folders, table folders, noise draws, limits."""
+    """Contents of params.yaml: folders of methods, of tables and of what else is defined, noise draws, limits."""
 
     methods: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     noise: NoiseDraws = NoiseDraws()
     limits: Limits = Limits()

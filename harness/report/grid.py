@@ -10,6 +10,7 @@ import msgspec
 
 from harness.assets.datasets import dataset
 from harness.errors import HarnessError
+from harness.protocols.own import OWN_METRICS
 from harness.records.tasks import TASKS
 from harness.tables.collected import UNCOMMITTED
 from harness.tables.counting import count
@@ -44,6 +45,14 @@ MEANINGS: dict[Verdict, str] = {
 }
 
 METRIC_TITLES = {"psnr": "PSNR", "ssim": "SSIM", "parameters": "Parameters", "seconds": "Time (s)"}
+
+
+def metric_title(metric: str) -> str:
+    """Write a metric as the heading of a column; an arrow tells where the lower values of a plugin's are better."""
+    own = OWN_METRICS.get(metric)
+    if own is None:
+        return METRIC_TITLES[metric]
+    return own.title + (f" ({own.unit})" if own.unit else "") + (" ↓" if own.better == "lower" else "")
 
 
 class GridCell(msgspec.Struct, frozen=True):
@@ -204,7 +213,7 @@ def _grid(
         for (name, level, _, _), positions in places_of.items()
     )
     top = tuple(text for row in part.rows for text in (row.name, *[""] * (len(metrics) - 1)))
-    bottom = tuple(METRIC_TITLES[metric] for _ in lines for metric in metrics)
+    bottom = tuple(metric_title(metric) for _ in lines for metric in metrics)
     of_heads = tuple(each for own in marks for each in (own, *[()] * (len(metrics) - 1)))
     return PartGrid(part.title, ("Dataset", level_title), (top, bottom), rows, of_heads)
 
@@ -230,7 +239,7 @@ def _column_title(column: Column) -> str:
 
 
 def _metric_title(column: Column) -> str:
-    return METRIC_TITLES[column.metric] + (f" ({column.protocol})" if column.protocol else "")
+    return metric_title(column.metric) + (f" ({column.protocol})" if column.protocol else "")
 
 
 def _heads(columns: tuple[Column, ...], part: TablePart) -> tuple[tuple[str, ...], ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from harness.protocols.own import better_of
 from harness.report.grid import GridRow, PartGrid, Reason, grids, reasons_not_run
 from harness.report.render import csv_lines, few_empty_lines, json_lines, markdown_environment, tex_environment
 from harness.tables.collected import place_of
@@ -107,21 +108,24 @@ def rank_changes(cells: list[OneProtocolCell]) -> list[str]:
     Values are compared at the printed digits; equal ones have no order, so a tie in print is not contradicted.
     """
     columns: dict[tuple[int, str], dict[str, tuple[Decimal, Decimal]]] = defaultdict(dict)
+    lower: dict[tuple[int, str], bool] = {}
     for cell in cells:
         asked = cell.request
         if cell.rank and cell.printed_rank and asked.printed is not None and cell.value is not None:
             decimals = len(asked.printed.text.partition(".")[2])
             values = asked.printed.value, round(Decimal(cell.value), decimals)
             columns[asked.part, asked.key][asked.row] = values
+            lower[asked.part, asked.key] = better_of(asked.metric) == "lower"
     said = []
-    for (_, key), rows in columns.items():
-        if any(a[0] > b[0] and a[1] < b[1] for a in rows.values() for b in rows.values()):
+    for (_part, key), rows in columns.items():
+        sign = -1 if lower[_part, key] else 1
+        if any(sign * a[0] > sign * b[0] and sign * a[1] < sign * b[1] for a in rows.values() for b in rows.values()):
             printed, measured = ({row: values[n] for row, values in rows.items()} for n in (0, 1))
-            said.append(f"{key}: printed {_order(printed)}; under one protocol {_order(measured)}")
+            said.append(f"{key}: printed {_order(printed, sign < 0)}; under one protocol {_order(measured, sign < 0)}")
     return said
 
 
-def _order(values: dict[str, Decimal]) -> str:
+def _order(values: dict[str, Decimal], lower: bool) -> str:
     """Write rows from the best to the worst, equal values with an equals sign between them."""
-    levels = sorted(set(values.values()), reverse=True)
+    levels = sorted(set(values.values()), reverse=not lower)
     return " > ".join(" = ".join(row for row in values if values[row] == level) for level in levels)

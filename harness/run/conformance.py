@@ -69,7 +69,7 @@ def check_method(method: Method) -> Iterator[Check]:
 
 def _check_level(method: Method, task: Task, level: int, function: Callable[[Any], Any]) -> Iterator[Check]:
     restorer = (tensor_restorer if method.on == "tensor" else array_restorer)(function, "whole")
-    scale = level if task.name == "sr" else 1
+    scale = task.scale(level)
     colour = task.channels == 3
 
     def run(image: NDArray[np.float64]) -> tuple[NDArray[np.float64] | None, str]:

@@ -194,11 +194,13 @@ def _machine(_: Workspace) -> Iterator[Finding]:
 
 def _plugins(workspace: Workspace) -> Iterator[Finding]:
     from harness.methods import broken_plugins
+    from harness.methods.definitions import broken_definitions
 
     known = workspace.methods()
-    for text in broken_plugins().values():
+    broken = broken_definitions() | broken_plugins()
+    for text in broken.values():
         yield Finding("plugins", "wrong", text)
-    if not broken_plugins():
+    if not broken:
         yield Finding("plugins", "fine", f"{len(known)} methods")
 
 

@@ -5,6 +5,10 @@ A repaired metric therefore never runs a network again, and a folder of an autho
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,11 +20,14 @@ from harness.assets.datasets.reading import gray_among_colour, open_dataset
 from harness.cores import core_count
 from harness.degradations import degradation
 from harness.errors import HarnessError, Missing, NotAvailableError
+from harness.files import write_json
 from harness.images import pixels_sha256, read_result
 from harness.protocols import measure_many, protocol
-from harness.records.cells import InputId
+from harness.protocols.definitions import Protocol, own_inputs, planes_of
+from harness.records.cells import FIRST_DRAW, InputId
 from harness.records.restored import read_pixels, read_restored
-from harness.records.rows import ImageRow, MeasuredRecord
+from harness.records.rows import WHOLE_SET, ImageRow, MeasuredRecord
+from harness.records.tasks import TASKS
 
 
 def measure_pair(
@@ -34,7 +41,55 @@ def measure_pair(
         restored = np.ascontiguousarray(restored[:, :, 0])
     elif reference.ndim == 3 and restored.ndim == 2 and _is_gray(reference):
         restored = restored[:, :, None].repeat(3, axis=2)
-    return measure_many(protocols, reference, restored, scale=level if task == "sr" else 1)
+    return measure_many(protocols, reference, restored, scale=TASKS[task].scale(level))
+
+
+def measure_set(of: Protocol, pairs: Iterator[tuple[NDArray[Any], NDArray[Any]]], scale: int) -> float:
+    """Measure a whole set under a plugin's metric that no single image has; pairs are read one by one."""
+    if of.own is None:
+        raise HarnessError(f"'{of.name}' is measured image by image")
+
+    def inputs() -> Iterator[Any]:
+        for reference, restored in pairs:
+            cut = own_inputs(of, *planes_of(of, reference, restored), scale)
+            yield tuple(cut) if len(cut) > 1 else cut[0]
+
+    return of.own(inputs())
+
+
+class _Kept:
+    """Values of plugins' metrics of one image that were measured before, in a folder that may be deleted."""
+
+    def __init__(
+        self,
+        folder: Path | None,
+        made_with: Mapping[str, dict[str, str]],
+        reference: NDArray[Any],
+        restored: NDArray[Any],
+        level: int,
+    ) -> None:
+        self._files: dict[str, Path] = {}
+        if folder is not None and made_with:
+            images = [pixels_sha256(reference), pixels_sha256(restored), str(level)]
+            for name, facts in made_with.items():
+                own = protocol(name).own
+                if own is None or own.facts is not None:
+                    # Which files it reads is known only afterwards.
+                    continue
+                text = json.dumps([name, protocol(name).version, sorted(facts.items()), *images])
+                self._files[name] = folder / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+
+    def values(self, protocols: tuple[str, ...]) -> dict[str, float]:
+        found = {}
+        for name in protocols:
+            with contextlib.suppress(KeyError, OSError, ValueError):
+                found[name] = float(json.loads(self._files[name].read_text(encoding="utf-8")))
+        return found
+
+    def keep(self, values: Mapping[str, float]) -> None:
+        for name, file in self._files.items():
+            if name in values:
+                write_json(file, values[name])
 
 
 def _is_gray(image: NDArray[Any]) -> bool:
@@ -67,7 +122,13 @@ def _measure_each(
 
 
 def measure(
-    restored: Path, *, data: Path, protocols: tuple[str, ...], workers: int | None = None
+    restored: Path,
+    *,
+    data: Path,
+    protocols: tuple[str, ...],
+    workers: int | None = None,
+    made_with: Mapping[str, dict[str, str]] | None = None,
+    kept: Path | None = None,
 ) -> tuple[MeasuredRecord, list[ImageRow]]:
     """Measure a folder that the restore stage wrote.
 
@@ -81,6 +142,11 @@ def measure(
         Names of protocols.
     workers : int or None
         Threads; None for one a core.
+    made_with : mapping, optional
+        By protocol of a plugin's metric: code, packages and files that it measures with, for the record.
+    kept : path, optional
+        Folder where values of plugins' metrics are kept, for they may take hours; one that was measured of the same
+        pixels with the same code, packages and files is taken from there.
 
     Returns
     -------
@@ -99,6 +165,9 @@ def measure(
     group = made_by.group
     degrader = degradation(group.degradation)
     versions = {name: protocol(name).version for name in protocols}
+    of_sets = tuple(name for name in protocols if protocol(name).of_set)
+    protocols = tuple(name for name in protocols if name not in of_sets)
+    told = {name: dict(facts) for name, facts in (made_with or {}).items()}
     rows: list[ImageRow] = []
     failed: dict[int, dict[str, dict[str, None]]] = {}
     missing: dict[int, dict[str, Missing]] = {}
@@ -116,7 +185,14 @@ def measure(
             reference = degrader.reference(fetched.read(input_id.image), input_id.level)
             dimensions[input_id.image] = reference.ndim
             try:
-                values, problems = _measure_each(reference, pixels, group.task, input_id.level, protocols)
+                known = _Kept(kept, told, reference, pixels, input_id.level)
+                old = known.values(protocols)
+                wanted = tuple(name for name in protocols if name not in old)
+                values, problems = (
+                    _measure_each(reference, pixels, group.task, input_id.level, wanted) if wanted else ({}, {})
+                )
+                known.keep(values)
+                values = {name: {**old, **values}[name] for name in protocols if name in old or name in values}
             except HarnessError as error:
                 raise type(error)(f"{file}: {error}") from None
             of_image = [
@@ -134,6 +210,26 @@ def measure(
                     failed.setdefault(input_id.level, {}).setdefault(name, {})[f"{where}{problem}"] = None
                     if isinstance(problem, NotAvailableError) and problem.missing:
                         missing.setdefault(input_id.level, {})[name] = problem.missing
+        for name in of_sets:
+            for level in sorted({input_id.level for input_id in ids}):
+                first = [i for i in ids if i.level == level and i.draw == FIRST_DRAW]
+
+                def pairs(first: list[InputId] = first) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+                    for each in first:
+                        reference = degrader.reference(fetched.read(each.image), each.level)
+                        yield reference, read_pixels(restored / each.file, group.saving)
+
+                try:
+                    value = measure_set(protocol(name), pairs(), level if group.task == "sr" else 1)
+                except HarnessError as problem:
+                    failed.setdefault(level, {}).setdefault(name, {})[str(problem)] = None
+                    if isinstance(problem, NotAvailableError) and problem.missing:
+                        missing.setdefault(level, {})[name] = problem.missing
+                else:
+                    rows.append(ImageRow(level, FIRST_DRAW, WHOLE_SET, versions[name], value))
+        for name, facts in told.items():
+            own = protocol(name).own
+            facts |= own.facts() if own is not None and own.facts is not None else {}
         if mixed := gray_among_colour(dimensions):
             raise HarnessError(f"dataset '{group.dataset}': {mixed}; then restore it again")
         rows = [row for row in rows if not any(row.protocol == versions[name] for name in failed.get(row.level, ()))]
@@ -145,13 +241,14 @@ def measure(
         code=made_by.code,
         reason=made_by.reason,
         levels=made_by.levels,
-        images=len({row.image for row in rows}),
+        images=len({row.image for row in rows} - {WHOLE_SET}) or len({_parse(file).image for file in made_by.images}),
         unmeasured={
             level: {name: _tell(list(problems)) for name, problems in sorted(of_level.items())}
             for level, of_level in sorted(failed.items())
         },
         missing=made_by.missing,
         unmeasured_missing=missing,
+        made_with=told,
     )
     return record, sorted(rows)
 

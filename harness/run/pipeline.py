@@ -21,12 +21,15 @@ from harness.degradations import degradation
 from harness.errors import HarnessError
 from harness.files import write_text
 from harness.methods import Method
-from harness.methods.fingerprints import PACKAGE, method_code
+from harness.methods.definitions import registry_of
+from harness.methods.fingerprints import PACKAGE, code_files, method_code
+from harness.protocols import protocol
+from harness.protocols.own import OWN_METRICS
 from harness.records.cells import Group
 from harness.records.tasks import TASKS
 from harness.records.training_runs import PLANS, TrainingRun, read_training_plans, trained_folder
 from harness.run.graph import CODE_VERB, Step
-from harness.run.sources import is_checkout, is_own
+from harness.run.sources import defined_by, is_checkout, is_own
 from harness.tables.published import Table, table_file
 from harness.tables.requests import Plan, counted, plans
 from harness.tables.workspace import Workspace
@@ -247,17 +250,21 @@ class _Writer:
         for plan in found:
             levels[msgspec.structs.replace(plan.group, method="any", policy="any", saving="round")].update(plan.levels)
         families = {}
-        for name, random in (("inputs", False), ("noisy-inputs", True)):
-            groups = {g.degradation: g for g in levels if degradation(g.degradation).random == random}
-            if not groups:
-                continue
+        kinds: dict[tuple[str, bool, tuple[str, ...]], dict[str, Group]] = defaultdict(dict)
+        for group in levels:
+            random, own = degradation(group.degradation).random, tuple(defined_by(group))
+            name = f"{'own-' if own else ''}{'noisy-' if random else ''}inputs" + (
+                f"-{group.degradation}" if own else ""
+            )
+            kinds[name, random, own][group.degradation] = group
+        for (name, random, own), groups in sorted(kinds.items()):
             task, dataset = folder.parts[1:3]
             inputs = _command("stage", "inputs", "--task", task, "--dataset", dataset)
             families[name] = Family(
                 {
                     **_wdir(folder),
                     "cmd": f"{inputs} --degradation ${{item.degradation}} --levels ${{item.levels}}",
-                    "deps": [f"data/manifests/datasets/{dataset}.json", "work/code/inputs.json"],
+                    "deps": [f"data/manifests/datasets/{dataset}.json", "work/code/inputs.json", *own],
                     **({"params": ["noise"]} if random else {}),
                     "outs": [f"work/inputs/{task}/{dataset}/${{item.degradation}}.json"],
                 },
@@ -268,21 +275,24 @@ class _Writer:
 
     def group_stages(self, found: Iterable[Plan], folder: PurePosixPath) -> _Entries:
         """Restore and measure groups of one task and dataset; those that need as many files share a text."""
-        by_count: dict[int, dict[str, Plan]] = defaultdict(dict)
+        by_count: dict[tuple[int, tuple[str, ...]], dict[str, Plan]] = defaultdict(dict)
         families: dict[str, Family | dict[str, Any]] = {}
         for plan in found:
             key, needs = _key(plan.group), self._needs(plan)
-            if not any("${" in path for path in needs):
-                by_count[len(needs)][key] = plan
+            own = defined_by(plan.group)
+            if not own and not any("${" in path for path in needs):
+                by_count[len(needs), _own_metrics(plan)][key] = plan
                 continue
             # DVC has no way to write that in a variable; where it stands in the stage itself it can be escaped.
             for verb, family in zip(
                 ("restore", "measure"), self._families({key: plan}, folder, len(needs), ""), strict=True
             ):
                 ((_, stage),) = family.stages(verb)
-                families[f"{verb}-{key}"] = stage | {"deps": [path.replace("${", r"\${") for path in stage["deps"]]}
-        for count, of_count in sorted(by_count.items()):
-            suffix = "" if count == 1 else f"-from-{count}"
+                deps = [path.replace("${", r"\${") for path in stage["deps"]]
+                families[f"{verb}-{key}"] = stage | {"deps": deps + own}
+        for (count, metrics), of_count in sorted(by_count.items()):
+            # Two hyphens stand in no name, so no two lists of metrics make one suffix.
+            suffix = ("" if count == 1 else f"-from-{count}") + (f"-with-{'--'.join(metrics)}" if metrics else "")
             restore, measure = self._families(of_count, folder, count, f"groups{suffix.replace('-', '_')}")
             families |= {f"restore{suffix}": restore, f"measure{suffix}": measure}
         return families
@@ -343,11 +353,13 @@ class _Writer:
             },
             variable,
         )
+        own = _own_metrics(next(iter(found.values())))
+        metrics = [f"work/code/metric-{name}.json" for name in own]
         measure = Family(
             {
                 **_wdir(folder),
                 "cmd": f"{_command('stage', 'measure', *where)}{what} --protocols {word('protocols')}",
-                "deps": [manifest, f"work/restored/{place}", "work/code/measure.json"],
+                "deps": [manifest, f"work/restored/{place}", "work/code/measure.json", *metrics],
                 "outs": [f"work/rows/{place}.csv", f"work/rows/{place}.json"],
             },
             items,
@@ -421,6 +433,9 @@ class _Writer:
         Where some code is installed outside the workspace it always runs, which takes a second.
         """
         files = {file for method in self._methods.values() for file in method_code(method)}
+        registries = [registry_of(kind) for kind in ("task", "degradation", "metric")]
+        sources = [registry.source(name) for registry in registries for name in registry.files]
+        files |= {file for source in sources if source is not None for file in code_files(source)}
         plugins = {file for file in files if not file.is_relative_to(PACKAGE)}
         own = {file for file in plugins if is_own(self._workspace.root, file)}
         read = [path for method in self._methods.values() for path in method.depends]
@@ -430,7 +445,8 @@ class _Writer:
             "wdir": "../..",
             "cmd": Step("harness stage code", CODE_VERB, "code"),
             **({"deps": deps} if deps else {}),
-            **({} if self._checkout and not elsewhere else {"always_changed": True}),
+            # Plugins' metrics depend on files and packages that no list here names.
+            **({} if self._checkout and not elsewhere and not OWN_METRICS else {"always_changed": True}),
             "outs": ["work/code"],
         }
 
@@ -515,6 +531,11 @@ def _wdir(folder: PurePosixPath) -> dict[str, str]:
 
 def _up(folder: PurePosixPath) -> str:
     return "/".join([".."] * len(folder.parts))
+
+
+def _own_metrics(plan: Plan) -> tuple[str, ...]:
+    """Name the plugins' metrics that a plan measures."""
+    return tuple(sorted({own.name for name in plan.protocols if (own := protocol(name).own) is not None}))
 
 
 def _numbers(levels: set[int] | tuple[int, ...]) -> str:

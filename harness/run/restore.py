@@ -230,7 +230,7 @@ def _restorer(method: Method, group: Group, level: int) -> Restoring:
         find = image_restorer(function, group.saving)
         return lambda input_id, degraded, shrink: find(group.dataset, input_id.image)
     if method.on == "tensor":
-        scale = level if group.task == "sr" else 1
+        scale = TASKS[group.task].scale(level)
         rule = method.chop.get(group.task, "")
         restorers = {0: tensor_restorer(function, group.policy, rule, scale)}
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from harness.errors import InvalidArgumentError
 from harness.methods import Method, build_method, get_method
 from harness.metrics.checks import check_image
+from harness.records.tasks import TASKS
 from harness.run.apply import array_restorer, seed_random, tensor_restorer
 
 
@@ -72,7 +73,7 @@ def restore(image: Any, name: str | Method, task: str, level: int = 0, *, datase
     restorer = (
         array_restorer(function, how)
         if chosen.on == "array"
-        else tensor_restorer(function, how, chosen.chop.get(task, ""), level if task == "sr" else 1)
+        else tensor_restorer(function, how, chosen.chop.get(task, ""), TASKS[task].scale(level))
     )
 
     def one(array: NDArray[Any]) -> NDArray[np.float64]:

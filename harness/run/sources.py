@@ -12,7 +12,10 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.files import file_sha256, write_json
-from harness.methods.fingerprints import PACKAGE, code_hashes, stage_code
+from harness.methods.definitions import registry_of
+from harness.methods.fingerprints import PACKAGE, code_files, code_hashes, metric_facts, stage_code
+from harness.protocols.own import OWN_METRICS
+from harness.records.cells import Group
 from harness.tables.published import own_tables, published_tables, table_file
 from harness.tables.workspace import Workspace
 from harness.training.recipe import recipe_file, recipe_names
@@ -53,7 +56,8 @@ def fingerprints(workspace: Workspace) -> dict[str, list[str]]:
     -------
     dict
         Hashes by name, each to be a file ``work/code/<name>.json``: ``inputs``, ``measure``, ``render``,
-        ``method-<name>``, ``cost-<name>``; outside a checkout also ``table-<name>`` and ``recipe-<name>`` for what is
+        ``method-<name>``, ``cost-<name>``; ``task-<name>``, ``metric-<name>`` and the like for what plugins define;
+        outside a checkout also ``table-<name>`` and ``recipe-<name>`` for what is
         in the package. Files that a method depends on and that lie outside the workspace are part of its own.
     """
     methods = workspace.methods()
@@ -61,12 +65,25 @@ def fingerprints(workspace: Workspace) -> dict[str, list[str]]:
     for name, method in methods.items():
         elsewhere = [path for path in method.depends if not is_own(workspace.root, path)]
         found[f"method-{name}"] += [f"{path.name} {file_sha256(path, _ABSENT)}" for path in elsewhere]
+    for kind in ("task", "degradation"):
+        registry = registry_of(kind)
+        for name in registry.files:
+            source = registry.source(name)
+            found[f"{kind}-{name}"] = code_hashes(code_files(source)) if source else []
+    for name, own in OWN_METRICS.items():
+        found[f"metric-{name}"] = [f"{what} {text}" for what, text in metric_facts(own).items()]
     if not is_checkout(workspace.root):
         for name in (*published_tables(), *own_tables()):
             found[f"table-{name}"] = [file_sha256(table_file(name))]
         for name in recipe_names():
             found[f"recipe-{name}"] = [file_sha256(recipe_file(name))]
     return found
+
+
+def defined_by(group: Group) -> list[str]:
+    """Name the fingerprints, in ``work/code``, of what plugins define and a group is made with."""
+    used = (("task", group.task), ("degradation", group.degradation))
+    return [f"work/code/{kind}-{name}.json" for kind, name in used if name in registry_of(kind).files]
 
 
 def write_fingerprints(workspace: Workspace) -> None:

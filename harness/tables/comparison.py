@@ -16,6 +16,7 @@ import numpy as np
 
 from harness.errors import HarnessError, unknown_name
 from harness.protocols import protocol
+from harness.protocols.own import quality
 from harness.tables.diff import CellResult
 from harness.tables.measurements import Measurement, Measurements
 from harness.tables.paired import (
@@ -27,7 +28,7 @@ from harness.tables.paired import (
     sign_flip_p,
 )
 from harness.tables.published import Table
-from harness.tables.requests import IMAGE_METRICS, Request
+from harness.tables.requests import Request, is_of_images
 
 BEST = "best"
 """Instead of a row's name: the best measured cell of each column, of those under the column's own protocol."""
@@ -79,7 +80,7 @@ class Comparison(msgspec.Struct, frozen=True):
             return "refused"
         if self.p > SIGNIFICANCE:
             return "not separable"
-        return "better" if self.difference > 0 else "worse"
+        return "better" if quality(self.cell.request.metric, self.difference) > 0 else "worse"
 
 
 def compare_rows(
@@ -115,7 +116,7 @@ def compare_rows(
         raise unknown_name(f"row of {table.name}", against, {*names.values(), BEST})
     columns: dict[tuple[int, str], list[CellResult]] = {}
     for result in results:
-        if result.request.metric in IMAGE_METRICS and isinstance(result.measured, Measurement):
+        if is_of_images(result.request.metric) and isinstance(result.measured, Measurement):
             columns.setdefault((result.request.part, result.request.key), []).append(result)
     references: dict[tuple[int, str], CellResult] = {}
     for place, cells in columns.items():
@@ -126,7 +127,7 @@ def compare_rows(
             chosen = [cell for cell in cells if cell.request.row.lower() == against.lower()]
         if chosen:
             # Of equal ones the first, as printed.
-            references[place] = max(chosen, key=_value)
+            references[place] = max(chosen, key=lambda cell: quality(cell.request.metric, _value(cell)))
     if not references:
         which = f"of {table.name}" if best else f"of row '{names[against.lower()]}' of {table.name}"
         raise HarnessError(f"nothing {which} was measured on images; harness repro {table.name} measures what it can")
@@ -213,6 +214,11 @@ def _not_alike(cell: CellResult, reference: CellResult, measurements: Measuremen
     if len(set(versions)) > 1:
         return f"other versions of the inputs or of {ours.protocol} than {other}; harness repro {ours.table} makes both"
     images = set(_draws(cell, measurements)), set(_draws(reference, measurements))
+    made = {tuple((record.made_with.get(ours.protocol) or {}).items()) for record in records if record is not None}
+    if len(made) > 1:
+        return f"other code, packages or files of {ours.protocol} than {other}; harness repro {ours.table} makes both"
+    if ours.protocol and protocol(ours.protocol).of_set:
+        return f"{ours.protocol} is of the whole set, not per image"
     if images[0] != images[1]:
         alone = len(images[0] ^ images[1])
         return f"other images: {len(images[0])}, and {len(images[1])} of {other}, {alone} of them in one row only"

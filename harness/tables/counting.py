@@ -18,7 +18,7 @@ from harness.tables.collected import TableResults, place_of
 from harness.tables.diff import CellResult
 from harness.tables.published import published_tables
 from harness.tables.reach import REACHES, Reach, reaches
-from harness.tables.requests import IMAGE_METRICS, requests
+from harness.tables.requests import is_of_images, requests
 from harness.tables.verdicts import VERDICTS, Verdict
 
 Number = tuple[str, str, str, int, str, Decimal, str]
@@ -149,7 +149,7 @@ def coverage(tables: Iterable[TableResults], methods: Mapping[str, Method]) -> C
             if (number := number_of(result)) is not None:
                 reach = of_place[place_of(result.request)]
                 found[number] = min(found.get(number, reach), reach, key=REACHES.index)
-    own = [r for r in results if r.request.method.startswith(_OWN) and r.request.metric in IMAGE_METRICS]
+    own = [r for r in results if r.request.method.startswith(_OWN) and is_of_images(r.request.metric)]
     return Coverage(
         all=count(results),
         by_reach={reach: count(r for r in results if found.get(number_of(r)) == reach) for reach in REACHES},  # type: ignore[arg-type]

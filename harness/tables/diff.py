@@ -13,7 +13,7 @@ from harness.protocols import protocol
 from harness.records.training_runs import TrainedRecord
 from harness.tables.measurements import Measurement, Measurements, NotRun
 from harness.tables.published import Table
-from harness.tables.requests import AVERAGE, COUNTED, IMAGE_METRICS, Request, requests
+from harness.tables.requests import AVERAGE, COUNTED, Request, is_of_images, requests
 from harness.tables.verdicts import Judgement, Verdict, judge, noise_term
 
 Lack = Literal["code", "dataset", "package", "server", "training", "weights", "cells", "machine", "run"]
@@ -107,7 +107,7 @@ def diff_table(table: Table, methods: Mapping[str, Method], measurements: Measur
         for r in results
         if r.request.printed is not None
         or isinstance(r.measured, Measurement)
-        or (not table.paper and r.request.method and r.request.metric in IMAGE_METRICS)
+        or (not table.paper and r.request.method and is_of_images(r.request.metric))
     ]
 
 
@@ -116,7 +116,7 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
     under_column: Measurement | NotRun | None = None
     weights: dict[str, str] = {}
     origin = ""
-    if request.group is not None and request.metric in IMAGE_METRICS:
+    if request.group is not None and is_of_images(request.metric):
         measured = measurements.value(request.group, request.level, request.protocol)
         if request.protocol != request.column_protocol:
             under_column = measurements.value(request.group, request.level, request.column_protocol)

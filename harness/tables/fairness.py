@@ -25,7 +25,7 @@ from harness.records.tasks import TASKS
 from harness.tables.diff import CellResult, Difference
 from harness.tables.measurements import Measurement
 from harness.tables.published import Row, Table, TablePart
-from harness.tables.requests import IMAGE_METRICS, Request
+from harness.tables.requests import Request, is_of_images
 from harness.training.recipe import recipe
 
 Line = tuple[int, int]
@@ -137,23 +137,24 @@ def footnotes(results: Iterable[CellResult]) -> tuple[list[Footnote], dict[Line,
     cells: dict[tuple[Line, str], int] = Counter()
     shared: dict[Difference, dict[Line, int]] = {}
     names: dict[Line, str] = {}
+    metrics: dict[Difference, str] = {}
     for result in results:
         request = result.request
         line = _line(request)
         names[line] = request.row
-        if request.metric in IMAGE_METRICS and request.dataset:
+        if is_of_images(request.metric) and request.dataset:
             cells[line, ""] += 1
             cells[line, request.metric] += 1
         for difference in result.differs:
             of_lines = shared.setdefault(difference, {})
+            metrics[difference] = request.metric if difference.kind == "protocol" else ""
             of_lines[line] = of_lines.get(line, 0) + 1
     notes: list[Footnote] = []
     by_line: dict[Line, list[Footnote]] = {}
     for index, (difference, of_lines) in enumerate(shared.items()):
         rows = []
         for line, count in of_lines.items():
-            # The name of a protocol begins with its metric.
-            whole = cells[line, difference.own.split("-")[0] if difference.kind == "protocol" else ""]
+            whole = cells[line, metrics[difference]]
             rows.append(names[line] if count == whole else f"{names[line]} ({count} of {whole} numbers)")
         note = Footnote(_mark(index), difference, tuple(dict.fromkeys(rows)), words(difference))
         notes.append(note)
@@ -202,7 +203,7 @@ def _stated(table: Table, request: Request, kind: str) -> str:
 def _facts(table: Table, result: CellResult, methods: Mapping[str, Method]) -> dict[str, str]:
     """Say by kind how a cell was made, as far as it is known."""
     request = result.request
-    if request.metric not in IMAGE_METRICS or not request.dataset:
+    if not is_of_images(request.metric) or not request.dataset:
         return {}
     part = table.parts[request.part]
     row = part.rows[request.line]

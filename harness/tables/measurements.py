@@ -11,7 +11,7 @@ import msgspec
 from harness.errors import HarnessError, Missing
 from harness.records.cells import FIRST_DRAW, Group
 from harness.records.cost import read_cost
-from harness.records.rows import ImageRow, MeasuredRecord, read_rows
+from harness.records.rows import WHOLE_SET, ImageRow, MeasuredRecord, read_rows
 from harness.records.training_runs import TrainedRecord, TrainingRun, read_trained, read_training_plans, trained_folder
 
 
@@ -87,12 +87,14 @@ class Measurements:
         rows = self._rows(group)
         if isinstance(rows, NotRun):
             return {}
-        return {image: draws[FIRST_DRAW] for image, draws in rows.values.get((level, protocol), {}).items()}
+        return {i: of[FIRST_DRAW] for i, of in rows.values.get((level, protocol), {}).items() if i != WHOLE_SET}
 
     def draws(self, group: Group, level: int, protocol: str) -> dict[str, dict[int, float]]:
         """Per-image values by image, then by noise draw; empty where nothing was measured."""
         rows = self._rows(group)
-        return {} if isinstance(rows, NotRun) else dict(rows.values.get((level, protocol), {}))
+        if isinstance(rows, NotRun):
+            return {}
+        return {i: of for i, of in rows.values.get((level, protocol), {}).items() if i != WHOLE_SET}
 
     def value(self, group: Group, level: int, protocol: str) -> Measurement | NotRun:
         """Find the number of a cell, or the reason why there is none."""
@@ -112,7 +114,8 @@ class Measurements:
         if not draws:
             return NotRun(f"not measured under {protocol} at level {level}; run harness repro")
         first = [of_image[FIRST_DRAW] for of_image in draws.values()]
-        return Measurement(math.fsum(first) / len(first), len(first), _spread(list(draws.values())))
+        count = rows.record.images if WHOLE_SET in draws else len(first)
+        return Measurement(math.fsum(first) / len(first), count, _spread(list(draws.values())))
 
     def trained(self, group: Group, level: int) -> TrainedRecord | None:
         """How the weights behind a cell were trained here, or None if they are not there."""

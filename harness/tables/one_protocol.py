@@ -17,11 +17,12 @@ from harness.degradations import degradation
 from harness.errors import HarnessError
 from harness.methods import Method
 from harness.protocols import measure_many, protocol
+from harness.protocols.own import quality
 from harness.records.cells import FIRST_DRAW, Group, InputId
 from harness.records.restored import RECORD, RestoredRecord, read_pixels, read_restored
 from harness.tables.measurements import Measurement, Measurements, NotRun
 from harness.tables.published import Table
-from harness.tables.requests import IMAGE_METRICS, Request, requests
+from harness.tables.requests import Request, is_of_images, requests
 from harness.tables.workspace import Workspace
 
 COLUMN = "column"
@@ -63,7 +64,7 @@ def choose_protocols(wanted: str) -> dict[str, str]:
     Parameters
     ----------
     wanted : str
-        ``column``, or names of protocols with commas between, at most one for PSNR and one for SSIM.
+        ``column``, or names of protocols with commas between, at most one a metric.
 
     Returns
     -------
@@ -80,7 +81,7 @@ def choose_protocols(wanted: str) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for name in wanted.split(","):
         found = protocol(name.strip())
-        metric = "psnr" if found.metric == "psnr" else "ssim"
+        metric = found.family
         if metric in chosen:
             raise HarnessError(f"'{chosen[metric]}' and '{found.name}' both measure {metric}; name one of them")
         chosen[metric] = found.name
@@ -113,7 +114,7 @@ def one_protocol(workspace: Workspace, table: Table, wanted: str) -> list[OnePro
                 chosen.get(request.metric, request.column_protocol)
             )
     for request in asked:
-        if request.metric not in IMAGE_METRICS:
+        if not is_of_images(request.metric):
             continue
         name = chosen.get(request.metric, request.column_protocol)
         if request.group is None:
@@ -154,8 +155,11 @@ def ranked(cells: list[OneProtocolCell]) -> list[OneProtocolCell]:
     for members in columns.values():
         if len(members) < 2:
             continue
-        by_value = _ranks({id(c): c.value for c in members if c.value is not None})
-        by_print = _ranks({id(c): float(c.request.printed.value) for c in members if c.request.printed is not None})
+        metric = members[0].request.metric
+        by_value = _ranks({id(c): quality(metric, c.value) for c in members if c.value is not None})
+        by_print = _ranks(
+            {id(c): quality(metric, float(c.request.printed.value)) for c in members if c.request.printed is not None}
+        )
         for cell in members:
             ranks[id(cell)] = by_value[id(cell)], by_print.get(id(cell), 0)
     return [
@@ -220,7 +224,7 @@ class _Measurer:
         def one(image: str) -> dict[str, float]:
             reference = degrader.reference(fetched.read(image), level)
             pixels = read_pixels(folder / files[image], group.saving)
-            return measure_many(needed, reference, pixels, degrader.scale(level) if group.task == "sr" else 1)
+            return measure_many(needed, reference, pixels, degrader.scale(level))
 
         try:
             with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:

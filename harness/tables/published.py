@@ -428,14 +428,24 @@ def _check_names(part: TablePart, where: str) -> None:
     from harness.assets.datasets.registry import dataset_names
     from harness.degradations.registry import degradation
     from harness.protocols.definitions import protocol
+    from harness.protocols.own import OWN_METRICS
     from harness.records.cells import SAVINGS
+
+    def protocol_family(name: str, where: str) -> str:
+        try:
+            return protocol(name).family
+        except HarnessError as error:
+            raise HarnessError(f"{where}: {error}") from None
 
     datasets = dataset_names()
     for column in part.columns:
-        for kind, name, known in (("metric", column.metric, METRICS), ("dataset", column.dataset, ("", *datasets))):
+        for kind, name, known in (
+            ("metric", column.metric, (*METRICS, *OWN_METRICS)),
+            ("dataset", column.dataset, ("", *datasets)),
+        ):
             if name not in known:
                 raise HarnessError(f"{where}: {unknown_name(kind, name, known)}")
-        if column.protocol and column.protocol.split("-")[0] != column.metric:
+        if column.protocol and protocol_family(column.protocol, where) != column.metric:
             raise HarnessError(f"{where}: '{column.protocol}' is no protocol of '{column.metric}'; correct one of them")
         if column.variant:
             check_name(column.variant, "variant", where)

@@ -10,12 +10,20 @@ import msgspec
 
 from harness.errors import HarnessError, Missing
 from harness.methods import Method, broken_plugins
+from harness.protocols.own import OWN_METRICS
 from harness.records.cells import Group
 from harness.records.tasks import TASKS, Task
 from harness.records.training_runs import TrainingRun
 from harness.tables.published import CellNote, Column, PublishedNumber, Row, Table, TablePart, published_number
 
+# The metrics of the package, which the audit tries to explain; plugins add others.
 IMAGE_METRICS = ("psnr", "ssim")
+
+
+def is_of_images(metric: str) -> bool:
+    """Return whether a column's metric is measured on restored images, and is no cost."""
+    return metric in IMAGE_METRICS or metric in OWN_METRICS
+
 
 NO_METHOD = "no method of this version makes this row"
 
@@ -121,7 +129,7 @@ def _request(table: Table, index: int, line: int, position: int, methods: Mappin
     column_protocol = protocol = ""
     group, reason, averages = None, row.not_run, False
     missing = Missing(row.lacks, row.name) if reason else None
-    if column.metric in IMAGE_METRICS:
+    if is_of_images(column.metric):
         task = TASKS[part.task]
         column_protocol = column.protocol or part.protocol.get(column.metric) or default_protocol(task, column.metric)
         protocol = special.protocol or row.protocol.get(column.metric, column_protocol)
@@ -250,7 +258,9 @@ def _without_pairs(name: str) -> tuple[str, Missing | None]:
 
 
 def default_protocol(task: Task, metric: str) -> str:
-    """Name the protocol a task uses for `psnr` or `ssim` where a table says nothing."""
+    """Name the protocol a task uses for a column's metric where a table says nothing."""
+    if metric in OWN_METRICS:
+        return metric
     for name in task.metrics:
         if name.split("-")[0] == metric:
             return name

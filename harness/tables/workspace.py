@@ -22,10 +22,19 @@ class Workspace(Folder):
         """Folders with plugin methods."""
         return [self._inside(name, "methods") for name in self.params.methods]
 
+    def define(self) -> None:
+        """Make known what the project's plugins define besides methods (`harness.methods.definitions`)."""
+        from harness.methods.definitions import load_definitions
+
+        load_definitions(
+            [self._inside(name, "plugins") for name in self.params.plugins], self.params.limits.import_seconds
+        )
+
     def methods(self) -> dict[str, Method]:
         """Every method known here, by name; those trained here know which of their runs are planned or shipped."""
         from harness.methods import methods
 
+        self.define()
         known = methods(self.method_folders, self.params.limits.import_seconds)
         found = {name: self._placed(method) for name, method in known.items()}
         runs: dict[str, set[tuple[str, int]]] = {}
@@ -40,6 +49,7 @@ class Workspace(Folder):
         """Try the import of plugins, so that what follows may rely on them (`harness.methods.plugins`)."""
         from harness.methods import try_plugins
 
+        self.define()
         try_plugins(self.method_folders, self.params.limits.import_seconds)
 
     def training_runs(self) -> list[TrainingRun]:
@@ -50,6 +60,7 @@ class Workspace(Folder):
         """Look a method up; an unknown name raises HarnessError with the nearest known ones."""
         from harness.methods import get_method
 
+        self.define()
         return self._placed(get_method(name, self.method_folders, self.params.limits.import_seconds))
 
     def _placed(self, method: Method) -> Method:
@@ -61,6 +72,7 @@ class Workspace(Folder):
     @functools.cached_property
     def table_files(self) -> dict[str, Path]:
         """The user's own table files by table name."""
+        self.define()
         files: dict[str, Path] = {}
         for name in self.params.tables:
             for file in sorted(self._inside(name, "tables").glob("*.yaml")):

@@ -12,7 +12,7 @@ from harness.methods import Method
 from harness.records.tasks import TASKS
 from harness.report.attention import AttentionPage, read_attention_pages
 from harness.report.facts import Fact, run_facts, telling_facts
-from harness.report.grid import METRIC_TITLES, dataset_title
+from harness.report.grid import dataset_title, metric_title
 from harness.report.scenes import SceneId
 from harness.report.site.pages import CellId, cell_page
 from harness.report.training_curves import TrainingCurves, read_training_runs
@@ -97,7 +97,7 @@ def cell_record(item: TableResults, result: CellResult) -> dict[str, Any]:
 def number_facts(item: TableResults, result: CellResult, record: dict[str, Any]) -> list[Fact]:
     """What stands behind a number of a table, whose `cell_record` is given: both numbers, the verdict, the protocol."""
     request = result.request
-    metric = METRIC_TITLES.get(request.metric, request.metric)
+    metric = metric_title(request.metric)
     where = (request.row, record["dataset_title"], record["level_label"], metric)
     measured, under, delta = record["measured"], record["measured_under_column_protocol"], record["delta"]
     facts = [

@@ -18,7 +18,7 @@ from harness.records.cells import Group
 from harness.report.grid import MEANINGS, SIGNS, marks_text
 from harness.report.render import finalize, marked_spans
 from harness.report.scenes import SceneId
-from harness.tables.requests import IMAGE_METRICS
+from harness.tables.requests import is_of_images
 from harness.tables.verdicts import VERDICTS
 
 CellId = tuple[Group, int]
@@ -76,7 +76,7 @@ def environment() -> Any:
     made.policies["json.dumps_function"] = lambda plain, **options: json.dumps(json_numbers(plain), **options)
     made.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     made.globals |= {"signs": SIGNS, "meanings": MEANINGS}
-    made.tests["image_metric"] = lambda metric: metric in IMAGE_METRICS
+    made.tests["image_metric"] = is_of_images
     made.filters |= {
         # Jinja's own `capitalize` would write Jpeg.
         "sentence": lambda text: text[:1].upper() + text[1:],

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.protocols.own import better_of
 from harness.report import one_protocol as one_protocol_report
 from harness.report import plots
 from harness.report.grid import (
@@ -29,12 +30,10 @@ from harness.tables.counting import count
 from harness.tables.diff import CellResult
 from harness.tables.measurements import Measurement
 from harness.tables.ordering import orderings
-from harness.tables.requests import IMAGE_METRICS
+from harness.tables.requests import is_of_images
 
 # Measured marks need a contest: with fewer measured cells "best" says nothing.
 _FEWEST_FOR_MARKS = 3
-
-_SMALLER_IS_BETTER = frozenset({"parameters", "seconds"})
 
 
 def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[str]:
@@ -114,7 +113,7 @@ def _write_one_protocol(pages: Pages, contents: Contents, item: TableResults) ->
     apart: dict[str, list[str]] = {}
     for result in item.results:
         asked = result.request
-        measured = asked.metric in IMAGE_METRICS and isinstance(result.measured, Measurement)
+        measured = is_of_images(asked.metric) and isinstance(result.measured, Measurement)
         if measured and asked.protocol != asked.column_protocol:
             rows = apart.setdefault(asked.protocol, [])
             rows += [] if asked.row in rows else [asked.row]
@@ -157,7 +156,7 @@ def measured_marks(results: Iterable[CellResult]) -> dict[CellPosition, str]:
             contests[key][place_of(request)] = result.measured.value
     marks: dict[CellPosition, str] = {}
     for (_, _, _, metric, *_), members in contests.items():
-        values = sorted(set(members.values()), reverse=metric not in _SMALLER_IS_BETTER)
+        values = sorted(set(members.values()), reverse=better_of(metric) == "higher")
         if len(members) < _FEWEST_FOR_MARKS or len(values) < 2:
             continue
         for mark, value in zip(("best", "second"), values, strict=False):

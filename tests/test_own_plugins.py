@@ -1,0 +1,185 @@
+"""docs/plugins.md, followed: its files and commands, in a folder that `harness init` made."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import harness
+from harness.assets.datasets import open_dataset
+from harness.degradations import DEGRADATIONS, noise_generator
+from harness.errors import HarnessError, InvalidArgumentError
+from harness.tables.workspace import Workspace
+
+PAGE = Path(__file__).parent.parent / "docs" / "plugins.md"
+
+
+def block(heading: str) -> str:
+    section = PAGE.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    root = tmp_path / "mine"
+    root.mkdir()
+    run(root, "init")
+    yield root
+    Workspace(tmp_path).define()
+
+
+def run(root: Path, *arguments: str, code: int = 0) -> str:
+    command = [sys.executable, "-m", "harness", *arguments]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == code, f"{arguments}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def psnr(root: Path, table: str) -> float:
+    found = json.loads((root / "results" / f"{table}.json").read_text())
+    values = re.findall(r'"measured": ([0-9.]+)', json.dumps(found))
+    return float(values[0])
+
+
+def test_an_own_task_from_its_files_to_its_numbers(folder: Path) -> None:
+    (folder / "plugins" / "holes.py").write_text(block("Inpainting"))
+    (folder / "methods" / "filled.py").write_text(block("A method and a table"))
+    run(folder, "new", "table", "holes", "--task", "inpaint", "--dataset", "embedded", "--method", "filled")
+    run(folder, "repro", "holes")
+    workspace = Workspace(folder)
+    method = workspace.method("filled").build("inpaint", 50)
+    values = []
+    fetched = open_dataset("embedded", folder / "data")
+    for image in fetched.image_ids:
+        truth = fetched.read(image)
+        kept = noise_generator("embedded", image, 50, 0).random(truth.shape[:2]) >= 0.5
+        restored = method(truth * kept[:, :, None] / 255)
+        values.append(harness.measure(truth, np.rint(restored * 255).clip(0, 255).astype(np.uint8)))
+    assert psnr(folder, "holes") == pytest.approx(np.mean(values), abs=1e-6)
+    # An edited degradation is made again without a new version, and with it what was made of its inputs.
+    before = psnr(folder, "holes")
+    file = folder / "plugins" / "holes.py"
+    file.write_text(file.read_text().replace("level / 100", "level / 200"))
+    said = run(folder, "repro", "holes")
+    assert "inputs inpaint embedded holes" in said and "restore filled" in said and "measure filled" in said
+    assert psnr(folder, "holes") > before + 1
+    said = run(folder, "repro", "holes")
+    assert "restore filled" not in said and "measure filled" not in said
+    # Plain `dvc` learns of an edit, too.
+    assert "plugins/holes.py" in (folder / "pipelines" / "code" / "dvc.yaml").read_text()
+
+
+def test_poisson_noise_is_the_same_for_the_same_image(folder: Path) -> None:
+    (folder / "plugins" / "poisson.py").write_text(block("Poisson noise"))
+    Workspace(folder).define()
+    image = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
+    first = harness.degrade(image, "poisson", 30, dataset="set", image_id="a")
+    assert first.dtype == np.float64
+    assert np.array_equal(first, harness.degrade(image, "poisson", 30, dataset="set", image_id="a"))
+    assert not np.array_equal(first, harness.degrade(image, "poisson", 30, dataset="set", image_id="b"))
+    grid = first / 255 * 30
+    assert np.allclose(grid, np.rint(grid))
+
+
+def test_scales_of_an_own_task_reach_sizes_and_borders(folder: Path) -> None:
+    (folder / "plugins" / "wide.py").write_text(block("Super-resolution x8"))
+    (folder / "methods" / "repeat.py").write_text(
+        "import harness\n"
+        "@harness.method('repeat', tasks=['sr-x8'], on='array')\n"
+        "def build(task, level):\n"
+        "    return lambda image: image.repeat(level, 0).repeat(level, 1)\n"
+    )
+    run(folder, "new", "table", "wide", "--task", "sr-x8", "--dataset", "embedded", "--method", "repeat")
+    assert "conforms" in run(folder, "check", "repeat")
+    run(folder, "repro", "wide")
+    fetched = open_dataset("embedded", folder / "data")
+    made = DEGRADATIONS["bicubic-replicate"]
+    values = []
+    for image in fetched.image_ids:
+        reference = made.reference(fetched.read(image), 8)
+        restored = made.degrade(reference, 8).repeat(8, 0).repeat(8, 1)
+        values.append(harness.measure(reference, restored, "psnr-y-crop", scale=8))
+    assert psnr(folder, "wide") == pytest.approx(np.mean(values), abs=1e-6)
+    assert "repeat" in run(folder, "methods", "--task", "sr-x8")
+
+
+@pytest.mark.parametrize(
+    ("body", "options", "reason"),
+    [
+        ("return reference.astype(float)", "", "must be an array of uint8"),
+        ("return reference[::2]", "", "with shrinks=True the input is smaller"),
+        ("return reference * float('nan')", "output='float64'", "NaN"),
+        ("return list(reference)", "", "returned a list"),
+        ("return reference", "levels=(1, 2)", "has the levels 1, 2, and no level 3"),
+    ],
+)
+def test_what_a_degradation_returns_is_looked_at(folder: Path, body: str, options: str, reason: str) -> None:
+    (folder / "plugins" / "odd.py").write_text(
+        f"import harness\n@harness.degradation('odd', version=1, {options})\ndef odd(reference, level):\n    {body}\n"
+    )
+    Workspace(folder).define()
+    with pytest.raises(InvalidArgumentError, match=re.escape(reason)):
+        harness.degrade(np.zeros((8, 8), np.uint8), "odd", 3)
+
+
+def test_a_function_that_writes_into_its_image_does_not_change_the_truth(folder: Path) -> None:
+    (folder / "plugins" / "odd.py").write_text(
+        "import harness\n@harness.degradation('odd', version=1)\n"
+        "def odd(reference, level):\n    reference[:] = 0\n    return reference\n"
+    )
+    Workspace(folder).define()
+    image = np.full((4, 4), 9, np.uint8)
+    assert not harness.degrade(image, "odd").any()
+    assert (image == 9).all()
+
+
+def test_an_installed_package_defines_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tasks_of_a_lab.py").write_text("import harness\nharness.task('lab-task', degradation='pairs')\n")
+    about = tmp_path / "lab-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: lab\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[harness.tasks]\nlab = tasks_of_a_lab\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    try:
+        Workspace(tmp_path).define()
+        from harness.records.tasks import task
+
+        assert task("lab-task").degradation == "pairs"
+    finally:
+        monkeypatch.undo()
+        Workspace(tmp_path).define()
+        sys.modules.pop("tasks_of_a_lab", None)
+
+
+@pytest.mark.parametrize(
+    "values", [{"levels": []}, {"levels": [-1]}, {"levels": ["2"]}, {"channels": 4}, {"metrics": "psnr"}]
+)
+def test_a_task_that_cannot_be_is_refused(values: dict[str, object]) -> None:
+    with pytest.raises(HarnessError, match="task 'odd'"):
+        harness.task("odd", degradation="pairs", **values)  # type: ignore[arg-type]
+
+
+def test_a_level_that_no_paper_prints(folder: Path) -> None:
+    run(
+        folder,
+        "new",
+        "table",
+        "s25",
+        "--task",
+        "denoise-rgb",
+        "--dataset",
+        "embedded",
+        "--level",
+        "25",
+        "--method",
+        "noisy",
+    )
+    run(folder, "repro", "s25")
+    assert 20 < psnr(folder, "s25") < 21
