@@ -86,7 +86,7 @@ def test_from_an_empty_folder_to_the_report(elsewhere: Elsewhere) -> None:
     subprocess.run([*who, "add", "."], cwd=folder, check=True)
     subprocess.run([*who, "commit", "-q", "-m", "Mine"], cwd=folder, check=True)
     made = elsewhere.harness("repro", "mine", "--fail-on", "off")
-    assert "mine: 2 of 2 reference values match" in made
+    assert "mine: 2 of 2 numbers measured, 2 published beside them: 2 match" in made
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True).stdout
     runs = [json.loads(path.read_text()) for path in folder.glob("work/timing/jpeg/**/*.json")]
     assert runs and {run["revision"] for run in runs} == {head.strip()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ import msgspec
 
 from harness.errors import HarnessError
 from harness.files import write_text
-from harness.records.tasks import TASKS, task
+from harness.records.tasks import TASKS, Task, task
 from harness.records.workspace import PARAMS_FILE
 from harness.tables.published import Row, Table, check_table
 from harness.tables.requests import default_protocol
@@ -175,6 +176,8 @@ def write_table(
     levels: list[int],
     methods: list[str],
     published: list[str],
+    degradation: str = "",
+    protocols: Sequence[str] = (),
 ) -> Path:
     """Write tables/<name>.yaml and list its folder in params.yaml.
 
@@ -193,6 +196,17 @@ def write_table(
     published : list of str
         Rows of other tables to show beside, as ``panet-table1:FFDNet``; values are copied where that table has the
         same dataset, level and metric.
+    degradation : str
+        How the input of the measured rows is made; empty for the way of the published rows, or the task's where there
+        are none.
+    protocols : sequence of str
+        How they are measured, at most one for each metric; likewise.
+
+    Raises
+    ------
+    HarnessError
+        A name is unknown or taken, no row is named, or the published rows were made or measured in several ways and
+        nobody said which one the new rows shall have.
     """
     import yaml
 
@@ -213,7 +227,10 @@ def write_table(
     ]
     if not methods and not published:
         raise HarnessError(f"table '{name}': a table needs rows; name some with --method and --published")
-    rows: list[dict[str, Any]] = [_published_row(workspace, task_name, columns, source) for source in published]
+    copies = [_published_row(workspace, task_name, columns, source) for source in published]
+    metrics = dict.fromkeys(str(column["metric"]) for column in columns)
+    chosen_input, chosen_protocols = _chosen(chosen, metrics, copies, degradation, protocols, asks=bool(methods))
+    rows = [_without_defaults(copy, chosen, chosen_input, chosen_protocols) for copy in copies]
     for method_name in methods:
         found = workspace.method(method_name)
         if task_name not in found.tasks:
@@ -224,7 +241,15 @@ def write_table(
         "paper": "",
         "title": f"{chosen.title.capitalize()}: {name}",
         "source": "measured here",
-        "parts": [{"task": task_name, "columns": columns, "rows": rows}],
+        "parts": [
+            {
+                "task": task_name,
+                **({"degradation": chosen_input} if chosen_input != chosen.degradation else {}),
+                **({"protocol": chosen_protocols} if chosen_protocols else {}),
+                "columns": columns,
+                "rows": rows,
+            }
+        ],
     }
     from harness.records.loading import convert
 
@@ -250,7 +275,7 @@ def _published_row(workspace: Workspace, task_name: str, columns: list[dict[str,
         if part.task != task_name:
             continue
         for row in part.rows:
-            degradation = row.degradation or part.degradation
+            degradation = row.degradation or part.degradation or TASKS[task_name].degradation
             protocols = {**part.protocol, **row.protocol}
             for column, value in zip(part.columns, row.values, strict=True):
                 level = column.level if column.level is not None else row.level
@@ -264,14 +289,14 @@ def _published_row(workspace: Workspace, task_name: str, columns: list[dict[str,
     copied: dict[str, Any] = {"name": f"{row.name} ({table_name})", "values": found}
     if row.method:
         copied["method"] = row.method
-    if degradation and degradation != TASKS[task_name].degradation:
-        copied["degradation"] = degradation
+    copied["degradation"] = degradation
     asked = {column["dataset"] for column in columns}
     if images := {name: method for name, method in row.images.items() if name in asked}:
         copied["images"] = images
     task = TASKS[task_name]
-    if own := {metric: name for metric, name in protocols.items() if name != default_protocol(task, metric)}:
-        copied["protocol"] = own
+    # Of the metrics whose numbers were copied.
+    metrics = dict.fromkeys(c["metric"] for c, value in zip(columns, found, strict=True) if value)
+    copied["protocol"] = {metric: protocols.get(metric) or default_protocol(task, metric) for metric in metrics}
     for key in ("policy", "saving", "source_digits", "fitted", "not_run", "incomparable", "evidence"):
         if getattr(row, key):
             copied[key] = getattr(row, key)
@@ -282,6 +307,54 @@ def _published_row(workspace: Workspace, task_name: str, columns: list[dict[str,
     if cells := {key: msgspec.to_builtins(note) for key, note in row.cells.items() if key in keys}:
         copied["cells"] = cells
     return copied
+
+
+def _chosen(
+    task: Task,
+    metrics: Collection[str],
+    copies: list[dict[str, Any]],
+    degradation: str,
+    protocols: Sequence[str],
+    *,
+    asks: bool,
+) -> tuple[str, dict[str, str]]:
+    """Choose input and protocols of the rows that are measured: as said, else as the published rows have them."""
+    from harness.degradations import degradation as degradation_of
+    from harness.protocols import protocol
+
+    said: dict[str, str] = {}
+    for name in protocols:
+        metric = protocol(name).family
+        if metric not in metrics:
+            raise HarnessError(f"protocol '{name}' measures {metric}; the columns are {', '.join(metrics)}")
+        if metric in said:
+            raise HarnessError(f"'{said[metric]}' and '{name}' both measure {metric}; name one of them")
+        said[metric] = name
+    if degradation and degradation_of(degradation).level_name != degradation_of(task.degradation).level_name:
+        raise HarnessError(f"degradation '{degradation}' is not one of {task.title}; its default is {task.degradation}")
+
+    def agreed(what: str, option: str, of_row: dict[str, str], default: str) -> str:
+        names = dict.fromkeys(of_row.values())
+        if len(names) > 1 and asks:
+            which = "; ".join(f"{name} ({', '.join(r for r in of_row if of_row[r] == name)})" for name in names)
+            raise HarnessError(f"the published rows have several {what}: {which}; name that of your rows with {option}")
+        return next(iter(names)) if len(names) == 1 else default
+
+    found = degradation or agreed(
+        "inputs", "--degradation NAME", {copy["name"]: copy["degradation"] for copy in copies}, task.degradation
+    )
+    for metric in metrics:
+        if metric not in said:
+            of_row = {copy["name"]: copy["protocol"][metric] for copy in copies if metric in copy["protocol"]}
+            said[metric] = agreed(f"{metric} protocols", "--protocol NAME", of_row, default_protocol(task, metric))
+    return found, {metric: name for metric, name in said.items() if name != default_protocol(task, metric)}
+
+
+def _without_defaults(copy: dict[str, Any], task: Task, degradation: str, protocols: dict[str, str]) -> dict[str, Any]:
+    """Leave out of a copied row what its table states for all rows."""
+    own = {m: name for m, name in copy["protocol"].items() if name != (protocols.get(m) or default_protocol(task, m))}
+    kept = {"degradation": copy["degradation"] if copy["degradation"] != degradation else "", "protocol": own}
+    return {key: value for key, value in (copy | kept).items() if value or key not in kept}
 
 
 def own_folder(workspace: Workspace, kind: Literal["methods", "plugins", "tables"]) -> str:

@@ -174,6 +174,12 @@ def describe(name: str, task: str, size: str, measure: bool) -> None:
 @click.option("--level", "levels", type=int, multiple=True, help="Sigma, quality or scale (repeat); default: all.")
 @click.option("--method", "methods", multiple=True, help="A method to measure (repeat).")
 @click.option("--published", multiple=True, help="A published row to show beside, as TABLE:ROW (repeat).")
+@click.option(
+    "--degradation", default="", help="How the inputs of your rows are made; default: as of the published rows."
+)
+@click.option(
+    "--protocol", "protocols", multiple=True, help="How your rows are measured, such as ssim-8x8 (repeat); likewise."
+)
 def new_table(
     name: str,
     task: str,
@@ -181,10 +187,26 @@ def new_table(
     levels: tuple[int, ...],
     methods: tuple[str, ...],
     published: tuple[str, ...],
+    degradation: str,
+    protocols: tuple[str, ...],
 ) -> None:
     """Write a table of your own: choose task, sets, levels, methods and published rows."""
     from harness.cli.authoring import write_table
+    from harness.records.tasks import task as task_of
+    from harness.tables.published import read_table
+    from harness.tables.requests import default_protocol
 
-    path = write_table(Workspace.find(), name, task, list(datasets), list(levels), list(methods), list(published))
+    workspace = Workspace.find()
+    path = write_table(
+        workspace,
+        *(name, task, list(datasets), list(levels), list(methods), list(published)),
+        degradation=degradation,
+        protocols=protocols,
+    )
     echo(f"written: {path}")
+    if methods and (published or degradation or protocols):
+        part, chosen = read_table(path).parts[0], task_of(task)
+        ways = [part.protocol.get(metric) or default_protocol(chosen, metric) for metric in ("psnr", "ssim")]
+        likewise = " (as of the published rows)" if published and not degradation else ""
+        echo(f"input of your rows: {part.degradation or chosen.degradation}{likewise}; measured by {', '.join(ways)}")
     echo(f"next: harness repro {name}")

@@ -11,7 +11,7 @@ import click
 
 from harness.cli.failing import check_results, failing_options
 from harness.cli.printing import echo
-from harness.errors import HarnessError
+from harness.errors import CheckFailedError, HarnessError
 from harness.tables.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.tables.published import Table
 
 DIFF_FIELDS = ("row", "dataset", "level", "metric", "published", "measured", "delta", "verdict", "reason")
+COMPARED_FIELDS = ("published", "delta")
 
 
 @click.command()
@@ -38,6 +39,7 @@ def tables(form: str, systems: bool, own: bool, file: Path | None, check: bool) 
     from harness.report.grid import recorded_text
     from harness.tables.collected import collect
     from harness.tables.counting import coverage, of_papers
+    from harness.tables.measurements import Measurement
     from harness.tables.published import published_tables
     from harness.tables.reach import MEANINGS, REACHES
 
@@ -69,7 +71,10 @@ def tables(form: str, systems: bool, own: bool, file: Path | None, check: bool) 
                 "cells": table.cell_count(),
                 "numbers": found.all.all_places,
                 "match": places["match"],
-                "measured": found.all.all_places - places["not run"],
+                # Of a table that is no paper's what counts are its own rows, too.
+                "measured": found.all.all_places - places["not run"]
+                if table.name in papers
+                else sum(isinstance(result.measured, Measurement) for result in item.results),
             }
             | {reach: counts.places["not run"] for reach, counts in found.by_reach.items()}
         )
@@ -80,7 +85,12 @@ def tables(form: str, systems: bool, own: bool, file: Path | None, check: bool) 
 
     shown = ("table", "title", "numbers", "match", "measured", *REACHES)
     style = "github" if form == "md" else "simple"
-    echo(tabulate([[record[key] for key in shown] for record in records], shown, tablefmt=style))
+    # Columns about printed numbers stay empty where there are none.
+    lines = [
+        [record[key] if record["numbers"] or key in ("table", "title", "measured") else "" for key in shown]
+        for record in records
+    ]
+    echo(tabulate(lines, shown, tablefmt=style))
     echo("\nNot run, by what it takes: " + "; ".join(f"{name} = {MEANINGS[name]}" for name in REACHES) + ".")
     echo(coverage_text(coverage(of_papers(collected), methods)))
     if text := recorded_text([r for item in collected for r in item.results if r.request.printed is not None]):
@@ -139,10 +149,10 @@ def diff(
 ) -> None:
     """Compare table NAME with what was measured.
 
-    The exit status is 1 if a printed number is `off`, or if nothing could be compared; not with --against, which
-    compares measured rows with each other.
+    The exit status is 1 if a printed number is `off`, or if nothing could be compared. With --against, which compares
+    measured rows with each other, it is 1 only with --strict, and only if nothing could be compared.
     """
-    from harness.report.grid import reasons_not_run, recorded_text, summary
+    from harness.report.grid import prints_numbers, reasons_not_run, recorded_text, summary, unlike
     from harness.report.render import csv_text, json_text, latex, markdown
     from harness.tables.collected import results_of
     from harness.tables.diff import as_record, measured_text
@@ -152,7 +162,7 @@ def diff(
     workspace = Workspace.find()
     table = select(workspace.table(name), row=row, dataset=dataset)
     if against:
-        _diff_rows(workspace, select(workspace.table(name), dataset=dataset), against, row, form)
+        _diff_rows(workspace, select(workspace.table(name), dataset=dataset), against, row, form, strict)
         return
     results = results_of(workspace, table)
     if form == "json":
@@ -188,7 +198,13 @@ def diff(
                 ]
             )
         if lines:
-            echo(tabulate(lines, DIFF_FIELDS, disable_numparse=True, maxcolwidths=[None] * 8 + [60]))
+            # Rows of one's own have nothing to be compared with.
+            fields = [i for i, name in enumerate(DIFF_FIELDS) if prints_numbers(results) or name not in COMPARED_FIELDS]
+            cut = [[line[i] for i in fields] for line in lines]
+            heads = [DIFF_FIELDS[i] for i in fields]
+            echo(tabulate(cut, heads, disable_numparse=True, maxcolwidths=[None] * (len(heads) - 1) + [60]))
+        for note in unlike(results):
+            echo(f"not alike: {', '.join(note.rows)}: {note.text}")
         for ordering in orderings(table, results):
             echo(f"ordering: {ordering.text}")
         for reason in reasons_not_run(results):
@@ -199,7 +215,7 @@ def diff(
     check_results(name, results, fail_on, strict)
 
 
-def _diff_rows(workspace: Workspace, table: Table, against: str, row: str, form: str) -> None:
+def _diff_rows(workspace: Workspace, table: Table, against: str, row: str, form: str, strict: bool) -> None:
     """Compare the measured rows of a table with one of them."""
     from harness.report.comparisons import comparisons_csv, comparisons_json, comparisons_text
     from harness.report.render import latex
@@ -213,7 +229,6 @@ def _diff_rows(workspace: Workspace, table: Table, against: str, row: str, form:
         if row:
             raise HarnessError("--row and --against cannot make a LaTeX table together: it marks every row")
         echo(latex(table, results, compared), nl=False)
-        return
     shown = [
         comparison
         for comparison in compared
@@ -223,8 +238,11 @@ def _diff_rows(workspace: Workspace, table: Table, against: str, row: str, form:
         echo(comparisons_json(shown), nl=False)
     elif form == "csv":
         echo(comparisons_csv(shown), nl=False)
-    else:
+    elif form != "tex":
         echo(comparisons_text(shown, "github" if form == "md" else "simple"), nl=False)
+    if strict and all(comparison.difference is None for comparison in shown):
+        why = next((comparison.refused for comparison in shown), "no other row was measured")
+        raise CheckFailedError(f"nothing of {table.name} could be compared with '{against}': {why}")
 
 
 def _place(result: CellResult) -> tuple[int, int, str, int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.report.grid import summary
 from harness.report.site import environment
 from harness.tables.collected import TableResults
 from harness.tables.counting import count_tables
@@ -19,8 +20,9 @@ _OFF = "#a40e26"
 
 def badge_text(name: str, found: Sequence[TableResults]) -> str:
     """Say it in one line, such as ``panet-table3: 43 of 108 numbers reproduced, 3 fits, 6 close, 56 not run``."""
-    said = "numbers reproduced" if any(item.table.paper for item in found) else "reference values match"
-    return f"{name}: {count_tables(found).text(said)}"
+    if len(found) == 1:
+        return summary(found[0].table, found[0].results)
+    return f"{name}: {count_tables(found).text()}"
 
 
 def badge_svg(name: str, found: Sequence[TableResults]) -> str:
@@ -28,6 +30,9 @@ def badge_svg(name: str, found: Sequence[TableResults]) -> str:
     counts = count_tables(found)
     match, off = counts.distinct["match"], counts.distinct["off"]
     message = f"{match} of {counts.numbers:,} reproduced" + (f", {off} off" if off else "")
+    if not any(item.table.paper for item in found):
+        # Of one's own table the words of its summary, without the name that stands beside them.
+        message = badge_text(name, found).partition(": ")[2]
     share = match / counts.numbers if counts.numbers else 0.0
     colour = _OFF if off > match else next(c for least, c in _COLOURS if share >= least)
     widths = [round(len(text) * _LETTER) + _MARGIN for text in (name, message)]

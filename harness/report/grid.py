@@ -15,8 +15,9 @@ from harness.records.tasks import TASKS
 from harness.tables.collected import UNCOMMITTED
 from harness.tables.counting import count
 from harness.tables.diff import CellResult, comparability, measured_text
+from harness.tables.fairness import SHORT, Footnote, footnotes
 from harness.tables.measurements import Measurement, NotRun
-from harness.tables.published import Column, Table, TablePart, published_number
+from harness.tables.published import Column, Table, TablePart, own_tables, published_number
 from harness.tables.verdicts import Verdict
 
 SIGNS: dict[Verdict, str] = {
@@ -28,6 +29,7 @@ SIGNS: dict[Verdict, str] = {
     "incomparable": "∥",
     "trained": "◦",
     "not run": "",
+    "measured": "",
 }
 
 MEANINGS: dict[Verdict, str] = {
@@ -39,6 +41,7 @@ MEANINGS: dict[Verdict, str] = {
     "incomparable": "printed under another protocol, or with other weights or another program",
     "trained": "trained here for the share that the reason names; no reproduction",
     "not run": "nothing was measured, for the reason given",
+    "measured": "nothing is printed beside it",
 }
 
 METRIC_TITLES = {"psnr": "PSNR", "ssim": "SSIM", "parameters": "Parameters", "seconds": "Time (s)"}
@@ -76,16 +79,26 @@ class GridCell(msgspec.Struct, frozen=True):
     cell: tuple[int, int, str] = (0, 0, "")
 
 
+Mark = tuple[str, str]
+"""A letter and a word at a row: which note below says in what the row is not like the others, and about what."""
+
+
 class GridRow(msgspec.Struct, frozen=True):
-    """Headings of a row, then its places."""
+    """Headings of a row, then its places; `marks` belong to the first heading."""
 
     heads: tuple[str, ...]
     places: tuple[GridCell, ...]
+    marks: tuple[Mark, ...] = ()
 
     @property
     def has_measured(self) -> bool:
         """Whether anything in the row was measured."""
         return any(place.measured for place in self.places)
+
+    @property
+    def has_printed(self) -> bool:
+        """Whether anything in the row is printed, be it no number."""
+        return any(place.printed for place in self.places)
 
 
 class PartGrid(msgspec.Struct, frozen=True):
@@ -99,12 +112,19 @@ class PartGrid(msgspec.Struct, frozen=True):
         Two lines of column headings; an empty text continues the heading to its left.
     rows : tuple of GridRow
         In the printed order.
+    marks : tuple of tuple of Mark
+        Those of each heading of the first line, where methods are columns.
     """
 
     title: str
     corner: tuple[str, ...]
     heads: tuple[tuple[str, ...], ...]
     rows: tuple[GridRow, ...]
+    marks: tuple[tuple[Mark, ...], ...] = ()
+
+    def head_marks(self, line: int, column: int) -> tuple[Mark, ...]:
+        """Give the marks of a heading of columns."""
+        return self.marks[column] if self.marks and line == 0 else ()
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -118,10 +138,34 @@ class Reason(msgspec.Struct, frozen=True):
 def grids(table: Table, results: list[CellResult]) -> list[PartGrid]:
     """Lay a table's results out as the paper prints the table."""
     found = {(r.request.part, r.request.line, r.request.key): r for r in results}
-    return [_grid(table, index, part, found) for index, part in enumerate(table.parts)]
+    of_lines = footnotes(results)[1]
+    return [
+        _grid(table, index, part, found, [_marks(of_lines.get((index, line), ())) for line in range(len(part.rows))])
+        for index, part in enumerate(table.parts)
+    ]
 
 
-def _grid(table: Table, index: int, part: TablePart, found: dict[tuple[int, int, str], CellResult]) -> PartGrid:
+def _marks(notes: Sequence[Footnote]) -> tuple[Mark, ...]:
+    return tuple((note.mark, SHORT[note.difference.kind]) for note in notes)
+
+
+def marks_text(marks: Sequence[Mark]) -> str:
+    """Write marks as a text, such as ``a input, b weights``."""
+    return ", ".join(map(" ".join, marks))
+
+
+def unlike(results: list[CellResult]) -> list[Footnote]:
+    """List in what rows were made otherwise than those they stand beside, in the order of the marks at the rows."""
+    return footnotes(results)[0]
+
+
+def _grid(
+    table: Table,
+    index: int,
+    part: TablePart,
+    found: dict[tuple[int, int, str], CellResult],
+    marks: Sequence[tuple[Mark, ...]],
+) -> PartGrid:
     def place(line: int, position: int) -> GridCell:
         row, column = part.rows[line], part.columns[position]
         cell = (index, line, part.column_key(column, row))
@@ -146,6 +190,7 @@ def _grid(table: Table, index: int, part: TablePart, found: dict[tuple[int, int,
             GridRow(
                 (row.name, *([task.level_label(row.level) if task and row.level else ""] if with_level else [])),
                 tuple(place(line, position) for position in range(len(part.columns))),
+                marks[line],
             )
             for line, row in enumerate(part.rows)
         )
@@ -159,7 +204,7 @@ def _grid(table: Table, index: int, part: TablePart, found: dict[tuple[int, int,
     lines = range(len(part.rows))
     datasets = any(name for name, _, _, _ in places_of)
     if not datasets or any(len(positions) != len(metrics) for positions in places_of.values()):
-        return _one_row_a_metric(part, place)
+        return _one_row_a_metric(part, place, marks)
     rows = tuple(
         GridRow(
             (dataset_title(name), "" if level is None else str(level)),
@@ -169,16 +214,19 @@ def _grid(table: Table, index: int, part: TablePart, found: dict[tuple[int, int,
     )
     top = tuple(text for row in part.rows for text in (row.name, *[""] * (len(metrics) - 1)))
     bottom = tuple(metric_title(metric) for _ in lines for metric in metrics)
-    return PartGrid(part.title, ("Dataset", level_title), (top, bottom), rows)
+    of_heads = tuple(each for own in marks for each in (own, *[()] * (len(metrics) - 1)))
+    return PartGrid(part.title, ("Dataset", level_title), (top, bottom), rows, of_heads)
 
 
-def _one_row_a_metric(part: TablePart, place: Callable[[int, int], GridCell]) -> PartGrid:
+def _one_row_a_metric(
+    part: TablePart, place: Callable[[int, int], GridCell], marks: Sequence[tuple[Mark, ...]]
+) -> PartGrid:
     """Lay out a small table whose printed rows are metrics and whose columns are methods."""
     rows = tuple(
         GridRow((_column_title(column),), tuple(place(line, position) for line in range(len(part.rows))))
         for position, column in enumerate(part.columns)
     )
-    return PartGrid(part.title, ("",), (tuple(row.name for row in part.rows),), rows)
+    return PartGrid(part.title, ("",), (tuple(row.name for row in part.rows),), rows, tuple(marks))
 
 
 def _column_title(column: Column) -> str:
@@ -227,7 +275,19 @@ def dataset_title(name: str) -> str:
 def legend(results: list[CellResult]) -> list[tuple[Verdict, str, str]]:
     """List the verdicts that printed numbers of a table have: verdict, sign, meaning."""
     found = {result.verdict for result in results if result.request.printed or result.verdict == "trained"}
-    return [(verdict, SIGNS[verdict], MEANINGS[verdict]) for verdict in SIGNS if verdict in found and SIGNS[verdict]]
+    said = meanings(published=prints_numbers(results))
+    return [(verdict, SIGNS[verdict], said[verdict]) for verdict in SIGNS if verdict in found and SIGNS[verdict]]
+
+
+def meanings(*, published: bool) -> dict[Verdict, str]:
+    """Say what each verdict means, in words for tables with published numbers or for tables of own rows alone."""
+    own: dict[Verdict, str] = {"measured": "measured here", "trained": "trained here, for the share that is given"}
+    return MEANINGS if published else MEANINGS | own
+
+
+def prints_numbers(results: list[CellResult]) -> bool:
+    """Whether a table holds any published number: one of own rows alone has words of its own."""
+    return any(result.request.printed is not None for result in results)
 
 
 def spans(heads: tuple[str, ...]) -> list[tuple[str, int]]:
@@ -239,11 +299,6 @@ def spans(heads: tuple[str, ...]) -> list[tuple[str, int]]:
         else:
             joined[-1] = (joined[-1][0], joined[-1][1] + 1)
     return joined
-
-
-def heading_spans(lines: Sequence[tuple[str, ...]]) -> list[list[tuple[str, int]]]:
-    """Join neighbours in the upper lines of headings (`spans`); the lowest line has one for each column."""
-    return [*map(spans, lines[:-1]), [(text, 1) for text in lines[-1]]]
 
 
 def reasons_not_run(results: list[CellResult]) -> list[Reason]:
@@ -288,14 +343,21 @@ def remarks(results: list[CellResult]) -> list[Reason]:
 
 
 def summary(table: Table, results: list[CellResult]) -> str:
-    """Say in one line how much of a table is reproduced."""
+    """Say in one line how much of a table is reproduced, and how much of one's own was measured."""
     counts = count(results)
-    unprinted = sum(bool(measured_text(result)) and result.request.printed is None for result in results)
-    said = "numbers reproduced" if table.paper else "reference values match"
-    parts = [counts.text(said)] if counts.numbers else []
-    if unprinted:
-        parts.append(f"{unprinted} measured without a published number")
-    return f"{table.name}: " + (", ".join(parts) or "nothing measured, nothing published")
+    own = [result for result in results if result.request.printed is None]
+    measured = sum(bool(measured_text(result)) for result in own)
+    if table.paper or table.name in own_tables():
+        parts = [counts.text("numbers reproduced" if table.paper else "reference values match")] * bool(counts.numbers)
+        if measured:
+            parts.append(f"{measured} measured" + " with nothing printed beside them" * bool(counts.numbers))
+    else:
+        # A user's table is about the user's rows, and published ones stand beside them.
+        parts = [f"{measured} of {len(own)} numbers measured"] if own else []
+        if counts.numbers:
+            found = ", ".join(f"{number} {verdict}" for verdict, number in counts.distinct.items() if number)
+            parts.append(f"{counts.numbers} published{' beside them' * bool(own)}: {found}")
+    return f"{table.name}: " + (", ".join(parts) or "nothing measured")
 
 
 def recorded_text(results: list[CellResult], here: str = "were measured here") -> str:

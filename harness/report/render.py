@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import io
+import itertools
 import json
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -14,16 +15,20 @@ from harness.errors import HarnessError, printable
 from harness.files import json_numbers, write_json, write_text
 from harness.report.grid import (
     GridCell,
+    Mark,
     PartGrid,
     choices,
     evidence,
     grids,
     legend,
+    marks_text,
+    prints_numbers,
     reasons_not_run,
     recorded_text,
     remarks,
     spans,
     summary,
+    unlike,
 )
 from harness.tables.collected import place_of, table_results
 from harness.tables.comparison import Comparison
@@ -158,8 +163,9 @@ def markdown(table: Table, results: list[CellResult]) -> str:
         table=table,
         grids=grids(table, results),
         summary=summary(table, results),
-        published=any(result.request.printed for result in results),
+        published=prints_numbers(results),
         legend=legend(results),
+        unlike=unlike(results),
         recorded=recorded_text(results, "are of the run that wrote this file"),
         choices=choices(table, results),
         ordering=[ordering.text for ordering in orderings(table, results)],
@@ -191,7 +197,9 @@ def latex(table: Table, results: list[CellResult], compared: Sequence[Comparison
         .render(
             table=table,
             grids=grids(table, results),
+            published=prints_numbers(results),
             legend=legend(results),
+            unlike=unlike(results),
             daggers={place_of(c.cell.request): _DAGGERS.get(c.outcome, "") for c in compared},
             explained=[outcome for outcome in _DAGGERS if outcome in found],
             compared=bool(found - {"reference"}),
@@ -249,6 +257,7 @@ def markdown_environment() -> Any:
     """Templates of Markdown, with the filters that escape for it."""
     made = _environment()
     made.filters |= {"cell": _markdown_text, "place": _markdown_place, "one_protocol": _markdown_one_protocol}
+    made.filters["marks"] = lambda marks: f" <sup>{marks_text(marks)}</sup>" if marks else ""
     return made
 
 
@@ -261,7 +270,8 @@ def tex_environment() -> Any:
     made.tests["wide"] = _is_wide
     made.filters |= {
         "tex": _tex_text,
-        "spans": lambda heads, last: [(text, 1) for text in heads] if last else spans(heads),
+        "spans": marked_spans,
+        "marks_tex": lambda marks: rf"\textsuperscript{{{marks_text(marks)}}}" if marks else "",
         "rules": _rules,
         "published_tex": lambda place: _gray_tex(_tex_text(place.printed), place.mark),
         "gray_tex": lambda place: _gray_tex(_tex_text(place.printed)),
@@ -293,12 +303,22 @@ def _tex_sign(sign: str) -> str:
 
 def _is_wide(grid: PartGrid, more: int = 0) -> bool:
     widths = [max([len(grid.corner[i]), *(len(row.heads[i]) for row in grid.rows)]) for i in range(len(grid.corner))]
+    # Words that are raised are about two thirds as wide.
+    widths[0] = max([widths[0], *(len(row.heads[0]) + 2 * len(marks_text(row.marks)) // 3 for row in grid.rows)])
     for column in range(len(grid.heads[-1])):
         places = [row.places[column] for row in grid.rows]
         widths.append(
             max([len(grid.heads[-1][column]), *(max(len(p.printed), len(p.measured) + 2 + more) for p in places)])
         )
     return sum(widths) + _GAP * len(widths) > WIDEST
+
+
+def marked_spans(grid: PartGrid, line: int) -> list[tuple[str, int, tuple[Mark, ...]]]:
+    """Join headings as `spans` does, each with its marks; the lowest line has one for each column."""
+    heads = grid.heads[line]
+    joined = spans(heads) if line < len(grid.heads) - 1 else [(text, 1) for text in heads]
+    starts = itertools.accumulate((span for _, span in joined), initial=0)
+    return [(text, span, grid.head_marks(line, start)) for (text, span), start in zip(joined, starts, strict=False)]
 
 
 def _rules(heads: tuple[str, ...], corner: int) -> str:

@@ -6,22 +6,28 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
+from msgspec.structs import replace
+
 from harness.errors import printable
 from harness.report.grid import (
     GridCell,
+    Mark,
     PartGrid,
     Reason,
     choices,
     grids,
     legend,
+    marks_text,
+    prints_numbers,
     reasons_not_run,
     recorded_text,
     remarks,
     summary,
+    unlike,
 )
 from harness.report.one_protocol import not_run_reasons, one_protocol_grids, protocol_words, rank_changes
 from harness.tables.collected import TableResults
-from harness.tables.counting import count, count_tables, of_papers
+from harness.tables.counting import WITH_MEASURED, count_tables, counts_of, of_papers
 from harness.tables.diff import CellResult
 from harness.tables.one_protocol import OneProtocolCell, input_groups
 from harness.tables.ordering import orderings
@@ -37,6 +43,7 @@ COLOURS = {
     "incomparable": "magenta",
     "trained": "cyan",
     "not run": "dim",
+    "measured": "",
 }
 WIDE = 190
 
@@ -67,36 +74,37 @@ BAR = 24
 
 
 def print_coverage(collected: Sequence[TableResults]) -> None:
-    """Print one line a table: a bar of its verdicts, and how many printed places there are of each.
+    """Print one line a table: a bar of its verdicts, and how many places there are of each.
 
     Below stand all numbers of the papers, each once, and with the copies that other tables hold.
     """
     from rich.table import Table as RichTable
 
+    lines = {item.table.name: counts_of(item) for item in collected}
+    shown = [v for v in WITH_MEASURED if v in VERDICTS or any(counts[v] for counts in lines.values())]
+
+    def coverage(counts: dict[Verdict, int]) -> list[Any]:
+        return [_bar(counts), *(str(counts.get(v) or "·") for v in shown), str(sum(counts.values()))]
+
     piece = RichTable(box=None, pad_edge=False, padding=(0, 1))
-    for head in ("table", "", *(verdict.removeprefix("match ") for verdict in VERDICTS), "all"):
+    for head in ("table", "", *(verdict.removeprefix("match ") for verdict in shown), "all"):
         piece.add_column(head, justify="left" if head in ("table", "") else "right", no_wrap=True)
-    for item in collected:
-        counts = count(item.results)
-        if counts.numbers:
-            piece.add_row(item.table.name, *_coverage(counts.places))
+    for name, counts in lines.items():
+        if sum(counts.values()):
+            piece.add_row(name, *coverage(counts))
     papers = count_tables(of_papers(collected))
     if papers.numbers:
-        piece.add_row(_text("the papers' numbers", style="bold"), *_coverage(papers.distinct))
-        piece.add_row("with their copies", *_coverage(papers.places))
-    _console(120).print(piece)
-
-
-def _coverage(counts: dict[Verdict, int]) -> list[Any]:
-    return [_bar(counts), *(str(counts[v] or "·") for v in VERDICTS), str(sum(counts.values()))]
+        piece.add_row(_text("the papers' numbers", style="bold"), *coverage(papers.distinct))
+        piece.add_row("with their copies", *coverage(papers.places))
+    _console(130).print(piece)
 
 
 def _bar(counts: dict[Verdict, int]) -> Any:
     """Draw shares as blocks; letters would be lost without colour, so a bar only stands beside its numbers."""
     total = sum(counts.values()) or 1
     bar, done, drawn = _text(), 0, 0
-    for verdict in VERDICTS:
-        done += counts[verdict]
+    for verdict in WITH_MEASURED:
+        done += counts.get(verdict, 0)
         length = round(done / total * BAR) - drawn
         drawn += length
         bar.append(("░" if verdict == "not run" else "█") * length, style=COLOURS[verdict])
@@ -131,15 +139,14 @@ def _print(console: Any, table: Table, results: list[CellResult]) -> None:
     for grid in grids(table, results):
         for piece in grid_pieces(grid, console.width):
             console.print(piece)
-    console.print(
-        _text("  ").join(
-            [
-                _text("published above, measured below ", style="dim"),
-                *(_text(f"{sign} {verdict}", style=COLOURS[verdict]) for verdict, sign, _ in legend(results)),
-                _text("gray: not run", style="dim"),
-            ]
-        )
-    )
+    signs = [_text(f"{sign} {verdict}", style=COLOURS[verdict]) for verdict, sign, _ in legend(results)]
+    if prints_numbers(results):
+        above = _text("published above, measured below ", style="dim")
+        signs = [above, *signs, _text("gray: not run", style="dim")]
+    if signs:
+        console.print(_text("  ").join(signs))
+    for note in unlike(results):
+        console.print(_text(f"  [{note.mark}] {', '.join(note.rows)}: {note.text}"))
     for ordering in orderings(table, results):
         console.print(_text(f"  ordering: {ordering.text}"))
     for remark in remarks(results):
@@ -157,15 +164,19 @@ def grid_pieces(grid: PartGrid, width: int) -> list[Any]:
     from rich import box
     from rich.table import Table as RichTable
 
-    shown = [max(len(head) for head in heads) for heads in zip(*grid.heads, strict=True)]
-    for row in grid.rows:
+    rows = [replace(row, heads=(_marked(row.heads[0], row.marks), *row.heads[1:])) for row in grid.rows]
+    first, *others = grid.heads
+    # A column is too narrow for more than the letters.
+    lines = [tuple(_lettered(head, grid.head_marks(0, column)) for column, head in enumerate(first)), *others]
+    shown = [max(len(head) for head in heads) for heads in zip(*lines, strict=True)]
+    for row in rows:
         for index, place in enumerate(row.places):
             shown[index] = max(shown[index], len(place.printed), len(_measured(place)))
     heads_width = sum(
-        max([len(title)] + [len(row.heads[i]) for row in grid.rows]) + 2 for i, title in enumerate(grid.corner)
+        max([len(title)] + [len(row.heads[i]) for row in rows]) + 2 for i, title in enumerate(grid.corner)
     )
     # The first column of a piece repeats the heading it continues.
-    filled = [tuple(accumulate(line, _continued)) for line in grid.heads]
+    filled = [tuple(accumulate(line, _continued)) for line in lines]
     pieces, start = [], 0
     while start < len(shown):
         stop, used = start, heads_width
@@ -178,15 +189,21 @@ def grid_pieces(grid: PartGrid, width: int) -> list[Any]:
         for corner in grid.corner:
             piece.add_column(_text(corner))
         for column in range(start, stop):
-            heads = [
-                (whole if column == start else line)[column] for line, whole in zip(grid.heads, filled, strict=True)
-            ]
+            heads = [(whole if column == start else line)[column] for line, whole in zip(lines, filled, strict=True)]
             piece.add_column(_text("\n".join(heads)), justify="right", no_wrap=True)
-        for row in grid.rows:
+        for row in rows:
             piece.add_row(*(_text(head) for head in row.heads), *map(_cell, row.places[start:stop]))
         pieces.append(piece)
         start = stop
     return pieces
+
+
+def _marked(head: str, marks: Sequence[Mark]) -> str:
+    return f"{head} [{marks_text(marks)}]" if marks else head
+
+
+def _lettered(head: str, marks: Sequence[Mark]) -> str:
+    return f"{head} [{', '.join(letter for letter, _ in marks)}]" if marks else head
 
 
 def _continued(before: str, text: str) -> str:

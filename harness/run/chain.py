@@ -126,12 +126,11 @@ def _number(workspace: Workspace, result: CellResult) -> Link:
     from harness.protocols import protocol
 
     request = result.request
-    printed = request.printed.text if request.printed is not None else "none"
     measured = measured_text(result) if isinstance(result.measured, Measurement) else "not run"
     facts = {
         "cell": f"{request.table}, row {request.row}, {request.key}",
-        "paper": workspace.table(request.table).paper,
-        "published": printed,
+        **({"paper": paper} if (paper := workspace.table(request.table).paper) else {}),
+        **({"published": request.printed.text} if request.printed is not None else {}),
         "measured": measured,
         "verdict": result.verdict + (f" ({result.judgement.reason})" if result.judgement.reason else ""),
     }

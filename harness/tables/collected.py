@@ -21,6 +21,7 @@ from harness.protocols import protocol
 from harness.records.runs import git
 from harness.records.tasks import TASKS
 from harness.tables.diff import CellResult, averaged, diff_table, judged
+from harness.tables.fairness import with_differences
 from harness.tables.measurements import Measurement, Measurements, NotRun, Spread
 from harness.tables.published import Table
 from harness.tables.requests import Request, requests
@@ -149,9 +150,8 @@ def _collect(table: Table, methods: Mapping[str, Method], measurements: Measurem
             result = msgspec.structs.replace(result, measured=never, judgement=Judgement("not run", None, never.reason))
         results[place_of(request)] = result
     order = [place_of(request) for request in asked]
-    return TableResults(
-        table, averaged([results[place] for place in order if place in results]), damaged_rows, damaged_results
-    )
+    found = averaged([results[place] for place in order if place in results])
+    return TableResults(table, with_differences(table, found, methods), damaged_rows, damaged_results)
 
 
 def _revision(path: Path) -> str:

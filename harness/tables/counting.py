@@ -7,6 +7,7 @@ numbers are told, and a copy is never counted as another reproduction.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
@@ -89,6 +90,16 @@ def count(results: Iterable[CellResult]) -> Counts:
     for verdict in found.values():
         distinct[verdict] += 1
     return Counts(distinct, places)
+
+
+WITH_MEASURED: tuple[Verdict, ...] = (*VERDICTS[:-1], "measured", VERDICTS[-1])
+"""Verdicts of printed numbers and of one's own, in the order in which they are shown."""
+
+
+def counts_of(item: TableResults) -> dict[Verdict, int]:
+    """Count the places of a table by verdict: printed numbers; of a table that is no paper's its own rows, too."""
+    counts = count(item.results).places if item.table.paper else Counter(result.verdict for result in item.results)
+    return {verdict: counts.get(verdict, 0) for verdict in WITH_MEASURED}
 
 
 def count_tables(tables: Iterable[TableResults]) -> Counts:

@@ -19,6 +19,28 @@ from harness.tables.verdicts import Judgement, Verdict, judge, noise_term
 Lack = Literal["code", "dataset", "package", "server", "training", "weights", "cells", "machine", "run"]
 
 
+class Difference(msgspec.Struct, frozen=True):
+    """In what the number of a cell was made otherwise than those it stands beside (`harness.tables.fairness`).
+
+    Attributes
+    ----------
+    kind : {"input", "protocol", "saving", "policy", "training data", "weights"}
+        In what.
+    own : str
+        How this cell was made: the name of a degradation, protocol, saving rule, policy or training set, or of a kind
+        of weights.
+    others : str
+        How the numbers it stands beside were made.
+    beside : {"own rows", "most rows"}
+        Which numbers those are.
+    """
+
+    kind: Literal["input", "protocol", "saving", "policy", "training data", "weights"]
+    own: str
+    others: str
+    beside: Literal["own rows", "most rows"]
+
+
 class CellResult(msgspec.Struct, frozen=True):
     """A cell as printed and as measured.
 
@@ -41,6 +63,8 @@ class CellResult(msgspec.Struct, frozen=True):
     recorded : str
         Empty for a number that was measured here; else the git revision of the results that it was read from
         (`harness.tables.collected`).
+    differs : tuple of Difference
+        In what it was made otherwise than the numbers it stands beside; empty where nobody compared it with them.
     """
 
     request: Request
@@ -51,6 +75,7 @@ class CellResult(msgspec.Struct, frozen=True):
     origin: str
     trained: TrainedRecord | None = None
     recorded: str = ""
+    differs: tuple[Difference, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -82,7 +107,7 @@ def diff_table(table: Table, methods: Mapping[str, Method], measurements: Measur
         for r in results
         if r.request.printed is not None
         or isinstance(r.measured, Measurement)
-        or (not table.paper and r.request.group is not None)
+        or (not table.paper and r.request.method and is_of_images(r.request.metric))
     ]
 
 
@@ -245,6 +270,7 @@ def as_record(result: CellResult) -> dict[str, Any]:
         "choices": list(request.choices),
         "evidence": request.evidence,
         "note": request.special.note,
+        "differs": [msgspec.to_builtins(difference) for difference in result.differs],
         **({"not_run": lacks(result)} if result.verdict == "not run" else {}),
         **({"missing": msgspec.to_builtins(missing)} if missing else {}),
     }

@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from harness.errors import HarnessError, Missing
-from harness.methods import Method
+from harness.methods import Method, broken_plugins
 from harness.protocols.own import OWN_METRICS
 from harness.records.cells import Group
 from harness.records.tasks import TASKS, Task
@@ -200,12 +200,18 @@ def _choices(part: TablePart, row: Row, method: Method | None) -> tuple[str, ...
     return (*found, *(f"{key}: {own}" for key, cell in row.cells.items() if (own := cell.protocol or cell.saving)))
 
 
+def _no_method(name: str) -> str:
+    """Say why no method has a name: it may be that of a plugin that could not be imported."""
+    broken = broken_plugins().values()
+    return f"{NO_METHOD}; '{name}' may be in what could not be loaded: {'; '.join(broken)}" if broken else NO_METHOD
+
+
 def _cost_reason(metric: str, name: str, methods: Mapping[str, Method]) -> str:
     """Say why a cost cannot be counted; empty where it can."""
     if metric == "seconds":
         return "a time on the authors' machine; `harness describe` measures it on yours"
     if name not in methods:
-        return NO_METHOD
+        return _no_method(name)
     if methods[name].network is None:
         return f"method '{name}' names no network whose parameters could be counted"
     return ""
@@ -219,7 +225,7 @@ def _group(
         return None, "no code or weights of this method are known to the harness", Missing("code", row.name)
     found = methods.get(name)
     if found is None:
-        return None, NO_METHOD, Missing("code", row.name)
+        return None, _no_method(name), Missing("code", row.name)
     if part.task not in found.tasks:
         return None, f"method '{name}' has no weights or code for {TASKS[part.task].title}", Missing("weights", name)
     degradation = row.degradation or part.degradation or TASKS[part.task].degradation

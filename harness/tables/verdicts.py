@@ -13,6 +13,7 @@ incomparable            the printed number was made by something else than what 
 trained                 the network was trained here, for the share of the full schedule that the reason names;
                         whatever the number is, it reproduces nothing that was printed
 not run                 nothing was measured, for the reason given
+measured                nothing is printed beside it: a row of one's own
 ======================  ==============================================================================================
 
 Only `match` counts as reproduced. The noise term is two standard deviations of the difference between two independent
@@ -30,7 +31,9 @@ import msgspec
 from harness.tables.measurements import Measurement, NotRun, Spread
 from harness.tables.published import PublishedNumber
 
-Verdict = Literal["match", "match (3 digits)", "fits", "close", "off", "incomparable", "trained", "not run"]
+Verdict = Literal["match", "match (3 digits)", "fits", "close", "off", "incomparable", "trained", "not run", "measured"]
+
+# Those of printed numbers, which are counted: of a number beside which nothing is printed there is nothing to count.
 VERDICTS: tuple[Verdict, ...] = (
     "match",
     "match (3 digits)",
@@ -91,7 +94,7 @@ def judge(
         reason = "; ".join(text for text in (trained, incomparable) if text)
         return Judgement("trained", None if printed is None else measured.value - float(printed.value), reason)
     if printed is None:
-        return Judgement("incomparable", None, "there is no published number here")
+        return Judgement("measured", None, "")
     delta = measured.value - float(printed.value)
     if incomparable:
         return Judgement("incomparable", delta, incomparable)

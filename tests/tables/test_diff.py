@@ -135,7 +135,7 @@ def test_verdicts_of_a_table(workspace: Workspace) -> None:
         ("Mixed", "psnr"): "close",
         ("Mixed", "parameters"): "match",
         ("Other | weights", "live1/10/psnr"): "incomparable",
-        ("Other | weights", "live1/10/ssim"): "incomparable",
+        ("Other | weights", "live1/10/ssim"): "measured",
         ("Other | weights", "classic5/10/psnr"): "off",
         ("Other | weights", "psnr"): "incomparable",
         ("Other | weights", "parameters"): "not run",
@@ -239,13 +239,13 @@ def test_what_an_own_table_could_not_measure_is_told(workspace: Workspace, capsy
     (workspace.root / "tables/mine.yaml").write_text(yaml.safe_dump(own))
     results = results_of(workspace, workspace.table("mine"))
     assert [(result.request.row, result.verdict) for result in results] == [
-        ("Mixed", "incomparable"),
+        ("Mixed", "measured"),
         ("Again", "not run"),
     ]
     harness.main(["diff", "mine"], standalone_mode=False)
     told = capsys.readouterr().out
     assert "not run: Again (1 cells): not computed here yet; run harness repro" in told
-    assert "mine: 1 measured without a published number" in told
+    assert "mine: 1 of 2 numbers measured" in told
 
 
 def test_what_fails_can_be_chosen(workspace: Workspace) -> None:

@@ -18,6 +18,7 @@ from harness.report.site.pages import CellId, cell_page
 from harness.report.training_curves import TrainingCurves, read_training_runs
 from harness.tables.collected import TableResults, collect
 from harness.tables.diff import CellResult, as_record, measured_text
+from harness.tables.fairness import words
 from harness.tables.measurements import Measurement, Measurements
 from harness.tables.workspace import Workspace
 
@@ -107,6 +108,7 @@ def number_facts(item: TableResults, result: CellResult, record: dict[str, Any])
         ("verdict", f"{result.verdict}: {result.judgement.reason}" if record["reason"] else result.verdict),
         ("protocol", f"{request.protocol} (version {record['protocol_version']})" if request.protocol else ""),
         (f"under {request.column_protocol}", "" if under is None else repr(under)),
+        *(("made otherwise", words(difference)) for difference in result.differs),
         ("noise term", f"{record['noise']:.4f}" if record["noise"] else ""),
         ("images", str(record["images"] or "")),
         (

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from harness.report import plots
 from harness.report.coverage import coverage_rows, coverage_text
 from harness.report.facts import seconds_of
-from harness.report.grid import recorded_text
+from harness.report.grid import meanings, prints_numbers, recorded_text
 from harness.report.scenes import UNCHANGED, Scene, SceneId
 from harness.report.site.contents import Contents, cell_record, scene_title
 from harness.report.site.pages import Pages
 from harness.report.site.scenes import ShownScenes
 from harness.tables.collected import TableResults
-from harness.tables.counting import count, count_tables, coverage, of_papers
+from harness.tables.counting import WITH_MEASURED, count_tables, counts_of, coverage, of_papers
+from harness.tables.verdicts import VERDICTS
 
 # Scenes that the index leads to; the rest is on their own list.
 _SCENES_ON_INDEX = 6
@@ -32,12 +33,19 @@ def write_index(pages: Pages, contents: Contents, scenes: ShownScenes, notes: Se
         {
             "paper": paper,
             "title": _PAPERS.get(paper, paper or "Own tables"),
-            "lines": [{"table": item.table, "counts": count(item.results).places} for item in items],
+            "lines": [{"table": item.table, "counts": counts_of(item)} for item in items],
             "counts": count_tables(items),
         }
         for paper, items in papers.items()
     ]
     whole = coverage(of_papers(contents.tables), contents.methods)
+    lines = [line["counts"] for group in groups for line in group["lines"]]  # type: ignore[attr-defined]
+    # Without a published number only the words of own rows are needed.
+    shown = [
+        verdict
+        for verdict in WITH_MEASURED
+        if any(counts.get(verdict) for counts in lines) or (whole.all.numbers and verdict in VERDICTS)
+    ]
     pages.write(
         "index.html",
         "index.html.j2",
@@ -46,6 +54,8 @@ def write_index(pages: Pages, contents: Contents, scenes: ShownScenes, notes: Se
         coverage=coverage_rows(whole),
         coverage_text=coverage_text(whole),
         counts=whole.all,
+        shown=shown,
+        said=meanings(published=any(prints_numbers(item.results) for item in contents.tables)),
         histogram=plots.delta_histogram(item for item in contents.tables if item.table.paper),
         off=[
             cell_record(item, result)

@@ -15,8 +15,8 @@ from typing import Any
 from harness import __version__
 from harness.files import json_numbers, write_text
 from harness.records.cells import Group
-from harness.report.grid import MEANINGS, SIGNS, heading_spans
-from harness.report.render import finalize
+from harness.report.grid import MEANINGS, SIGNS, marks_text
+from harness.report.render import finalize, marked_spans
 from harness.report.scenes import SceneId
 from harness.tables.requests import is_of_images
 from harness.tables.verdicts import VERDICTS
@@ -83,7 +83,8 @@ def environment() -> Any:
         "number": lambda value: f"{value:,}",
         "base64": lambda data: base64.b64encode(data).decode(),
         "slug": lambda text: re.sub("[^a-z0-9]+", "-", str(text).lower()).strip("-"),
-        "headings": heading_spans,
+        "headings": lambda grid: [marked_spans(grid, line) for line in range(len(grid.heads))],
+        "marks": marks_text,
     }
     return made
 

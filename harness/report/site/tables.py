@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
@@ -11,7 +11,16 @@ from harness.errors import HarnessError
 from harness.protocols.own import better_of
 from harness.report import one_protocol as one_protocol_report
 from harness.report import plots
-from harness.report.grid import evidence, grids, reasons_not_run, recorded_text, remarks, summary
+from harness.report.grid import (
+    evidence,
+    grids,
+    prints_numbers,
+    reasons_not_run,
+    recorded_text,
+    remarks,
+    summary,
+    unlike,
+)
 from harness.report.render import forms
 from harness.report.site.contents import Contents, cell_record, number_facts, telling_making_facts, was_measured
 from harness.report.site.pages import FORMS, Pages, one_protocol_page, table_page
@@ -50,6 +59,9 @@ def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[st
         records=records,
         details=_details(contents, item, records),
         counts=count(results).places,
+        shown=Counter(result.verdict for result in results),
+        published=prints_numbers(results),
+        unlike=unlike(results),
         total=len(compared),
         summary=summary(table, results),
         remarks=remarks(results),
@@ -132,17 +144,18 @@ def _write_one_protocol(pages: Pages, contents: Contents, item: TableResults) ->
 def measured_marks(results: Iterable[CellResult]) -> dict[CellPosition, str]:
     """Mark the best and the second best measured value of each column.
 
-    Only values measured under one protocol on one dataset at one level compete, and only where at least three do. Equal
-    values share a mark.
+    Only values measured under one protocol on one dataset at one level, of the same inputs, compete, and only where at
+    least three do. Equal values share a mark.
     """
     contests: dict[tuple[Any, ...], dict[CellPosition, float]] = defaultdict(dict)
     for result in results:
         request = result.request
         if isinstance(result.measured, Measurement):
-            key = (request.part, request.dataset, request.level, request.metric, request.protocol)
+            made_from = request.group.degradation if request.group else ""
+            key = (request.part, request.dataset, request.level, request.metric, request.protocol, made_from)
             contests[key][place_of(request)] = result.measured.value
     marks: dict[CellPosition, str] = {}
-    for (_, _, _, metric, _), members in contests.items():
+    for (_, _, _, metric, *_), members in contests.items():
         values = sorted(set(members.values()), reverse=better_of(metric) == "higher")
         if len(members) < _FEWEST_FOR_MARKS or len(values) < 2:
             continue
