@@ -2,6 +2,7 @@
 from .degradations.degrading import degrade as degrade
 from .degradations.resize import imresize as imresize
 from .methods import method as method
+from .methods.checkpoint import load_weights as load_weights
 from .metrics.luminance import luma as luma
 from .metrics.signal_noise import psnr as psnr
 from .metrics.structural import ssim as ssim

@@ -61,7 +61,7 @@ def test_the_help_loads_less_than_twice_what_click_does() -> None:
 
 
 def test_public_names() -> None:
-    names = "degrade imresize luma measure method protocol psnr published repro restore rows ssim"
+    names = "degrade imresize load_weights luma measure method protocol psnr published repro restore rows ssim"
     assert harness.__all__ == dir(harness) == names.split()
     for name in harness.__all__:
         assert getattr(harness, name).__name__ == name

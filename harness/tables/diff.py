@@ -10,6 +10,7 @@ import msgspec
 
 from harness.methods import Method
 from harness.protocols import protocol
+from harness.records.restored import OwnFile
 from harness.records.training_runs import TrainedRecord
 from harness.tables.measurements import Measurement, Measurements, NotRun
 from harness.tables.published import Table
@@ -34,6 +35,8 @@ class CellResult(msgspec.Struct, frozen=True):
         Under the column's protocol, where the printed number was made with another one.
     weights : dict
         SHA-256 of the weights that made it, by name.
+    own_files : dict
+        The user's own files that the method loads or depends on, by name.
     origin : str
         Where the weights come from; for weights trained here, how long they were trained.
     trained : TrainedRecord or None
@@ -51,6 +54,7 @@ class CellResult(msgspec.Struct, frozen=True):
     origin: str
     trained: TrainedRecord | None = None
     recorded: str = ""
+    own_files: dict[str, OwnFile] = {}
 
     @property
     def verdict(self) -> Verdict:
@@ -90,6 +94,7 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
     measured: Measurement | NotRun = NotRun(request.reason, request.missing)
     under_column: Measurement | NotRun | None = None
     weights: dict[str, str] = {}
+    own_files: dict[str, OwnFile] = {}
     origin = ""
     if request.group is not None and request.metric in IMAGE_METRICS:
         measured = measurements.value(request.group, request.level, request.protocol)
@@ -99,7 +104,7 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
         if record is not None:
             origin = record.origin
             about = record.levels.get(request.level)
-            weights = about.weights if about is not None else {}
+            weights, own_files = (about.weights, about.own_files) if about is not None else ({}, {})
     trained = None
     if origin == "trained" and request.group is not None and isinstance(measured, Measurement):
         trained = measurements.trained(request.group, request.level)
@@ -111,7 +116,7 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
             origin = trained.origin
     elif request.metric == COUNTED and not request.reason:
         measured = measurements.parameters(request.method, request.task)
-    result = CellResult(request, measured, _NOT_JUDGED, under_column, weights, origin, trained)
+    result = CellResult(request, measured, _NOT_JUDGED, under_column, weights, origin, trained, own_files=own_files)
     equal = []
     if isinstance(measured, Measurement) and math.isinf(measured.value) and request.group is not None:
         values = measurements.images(request.group, request.level, request.protocol)
@@ -239,6 +244,7 @@ def as_record(result: CellResult) -> dict[str, Any]:
         "saving": request.group.saving if request.group else "",
         "origin": result.origin,
         "weights": result.weights,
+        **({"own_files": msgspec.to_builtins(result.own_files)} if result.own_files else {}),
         "images": measured.images if measured else 0,
         "noise": noise_term(spread),
         "recorded": result.recorded,
