@@ -3,6 +3,7 @@ from .degradations.defining import degradation as degradation
 from .degradations.degrading import degrade as degrade
 from .degradations.resize import imresize as imresize
 from .methods import method as method
+from .methods.checkpoint import load_weights as load_weights
 from .methods.pyiqa import pyiqa_metric as pyiqa_metric
 from .metrics.luminance import luma as luma
 from .metrics.signal_noise import psnr as psnr

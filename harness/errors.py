@@ -21,6 +21,24 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda sign: ascii(sign[0])[1:-1], text)
 
 
+def plural(count: int, thing: str, things: str = "") -> str:
+    """Count things in words: ``1 cell``, ``2,340 cells``.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    thing, things : str
+        The word, and its plural where that is not made with an s.
+
+    Examples
+    --------
+    >>> plural(1, "image"), plural(1200, "image"), plural(2, "entry", "entries")
+    ('1 image', '1,200 images', '2 entries')
+    """
+    return f"{count:,} {thing if count == 1 else things or thing + 's'}"
+
+
 class HarnessError(Exception):
     """A mistake in the input or the environment; the command line prints it and exits with status 2."""
 

@@ -62,7 +62,7 @@ def test_the_help_loads_less_than_twice_what_click_does() -> None:
 
 def test_public_names() -> None:
     names = (
-        "degradation degrade imresize luma measure method metric protocol psnr published pyiqa_metric "
+        "degradation degrade imresize load_weights luma measure method metric protocol psnr published pyiqa_metric "
         "repro restore rows ssim task"
     )
     assert harness.__all__ == dir(harness) == names.split()

@@ -150,7 +150,7 @@ def check_method(name: str, limit: float) -> None:
 @click.command()
 @click.argument("name")
 @click.option("--task", default="", help="Task to count and measure for; default: the method's first.")
-@click.option("--size", default="", help="Input size, height x width; default: 96x96, or the next that it accepts.")
+@click.option("--size", default="", help="Input size, width x height; default: 96x96, or the next that it accepts.")
 @click.option("--measure/--no-measure", default=True, help="Run it once for time and memory.")
 def describe(name: str, task: str, size: str, measure: bool) -> None:
     """Say what method NAME is and what it costs: parameters, multiply-adds, tiles, time and memory on this machine."""
@@ -160,9 +160,9 @@ def describe(name: str, task: str, size: str, measure: bool) -> None:
     if task and task not in method.tasks:
         raise HarnessError(f"method '{name}' does not do '{task}'; it does {', '.join(method.tasks)}")
     try:
-        height, width = (int(part) for part in (size or "0x0").split("x"))
+        width, height = (int(part) for part in (size or "0x0").split("x"))
     except ValueError:
-        raise HarnessError(f"'{size}' is no size; write height x width, such as 96x96") from None
+        raise HarnessError(f"'{size}' is no size; write width x height, such as 128x96") from None
     for fact, text in describe_method(method, task or method.tasks[0], (height, width) if size else None, measure):
         echo(f"{fact:<14} {text}")
 

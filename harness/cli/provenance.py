@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from harness.cli.printing import echo
-from harness.errors import CheckFailedError
+from harness.errors import CheckFailedError, plural
 from harness.tables.workspace import Workspace
 
 
@@ -81,5 +81,4 @@ def check_crate(source: Path) -> None:
     made = f" (made by revision {checked.revision[:12]})" if checked.revision else ""
     echo(f"{checked.table}{made}: {checked.files} files are as they were{remade}{images}")
     if checked.problems:
-        count = len(checked.problems)
-        raise CheckFailedError(f"{source}: {count} problem{'s' if count > 1 else ''}; it is not what was exported")
+        raise CheckFailedError(f"{source}: {plural(len(checked.problems), 'problem')}; it is not what was exported")

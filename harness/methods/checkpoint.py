@@ -2,15 +2,66 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import file_sha256
+from harness.records.in_use import name_in_use, root_in_use
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from harness.networks.recognition import RecognisedNetwork
+
+Network = TypeVar("Network", bound="nn.Module")
+
+
+def load_weights(network: Network, path: str | os.PathLike[str]) -> Network:
+    """Fill a network of your own with a checkpoint, strictly, and record the file with every result.
+
+    Nothing is unpickled. What training programs wrap around the weights is taken off (`harness.networks.wrappers`):
+    ``{"params_ema": …}``, ``{"state_dict": …}``, ``module.`` before every name. The file's name, size and SHA-256 stand
+    in the record of whatever the network restores (``harness why``).
+
+    Parameters
+    ----------
+    network : Module
+        The network as your program builds it; changed in place.
+    path : path
+        A PyTorch or safetensors file; a relative path is taken from the workspace. Name it in the method's ``depends``,
+        too: a changed file then runs the method again.
+
+    Returns
+    -------
+    Module
+        The network itself, in evaluation mode, ready to be returned by ``build``.
+
+    Raises
+    ------
+    NotAvailableError
+        The file is not here: the method's cells are then ``not run``.
+    HarnessError
+        One sentence: the file holds no weights, or code; or what is missing, left over, misshaped or not finite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import harness
+    >>> trained = torch.nn.Conv2d(3, 3, 3, padding=1)
+    >>> state = {f"module.{name}": value for name, value in trained.state_dict().items()}
+    >>> torch.save({"epoch": 7, "state_dict": state}, "my_net.pth")
+    >>> network = harness.load_weights(torch.nn.Conv2d(3, 3, 3, padding=1), "my_net.pth")
+    >>> bool((network.weight == trained.weight).all())
+    True
+    """
+    from harness.networks.checkpoints import load_released
+
+    found = (root_in_use() or Path()) / path
+    sha256 = checkpoint_sha256(found)
+    return load_released(network, _own_weights(found, sha256), f"{path} (SHA-256 {sha256[:12]}…)", kind="trained")
 
 
 def released_checkpoint(name: str, file: str, architecture: str, task: str, level: int) -> Callable[[Any], Any]:
@@ -52,7 +103,7 @@ def own_checkpoint(
     Parameters
     ----------
     name : str
-        The method's name, for the record of what was used.
+        The method's name, for errors.
     path : path
         The file (PyTorch or safetensors).
     sha256 : str
@@ -71,10 +122,6 @@ def own_checkpoint(
     HarnessError
         The file is another one than it was, damaged, or made for another task or scale.
     """
-    import torch
-
-    from harness.assets.weights.importers import import_weights
-    from harness.assets.weights.recording import UsedWeights, record
     from harness.networks.recognition import recognise
 
     if levels and level not in levels:
@@ -86,10 +133,21 @@ def own_checkpoint(
             f"{path}: has the SHA-256 {found[:12]}… instead of {sha256[:12]}…; put the former file back, or write "
             f"SHA256 of the method '{name}' anew"
         )
-    arrays = import_weights(path, "checkpoint")
-    network = recognise({key: torch.from_numpy(array) for key, array in arrays.items()}, str(path))
-    record(UsedWeights(name, path.name, found))
-    return _checked(network, str(path), task, level)
+    return _checked(recognise(_own_weights(path, found), str(path)), str(path), task, level)
+
+
+def _own_weights(path: Path, sha256: str) -> dict[str, Tensor]:
+    """Read a file of the user's own, and record it as used."""
+    import torch
+
+    from harness.assets.weights.importers import import_weights
+    from harness.assets.weights.recording import UsedWeights, record
+
+    arrays = import_weights(path, "checkpoint", remedy="save it again")
+    if checkpoint_sha256(path) != sha256:
+        raise HarnessError(f"{path}: was replaced while it was read; run the same command again")
+    record(UsedWeights("", name_in_use(path), sha256, path.stat().st_size))
+    return {key: torch.from_numpy(array) for key, array in arrays.items()}
 
 
 def checkpoint_sha256(path: Path) -> str:

@@ -12,6 +12,12 @@ URL = "https://github.com/cszn/FFDNet"
 _SHAPES = {"denoise-rgb": ("color", 3, 12, 96), "denoise-gray": ("gray", 1, 15, 64)}
 
 
+def _network(task: str, level: int) -> Any:
+    from harness.networks.ffdnet import FFDNet
+
+    return FFDNet(*_SHAPES[task][1:])
+
+
 @method(
     "ffdnet",
     tasks=list(_SHAPES),
@@ -21,7 +27,7 @@ _SHAPES = {"denoise-rgb": ("color", 3, 12, 96), "denoise-gray": ("gray", 1, 15, 
     origin="released",
     weights=["ffdnet"],
     file=lambda task, level: f"ffdnet/{_SHAPES[task][0]}.mat",
-    rgb_range=1,
+    network=_network,
     checked="the released weights and the numbers printed for them",
 )
 def ffdnet(task: str, level: int) -> Callable[[Any], Any]:
@@ -53,11 +59,11 @@ def ffdnet_clip(task: str, level: int) -> Callable[[Any], Any]:
 def _build(task: str, level: int, variant: str) -> Callable[[Any], Any]:
     from harness.assets.weights.loading import load_weights, ready
     from harness.networks.checkpoints import load_released
-    from harness.networks.ffdnet import FFDNet, from_matconvnet
+    from harness.networks.ffdnet import from_matconvnet
 
-    colour, channels, depth, features = _SHAPES[task]
+    colour, channels, *_ = _SHAPES[task]
     file = f"{colour}{variant}.mat"
-    network = FFDNet(channels, depth, features)
+    network = _network(task, level)
     where = f"weights ffdnet/{file}"
     load_released(network, from_matconvnet(load_weights("ffdnet", file), channels, where), where)
     apply = ready(network)

@@ -20,6 +20,12 @@ def _network(task: str, level: int) -> Any:
     return NLRN()
 
 
+def _enlarged(task: str, level: int) -> Any:
+    from harness.networks.channels import EnlargedLuma
+
+    return EnlargedLuma(_network(task, level), level)
+
+
 # The program measures the luma that it has just made, not the image that it saves: rounding is the protocol's.
 @method(
     "nlrn",
@@ -30,7 +36,7 @@ def _network(task: str, level: int) -> Any:
     origin="released",
     weights=["nlrn"],
     file=lambda task, level: f"nlrn/{FILE}",
-    rgb_range=255,
+    network=_enlarged,
     saving="unrounded",
     checked="the paper's equations, written out, and the authors' program",
 )

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.networks.ranges import from_network, rgb_range, to_network
+
 # MATLAB's rgb2ycbcr: luma of [0, 1] colours is 16/255 to 235/255.
 _TO_LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)
 _BLACK, _SPAN = 16 / 255, 219 / 255
@@ -27,25 +29,28 @@ class EnlargedLuma(nn.Module):
     Parameters
     ----------
     network : Module
-        ``(B, 1, H, W)`` in [0, 1] to the same shape.
+        ``(B, 1, H, W)`` to the same shape; the whole works in its range.
     scale : int
         2, 3 or 4.
     """
 
-    rgb_range = 1.0
     reentrant = True
 
     def __init__(self, network: nn.Module, scale: int) -> None:
         super().__init__()
         self.network = network
         self.scale = scale
+        self.rgb_range = rgb_range(network)
 
     def forward(self, image: Tensor) -> Tensor:
         """Map ``(B, C, H, W)``, RGB or its own luma, to ``(B, C, scale H, scale W)``."""
-        return self.enlarged(image, self.network)
+        return to_network(self, self.enlarged(from_network(self, image), self._restored))
+
+    def _restored(self, luma: Tensor) -> Tensor:
+        return from_network(self, self.network(to_network(self, luma)))
 
     def enlarged(self, image: Tensor, restore: Callable[[Tensor], Tensor]) -> Tensor:
-        """Do as `forward` does, with something else in the network's place, such as its tiles."""
+        """Do as `forward` does, in [0, 1] and with something else in the network's place, such as its tiles."""
         rows, columns = (_bicubic(length, self.scale).to(image.device) for length in image.shape[-2:])
         large = (rows @ image.double() @ columns.T).float()
         if image.shape[1] == 1:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError, NotAvailableError
 from harness.networks.blocks import MeanShift
-from harness.networks.wrappers import unwrapped
+from harness.networks.wrappers import fitted
 
 ORIGINS = ("released", "trained")
 """Where weights come from: the authors' checkpoint, or a training run of this harness."""
@@ -71,26 +72,25 @@ def load_released(network: Network, state_dict: Mapping[str, Tensor], source: st
     Raises
     ------
     HarnessError
-        One sentence that names the first key that is missing, left over, misshaped or not finite.
+        One sentence that names what is missing, left over, misshaped or not finite.
     """
     name = type(network).__name__
     own = network.state_dict()
-    given = dict(state_dict)
-    if given.keys() != own.keys():
-        given = unwrapped(given)
-    for key, value in own.items():
-        if key not in given:
-            known: Mapping[str, str] = getattr(network, "when_missing", {})
-            reason = known.get(key.rpartition(".")[2], "this is not a checkpoint of this network")
-            raise HarnessError(f"{source}: no weights for '{key}' of {name}; {reason}")
-        if tuple(given[key].shape) != tuple(value.shape):
-            raise HarnessError(
-                f"{source}: '{key}' is {_shape(given[key])}, {name} needs {_shape(value)}; "
-                "build the network with the checkpoint's sizes"
-            )
+    given = fitted(state_dict, own.keys())
+    missing, left = [key for key in own if key not in given], [key for key in given if key not in own]
+    if missing or left:
+        known: Mapping[str, str] = getattr(network, "when_missing", {})
+        reasons = [known[key.rpartition(".")[2]] for key in missing if key.rpartition(".")[2] in known]
+        raise HarnessError(f"{source}: {_misfit(missing, left, name)}; {(reasons or [_ANOTHER])[0]}")
+    misshaped = [key for key in own if tuple(given[key].shape) != tuple(own[key].shape)]
+    if misshaped:
+        key = misshaped[0]
+        others = f" (and {len(misshaped) - 1} more differ)" if misshaped[1:] else ""
+        raise HarnessError(
+            f"{source}: '{key}' is {_shape(given[key])}, {name} needs {_shape(own[key])}{others}; "
+            "build the network with the checkpoint's sizes"
+        )
     for key, value in given.items():
-        if key not in own:
-            raise HarnessError(f"{source}: '{key}' is no part of {name}; this is not a checkpoint of this network")
         if not torch.isfinite(value).all():
             raise HarnessError(f"{source}: '{key}' holds NaN or infinity; the checkpoint is damaged")
     _check_constants(network, given, own, source)
@@ -184,6 +184,26 @@ def _check_constants(network: nn.Module, given: Mapping[str, Tensor], own: Mappi
             + (f" with rgb_range {network.rgb_range:g}" if hasattr(network, "rgb_range") else "")
             + "; build the network as the checkpoint was"
         )
+
+
+_ANOTHER = "this is not a checkpoint of this network"
+
+
+def _misfit(missing: Sequence[str], left: Sequence[str], name: str) -> str:
+    """Say which names a network and a checkpoint do not share, with the nearest ones."""
+    said = []
+    if missing:
+        near = difflib.get_close_matches(missing[0], left, n=1, cutoff=0.5)
+        hint = f" (near it: '{near[0]}')" if near else ""
+        said.append(f"no weights for '{missing[0]}'{_more(missing)} of {name}{hint}")
+    if left:
+        verb = "are" if left[1:] else "is"
+        said.append(f"'{left[0]}'{_more(left)} {verb} no part of {name}")
+    return ", and ".join(said)
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" and {len(names) - 1} more" if names[1:] else ""
 
 
 def _shape(value: Tensor) -> str:

@@ -22,6 +22,12 @@ def loading_from(root: Path) -> Iterator[None]:
         _roots.pop()
 
 
+def name_in_use(path: Path) -> str:
+    """Name a file for records: by its path in the project folder in use; elsewhere by its bare name."""
+    root, resolved = root_in_use() or Path.cwd(), path.resolve()
+    return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else path.name
+
+
 def root_in_use() -> Path | None:
     """Give the folder that was named last, absolute; None outside any `loading_from`."""
     return _roots[-1] if _roots else None

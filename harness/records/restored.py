@@ -17,6 +17,25 @@ from harness.records.loading import load_json
 RECORD = "restored.json"
 
 
+class OwnFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of the user's own that a method loads or depends on, as it was when the method ran.
+
+    Attributes
+    ----------
+    sha256 : str
+        Its checksum.
+    bytes : int
+        Its size.
+    """
+
+    sha256: str
+    bytes: int
+
+    def __str__(self) -> str:
+        """Give both for readers."""
+        return f"SHA-256 {self.sha256}, {self.bytes:,} bytes"
+
+
 class LevelRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is known of the restored images of one level.
 
@@ -25,7 +44,10 @@ class LevelRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     reason : str
         Why the level was not run; empty where it was.
     weights : dict
-        SHA-256 of every weights file used, by its name in the registry.
+        SHA-256 of every weights file used, by its name in the registry; of a user's own by its path.
+    own_files : dict
+        The user's own files among them, and those that the method depends on, by path in the workspace; those that lie
+        elsewhere by name.
     missing : Missing or None
         What the reason names, as data.
     """
@@ -33,6 +55,7 @@ class LevelRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     reason: str
     weights: dict[str, str]
     missing: Missing | None = None
+    own_files: dict[str, OwnFile] = {}
 
 
 class RestoredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

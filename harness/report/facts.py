@@ -70,6 +70,10 @@ def run_facts(workspace: Workspace, group: Group, level: int) -> list[Fact]:
     if rows:
         about = rows.get("levels", {}).get(str(level), {})
         found += [(_WEIGHTS + name, digest) for name, digest in sorted(about.get("weights", {}).items())]
+        found += [
+            (f"own file {name}", f"{of['sha256']}, {of['bytes']:,} bytes")
+            for name, of in sorted(about.get("own_files", {}).items())
+        ]
         versions = sorted(rows.get("protocols", {}).values())
         found += [("protocol versions", ", ".join(versions))] if versions else []
         found += _facts(rows)

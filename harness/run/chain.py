@@ -331,12 +331,18 @@ def _restored(folder: Path, record: RestoredRecord | None, level: int) -> Link:
         "folder": f"{folder}/{level}/draw{FIRST_DRAW}",
         "images": str(len(images)),
         "method": f"{record.group.method}, policy {record.group.policy}, saved by '{record.group.saving}'",
-        "origin": ": ".join(filter(None, (record.origin, ", ".join(models)))),
+        "origin": ": ".join(filter(None, (_origin(record, level), ", ".join(models)))),
     }
     if images:
         name = min(images)
         facts["first"] = f"{name.rpartition('/')[2]}, SHA-256 of its pixels {images[name]}"
     return Link("restored images", facts)
+
+
+def _origin(record: RestoredRecord, level: int) -> str:
+    """Say where the weights come from; a method may load a file of the user's without saying whose it is."""
+    own = level in record.levels and record.levels[level].own_files
+    return "a file of your own" if own and record.origin == "none" else record.origin
 
 
 def _code(workspace: Workspace, record: MeasuredRecord) -> Link:
@@ -362,6 +368,7 @@ def _code(workspace: Workspace, record: MeasuredRecord) -> Link:
 
 def _weights(workspace: Workspace, result: CellResult, record: MeasuredRecord) -> Link:
     facts = {name: f"SHA-256 {digest}" for name, digest in result.weights.items()}
+    facts |= {name: f"{file}; a file of your own" for name, file in result.own_files.items()}
     if not facts:
         return Link("weights", _no_weights(workspace, result, record))
     for name in {name.split("/")[0] for name in facts}:

@@ -34,8 +34,9 @@ from harness.images import pixels_sha256, write_fine_png, write_png
 from harness.methods import Method, build_method
 from harness.metrics.quantization import to_uint8
 from harness.records.cells import Group, InputId, NoiseDraws, input_ids
+from harness.records.in_use import name_in_use
 from harness.records.loading import load_json
-from harness.records.restored import RECORD, LevelRecord, RestoredRecord, read_pixels
+from harness.records.restored import RECORD, LevelRecord, OwnFile, RestoredRecord, read_pixels
 from harness.records.runs import Clock, RunRecord, device_name, library_versions
 from harness.records.tasks import TASKS
 from harness.run.apply import (
@@ -144,7 +145,7 @@ def restore(
         done = 0
         for level in levels:
             of_level = [input_id for input_id in ids if input_id.level == level]
-            with _weights_used() as used:
+            with _weights_used() as (used, own):
                 try:
                     restorer = _restorer(method, group, level)
                 except NotAvailableError as error:
@@ -152,7 +153,8 @@ def restore(
                     done += len(of_level)
                     continue
             _check_unchanged(method, depends)
-            record_levels[level] = LevelRecord("", dict(sorted(used.items())))
+            own |= _own_files(method, depends)
+            record_levels[level] = LevelRecord("", dict(sorted(used.items())), own_files=dict(sorted(own.items())))
             circumstances = (
                 msgspec.to_builtins(group),
                 level,
@@ -212,14 +214,25 @@ def _check_recorded(ids: list[InputId], inputs: InputRecord, group: Group) -> No
 
 
 @contextmanager
-def _weights_used() -> Iterator[dict[str, str]]:
-    """Collect the SHA-256 of every weights file that is loaded inside the block."""
+def _weights_used() -> Iterator[tuple[dict[str, str], dict[str, OwnFile]]]:
+    """Collect the SHA-256 of every weights file that is loaded inside the block, and which are the user's own."""
     from harness.assets.weights.recording import recording
 
     used: dict[str, str] = {}
+    own: dict[str, OwnFile] = {}
     with recording() as loaded:
-        yield used
-    used.update({f"{item.name}/{item.file}": item.sha256 for item in loaded})
+        yield used, own
+    used.update({f"{item.name}/{item.file}".lstrip("/"): item.sha256 for item in loaded})
+    own.update({item.file: OwnFile(item.sha256, item.own) for item in loaded if item.own})
+
+
+def _own_files(method: Method, depends: Mapping[str, str]) -> dict[str, OwnFile]:
+    """Describe the single files that a method depends on; what it finds in folders is known by the restored images."""
+    found = {}
+    for path in method.depends:
+        if path.is_file() and depends.get(path.as_posix()):
+            found[name_in_use(path)] = OwnFile(depends[path.as_posix()], path.stat().st_size)
+    return found
 
 
 def _restorer(method: Method, group: Group, level: int) -> Restoring:

@@ -18,6 +18,7 @@ from harness.assets.weights.registry import released_file
 from harness.errors import HarnessError, Missing
 from harness.methods import Method
 from harness.protocols import protocol
+from harness.records.restored import OwnFile
 from harness.records.runs import git
 from harness.records.tasks import TASKS
 from harness.tables.diff import CellResult, averaged, diff_table, judged
@@ -53,6 +54,7 @@ class RecordedCell(msgspec.Struct, frozen=True):
     saving: str = "round"
     measured_under_column_protocol: float | None = None
     weights: dict[str, str] = {}
+    own_files: dict[str, OwnFile] = {}
     origin: str = ""
     images: int = 0
     noise: float = 0.0
@@ -247,6 +249,7 @@ def _as_result(request: Request, cell: RecordedCell, recorded: str) -> CellResul
         judgement=Judgement("not run", None, ""),
         under_column=None if under is None else Measurement(under, cell.images, None),
         weights=cell.weights,
+        own_files=cell.own_files,
         origin=cell.origin,
         recorded=recorded,
     )

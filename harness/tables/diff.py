@@ -10,6 +10,7 @@ import msgspec
 
 from harness.methods import Method
 from harness.protocols import protocol
+from harness.records.restored import OwnFile
 from harness.records.training_runs import TrainedRecord
 from harness.tables.measurements import Measurement, Measurements, NotRun
 from harness.tables.published import Table
@@ -56,6 +57,8 @@ class CellResult(msgspec.Struct, frozen=True):
         Under the column's protocol, where the printed number was made with another one.
     weights : dict
         SHA-256 of the weights that made it, by name.
+    own_files : dict
+        The user's own files that the method loads or depends on, by name.
     origin : str
         Where the weights come from; for weights trained here, how long they were trained.
     trained : TrainedRecord or None
@@ -76,6 +79,7 @@ class CellResult(msgspec.Struct, frozen=True):
     trained: TrainedRecord | None = None
     recorded: str = ""
     differs: tuple[Difference, ...] = ()
+    own_files: dict[str, OwnFile] = {}
 
     @property
     def verdict(self) -> Verdict:
@@ -115,6 +119,7 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
     measured: Measurement | NotRun = NotRun(request.reason, request.missing)
     under_column: Measurement | NotRun | None = None
     weights: dict[str, str] = {}
+    own_files: dict[str, OwnFile] = {}
     origin = ""
     if request.group is not None and is_of_images(request.metric):
         measured = measurements.value(request.group, request.level, request.protocol)
@@ -124,7 +129,7 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
         if record is not None:
             origin = record.origin
             about = record.levels.get(request.level)
-            weights = about.weights if about is not None else {}
+            weights, own_files = (about.weights, about.own_files) if about is not None else ({}, {})
     trained = None
     if origin == "trained" and request.group is not None and isinstance(measured, Measurement):
         trained = measurements.trained(request.group, request.level)
@@ -136,7 +141,7 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
             origin = trained.origin
     elif request.metric == COUNTED and not request.reason:
         measured = measurements.parameters(request.method, request.task)
-    result = CellResult(request, measured, _NOT_JUDGED, under_column, weights, origin, trained)
+    result = CellResult(request, measured, _NOT_JUDGED, under_column, weights, origin, trained, own_files=own_files)
     equal = []
     if isinstance(measured, Measurement) and math.isinf(measured.value) and request.group is not None:
         values = measurements.images(request.group, request.level, request.protocol)
@@ -264,6 +269,7 @@ def as_record(result: CellResult) -> dict[str, Any]:
         "saving": request.group.saving if request.group else "",
         "origin": result.origin,
         "weights": result.weights,
+        **({"own_files": msgspec.to_builtins(result.own_files)} if result.own_files else {}),
         "images": measured.images if measured else 0,
         "noise": noise_term(spread),
         "recorded": result.recorded,

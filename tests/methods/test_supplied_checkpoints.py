@@ -25,6 +25,7 @@ from harness.networks.mirnet import MIRNet
 from harness.networks.mprnet import MPRNet
 from harness.networks.recognition import _import_spandrel, recognise
 from harness.records.cells import Group, NoiseDraws
+from harness.records.restored import OwnFile
 from harness.run.conformance import check_method
 from harness.run.measure import measure
 from harness.run.restore import restore
@@ -167,7 +168,9 @@ def test_through_the_restore_stage(
         code=fingerprint(method_code(method)),
     )  # fmt: skip
     assert record.origin == "trained"
-    assert record.levels[30].weights == {"my-net/net.pth": hashlib.sha256(file.read_bytes()).hexdigest()}
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert record.levels[30].weights == {"net.pth": digest}
+    assert record.levels[30].own_files == {"net.pth": OwnFile(digest, file.stat().st_size)}
     assert record.levels[10].reason == "the checkpoint of 'my-net' is for level 30, not for 10"
     assert sorted(record.images) == [f"30/draw0/{name}.png" for name in images]
     _, rows = measure(Path("restored"), data=Path("data"), protocols=("psnr",))

@@ -28,12 +28,14 @@ from harness.networks.wrappers import inside, unwrapped
 Arrays = dict[str, NDArray[Any]]
 
 # Raised whenever an importer changes what it returns, so that cached imports of the old one are not used.
-VERSION = 3
+VERSION = 4
 
 _FOREIGN = "it is not a file of this format"
 
 
-def import_weights(path: str | Path, format_name: str, *others: str | Path) -> Arrays:
+def import_weights(
+    path: str | Path, format_name: str, *others: str | Path, remedy: str = "fetch the weights again"
+) -> Arrays:
     """Read a weights file of a known format.
 
     Parameters
@@ -44,6 +46,8 @@ def import_weights(path: str | Path, format_name: str, *others: str | Path) -> A
         One of `FORMATS`.
     *others : path
         Files without which it cannot be read, in their order; by default those that lie beside it.
+    remedy : str
+        What a reader of an error is to do about a damaged file.
 
     Returns
     -------
@@ -64,22 +68,20 @@ def import_weights(path: str | Path, format_name: str, *others: str | Path) -> A
     except HarnessError:
         raise
     except FileNotFoundError as error:
-        raise HarnessError(f"{error.filename or path}: no such file; fetch the weights again") from None
+        raise HarnessError(f"{error.filename or path}: no such file; {remedy}") from None
     # A damaged file can fail anywhere inside the libraries that read it, with whatever exception is at hand there.
     except Exception as error:
         raise HarnessError(
             f"{path}: not a readable file of the format '{format_name}', perhaps truncated ({type(error).__name__}: "
-            f"{_brief(error)}); delete it and fetch the weights again"
+            f"{_brief(error)}); delete it and {remedy}"
         ) from None
     if not arrays:
-        raise HarnessError(f"{path}: holds no arrays; fetch the weights again")
+        raise HarnessError(f"{path}: holds no arrays; {remedy}")
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub":
-            raise HarnessError(
-                f"{path}: '{name}' is of type {array.dtype}, weights are numbers; fetch the weights again"
-            )
+            raise HarnessError(f"{path}: '{name}' is of type {array.dtype}, weights are numbers; {remedy}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise HarnessError(f"{path}: '{name}' holds NaN or infinity; the file is damaged, fetch the weights again")
+            raise HarnessError(f"{path}: '{name}' holds NaN or infinity; the file is damaged, {remedy}")
     return arrays
 
 

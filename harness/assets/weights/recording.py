@@ -19,12 +19,15 @@ class UsedWeights:
     file : str
         File of the set.
     sha256 : str
-        Checksum of the released file.
+        Checksum of the file.
+    own : int
+        Size in bytes of a file of the user's own; 0 for one of the registry or of a training run.
     """
 
     name: str
     file: str
     sha256: str
+    own: int = 0
 
 
 _recordings: ContextVar[tuple[list[UsedWeights], ...]] = ContextVar("recordings", default=())
