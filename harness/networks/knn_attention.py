@@ -155,19 +155,18 @@ class KNNLocalAttention(nn.Module):
         for start in range(0, n, step):
             arguments = (query[:, start : start + step], key, value, partners[:, :, start : start + step])
             if torch.is_grad_enabled() and step < n:
-                out.append(checkpoint(self._attend, *arguments, use_reentrant=False))
+                # Nothing random is in it, and saving a GPU's generator would wait for the GPU.
+                out.append(checkpoint(self._attend, *arguments, use_reentrant=False, preserve_rng_state=False))
             else:
                 out.append(self._attend(*arguments))
         return from_patches(torch.cat(out, dim=1), grid, r)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, partners: Tensor) -> Tensor:
         """Pair-wise local attention of query patches ``(B, n, r^2, C)`` with their partners (eq. 8 to 10)."""
-        _, n, pixels, channels = query.shape
+        _, _, pixels, channels = query.shape
         out, totals = [], []
         for round_partners in partners.unbind(1):
-            index = round_partners.flatten(1)[:, :, None, None].expand(-1, -1, pixels, channels)
-            keys = key.gather(1, index).unflatten(1, (n, -1))
-            values = value.gather(1, index).unflatten(1, (n, -1))
+            keys, values = _patches_at(key, round_partners), _patches_at(value, round_partners)
             scores = torch.einsum("bnic,bnpjc->bnpij", query, keys)
             pairs = torch.einsum("bnpij,bnpjc->bnpic", (scores / math.sqrt(channels)).softmax(dim=4), values)
             # The denominator of eq. 10 decides by its sign: in float32 as well.
@@ -188,6 +187,15 @@ class KNNLocalAttention(nn.Module):
             return rounds.mean(dim=0)
         merge = torch.stack(totals).softmax(dim=0)
         return torch.einsum("hbn,hbnic->bnic", merge.to(rounds.dtype), rounds)
+
+
+def _patches_at(patches: Tensor, index: Tensor) -> Tensor:
+    """Take whole patches: ``(B, N, r^2, C)`` at ``(B, n, p) int64`` gives ``(B, n, p, r^2, C)``."""
+    batch, count = patches.shape[:2]
+    first = torch.arange(0, batch * count, count, device=index.device)[:, None, None]
+    # As rows of a table, whose gradient sorts the indices: no expanded index, and a fixed order of every sum.
+    rows = functional.embedding(index + first, patches.flatten(2).flatten(0, 1))
+    return rows.unflatten(3, patches.shape[2:])
 
 
 def to_patches(x: Tensor, r: int) -> Tensor:

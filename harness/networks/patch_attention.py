@@ -31,9 +31,13 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from harness.errors import HarnessError, unknown_name
+from harness.networks import batched_attention
+from harness.networks.batched_attention import device_budget
+from harness.networks.flat_keys import Layout
 
-KERNELS = ("streamed", "direct")
-"""``direct``: as the papers write it, memory (pixels)^2; ``streamed``: the same numbers within a memory budget."""
+KERNELS = ("streamed", "batched", "direct")
+"""``direct``: as the papers write it, memory (pixels)^2; ``streamed``: the same numbers within a memory budget, in
+tiles that stay in a CPU's caches, or on another device as ``batched``: many items and all keys in each kernel."""
 
 MEMORY_BUDGET = 512 * 2**20
 """Default bytes that an attention may use for its score tiles, beside its input, output and parameters."""
@@ -67,10 +71,11 @@ def patch_attention(
     norm_floor : float
         Smallest norm a key patch is divided by (``escape_NaN`` = 1e-4 in the released networks).
     kernel : str
-        ``"streamed"`` or ``"direct"``.
+        ``"streamed"``, ``"batched"`` or ``"direct"``, see `KERNELS`.
     memory_budget : int
-        Bytes for the score tiles of the streamed form. One query needs about ``12 ksize^2`` bytes for each
-        key pixel, so a budget below that is exceeded; it is linear in the pixels, never quadratic.
+        Bytes for the score tiles; a GPU takes them once for every 8 GiB that it has. One query needs about
+        ``12 ksize^2`` bytes for each key pixel, so a budget below that is exceeded; it is linear in the pixels,
+        never quadratic.
 
     Returns
     -------
@@ -91,15 +96,22 @@ def patch_attention(
         if kernel == "direct":
             out = _direct(query, [k for k, _ in levels], [v for _, v in levels], weights, ksize)
         else:
-            layout = _Layout.of([(k.shape[-2], k.shape[-1]) for k, _ in levels], ksize // 2)
-            out = _Streamed.apply(
+            layout = Layout.of([(k.shape[-2], k.shape[-1]) for k, _ in levels], ksize // 2)
+            batched = kernel == "batched" or query.device.type != "cpu"
+            flat = [
                 query,
                 torch.cat([lv.flatten(k) for lv, (k, _) in zip(layout.levels, levels, strict=True)], dim=2),
                 torch.cat([lv.flatten(v) for lv, (_, v) in zip(layout.levels, levels, strict=True)], dim=2),
                 torch.cat([lv.flatten(w) for lv, w in zip(layout.levels, weights, strict=True)], dim=2)[:, 0],
-                layout,
-                memory_budget,
-            )
+            ]
+            budget = device_budget(memory_budget, query.device) if batched else memory_budget
+            if torch.compiler.is_compiling():
+                from harness.networks.operators import patch_attention_operator
+
+                sizes = [side for lv in layout.levels for side in (lv.height, lv.width)]
+                out = patch_attention_operator(*flat, sizes, layout.pad, budget, batched)
+            else:
+                out = _Attention.apply(*flat, layout, budget, batched)
     return out.to(dtype)
 
 
@@ -149,141 +161,110 @@ def _direct(query: Tensor, keys: list[Tensor], values: list[Tensor], weights: li
     return torch.cat(out)
 
 
-@dataclass(frozen=True)
-class _Level:
-    """Where one key map lies in the flat key axis.
-
-    Rows are ``pitch = width + pad`` apart, and ``lead`` zeros stand before and after the map, so that every
-    shift by a patch offset is one shift of the flat index and reads zeros where it leaves the map.
-    """
-
-    height: int
-    width: int
-    pad: int
-    offset: int
-
-    @property
-    def pitch(self) -> int:
-        return self.width + self.pad
-
-    @property
-    def lead(self) -> int:
-        return self.pad * self.pitch + self.pad
-
-    @property
-    def begin(self) -> int:
-        return self.offset + self.lead
-
-    @property
-    def end(self) -> int:
-        return self.begin + self.height * self.pitch
-
-    @property
-    def length(self) -> int:
-        return self.height * self.pitch + 2 * self.lead
-
-    def flatten(self, x: Tensor) -> Tensor:
-        """Lay a ``(B, C, height, width)`` map out as ``(B, C, length)``."""
-        return functional.pad(functional.pad(x, (0, self.pad)).flatten(2), (self.lead, self.lead))
-
-
-@dataclass(frozen=True)
-class _Layout:
-    levels: tuple[_Level, ...]
-    pad: int
-
-    @staticmethod
-    def of(sizes: Sequence[tuple[int, int]], pad: int) -> _Layout:
-        levels: list[_Level] = []
-        for height, width in sizes:
-            offset = levels[-1].offset + levels[-1].length if levels else 0
-            levels.append(_Level(height, width, pad, offset))
-        return _Layout(tuple(levels), pad)
-
-    @property
-    def length(self) -> int:
-        return self.levels[-1].offset + self.levels[-1].length
-
-    def real(self, device: torch.device) -> Tensor:
-        """Mark, as ``(length,) bool``, the flat positions that hold a pixel."""
-        ones = [lv.flatten(torch.ones(1, 1, lv.height, lv.width, device=device)) for lv in self.levels]
-        return torch.cat(ones, dim=2)[0, 0] > 0
-
-
-class _Streamed(torch.autograd.Function):
-    """The streamed form on flat keys ``(B, c, L)``, values ``(B, C, L)`` and key weights ``(B, L)``."""
+class _Attention(torch.autograd.Function):
+    """Attention on flat keys ``(B, c, L)``, values ``(B, C, L)`` and key weights ``(B, L)``, without the rows kept."""
 
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, keys: Tensor, values: Tensor, weights: Tensor, layout: _Layout, budget: int
+        ctx: Any,
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        weights: Tensor,
+        layout: Layout,
+        budget: int,
+        batched: bool,
     ) -> Tensor:
         ctx.save_for_backward(query, keys, values, weights)
-        ctx.layout, ctx.budget = layout, budget
-        pad = layout.pad
-        batch, _, height, width = query.shape
-        out = query.new_empty(batch, values.shape[1], height, width)
-        tiles = _Tiles(query, keys, values, layout, budget, buffers=1)
-        for item in range(batch):
-            tiles.load(query[item], keys[item], values[item], weights[item])
-            total = query.new_zeros(height + 2 * pad, width + 2 * pad, values.shape[1])
-            for tile in tiles:
-                attention = tiles.attention(tile)
-                part = query.new_zeros(tile.halo_rows, values.shape[1])
-                for block in tiles.blocks:
-                    part.addmm_(tiles.spread(tile, attention, block), tiles.values[block.start : block.stop])
-                tile.halo(total).add_(part.unflatten(0, tile.halo_shape))
-            out[item] = total[pad : pad + height, pad : pad + width].permute(2, 0, 1)
-        return out
+        ctx.layout, ctx.budget, ctx.batched = layout, budget, batched
+        return forward(query, keys, values, weights, layout, budget, batched)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, keys, values, weights = ctx.saved_tensors
-        layout: _Layout = ctx.layout
-        pad = layout.pad
-        batch, _, height, width = query.shape
-        d_query, d_keys = torch.empty_like(query), torch.zeros_like(keys)
-        d_values, d_weights = torch.zeros_like(values), torch.zeros_like(weights)
-        tiles = _Tiles(query, keys, values, layout, ctx.budget, buffers=2)
-        for item in range(batch):
-            tiles.load(query[item], keys[item], values[item], weights[item])
-            grad_item = functional.pad(grad[item].permute(1, 2, 0), (0, 0, pad, pad, pad, pad)).contiguous()
-            total = query.new_zeros(height + 2 * pad, width + 2 * pad, query.shape[1])
-            for tile in tiles:
-                attention = tiles.attention(tile)
-                halo_grad = tile.halo(grad_item).flatten(0, 1)
-                halo_query = tiles.halo_query(tile)
-                # dA = D(dout v^T); the softmax's own gradient needs the whole row, so it is kept.
-                d_attention = tiles.second_buffer(tile)
-                inner = query.new_zeros(tile.height, tile.width, 1)
-                for block in tiles.blocks:
-                    product = tiles.products(
-                        halo_grad, tiles.values[block.start - block.lead : block.stop + block.lead].t()
-                    )
-                    d_block = d_attention[:, :, block.start : block.stop]
-                    d_block.copy_(tiles.gather(tile, product, block))
-                    a_block = attention[:, :, block.start : block.stop]
-                    inner += (d_block * a_block).sum(dim=2, keepdim=True)
-                    spread = tiles.spread(tile, attention, block)
-                    d_values[item, :, block.start : block.stop] += halo_grad.t() @ spread
-                d_attention.sub_(inner).mul_(attention)
-                part = query.new_zeros(tile.halo_rows, query.shape[1])
-                for block in tiles.blocks:
-                    d_scores = d_attention[:, :, block.start : block.stop]
-                    product = tiles.products(
-                        halo_query, tiles.keys[:, block.start - block.lead : block.stop + block.lead]
-                    )
-                    d_weights[item, block.start : block.stop] += (
-                        tiles.gather(tile, product, block).mul_(d_scores).sum(dim=(0, 1))
-                    )
-                d_attention.mul_(tiles.weights)
-                for block in tiles.blocks:
-                    d_product = tiles.spread(tile, d_attention, block)
-                    part.addmm_(d_product, tiles.keys[:, block.start : block.stop].t())
-                    d_keys[item, :, block.start : block.stop] += halo_query.t() @ d_product
-                tile.halo(total).add_(part.unflatten(0, tile.halo_shape))
-            d_query[item] = total[pad : pad + height, pad : pad + width].permute(2, 0, 1)
-        return d_query, d_keys, d_values, d_weights, None, None
+        found = backward(grad, query, keys, values, weights, ctx.layout, ctx.budget, ctx.batched)
+        return *found, None, None, None
+
+
+def forward(
+    query: Tensor, keys: Tensor, values: Tensor, weights: Tensor, layout: Layout, budget: int, batched: bool
+) -> Tensor:
+    """Attend on flat keys ``(B, c, L)``, values ``(B, C, L)`` and key weights ``(B, L)``."""
+    if batched:
+        return batched_attention.forward(query, keys, values, weights, layout, budget)
+    pad = layout.pad
+    batch, _, height, width = query.shape
+    out = query.new_empty(batch, values.shape[1], height, width)
+    tiles = _Tiles(query, keys, values, layout, budget, buffers=1)
+    for item in range(batch):
+        tiles.load(query[item], keys[item], values[item], weights[item])
+        total = query.new_zeros(height + 2 * pad, width + 2 * pad, values.shape[1])
+        for tile in tiles:
+            attention = tiles.attention(tile)
+            part = query.new_zeros(tile.halo_rows, values.shape[1])
+            for block in tiles.blocks:
+                part.addmm_(tiles.spread(tile, attention, block), tiles.values[block.start : block.stop])
+            tile.halo(total).add_(part.unflatten(0, tile.halo_shape))
+        out[item] = total[pad : pad + height, pad : pad + width].permute(2, 0, 1)
+    return out
+
+
+def backward(
+    grad: Tensor,
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    weights: Tensor,
+    layout: Layout,
+    budget: int,
+    batched: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of query, keys, values and weights; each tile's attention is computed again."""
+    if batched:
+        return batched_attention.backward(grad, query, keys, values, weights, layout, budget)
+    pad = layout.pad
+    batch, _, height, width = query.shape
+    d_query, d_keys = torch.empty_like(query), torch.zeros_like(keys)
+    d_values, d_weights = torch.zeros_like(values), torch.zeros_like(weights)
+    tiles = _Tiles(query, keys, values, layout, budget, buffers=2)
+    for item in range(batch):
+        tiles.load(query[item], keys[item], values[item], weights[item])
+        grad_item = functional.pad(grad[item].permute(1, 2, 0), (0, 0, pad, pad, pad, pad)).contiguous()
+        total = query.new_zeros(height + 2 * pad, width + 2 * pad, query.shape[1])
+        for tile in tiles:
+            attention = tiles.attention(tile)
+            halo_grad = tile.halo(grad_item).flatten(0, 1)
+            halo_query = tiles.halo_query(tile)
+            # dA = D(dout v^T); the softmax's own gradient needs the whole row, so it is kept.
+            d_attention = tiles.second_buffer(tile)
+            inner = query.new_zeros(tile.height, tile.width, 1)
+            for block in tiles.blocks:
+                product = tiles.products(
+                    halo_grad, tiles.values[block.start - block.lead : block.stop + block.lead].t()
+                )
+                d_block = d_attention[:, :, block.start : block.stop]
+                d_block.copy_(tiles.gather(tile, product, block))
+                a_block = attention[:, :, block.start : block.stop]
+                inner += (d_block * a_block).sum(dim=2, keepdim=True)
+                spread = tiles.spread(tile, attention, block)
+                d_values[item, :, block.start : block.stop] += halo_grad.t() @ spread
+            d_attention.sub_(inner).mul_(attention)
+            part = query.new_zeros(tile.halo_rows, query.shape[1])
+            for block in tiles.blocks:
+                d_scores = d_attention[:, :, block.start : block.stop]
+                product = tiles.products(halo_query, tiles.keys[:, block.start - block.lead : block.stop + block.lead])
+                d_weights[item, block.start : block.stop] += (
+                    tiles.gather(tile, product, block).mul_(d_scores).sum(dim=(0, 1))
+                )
+            d_attention.mul_(tiles.weights)
+            for block in tiles.blocks:
+                d_product = tiles.spread(tile, d_attention, block)
+                part.addmm_(d_product, tiles.keys[:, block.start : block.stop].t())
+                d_keys[item, :, block.start : block.stop] += halo_query.t() @ d_product
+            tile.halo(total).add_(part.unflatten(0, tile.halo_shape))
+        d_query[item] = total[pad : pad + height, pad : pad + width].permute(2, 0, 1)
+    return d_query, d_keys, d_values, d_weights
 
 
 @dataclass(frozen=True)
@@ -326,18 +307,17 @@ class _Block:
 class _Tiles:
     """Query tiles, key blocks and the work buffers of one call; sizes follow from the memory budget."""
 
-    def __init__(self, query: Tensor, keys: Tensor, values: Tensor, layout: _Layout, budget: int, buffers: int) -> None:
+    def __init__(self, query: Tensor, keys: Tensor, values: Tensor, layout: Layout, budget: int, buffers: int) -> None:
         self.layout, self.pad = layout, layout.pad
         self.size = (query.shape[2], query.shape[3])
         itemsize, pad = query.element_size(), layout.pad
-        on_cpu = query.device.type == "cpu"
         # A quarter of the budget for the block buffers, the rest for the score rows. Within it: blocks that
         # stay in a CPU's caches (4 MiB each), and tiles of 16 x 16, whose halo costs 27 % more products.
-        # A wider tile gains little and leaves the caches; a GPU wants larger launches.
-        block_items = (2**20 if on_cpu else 2**24) // (2 if itemsize == 8 else 1)
+        # A wider tile gains little and leaves the caches.
+        block_items = 2**20 // (2 if itemsize == 8 else 1)
         block_items = min(block_items, budget // 4 // itemsize // 4)
         row_bytes = layout.length * itemsize * buffers
-        wanted = max(256, (2**23 if on_cpu else 2**27) // row_bytes)
+        wanted = max(256, 2**23 // row_bytes)
         queries = max(1, min(wanted, (budget - budget // 4) // row_bytes))
         self.tile_height, self.tile_width = _tile_size(self.size, queries)
         halo_rows = (self.tile_height + 2 * pad) * (self.tile_width + 2 * pad)
@@ -353,7 +333,7 @@ class _Tiles:
         self._products = query.new_empty(halo_rows * longest)
         self._rows = query.new_empty(self.tile_height * (self.tile_width + 2 * pad) * longest)
         self._sums = query.new_empty(halo_rows * longest)
-        self.bias = torch.where(layout.real(query.device), 0.0, _NEG_INF).to(query.dtype)
+        self.bias = layout.bias(query.device, query.dtype)
         self.margins = [(lv.offset, lv.begin) for lv in layout.levels] + [
             (lv.end, lv.offset + lv.length) for lv in layout.levels
         ]
@@ -432,12 +412,9 @@ class _Tiles:
 
 
 def softmax_rows_(scores: Tensor) -> Tensor:
-    """Replace each row (last axis) by its softmax, without a second buffer."""
-    if scores.device.type == "cpu":
-        # One pass over a row while it is in the cache; the kernel reads an element before it writes it.
-        return torch.softmax(scores, dim=-1, out=scores)
-    scores.sub_(scores.amax(dim=-1, keepdim=True)).exp_()
-    return scores.div_(scores.sum(dim=-1, keepdim=True))
+    """Replace each row (last axis) by its softmax: one pass over a row while it is in a CPU's cache."""
+    # The kernel reads an element before it writes it.
+    return torch.softmax(scores, dim=-1, out=scores)
 
 
 def _sum_into(out: Tensor, parts: list[Tensor]) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from harness.errors import HarnessError
 from harness.networks import patch_attention as module
+from harness.networks.flat_keys import Layout
 from harness.networks.patch_attention import patch_attention, patch_norms
 
 SCALES = (1.0, 0.9, 0.8, 0.7, 0.6)
@@ -165,7 +166,7 @@ def test_score_memory_follows_the_budget_and_not_the_square_of_the_pixels() -> N
     for side in (24, 48):
         query, keys, _values = maps(side, side, c=2, channels=2, dtype=torch.float32)
         flat = [(k.shape[2], k.shape[3]) for k in keys]
-        layout = module._Layout.of(flat, 1)
+        layout = Layout.of(flat, 1)
         budget = 200 * layout.length  # a fixed number of bytes for each pixel
         tiles = module._Tiles(query, torch.empty(0), torch.empty(0), layout, budget, buffers=1)
         buffers = [*tiles._scores, tiles._products, tiles._rows, tiles._sums]
