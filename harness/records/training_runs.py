@@ -28,6 +28,9 @@ _NAME = re.compile(r"(?P<method>[a-z0-9-]+?)--(?P<task>[a-z-]+)-(?P<level>[0-9]{
 BUDGETS = ("smoke", "short", "paper")
 """Named lengths: minutes to see that everything works, hours, and the recipe's own iterations."""
 
+PRECISIONS = ("highest", "high", "medium")
+"""Of float32 on a GPU, see `Options`; the words are torch's."""
+
 LENGTHS = {
     "paper": "the paper's iterations",
     "released": "the released program's iterations",
@@ -74,6 +77,11 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     ----------
     amp : {"", "bfloat16"}
         Mixed precision: the network in bfloat16, loss and weights in float32.
+    precision : {"highest", "high", "medium"}
+        Of matrix products and convolutions in float32 on a GPU: ``highest`` is float32, ``high`` TF32 (ten bits of
+        each factor), ``medium`` lets products use bfloat16. Attention is always in float32.
+    fused : bool
+        Adam in one kernel: other rounding than the usual form's.
     channels_last : bool
         Memory layout of images and filters.
     compile : bool
@@ -98,6 +106,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     clip: float = 0.0
     accumulate: int = 1
     seed: int = 0
+    precision: str = "highest"
+    fused: bool = False
 
 
 class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -146,6 +156,10 @@ def check_training_plan(plan: TrainingPlan, where: str) -> TrainingPlan:
     options = plan.options
     if options.amp not in ("", "bfloat16"):
         raise HarnessError(f"{where}: amp is bfloat16 or empty, not '{options.amp}'")
+    if options.precision not in PRECISIONS:
+        from harness.errors import unknown_name
+
+        raise HarnessError(f"{where}: {unknown_name('precision', options.precision, PRECISIONS)}")
     if not 0 <= options.ema < 1 or not 0 <= options.clip < float("inf") or options.accumulate < 1 or options.seed < 0:
         raise HarnessError(f"{where}: ema lies in [0, 1), clip and seed are 0 or more, accumulate 1 or more")
     return plan

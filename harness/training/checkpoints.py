@@ -77,21 +77,35 @@ def write_checkpoint(
     write_tensors(path, tensors, {"progress": msgspec.json.encode(progress).decode()})
 
 
-def read_checkpoint(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]
-) -> Progress:
-    """Fill network, optimiser and average from a checkpoint.
+def read_checkpoint(path: Path) -> tuple[Progress, dict[str, Tensor]]:
+    """Read where a run stands, and all tensors of its file.
 
     Raises
     ------
     HarnessError
-        The file is damaged or belongs to another network.
+        The file is damaged.
     """
     from safetensors import safe_open
 
     tensors = read_tensors(path)
     with safe_open(path, "pt") as file:
-        progress = msgspec.json.decode(file.metadata()["progress"], type=Progress)
+        return msgspec.json.decode(file.metadata()["progress"], type=Progress), tensors
+
+
+def restore_checkpoint(
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: dict[str, Tensor],
+) -> None:
+    """Fill network, optimiser and average from a checkpoint's tensors.
+
+    Raises
+    ------
+    HarnessError
+        They belong to another network; `path` is where they were read.
+    """
     parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimizer": {}}
     for name, tensor in tensors.items():
         part, _, key = name.partition(".")
@@ -107,4 +121,3 @@ def read_checkpoint(
         index, _, key = name.partition(".")
         state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return progress

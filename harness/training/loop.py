@@ -36,7 +36,14 @@ from harness.methods.fingerprints import code_files, fingerprint
 from harness.networks.ranges import rgb_range, to_network
 from harness.records.tasks import task as task_of
 from harness.records.training_runs import RECORD, WEIGHTS, Options, TrainedRecord, TrainingPlan, TrainingRun, Validated
-from harness.training.checkpoints import FILE, Progress, read_checkpoint, write_checkpoint, write_tensors
+from harness.training.checkpoints import (
+    FILE,
+    Progress,
+    read_checkpoint,
+    restore_checkpoint,
+    write_checkpoint,
+    write_tensors,
+)
 from harness.training.logs import Log, LogRow
 from harness.training.losses import weighted
 from harness.training.recipe import Recipe, learning_rate, recipe
@@ -164,7 +171,7 @@ class Training:
         assert self.method.network is not None
         network: nn.Module = self.method.network(self.run.task, self.run.level)
         folder = self._folder(fetched, network)
-        done = self._finished(folder)
+        done = self._done(folder)
         if done is not None:
             return done, folder
         network.to(self.world.device)
@@ -191,6 +198,10 @@ class Training:
             identity.append(rgb_range(network))
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         return self.work / "training" / "runs" / self.run.place / digest
+
+    def _done(self, folder: Path) -> TrainedRecord | None:
+        """The first process's result of this length; other machines may have disks of their own."""
+        return self.world.of_the_first(self._finished(folder) if self.world.first else None)
 
     def _finished(self, folder: Path) -> TrainedRecord | None:
         """Find the result of an earlier run of the same length."""
@@ -224,15 +235,16 @@ class Training:
     def _torch_settings(self) -> Iterator[None]:
         """Choose torch's process-wide settings for this run and put them back."""
         before = (
-            torch.backends.cuda.matmul.allow_tf32,
             torch.backends.cudnn.allow_tf32,
+            torch.get_float32_matmul_precision(),
             torch.backends.cudnn.benchmark,
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
         )
         cuda = self.world.device.type == "cuda"
         # Digits come first: reduced-precision products are no silent default.
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        torch.set_float32_matmul_precision(self.options.precision)
+        torch.backends.cudnn.allow_tf32 = self.options.precision != "highest"
         torch.backends.cudnn.benchmark = not self.options.deterministic
         if self.options.deterministic and cuda:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -241,7 +253,8 @@ class Training:
         try:
             yield
         finally:
-            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before[:2]
+            torch.backends.cudnn.allow_tf32 = before[0]
+            torch.set_float32_matmul_precision(before[1])
             torch.backends.cudnn.benchmark = before[2]
             torch.use_deterministic_algorithms(before[3], warn_only=before[4])
 
@@ -257,16 +270,21 @@ class Training:
             betas=found.optimizer.betas,
             eps=found.optimizer.epsilon,
             weight_decay=found.optimizer.weight_decay,
+            fused=options.fused or None,
         )
         average = {k: v.detach().clone() for k, v in network.state_dict().items()} if options.ema else {}
         code = training_code(self.method)
         progress = Progress()
         path = folder / FILE
-        if path.is_file():
-            progress = read_checkpoint(path, network, optimizer, average)
+        # The first process's checkpoint goes to all: two machines' disks may hold different ones, or none.
+        found_here = read_checkpoint(path) if world.first and path.is_file() else None
+        checkpoint = world.of_the_first(found_here)
+        if checkpoint is not None:
+            progress, tensors = checkpoint
             if progress.iteration > self.length:
                 # A longer run is there, and this length was not kept: it is made anew, beside the other.
                 return self._from_the_beginning(network, store, folder)
+            restore_checkpoint(tensors, path, network, optimizer, average)
         if code not in progress.code:
             progress = msgspec.structs.replace(progress, code=(*progress.code, code))
         samples = Samples(store, found, self.degradation, self.run.level, self.seed)
@@ -287,7 +305,7 @@ class Training:
         assert self.method.network is not None
         fresh = self.method.network(self.run.task, self.run.level).to(self.world.device)
         other = folder / f"only-{self.length}"
-        done = self._finished(other)
+        done = self._done(other)
         return done if done is not None else self._train(fresh, store, other)
 
     def _steps(
@@ -362,7 +380,8 @@ class Training:
                 spent = start_seconds + time.perf_counter() - started - validating
                 over = bool(self.plan.minutes) and world.decide(spent >= 60 * self.plan.minutes)
                 stopping = world.decide(self._interrupted)
-            if iteration % look == 0 or logging or saving:
+            stopping = stopping or (world.size == 1 and self._interrupted)
+            if iteration % look == 0 or logging or saving or stopping:
                 self._check(total, norm, network, iteration, rate, path)
             optimizer.step()
             if average:
@@ -530,11 +549,11 @@ def result_folder(folder: Path, record: TrainedRecord) -> Path:
 
 def _update(average: dict[str, Tensor], network: nn.Module, decay: float) -> None:
     with torch.no_grad():
-        for key, value in network.state_dict().items():
-            if value.is_floating_point():
-                average[key].lerp_(value, 1 - decay)
-            else:
-                average[key].copy_(value)
+        state = network.state_dict()
+        moving = [key for key, value in state.items() if value.is_floating_point()]
+        torch._foreach_lerp_([average[key] for key in moving], [state[key] for key in moving], 1 - decay)
+        for key in state.keys() - set(moving):
+            average[key].copy_(state[key])
 
 
 def _resident() -> int:

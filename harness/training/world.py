@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
 
 from harness.errors import HarnessError
+
+Shared = TypeVar("Shared")
 
 
 class World:
@@ -52,6 +55,14 @@ class World:
         distributed.broadcast_object_list(messages, 0)
         if messages[0] and not self.first:
             raise HarnessError(messages[0])
+
+    def of_the_first(self, value: Shared) -> Shared:
+        """Return what the first process holds, in every process; the others may hold None."""
+        if self.size == 1:
+            return value
+        values = [value]
+        distributed.broadcast_object_list(values, 0)
+        return values[0]
 
     def share(self, batch: int, accumulate: int) -> list[range]:
         """Split a batch's places into the parts that this process computes one after the other.
