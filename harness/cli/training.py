@@ -159,20 +159,16 @@ def make_run(
         workers=_workers(here.size) if workers is None else workers,
         checkpoint_minutes=checkpoint_minutes,
     )
-    failure: HarnessError | None = None
-    if here.first:
+
+    def fetch_all() -> None:
         from harness.assets.datasets import fetch
 
-        try:
-            for name in (recipe_of(method, run.task, plan).data, *training.recipe.validation.datasets):
-                fetch(name, workspace.data)
-        except HarnessError as error:
-            failure = error
-    here.first_does(str(failure or ""))
-    if failure is not None:
-        raise failure
+        for name in (recipe_of(method, run.task, plan).data, *training.recipe.validation.datasets):
+            fetch(name, workspace.data)
+
+    here.once_a_machine(fetch_all)
     with _Bar(run.name, shown=here.first) as report:
-        training.report = report
+        training.report, training.say = report, lambda words: echo(f"{run.name}: {words}", err=True)
         record, folder = training.finish()
     if here.first:
         export(record, result_folder(folder, record), workspace.work / "trained" / run.place)

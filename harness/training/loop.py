@@ -8,6 +8,8 @@ therefore ends with the same bits as one that was not (on the same machine, with
 from __future__ import annotations
 
 import contextlib
+import functools
+import gc
 import hashlib
 import json
 import math
@@ -150,6 +152,7 @@ class Training:
         self.parts = world.share(self.recipe.batch, self.options.accumulate)
         self.degradation: Degradation = degradation(self.recipe.degradation)
         self._interrupted = False
+        self.say: Callable[[str], None] = lambda words: None
 
     def finish(self) -> tuple[TrainedRecord, Path]:
         """Train as long as is planned, going on from what is there; return the record and the folder.
@@ -162,7 +165,27 @@ class Training:
             The loss became NaN or infinite, the disk is full, and the like; the last good checkpoint is kept.
         """
         with self._torch_settings():
-            return self._finish()
+            while True:
+                try:
+                    return self._finish()
+                except torch.cuda.OutOfMemoryError as error:
+                    parts = self._smaller_parts(error)
+                # Outside the handler: the failed step's tensors are held by the error.
+                self.say(f"the GPU's memory was not enough; the batch is now computed in {parts} parts")
+                self.options = msgspec.structs.replace(self.options, accumulate=parts)
+                self.parts = self.world.share(self.recipe.batch, parts)
+                gc.collect()
+                if self.world.device.type == "cuda":
+                    torch.cuda.empty_cache()
+
+    def _smaller_parts(self, error: Exception) -> int:
+        """Parts of a batch that need less memory; HarnessError where there are none, or other processes to ask."""
+        share = self.recipe.batch // self.world.size
+        parts = next((n for n in range(self.options.accumulate + 1, share + 1) if share % n == 0), 0)
+        if not parts or self.world.size > 1:
+            way = f"give --set accumulate={parts}" if parts else "take a GPU with more memory"
+            raise HarnessError(f"{self.run.name}: the GPU's memory is not enough ({error}); {way}") from None
+        return parts
 
     def _finish(self) -> tuple[TrainedRecord, Path]:
         fetched = open_dataset(self.recipe.data, self.data)
@@ -201,7 +224,7 @@ class Training:
 
     def _done(self, folder: Path) -> TrainedRecord | None:
         """The first process's result of this length; other machines may have disks of their own."""
-        return self.world.of_the_first(self._finished(folder) if self.world.first else None)
+        return self.world.of_the_first(lambda: self._finished(folder))
 
     def _finished(self, folder: Path) -> TrainedRecord | None:
         """Find the result of an earlier run of the same length."""
@@ -215,18 +238,11 @@ class Training:
         return None
 
     def _store(self, fetched: FetchedDataset) -> Store:
-        folder, failure = None, ""
-        if self.world.first:
-            try:
-                folder = make_store(fetched, self.degradation, self.run.level, self.work / "training" / "stores")
-            except HarnessError as error:
-                failure = str(error)
-                self.world.first_does(failure)
-                raise
-        self.world.first_does(failure)
-        if folder is None:
-            folder = make_store(fetched, self.degradation, self.run.level, self.work / "training" / "stores")
-        store = Store(folder)
+        folder = functools.partial(
+            make_store, fetched, self.degradation, self.run.level, self.work / "training" / "stores"
+        )
+        self.world.once_a_machine(folder)
+        store = Store(folder())
         channels = {item.image: item.shape[2] for item in store.index.images}
         check_channels("training", fetched, channels, task_of(self.run.task), self.degradation)
         return store
@@ -277,8 +293,7 @@ class Training:
         progress = Progress()
         path = folder / FILE
         # The first process's checkpoint goes to all: two machines' disks may hold different ones, or none.
-        found_here = read_checkpoint(path) if world.first and path.is_file() else None
-        checkpoint = world.of_the_first(found_here)
+        checkpoint = world.of_the_first(lambda: read_checkpoint(path) if path.is_file() else None)
         if checkpoint is not None:
             progress, tensors = checkpoint
             if progress.iteration > self.length:

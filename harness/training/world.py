@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from datetime import timedelta
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, distributed
@@ -18,8 +19,10 @@ Shared = TypeVar("Shared")
 class World:
     """Rank, number of processes, device; and the few things that processes say to each other."""
 
-    def __init__(self, rank: int, size: int, device: torch.device) -> None:
+    def __init__(self, rank: int, size: int, device: torch.device, first_here: bool = True) -> None:
         self.rank, self.size, self.device = rank, size, device
+        # The first process of its machine.
+        self.first_here = first_here
 
     @property
     def first(self) -> bool:
@@ -47,22 +50,46 @@ class World:
         distributed.broadcast(value, 0)
         return bool(value.item())
 
-    def first_does(self, failure: str) -> None:
-        """Pass on whether the first process failed (its message, or empty): nobody waits for one that is gone."""
+    def of_the_first(self, make: Callable[[], Shared]) -> Shared:
+        """Call a function in the first process alone; return its result, or raise its error, in every process."""
         if self.size == 1:
-            return
-        messages = [failure]
-        distributed.broadcast_object_list(messages, 0)
-        if messages[0] and not self.first:
-            raise HarnessError(messages[0])
-
-    def of_the_first(self, value: Shared) -> Shared:
-        """Return what the first process holds, in every process; the others may hold None."""
-        if self.size == 1:
-            return value
-        values = [value]
+            return make()
+        found: tuple[Shared | None, str] = (None, "")
+        failed: HarnessError | None = None
+        if self.first:
+            try:
+                found = (make(), "")
+            except HarnessError as error:
+                failed, found = error, (None, str(error))
+        values = [found]
         distributed.broadcast_object_list(values, 0)
-        return values[0]
+        value, failure = values[0]
+        if failure:
+            raise failed or HarnessError(failure)
+        return cast(Shared, value)
+
+    def once_a_machine(self, make: Callable[[], object]) -> None:
+        """Call a function in one process of each machine: its disk may be its own. Nobody waits for one that is gone.
+
+        Raises
+        ------
+        HarnessError
+            It failed anywhere; in every process.
+        """
+        failed: HarnessError | None = None
+        if self.first_here:
+            try:
+                make()
+            except HarnessError as error:
+                failed = error
+        if self.size > 1:
+            messages: list[str | None] = [None] * self.size
+            distributed.all_gather_object(messages, str(failed or ""))
+            others = [f"process {rank}: {message}" for rank, message in enumerate(messages) if message]
+            if others and failed is None:
+                raise HarnessError(others[0])
+        if failed is not None:
+            raise failed
 
     def share(self, batch: int, accumulate: int) -> list[range]:
         """Split a batch's places into the parts that this process computes one after the other.
@@ -104,8 +131,9 @@ def world(device: str = "") -> Iterator[World]:
     if size == 1:
         yield World(0, 1, chosen)
         return
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    # The others wait while one fetches a training set, which may take hours.
+    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=timedelta(days=1))
     try:
-        yield World(rank, size, chosen)
+        yield World(rank, size, chosen, os.environ.get("LOCAL_RANK", "0") == "0")
     finally:
         distributed.destroy_process_group()

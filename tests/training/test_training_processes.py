@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import random
 import resource
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -82,6 +84,55 @@ def test_two_processes_equal_one(places: Places) -> None:
     assert difference < 1e-6
     # One process that computes the batch in the same two parts: the same sums, the same bits.
     assert parts.weights() == two.weights()
+
+
+def _process(place: Place, rank: int, port: int, *arguments: str) -> subprocess.Popen[str]:
+    """One of two processes, each on a machine of its own as far as files go."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
+    environment |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    command = [sys.executable, "-m", "harness", "train", place.method, "--level", "50", *arguments, "--device", "cpu"]
+    return subprocess.Popen(
+        command, cwd=place.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def _port() -> int:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return int(free.getsockname()[1])
+
+
+def test_two_machines_with_disks_of_their_own_go_on_from_the_firsts_checkpoint(places: Places) -> None:
+    whole, first, second = places("whole"), places("first"), places("second")
+    split = ("--set", "accumulate=2")
+    assert whole.train("--iterations", "20", *split)[0] == 0
+    assert first.train("--iterations", "7", *split)[0] == 0
+    # The second machine has nothing, and knows the method by the same name.
+    shutil.rmtree(second.root)
+    shutil.copytree(first.root, second.root, ignore=shutil.ignore_patterns("work"))
+    second.method = first.method
+    port = _port()
+    running = [_process(place, rank, port, "--iterations", "20") for rank, place in enumerate((first, second))]
+    said = [process.communicate(timeout=240)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], said
+    assert first.weights() == whole.weights()
+    assert not _checkpoints(second)
+    # Once more: the first has the result, and the second does not begin to train without it.
+    port = _port()
+    running = [_process(place, rank, port, "--iterations", "20") for rank, place in enumerate((first, second))]
+    said = [process.communicate(timeout=240)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], said
+
+
+def test_a_damaged_checkpoint_stops_both(places: Places) -> None:
+    first = places("first")
+    assert first.train("--iterations", "7", "--set", "accumulate=2")[0] == 0
+    _checkpoints(first)[0].write_bytes(b"no checkpoint")
+    port = _port()
+    running = [_process(first, rank, port, "--iterations", "20") for rank in range(2)]
+    said = [process.communicate(timeout=240)[0] for process in running]
+    assert [process.returncode for process in running] == [2, 2], said
+    assert all("damaged" in words and "Traceback" not in words for words in said)
 
 
 def test_a_full_disk_ends_with_one_sentence_and_a_checkpoint(place: Place) -> None:
