@@ -10,6 +10,7 @@ from harness.errors import HarnessError
 from harness.networks.blocks import ConvPReLU, MeanShift, ResBlock, check_scale, conv
 from harness.networks.dot_product_attention import dot_product_attention
 from harness.networks.patch_attention import MEMORY_BUDGET, patch_attention
+from harness.networks.resizing import resize
 
 ESCAPE_NAN = 1e-4
 """Smallest norm that a key patch is divided by (released code)."""
@@ -71,9 +72,7 @@ class CrossScaleAttention(nn.Module):
                 f"cross-scale attention x{self.scale} needs a height and width that {self.scale} divides, "
                 f"not {height}x{width}; pad the image first"
             )
-        shrunk = functional.interpolate(
-            x, size=(height // self.scale, width // self.scale), mode="bilinear", align_corners=False
-        )
+        shrunk = resize(x, (height // self.scale, width // self.scale), "bilinear")
         response = patch_attention(
             self.conv_match_1(x),
             [self.conv_match_2(shrunk)],

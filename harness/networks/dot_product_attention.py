@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from harness.errors import unknown_name
 from harness.networks.batched_attention import device_budget
-from harness.networks.patch_attention import KERNELS, MEMORY_BUDGET, softmax_rows_, without_autocast
+from harness.networks.patch_attention import KERNELS, MEMORY_BUDGET, in_full_precision, softmax_rows_, without_autocast
 
 FORMS = ("gather", "scatter")
 
@@ -99,6 +99,7 @@ class _Attention(torch.autograd.Function):
         return *backward(grad, r, k, v, ctx.gather, ctx.budget, ctx.batched), None, None, None
 
 
+@in_full_precision
 def forward(r: Tensor, k: Tensor, v: Tensor, gather: bool, budget: int, batched: bool) -> Tensor:
     """Attend; ``(B, c, N)`` rows and keys, ``(B, C, N)`` values."""
     if batched:
@@ -116,6 +117,7 @@ def forward(r: Tensor, k: Tensor, v: Tensor, gather: bool, budget: int, batched:
     return out
 
 
+@in_full_precision
 def backward(
     grad: Tensor, r: Tensor, k: Tensor, v: Tensor, gather: bool, budget: int, batched: bool
 ) -> tuple[Tensor, Tensor, Tensor]:

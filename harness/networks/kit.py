@@ -11,11 +11,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from harness.errors import HarnessError, unknown_name
 from harness.networks.blocks import conv
 from harness.networks.knn_attention import KiTAssumptions, KNNLocalAttention
+from harness.networks.resizing import resize
 
 
 class _LayerNorm(nn.LayerNorm):
@@ -56,7 +56,7 @@ class _Interpolation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         size = (round(x.shape[2] * self.factor), round(x.shape[3] * self.factor))
-        return self.project(functional.interpolate(x, size=size, mode="bilinear", align_corners=False))
+        return self.project(resize(x, size, "bilinear"))
 
 
 class KiT(nn.Module):

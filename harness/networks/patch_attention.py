@@ -19,11 +19,12 @@ at a time and nothing of the size (pixels)^2 exists. The backward pass recompute
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -122,6 +123,26 @@ def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     return nullcontext()
 
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def in_full_precision(function: Function) -> Function:
+    """Decorate a function of tensors: its products are in float32, whatever autocast and torch's precision say."""
+
+    @functools.wraps(function)
+    def run(first: Tensor, *others: Any) -> Any:
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            # A gradient may be asked for inside the autocast that its forward pass was kept out of.
+            with without_autocast(first.device):
+                return function(first, *others)
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    return run  # type: ignore[return-value]
+
+
 def patch_norms(key: Tensor, ksize: int, norm_floor: float) -> Tensor:
     """Return the L2 norm of the zero-padded patch around every pixel, at least ``norm_floor``.
 
@@ -187,6 +208,7 @@ class _Attention(torch.autograd.Function):
         return *found, None, None, None
 
 
+@in_full_precision
 def forward(
     query: Tensor, keys: Tensor, values: Tensor, weights: Tensor, layout: Layout, budget: int, batched: bool
 ) -> Tensor:
@@ -210,6 +232,7 @@ def forward(
     return out
 
 
+@in_full_precision
 def backward(
     grad: Tensor,
     query: Tensor,

@@ -6,11 +6,11 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from harness.errors import HarnessError
 from harness.networks.blocks import ConvPReLU
 from harness.networks.patch_attention import MEMORY_BUDGET, patch_attention
+from harness.networks.resizing import resize
 
 SOFTMAX_SCALE = 10.0
 """Factor of the normalised products before the softmax (released code; the paper does not mention it)."""
@@ -74,11 +74,7 @@ class PyramidAttention(nn.Module):
         """Resize ``(B, C, H, W)`` to every level, ``(floor(H s), floor(W s))``; levels without pixels are left out."""
         height, width = x.shape[-2:]
         sizes = [(math.floor(height * s), math.floor(width * s)) for s in self.scales]
-        return [x] + [
-            functional.interpolate(x, size=size, mode="bicubic", align_corners=False)
-            for size in sizes[1:]
-            if min(size) > 0
-        ]
+        return [x] + [resize(x, size, "bicubic") for size in sizes[1:] if min(size) > 0]
 
     def embed(self, x: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Return the queries, and the keys and values of each level."""
