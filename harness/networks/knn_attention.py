@@ -114,8 +114,8 @@ class KNNLocalAttention(nn.Module):
             projected = torch.einsum("bnl,hlm->bhnm", unit, self.rotations[:, :, : buckets // 2].float())
             return torch.cat([projected, -projected], dim=3).argmax(dim=3)
 
-    def group(self, patches: Tensor) -> Tensor:
-        """Find the partners of each patch by hashing.
+    def chunks(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Sort the patches by their hashes and cut the order into chunks.
 
         Parameters
         ----------
@@ -124,78 +124,100 @@ class KNNLocalAttention(nn.Module):
 
         Returns
         -------
-        Tensor
-            ``(B, h, N, 2k) int64``. Where k does not divide N, the last chunk is filled up from the front of
-            the sorted order, so that every patch has the same number of partners.
+        members : Tensor
+            ``(B, h, chunks, 2k) int64``: the k patches of each chunk, then those of the chunk before it. Where k does
+            not divide N, the last chunk is filled up from the front of the order, so that every patch has the same
+            number of partners.
+        place : Tensor
+            ``(B, h, N) int64``: where each patch stands in the order.
         """
         n = patches.shape[1]
         k = min(self.k, n)
         half = max(1, min(round(n / k / 2), self.assumptions.max_buckets // 2))
         order = self.hash(patches, 2 * half).argsort(dim=2, stable=True)  # eq. 6
-        chunks = math.ceil(n / k)
-        filled = torch.arange(chunks * k, device=order.device) % n
-        members = order[:, :, filled].unflatten(2, (chunks, k))  # eq. 7
+        count = math.ceil(n / k)
+        filled = torch.arange(count * k, device=order.device) % n
+        members = order[:, :, filled].unflatten(2, (count, k))  # eq. 7
         # The previous chunk contributes too; the first one's is the last, as in Reformer.
         members = torch.cat([members, members.roll(1, dims=2)], dim=3)
-        place = torch.empty_like(order).scatter_(2, order, torch.arange(n, device=order.device).expand_as(order))
-        chosen = (place // k).unsqueeze(3).expand(-1, -1, -1, 2 * k)
+        return members, torch.empty_like(order).scatter_(
+            2, order, torch.arange(n, device=order.device).expand_as(order)
+        )
+
+    def group(self, patches: Tensor) -> Tensor:
+        """Find the partners of each patch ``(B, N, r^2 C)`` by hashing: ``(B, h, N, 2k) int64``."""
+        members, place = self.chunks(patches)
+        chosen = (place // (members.shape[3] // 2)).unsqueeze(3).expand(-1, -1, -1, members.shape[3])
         return members.gather(2, chosen)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)``, H and W multiples of r, to the same shape."""
         r, grid = self.r, (x.shape[2] // self.r, x.shape[3] // self.r)
         patches = to_patches(x, r)
-        partners = self.group(patches.flatten(2))
+        members, place = self.chunks(patches.flatten(2))
         query, key, value = self.phi(patches), self.theta(patches), self.psi(patches)
-        batch, n, pixels, channels = query.shape
-        # Per query patch: one r^2 x r^2 matrix for each partner, and the gathered keys and values.
-        row_bytes = self.h * partners.shape[3] * pixels * (2 * pixels + 3 * channels) * x.element_size()
+        batch, _, pixels, channels = query.shape
+        count, partners = members.shape[2:]
+        # Per chunk: its matrix of pixels by partners' pixels, thrice, and the gathered patches.
+        area = partners // 2 * pixels
+        row_bytes = area * (6 * partners * pixels + 5 * channels) * x.element_size()
         step = max(1, self.memory_budget // (batch * row_bytes))
-        out = []
-        for start in range(0, n, step):
-            arguments = (query[:, start : start + step], key, value, partners[:, :, start : start + step])
-            if torch.is_grad_enabled() and step < n:
-                # Nothing random is in it, and saving a GPU's generator would wait for the GPU.
-                out.append(checkpoint(self._attend, *arguments, use_reentrant=False, preserve_rng_state=False))
-            else:
-                out.append(self._attend(*arguments))
-        return from_patches(torch.cat(out, dim=1), grid, r)
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, partners: Tensor) -> Tensor:
-        """Pair-wise local attention of query patches ``(B, n, r^2, C)`` with their partners (eq. 8 to 10)."""
-        _, _, pixels, channels = query.shape
-        out, totals = [], []
-        for round_partners in partners.unbind(1):
-            keys, values = _patches_at(key, round_partners), _patches_at(value, round_partners)
-            scores = torch.einsum("bnic,bnpjc->bnpij", query, keys)
-            pairs = torch.einsum("bnpij,bnpjc->bnpic", (scores / math.sqrt(channels)).softmax(dim=4), values)
-            # The denominator of eq. 10 decides by its sign: in float32 as well.
-            with without_autocast(query.device):
-                digits = torch.promote_types(query.dtype, torch.float32)
-                similarity = torch.einsum("bnic,bnpic->bnp", query.to(digits), keys.to(digits))
-            if self.assumptions.pair_weight == "softmax":
-                similarity = similarity / math.sqrt(pixels * channels)
-                weights = similarity.softmax(dim=2)
-            else:
-                total = similarity.sum(dim=2, keepdim=True)
-                floor = self.assumptions.ratio_floor
-                weights = similarity / torch.where(total < 0, total.clamp_max(-floor), total.clamp_min(floor))
-            out.append(torch.einsum("bnp,bnpic->bnic", weights.to(pairs.dtype), pairs))
-            totals.append(similarity.logsumexp(dim=2))
-        rounds = torch.stack(out)
+        outs, totals = [], []
+        for round_members, round_place in zip(members.unbind(1), place.unbind(1), strict=True):
+            parts = []
+            for start in range(0, count, step):
+                arguments = (query, key, value, round_members[:, start : start + step])
+                if torch.is_grad_enabled() and step < count:
+                    # Nothing random is in it, and saving a GPU's generator would wait for the GPU.
+                    parts.append(checkpoint(self._attend, *arguments, use_reentrant=False, preserve_rng_state=False))
+                else:
+                    parts.append(self._attend(*arguments))
+            # From the order of the hashes back to the order of the map.
+            out = torch.cat([part[0] for part in parts], dim=1).flatten(1, 2)
+            outs.append(_patches_at(out, round_place))
+            totals.append(torch.cat([part[1] for part in parts], dim=1).flatten(1).gather(1, round_place))
+        rounds = torch.stack(outs)
         if self.assumptions.round_merge == "mean":
-            return rounds.mean(dim=0)
+            return from_patches(rounds.mean(dim=0), grid, r)
         merge = torch.stack(totals).softmax(dim=0)
-        return torch.einsum("hbn,hbnic->bnic", merge.to(rounds.dtype), rounds)
+        return from_patches(torch.einsum("hbn,hbnic->bnic", merge.to(rounds.dtype), rounds), grid, r)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
+        """Pair-wise local attention (eq. 8 to 10) of the patches of some chunks ``(B, c, 2k)`` of one round.
+
+        A chunk's patches share their partners, so the products of a chunk are one matrix product, and the weighted sum
+        over the partners' pixels another. Returns ``(B, c, k, r^2, C)`` and the log of the total similarity
+        ``(B, c, k)``.
+        """
+        pixels, channels = query.shape[2:]
+        k = members.shape[2] // 2
+        queries = _patches_at(query, members[:, :, :k])
+        keys, values = _patches_at(key, members), _patches_at(value, members)
+        scores = queries.flatten(2, 3) @ keys.flatten(2, 3).transpose(2, 3) / math.sqrt(channels)
+        within = scores.unflatten(3, (2 * k, pixels)).softmax(dim=4).unflatten(2, (k, pixels))
+        # The denominator of eq. 10 decides by its sign: in float32 as well.
+        with without_autocast(query.device):
+            digits = torch.promote_types(query.dtype, torch.float32)
+            similarity = queries.flatten(3).to(digits) @ keys.flatten(3).to(digits).transpose(2, 3)
+        if self.assumptions.pair_weight == "softmax":
+            similarity = similarity / math.sqrt(pixels * channels)
+            weights = similarity.softmax(dim=3)
+        else:
+            total = similarity.sum(dim=3, keepdim=True)
+            floor = self.assumptions.ratio_floor
+            weights = similarity / torch.where(total < 0, total.clamp_max(-floor), total.clamp_min(floor))
+        shares = within * weights.to(within.dtype)[:, :, :, None, :, None]
+        out = shares.flatten(2, 3).flatten(3, 4) @ values.flatten(2, 3)
+        return out.unflatten(2, (k, pixels)), similarity.logsumexp(dim=3)
 
 
 def _patches_at(patches: Tensor, index: Tensor) -> Tensor:
-    """Take whole patches: ``(B, N, r^2, C)`` at ``(B, n, p) int64`` gives ``(B, n, p, r^2, C)``."""
+    """Take whole patches: ``(B, N, r^2, C)`` at ``(B, ...) int64`` gives ``(B, ..., r^2, C)``."""
     batch, count = patches.shape[:2]
-    first = torch.arange(0, batch * count, count, device=index.device)[:, None, None]
+    first = torch.arange(0, batch * count, count, device=index.device).view(-1, *[1] * (index.ndim - 1))
     # As rows of a table, whose gradient sorts the indices: no expanded index, and a fixed order of every sum.
     rows = functional.embedding(index + first, patches.flatten(2).flatten(0, 1))
-    return rows.unflatten(3, patches.shape[2:])
+    return rows.unflatten(-1, patches.shape[2:])
 
 
 def to_patches(x: Tensor, r: int) -> Tensor:
