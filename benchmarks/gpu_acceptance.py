@@ -40,12 +40,13 @@ from harness.records.training_runs import Options, TrainingPlan, TrainingRun
 from harness.training.losses import weighted
 from harness.training.recipe import recipe
 
-TF32_OUTPUT, FLOAT32, GRADIENT = 1e-2, 1e-5, 1e-4
+FLOAT32, GRADIENT = 1e-5, 1e-4
+"""Largest relative differences of outputs and gradients; where float32 on the CPU gives more, three times that."""
 
 # Method, task, level: what is timed.
 TIMED = (
-    ("panet-trained", "denoise-rgb", 50),
     ("panet-s", "denoise-rgb", 50),
+    ("panet-trained", "denoise-rgb", 50),
     ("csnln-trained", "sr", 2),
     ("rnan-trained", "denoise-rgb", 50),
     ("kit", "denoise-real", 0),
@@ -404,7 +405,8 @@ def settings(options: dict[str, Any]) -> Iterator[None]:
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
     torch.set_float32_matmul_precision(options.get("precision", "highest"))
     torch.backends.cudnn.allow_tf32 = options.get("precision", "highest") != "highest"
-    torch.backends.cudnn.benchmark = True
+    # As training does: the usual kernels, not the fastest of a trial.
+    torch.backends.cudnn.benchmark = False
     try:
         yield
     finally:
@@ -462,7 +464,7 @@ def kernels(place: Place, run: Callable[[], object]) -> int:
 
 def check_step(place: Place, name: str, task: str, level: int, variant: str, cache: dict[str, float]) -> Check:
     """Time one training step at the recipe's batch and patch."""
-    if place.late(60):
+    if place.late(25):
         return {"not_run": "no time left"}
     options = VARIANTS[variant]
     network = network_of(name, task, level).train()
@@ -515,10 +517,19 @@ def check_whole_image(place: Place) -> Check:
     network = network_of("panet-trained", "denoise-rgb", 50).eval().to(place.device)
     shape = (1, 3, 24, 32) if place.toy else (1, 3, 512, 768)
     x = torch.rand(shape).to(place.device)
-    with torch.inference_mode():
-        seconds = timed(place, lambda: network(x), 1)
-        peak = peak_memory(lambda: network(x), place.device)
-    return {"seconds": round(seconds, 3), "peak_gib": round((peak or 0) / 2**30, 2)}
+    seconds: list[float] = []
+
+    def run() -> None:
+        start = time.perf_counter()
+        network(x)
+        place.wait()
+        seconds.append(time.perf_counter() - start)
+
+    with torch.inference_mode(), settings({}):
+        network(x[..., : shape[2] // 4, : shape[3] // 4])
+        place.wait()
+        peak = peak_memory(run, place.device)
+    return {"seconds": round(seconds[0], 3), "peak_gib": round((peak or 0) / 2**30, 2)}
 
 
 # Learns
@@ -582,6 +593,12 @@ def main() -> None:
 def correct(device: str, toy: bool, data: Path, dataset: str, out: Path, minutes: float) -> None:
     """Compare with the CPU and with double precision."""
     place = Place(device, toy, data, out, minutes)
+    with settings({}):
+        place.finish("correct", correct_checks(place, toy, dataset))
+
+
+def correct_checks(place: Place, toy: bool, dataset: str) -> list[Check]:
+    """Everything of the first part, the quick checks first."""
     sides = (9,) if toy else (9, 24)
     checks = [
         guarded(
@@ -609,7 +626,7 @@ def correct(device: str, toy: bool, data: Path, dataset: str, out: Path, minutes
             checks.append({"name": f"network {network[0]}", "not_run": "no time left"})
             continue
         checks.append(guarded(f"network {network[0]}", lambda network=network: check_network(place, *network)))
-    place.finish("correct", checks)
+    return checks
 
 
 @main.command()
@@ -618,7 +635,7 @@ def fast(device: str, toy: bool, data: Path, dataset: str, out: Path, minutes: f
     """Time training steps and a whole image."""
     place = Place(device, toy, data, out, minutes)
     cache: dict[str, float] = {}
-    timed_networks = TIMED[1:2] if toy else TIMED
+    timed_networks = TIMED[:1] if toy else TIMED
     variants = [v for v in VARIANTS if not (toy and v == "compile")]
     checks = [guarded("whole image: panet", lambda: check_whole_image(place))]
     checks += [

@@ -152,6 +152,8 @@ class Training:
         self.parts = world.share(self.recipe.batch, self.options.accumulate)
         self.degradation: Degradation = degradation(self.recipe.degradation)
         self._interrupted = False
+        # What the memory budgets of attention are divided by, after a batch did not fit.
+        self._less_memory = 1
         self.say: Callable[[str], None] = lambda words: None
 
     def finish(self) -> tuple[TrainedRecord, Path]:
@@ -174,6 +176,7 @@ class Training:
                 self.say(f"the GPU's memory was not enough; the batch is now computed in {parts} parts")
                 self.options = msgspec.structs.replace(self.options, accumulate=parts)
                 self.parts = self.world.share(self.recipe.batch, parts)
+                self._less_memory *= 4
                 gc.collect()
                 if self.world.device.type == "cuda":
                     torch.cuda.empty_cache()
@@ -197,6 +200,9 @@ class Training:
         done = self._done(folder)
         if done is not None:
             return done, folder
+        for module in network.modules():
+            if self._less_memory > 1 and "memory_budget" in module.__dict__:
+                module.memory_budget = module.memory_budget // self._less_memory  # type: ignore[assignment, operator]
         network.to(self.world.device)
         if self.options.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
