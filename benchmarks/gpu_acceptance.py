@@ -17,11 +17,12 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,10 @@ from harness.records.training_runs import Options, TrainingPlan, TrainingRun
 from harness.training.losses import weighted
 from harness.training.recipe import recipe
 
-FLOAT32, GRADIENT = 1e-5, 1e-4
-"""Largest relative differences of outputs and gradients; where float32 on the CPU gives more, three times that."""
+FLOAT32, GRADIENT = 1e-5, 1e-3
+"""Largest relative differences of outputs and gradients; where float32 on the CPU gives more, three times that.
+
+A ReLU that float32 switches and float64 does not moves a gradient by more than rounding does."""
 
 # Method, task, level: what is timed.
 TIMED = (
@@ -98,16 +101,18 @@ class Place:
             }
         return found
 
-    def finish(self, part: str, checks: list[Check]) -> None:
-        """Write the part's file, print a table, and exit with 1 where a gate does not hold."""
-        text = json.dumps({"environment": self.environment(), "toy": self.toy, "checks": checks}, indent=1)
-        (self.out / f"{part}.json").write_text(text + "\n", encoding="utf-8")
-        failed = [check for check in checks if check.get("ok") is False]
+    def finish(self, part: str, checks: Iterable[Check]) -> None:
+        """Make the checks, write the part's file after each, and exit with 1 where a gate does not hold."""
+        made: list[Check] = []
         for check in checks:
+            made.append(check)
+            found = {"environment": self.environment(), "toy": self.toy, "checks": made}
+            (self.out / f"{part}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
             mark = {True: "ok  ", False: "FAIL", None: "    "}[check.get("ok")]
             rest = {key: value for key, value in check.items() if key not in ("ok", "name")}
             click.echo(f"{mark} {check['name']}: {json.dumps(rest)}"[:400])
-        click.echo(f"{part}: {len(checks) - len(failed)} of {len(checks)} hold")
+        failed = [check for check in made if check.get("ok") is False]
+        click.echo(f"{part}: {len(made) - len(failed)} of {len(made)} hold")
         sys.exit(1 if failed else 0)
 
 
@@ -117,11 +122,13 @@ def relative(found: Tensor, wanted: Tensor) -> float:
     return float((found.detach().double().cpu() - wanted).norm() / wanted.norm().clamp_min(1e-30))
 
 
-def guarded(name: str, run: Callable[[], Check]) -> Check:
-    """Run a check; an error is its result."""
+def guarded(name: str, check: Callable[..., Check], place: Place, *arguments: Any) -> Check:
+    """Run a check, unless the time is over; an error is its result."""
+    if place.late(20):
+        return {"name": name, "not_run": "no time left"}
     start = time.monotonic()
     try:
-        found = run()
+        found = check(place, *arguments)
     except Exception as error:
         found = {"ok": False, "error": f"{type(error).__name__}: {error}"[:300]}
     return {"name": name, "ok": None, **found, "seconds": round(time.monotonic() - start, 2)}
@@ -353,6 +360,7 @@ def learner(place: Place) -> str:
 def check_repeatable(place: Place, dataset: str, name: str) -> Check:
     """Two deterministic runs end in the same bits."""
     count = 3 if place.toy else 20
+    shutil.rmtree(place.out / "work", ignore_errors=True)
     found = [trained_weights(place, dataset, name, f"repeat-{name}-{n}", count) for n in range(2)]
     return {"ok": found[0] == found[1], "iterations": count}
 
@@ -360,6 +368,7 @@ def check_repeatable(place: Place, dataset: str, name: str) -> Check:
 def check_kill(place: Place, dataset: str) -> Check:
     """A run that is killed and goes on ends in the bits of one that is not."""
     count = 12 if place.toy else 150
+    shutil.rmtree(place.out / "work", ignore_errors=True)
     whole = trained_weights(place, dataset, learner(place), "whole", count)
     command = [sys.executable, __file__, "steps", "--device", place.device.type, "--data", str(place.data)]
     command += ["--out", str(place.out), "--dataset", dataset, "--iterations", str(count), *["--toy"] * place.toy]
@@ -464,8 +473,6 @@ def kernels(place: Place, run: Callable[[], object]) -> int:
 
 def check_step(place: Place, name: str, task: str, level: int, variant: str, cache: dict[str, float]) -> Check:
     """Time one training step at the recipe's batch and patch."""
-    if place.late(25):
-        return {"not_run": "no time left"}
     options = VARIANTS[variant]
     network = network_of(name, task, level).train()
     found = recipe(get_method(name).recipes[task])
@@ -554,6 +561,7 @@ def check_learns(place: Place, dataset: str, minutes: float, gate: float) -> Che
     waiting = sum(row.waiting for row in steady) / len(steady)
     psnr = record.validation.psnr if record.validation else 0.0
     result: Check = {
+        "name": "learns",
         "iterations": record.iterations,
         "training_s": record.seconds,
         "psnr": round(psnr, 3),
@@ -597,36 +605,26 @@ def correct(device: str, toy: bool, data: Path, dataset: str, out: Path, minutes
         place.finish("correct", correct_checks(place, toy, dataset))
 
 
-def correct_checks(place: Place, toy: bool, dataset: str) -> list[Check]:
+def correct_checks(place: Place, toy: bool, dataset: str) -> Iterator[Check]:
     """Everything of the first part, the quick checks first."""
-    sides = (9,) if toy else (9, 24)
-    checks = [
-        guarded(
-            f"attention {k}x{k}, {levels} levels, {side}", lambda k=k, n=levels, s=side: check_attention(place, k, n, s)
-        )
-        for k in (1, 3, 5)
-        for levels in (1, 5)
-        for side in sides
-    ]
-    checks += [
-        guarded(f"dot product, {form}", lambda form=form: check_dot_product(place, form))
-        for form in ("gather", "scatter")
-    ]
-    checks += [guarded("autocast and TF32", lambda: check_autocast(place))]
-    checks += [guarded("k-NN groups", lambda: check_groups(place))]
-    waited = [t for t in TIMED if not toy or t[0] == "panet-s"]
-    checks += [guarded(f"no waiting: {t[0]}", lambda t=t: check_no_waiting(place, *t)) for t in waited]
-    checks += [guarded("samples", lambda: check_samples(place, dataset))]
-    for name in ("resnet-half",) if toy else ("panet-s", "resnet-half"):
-        checks.append(guarded(f"two runs: {name}", lambda name=name: check_repeatable(place, dataset, name)))
-    checks.append(guarded("kill -9", lambda: check_kill(place, dataset)))
-    checks.append(guarded("out of memory", lambda: check_memory(place, dataset)))
-    for network in trainable() if not toy else trainable()[:2]:
-        if place.late(20):
-            checks.append({"name": f"network {network[0]}", "not_run": "no time left"})
-            continue
-        checks.append(guarded(f"network {network[0]}", lambda network=network: check_network(place, *network)))
-    return checks
+    for ksize in (1, 3, 5):
+        for levels in (1, 5):
+            for side in (9,) if toy else (9, 24):
+                name = f"attention {ksize}x{ksize}, {levels} levels, {side}x{side}"
+                yield guarded(name, check_attention, place, ksize, levels, side)
+    for form in ("gather", "scatter"):
+        yield guarded(f"dot product, {form}", check_dot_product, place, form)
+    yield guarded("autocast and TF32", check_autocast, place)
+    yield guarded("k-NN groups", check_groups, place)
+    for network in TIMED[:1] if toy else TIMED:
+        yield guarded(f"no waiting: {network[0]}", check_no_waiting, place, *network)
+    yield guarded("samples", check_samples, place, dataset)
+    for learned in ("resnet-half",) if toy else ("panet-s", "resnet-half"):
+        yield guarded(f"two runs: {learned}", check_repeatable, place, dataset, learned)
+    yield guarded("kill -9", check_kill, place, dataset)
+    yield guarded("out of memory", check_memory, place, dataset)
+    for network in trainable()[:2] if toy else trainable():
+        yield guarded(f"network {network[0]}", check_network, place, *network)
 
 
 @main.command()
@@ -634,17 +632,18 @@ def correct_checks(place: Place, toy: bool, dataset: str) -> list[Check]:
 def fast(device: str, toy: bool, data: Path, dataset: str, out: Path, minutes: float) -> None:
     """Time training steps and a whole image."""
     place = Place(device, toy, data, out, minutes)
+    place.finish("fast", fast_checks(place, toy))
+
+
+def fast_checks(place: Place, toy: bool) -> Iterator[Check]:
+    """Everything of the second part."""
     cache: dict[str, float] = {}
-    timed_networks = TIMED[:1] if toy else TIMED
-    variants = [v for v in VARIANTS if not (toy and v == "compile")]
-    checks = [guarded("whole image: panet", lambda: check_whole_image(place))]
-    checks += [
-        guarded(f"{network[0]}, {variant}", lambda n=network, v=variant: check_step(place, *n, v, cache))
-        for variant in variants
-        for network in timed_networks
-    ]
-    checks.append({"name": "ceilings", "tflops": {kind: round(rate / 1e12, 1) for kind, rate in cache.items()}})
-    place.finish("fast", checks)
+    for variant in VARIANTS:
+        for network in TIMED[:1] if toy else TIMED:
+            if not (toy and variant == "compile"):
+                yield guarded(f"{network[0]}, {variant}", check_step, place, *network, variant, cache)
+    yield guarded("whole image: panet", check_whole_image, place)
+    yield {"name": "ceilings", "tflops": {kind: round(rate / 1e12, 1) for kind, rate in cache.items()}}
 
 
 @main.command()
@@ -653,7 +652,7 @@ def fast(device: str, toy: bool, data: Path, dataset: str, out: Path, minutes: f
 def learn(device: str, toy: bool, data: Path, dataset: str, out: Path, minutes: float, gate: float) -> None:
     """Train PANet-S at sigma 50, or go on with it."""
     place = Place(device, toy, data, out, minutes)
-    place.finish("learn", [guarded("learns", lambda: check_learns(place, dataset, minutes, gate))])
+    place.finish("learn", [check_learns(place, dataset, minutes, gate)])
 
 
 @main.command(hidden=True)

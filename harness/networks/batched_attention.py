@@ -33,8 +33,8 @@ class Passes(Protocol):
     def softmax_rows(self, product: Tensor, weights: Tensor) -> Tensor:
         """Rows of A: softmax of ``weights * D(product)``, 0 where no pixel is."""
 
-    def spread(self, rows: Tensor, weights: Tensor | None) -> Tensor:
-        """``D`` the other way, of rows (times weights) that are 0 where no pixel is."""
+    def spread(self, rows: Tensor) -> Tensor:
+        """``D`` the other way, of rows that are 0 where no pixel is; no matter what, where no pixel is."""
 
     def score_gradient(self, product: Tensor, attention: Tensor) -> Tensor:
         """Gradient before the softmax, of ``dA = D(product)``; 0 where no pixel is."""
@@ -78,10 +78,8 @@ class Plain:
         )
         return scores.softmax(dim=3)
 
-    def spread(self, rows: Tensor, weights: Tensor | None) -> Tensor:
+    def spread(self, rows: Tensor) -> Tensor:
         """See `Passes`."""
-        if weights is not None:
-            rows = rows * weights[:, None, None]
         pad, taps, length = self.layout.pad, 2 * self.layout.pad + 1, self.layout.length
         if taps == 1:
             return rows
@@ -186,7 +184,7 @@ def forward(query: Tensor, keys: Tensor, values: Tensor, weights: Tensor, layout
     for chunk in chunks(batch, (height, width), layout, 4 * layout.length * query.element_size(), budget):
         items = chunk.items
         attention = passes.softmax_rows(_product(chunk.halo(padded, pad), keys[items]), weights[items])
-        spread = passes.spread(attention, None)
+        spread = passes.spread(attention)
         del attention
         chunk.halo(total, pad).add_(_times(spread, values_t[items]))
     return _cropped(total, pad)
@@ -214,11 +212,11 @@ def backward(
         attention = passes.softmax_rows(product, weights[items])
         # dA = D(dout v^T); the softmax's own gradient needs the whole row.
         d_scores = passes.score_gradient(_product(halo_grad, values[items]), attention)
-        _add_product(d_values[items], halo_grad, passes.spread(attention, None))
+        _add_product(d_values[items], halo_grad, passes.spread(attention))
         del attention
         d_weights[items].add_(passes.weight_gradient(product, d_scores))
         del product
-        d_product = passes.spread(d_scores, weights[items])
+        d_product = passes.spread(d_scores.mul_(weights[items][:, None, None]))
         del d_scores
         chunk.halo(total, pad).add_(_times(d_product, keys_t[items]))
         _add_product(d_keys[items], halo, d_product)

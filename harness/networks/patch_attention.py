@@ -118,7 +118,8 @@ def patch_attention(
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     """Keep automatic mixed precision away from the scores: a softmax of products needs their digits."""
-    if torch.amp.is_autocast_available(device.type):
+    # While a network is compiled, the device is one that has it, and the question cannot be traced.
+    if torch.compiler.is_compiling() or torch.amp.is_autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()
 

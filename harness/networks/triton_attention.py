@@ -19,7 +19,7 @@ from harness.networks.flat_keys import Layout
 BLOCK, WARPS = 256, 2
 """Keys that a program holds, and its warps."""
 
-ROW_BLOCK, ROW_WARPS = 1024, 4
+ROW_BLOCK, ROW_WARPS = 4096, 8
 """The same where a program takes a whole row of keys."""
 
 
@@ -37,18 +37,13 @@ class Fused:
         _softmax[(scores.numel() // length,)](scores, length, BLOCK=ROW_BLOCK, num_warps=ROW_WARPS)
         return scores
 
-    def spread(self, rows: Tensor, weights: Tensor | None) -> Tensor:
+    def spread(self, rows: Tensor) -> Tensor:
         """See `batched_attention.Passes`."""
         pad, length = self.layout.pad, self.layout.length
         batch, height, width, _ = rows.shape
         out = rows.new_empty(batch, height + 2 * pad, width + 2 * pad, length)
-        weighted = weights is not None
         _spread[(height + 2 * pad, triton.cdiv(length, BLOCK), batch)](
-            *(rows, weights.contiguous() if weights is not None else rows, self.pitches, out, height, width, length),
-            WEIGHTED=weighted,
-            PAD=pad,
-            BLOCK=BLOCK,
-            num_warps=WARPS,
+            *(rows, self.pitches, out, height, width, length), PAD=pad, BLOCK=BLOCK, num_warps=WARPS
         )
         return out
 
@@ -166,9 +161,7 @@ def _softmax_gradient(gradient, attention, length, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _spread(
-    rows, weights, pitches, out, height, width, length, WEIGHTED: tl.constexpr, PAD: tl.constexpr, BLOCK: tl.constexpr
-):
+def _spread(rows, pitches, out, height, width, length, PAD: tl.constexpr, BLOCK: tl.constexpr):
     top, item = tl.program_id(0), tl.program_id(2).to(tl.int64)
     places = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = places < length
@@ -183,10 +176,7 @@ def _spread(
                 i, j = top - t, left - u
                 if (i >= 0) & (i < height) & (j >= 0) & (j < width):
                     key = places - (t - PAD) * pitch - (u - PAD)
-                    value = tl.load(rows + ((item * height + i) * width + j) * length + key, mask=real, other=0.0)
-                    if WEIGHTED:
-                        value *= tl.load(weights + item * length + key, mask=real, other=0.0)
-                    total += value
+                    total += tl.load(rows + ((item * height + i) * width + j) * length + key, mask=real, other=0.0)
         tl.store(target + places, total, mask=inside)
         target += length
 
