@@ -10,7 +10,9 @@ from harness.networks.resizing import resize, resize_gradient
 
 
 @pytest.mark.parametrize("mode", ["bicubic", "bilinear"])
-@pytest.mark.parametrize(("before", "after"), [((9, 12), (8, 10)), ((8, 8), (4, 4)), ((5, 7), (10, 3)), ((1, 6), (1, 5))])
+@pytest.mark.parametrize(
+    ("before", "after"), [((9, 12), (8, 10)), ((8, 8), (4, 4)), ((5, 7), (10, 3)), ((1, 6), (1, 5))]
+)
 def test_the_gradient_is_torchs(mode: str, before: tuple[int, int], after: tuple[int, int]) -> None:
     x = torch.randn(2, 3, *before, dtype=torch.float64, requires_grad=True)
     grad = torch.randn(2, 3, *after, dtype=torch.float64)

@@ -12,7 +12,7 @@ from training_workspace import Place
 from harness.errors import HarnessError, NotAvailableError
 from harness.networks.checkpoints import require_ready
 from harness.records.in_use import loading_from
-from harness.records.training_runs import Options, TrainedRecord, TrainingPlan, TrainingRun
+from harness.records.training_runs import Options, TrainedRecord, TrainingPlan, TrainingRun, check_training_plan
 from harness.training.exports import export
 from harness.training.logs import FIELDS, read_log
 from harness.training.loop import Training, result_folder
@@ -265,3 +265,42 @@ def _network(place: Place) -> torch.nn.Module:
     method = place.workspace.method(place.method)
     assert method.network is not None
     return method.network("denoise-rgb", 50)  # type: ignore[no-any-return]
+
+
+def test_a_batch_that_does_not_fit_is_computed_in_parts(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    small, whole = training(place, TrainingPlan(iterations=4)), torch.nn.Conv2d.forward
+
+    def forward(self: torch.nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return whole(self, x)
+
+    said: list[str] = []
+    small.say = said.append
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", forward)
+    record, folder = small.finish()
+    assert record.options.accumulate == 2
+    assert said == ["the GPU's memory was not enough; the batch is now computed in 2 parts"]
+    monkeypatch.undo()
+    asked = training(place, TrainingPlan(iterations=4, options=Options(accumulate=2))).finish()
+    assert asked == (record, folder)
+
+
+def test_a_single_sample_that_does_not_fit_is_one_sentence(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forward(self: torch.nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", forward)
+    with pytest.raises(HarnessError, match=r"memory is not enough .* take a GPU with more memory"):
+        training(place, TrainingPlan(iterations=4)).finish()
+
+
+def test_precision_and_fused_are_other_runs_and_recorded(place: Place) -> None:
+    plain = training(place, TrainingPlan(iterations=3)).finish()
+    options = Options(precision="high", fused=True, ema=0.9)
+    before = torch.get_float32_matmul_precision()
+    other = training(place, TrainingPlan(iterations=3, options=options)).finish()
+    assert torch.get_float32_matmul_precision() == before
+    assert other[0].options == options and other[1] != plain[1]
+    with pytest.raises(HarnessError, match="unknown precision 'hight'; did you mean 'high'"):
+        check_training_plan(TrainingPlan(iterations=3, options=Options(precision="hight")), "here")
