@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.networks.flat_keys import Layout
+from harness.networks.flat_keys import FlatKeys
 
 MEMORY_UNIT = 8 * 2**30
 """A GPU takes the memory budget once for every 8 GiB that it has."""
@@ -47,7 +47,7 @@ class Passes(Protocol):
 class Plain:
     """The passes in torch's own operations."""
 
-    layout: Layout
+    layout: FlatKeys
 
     def gather(self, product: Tensor) -> Tensor:
         """Apply ``D``: from the halo to the chunk; 0 outside the levels."""
@@ -106,7 +106,7 @@ class Plain:
         return self.gather(product).mul_(d_scores).sum(dim=(1, 2))
 
 
-def passes_for(query: Tensor, layout: Layout) -> Passes:
+def passes_for(query: Tensor, layout: FlatKeys) -> Passes:
     """Choose the passes for a tensor: Triton's for float32 on CUDA, else torch's."""
     if query.is_cuda and query.dtype is torch.float32 and layout.pad and has_triton():
         from harness.networks.triton_attention import Fused
@@ -147,7 +147,7 @@ class Chunk:
         ]
 
 
-def chunks(batch: int, size: tuple[int, int], layout: Layout, row_bytes: int, budget: int) -> Iterator[Chunk]:
+def chunks(batch: int, size: tuple[int, int], layout: FlatKeys, row_bytes: int, budget: int) -> Iterator[Chunk]:
     """Divide a batch of maps into chunks whose buffers, `row_bytes` for each query of the halo, fit a budget.
 
     A chunk is of several whole maps, or a part of one map: near square, because a halo costs its whole rim.
@@ -174,7 +174,7 @@ def _even(length: int, step: int) -> int:
     return math.ceil(length / math.ceil(length / step))
 
 
-def forward(query: Tensor, keys: Tensor, values: Tensor, weights: Tensor, layout: Layout, budget: int) -> Tensor:
+def forward(query: Tensor, keys: Tensor, values: Tensor, weights: Tensor, layout: FlatKeys, budget: int) -> Tensor:
     """Attend: query ``(B, c, H, W)``, flat keys ``(B, c, L)``, values ``(B, C, L)``, weights ``(B, L)``."""
     pad, passes = layout.pad, passes_for(query, layout)
     batch, _, height, width = query.shape
@@ -196,7 +196,7 @@ def backward(
     keys: Tensor,
     values: Tensor,
     weights: Tensor,
-    layout: Layout,
+    layout: FlatKeys,
     budget: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of query, keys, values and weights; each chunk's attention is computed again."""

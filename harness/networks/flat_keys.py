@@ -12,7 +12,7 @@ from torch.nn import functional
 
 
 @dataclass(frozen=True)
-class Level:
+class FlatLevel:
     """Where one key map lies in the flat key axis.
 
     Rows are ``pitch = width + pad`` apart, and ``lead`` zeros stand before and after the map, so that every
@@ -55,20 +55,20 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Layout:
+class FlatKeys:
     """The levels, one behind the other; `pad` is the reach of a patch."""
 
-    levels: tuple[Level, ...]
+    levels: tuple[FlatLevel, ...]
     pad: int
 
     @staticmethod
-    def of(sizes: Sequence[tuple[int, int]], pad: int) -> Layout:
+    def of(sizes: Sequence[tuple[int, int]], pad: int) -> FlatKeys:
         """Lay levels of some heights and widths out."""
-        levels: list[Level] = []
+        levels: list[FlatLevel] = []
         for height, width in sizes:
             offset = levels[-1].offset + levels[-1].length if levels else 0
-            levels.append(Level(height, width, pad, offset))
-        return Layout(tuple(levels), pad)
+            levels.append(FlatLevel(height, width, pad, offset))
+        return FlatKeys(tuple(levels), pad)
 
     @property
     def length(self) -> int:
@@ -86,7 +86,7 @@ class Layout:
 
 # A batch has many calls of one shape; a copy to a GPU for each would make it wait.
 @functools.lru_cache(maxsize=64)
-def _pitches(layout: Layout, device: torch.device) -> Tensor:
+def _pitches(layout: FlatKeys, device: torch.device) -> Tensor:
     parts = [torch.full((1, 1, lv.height, lv.width), lv.pitch, dtype=torch.int32) for lv in layout.levels]
     flat = [lv.flatten(part) for lv, part in zip(layout.levels, parts, strict=True)]
     with torch.inference_mode(False):

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from harness.networks.patch_attention import MEMORY_BUDGET, without_autocast
+from harness.networks.patch_attention import MEMORY_BUDGET
+from harness.networks.precision import without_autocast
 
 
 class KiTAssumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from harness.networks.flat_keys import Layout
+from harness.networks.flat_keys import FlatKeys
 
 BLOCK, WARPS = 256, 2
 """Keys that a program holds, and its warps."""
@@ -25,9 +25,9 @@ ROW_BLOCK, ROW_WARPS = 4096, 8
 
 @dataclass(frozen=True)
 class Fused:
-    """The passes on CUDA in float32; `pitches` is `Layout.pitches`."""
+    """The passes on CUDA in float32; `pitches` is `FlatKeys.pitches`."""
 
-    layout: Layout
+    layout: FlatKeys
     pitches: Tensor
 
     def softmax_rows(self, product: Tensor, weights: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from harness.errors import HarnessError
 from harness.networks import patch_attention as module
+from harness.networks import tiled_attention
 from harness.networks.batched_attention import chunks
-from harness.networks.flat_keys import Layout
+from harness.networks.flat_keys import FlatKeys
 from harness.networks.patch_attention import patch_attention, patch_norms
 
 SCALES = (1.0, 0.9, 0.8, 0.7, 0.6)
@@ -148,7 +149,7 @@ def test_the_softmax_in_place_is_the_softmax() -> None:
     scores = torch.randn(3, 4, 500, dtype=torch.float64) * 30
     scores[:, :, 100:120] = float("-inf")
     want = scores.softmax(dim=-1)
-    assert torch.equal(module.softmax_rows_(scores.clone()), want)
+    assert torch.equal(tiled_attention.softmax_rows_(scores.clone()), want)
 
 
 def test_large_scores_neither_overflow_nor_vanish() -> None:
@@ -173,9 +174,9 @@ def test_score_memory_follows_the_budget_and_not_the_square_of_the_pixels() -> N
     for side in (24, 48):
         query, keys, _values = maps(side, side, c=2, channels=2, dtype=torch.float32)
         flat = [(k.shape[2], k.shape[3]) for k in keys]
-        layout = Layout.of(flat, 1)
+        layout = FlatKeys.of(flat, 1)
         budget = 200 * layout.length  # a fixed number of bytes for each pixel
-        tiles = module._Tiles(query, torch.empty(0), torch.empty(0), layout, budget, buffers=1)
+        tiles = tiled_attention._Tiles(query, torch.empty(0), torch.empty(0), layout, budget, buffers=1)
         buffers = [*tiles._scores, tiles._products, tiles._rows, tiles._sums]
         assert sum(b.numel() * 4 for b in buffers) <= budget
         taken.append(sum(b.numel() * 4 for b in buffers) / side**2)
@@ -190,7 +191,7 @@ def test_score_memory_follows_the_budget_and_not_the_square_of_the_pixels() -> N
     queries=st.integers(1, 9000),
 )
 def test_chunks_cover_every_query_once_and_fit_the_budget(batch, height, width, pad, queries) -> None:
-    layout = Layout.of([(height, width)], pad)
+    layout = FlatKeys.of([(height, width)], pad)
     seen = torch.zeros(batch, height, width)
     for chunk in chunks(batch, (height, width), layout, 4, 4 * queries):
         items = len(range(batch)[chunk.items])
