@@ -1,0 +1,667 @@
+"""Crops of an image side by side: the whole ground truth with boxes, then ground truth, input and every measured row.
+
+Pixels are enlarged to squares of a whole number of pixels of the picture, never interpolated, so that what is printed
+can be told from what was restored. Below each crop stands the number of the whole image, as papers print it, from the
+same measured rows as the table's.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from harness.assets.datasets.reading import FetchedDataset, open_dataset
+from harness.assets.inputs import make_input
+from harness.degradations import degradation
+from harness.errors import HarnessError, printable, unknown_name
+from harness.protocols import protocol
+from harness.protocols.own import better_of
+from harness.records.cells import FIRST_DRAW, Group, InputId
+from harness.records.tasks import TASKS
+from harness.report.crops import differences, propose_crops
+from harness.report.figures.files import (
+    COLOURS,
+    POINTS,
+    PaperFigure,
+    how_made,
+    raised,
+    row_notes,
+    slug,
+    styled,
+    text_length,
+)
+from harness.report.grid import dataset_title, metric_title
+from harness.report.paper import column_unit, level_text, listed, measure_words, measured_number, round_half_up
+from harness.report.scenes import UNCHANGED, find_scenes, restored_images
+from harness.report.views import CROP, read_input, read_shown
+from harness.run.measure import measure_pair
+from harness.tables.diff import CellResult
+from harness.tables.measurements import Measurement, Measurements
+from harness.tables.published import Table
+from harness.tables.requests import is_of_images
+from harness.tables.workspace import Workspace
+
+SYNTAX = "LEFT,TOP,WIDTHxHEIGHT"
+"""How a crop is written: the column and the row of its upper left pixel, then its size."""
+
+LAYOUTS = ("classic", "row")
+
+_WRITTEN = re.compile(r"([0-9]{1,6}),([0-9]{1,6}),([0-9]{1,6})[x×]([0-9]{1,6})")
+
+# Boxes are told apart by colour.
+MOST_CROPS = 4
+
+_NAMED = 4
+
+# Points: sizes of letters, lines, gaps.
+_LETTERS, _SMALLEST = 7.5, 5.0
+_GAP, _WIDEST_GAP, _LINE, _BELOW = 3.0, 9.0, 1.0, 1.5
+_LEADING = 1.15  # times the letters
+
+# Points that a column is wide at least for its label; a longer name is cut.
+_LONGEST = 64.0
+
+# The whole image takes at least and at most this part of the width.
+_LEAST_WHOLE, _MOST_WHOLE = 0.08, 0.6
+
+# A good layout fills its area: with crops more than with the whole image. Crops gain by their size up to an inch. A
+# figure that is taller than half its width loses, and one whose whole image is not as tall as the crops.
+_WHOLE, _LARGE, _TALL, _SHORT = 0.5, 1.0, 0.5, 0.8
+
+_TALLEST = 8.5  # inches
+
+Pixels = NDArray[np.uint8]
+
+
+class Crop(msgspec.Struct, frozen=True):
+    """A part of an image, in pixels; `left` and `top` count from 0."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.left},{self.top},{self.width}x{self.height}"
+
+    @property
+    def area(self) -> tuple[slice, slice]:
+        """The rows and columns of an array."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+
+class CropPanel(msgspec.Struct, frozen=True):
+    """What stands in one place: a name and its raised letters, a number for each metric and whether it is the best.
+
+    And the pixels of the whole image.
+    """
+
+    name: str
+    mark: str
+    numbers: tuple[str, ...]
+    best: tuple[bool, ...]
+    pixels: Pixels
+
+
+class _Shown(msgspec.Struct, frozen=True):
+    """A row with its cells, by metric, its number of the image for each metric, and the image."""
+
+    cells: dict[str, CellResult]
+    group: Group
+    values: tuple[float | None, ...]
+    pixels: Pixels
+    note: str
+
+
+def parse_crop(text: str) -> Crop:
+    """Read a crop.
+
+    Raises
+    ------
+    HarnessError
+        It is written otherwise, or empty.
+
+    Examples
+    --------
+    >>> parse_crop("120,80,96x64")
+    Crop(left=120, top=80, width=96, height=64)
+    """
+    found = _WRITTEN.fullmatch(text.replace(" ", ""))
+    if found is None:
+        raise HarnessError(f"--crop '{text}': write {SYNTAX}, such as 120,80,96x96")
+    crop = Crop(*map(int, found.groups()))
+    if not crop.width or not crop.height:
+        raise HarnessError(f"--crop '{text}': it has no pixel")
+    return crop
+
+
+def crop_figure(
+    workspace: Workspace,
+    table: Table,
+    results: Sequence[CellResult],
+    *,
+    image: str,
+    width: float,
+    dpi: int,
+    level: int | None = None,
+    rows: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    crops: Sequence[Crop] = (),
+    zoom: int | None = None,
+    layout: Literal["classic", "row"] = "classic",
+) -> PaperFigure:
+    """Draw the crops of an image that the rows of a table restored.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where the images lie.
+    table : Table
+        The table.
+    results : sequence of CellResult
+        Its cells.
+    image : str
+        Dataset and image with a slash between, or the image alone where one dataset of the table has it.
+    width : float
+        Inches at most.
+    dpi : int
+        Pixels an inch; a crop's pixel becomes a square of whole ones.
+    level : int, optional
+        May be left out where the table has one.
+    rows : sequence of str
+        Rows in their order; default: every row that restored the image here.
+    metrics : sequence of str
+        Whose numbers stand below; default: PSNR, or the table's first metric where it has no PSNR.
+    crops : sequence of Crop
+        Of one size; default: where the rows differ most.
+    zoom : int, optional
+        Pixels a side that a pixel of a crop gets; default: as fits.
+    layout : {"classic", "row"}
+        Crops in lines beside the whole image, or all in one line.
+
+    Raises
+    ------
+    HarnessError
+        Something is unknown or not here, a crop lies outside the image, or the crops do not fit the width.
+    """
+    dataset, name = _choose_image(workspace, table, results, image)
+    chosen_level = _choose_level(table, results, dataset, level)
+    cells = [
+        r
+        for r in results
+        if (r.request.dataset, r.request.level) == (dataset, chosen_level) and is_of_images(r.request.metric)
+    ]
+    chosen_metrics = _choose_metrics(table, cells, metrics)
+    cells = [r for r in cells if r.request.metric in chosen_metrics]
+    fetched = open_dataset(dataset, workspace.data)
+    truth = fetched.read(name)
+    shown, remarks = _read_rows(workspace, table, cells, name, rows, chosen_metrics)
+    if not shown:
+        why = f" ({remarks[0]})" if remarks else ""
+        raise HarnessError(f"no row of {table.name} restored '{name}' of {dataset} here{why}")
+    inputs = {
+        of: read_input(fetched, of, chosen_level, name, truth)
+        for of in dict.fromkeys(s.group.degradation for s in shown)
+    }
+    # The ground truth with most channels: rows of super-resolution restore colour or luma.
+    reference = max((of[0] for of in inputs.values()), key=lambda pixels: pixels.ndim)
+    height, length = reference.shape[:2]
+    sizes = f"{length}x{height}"
+    for other in [s for s in shown if s.pixels.shape[:2] != (height, length)]:
+        shown.remove(other)
+        restored = f"{other.pixels.shape[1]}x{other.pixels.shape[0]}"
+        remarks.append(f"left out: {_row(other)}: restored at {restored} pixels, the ground truth has {sizes}")
+    if not shown:
+        raise HarnessError(f"no row of {table.name} restored '{name}' of {dataset} at its size, {sizes} pixels")
+    if not crops:
+        crops, remark = _propose(shown, reference)
+        remarks.insert(0, remark)
+    _check_crops(crops, name, length, height)
+    own_cells = [cell for each in shown for cell in each.cells.values()]
+    notes, marks = row_notes(own_cells)
+    protocols = _protocols(shown, chosen_metrics)
+    panels, extra = _panels(
+        fetched, name, chosen_level, shown, reference, inputs, marks, chosen_metrics, protocols, column_units(cells)
+    )
+    task = shown[0].group.task
+    at = level_text(task, chosen_level)
+    caption = _caption(name, dataset, task, at, own_cells, chosen_metrics, protocols, panels)
+    about = name, ", ".join(filter(None, (dataset_title(dataset), at)))
+    with styled():
+        drawn = _draw(panels, reference, crops, about, width, dpi, zoom, layout)
+    return PaperFigure(
+        name=f"{table.name}--crops-{slug(dataset)}-{slug(name)}" + (f"-{chosen_level}" if chosen_level else ""),
+        caption=(*caption, *extra),
+        notes=tuple(notes),
+        remarks=tuple(remarks),
+        width=width,
+        drawn=drawn,
+    )
+
+
+def _row(shown: _Shown) -> str:
+    return next(iter(shown.cells.values())).request.row
+
+
+def column_units(cells: Sequence[CellResult]) -> dict[str, Decimal]:
+    """Weight of the last digit that numbers are shown with, by metric: that of the table for a paper."""
+    metrics = dict.fromkeys(cell.request.metric for cell in cells)
+    return {metric: column_unit(metric, (c for c in cells if c.request.metric == metric)) for metric in metrics}
+
+
+def _choose_image(workspace: Workspace, table: Table, results: Sequence[CellResult], image: str) -> tuple[str, str]:
+    datasets = list(dict.fromkeys(r.request.dataset for r in results if r.request.dataset))
+    if not image:
+        raise HarnessError(f"name an image with --image{_some_images(workspace, table, results)}")
+    dataset, slash, name = image.partition("/")
+    if slash and dataset in datasets:
+        return dataset, name
+    holding = []
+    for each in datasets:
+        try:
+            if image in open_dataset(each, workspace.data).image_ids:
+                holding.append(each)
+        except HarnessError:
+            continue
+    if len(holding) == 1:
+        return holding[0], image
+    if len(holding) > 1:
+        raise HarnessError(f"--image {image}: {listed(holding)} have one; write {holding[0]}/{image}")
+    if slash:
+        raise unknown_name(f"dataset of {table.name}", dataset, datasets)
+    raise HarnessError(f"--image {image}: no such image{_some_images(workspace, table, results)}")
+
+
+def _some_images(workspace: Workspace, table: Table, results: Sequence[CellResult]) -> str:
+    """Name some images that were restored here, those first on which the rows disagree most."""
+    asked = [
+        (r.request.group, r.request.level, r.request.protocol)
+        for r in results
+        if r.request.group is not None and is_of_images(r.request.metric)
+    ]
+    scenes = find_scenes(workspace, asked, workspace.methods(), Measurements(workspace.work))
+    names = dict.fromkeys(f"{scene.dataset}/{image}" for scene in scenes for image in scene.images[:_NAMED])
+    if not names:
+        return f"; none was restored here yet: harness repro {table.name}"
+    return f", such as {', '.join([*names][:_NAMED])}"
+
+
+def _choose_level(table: Table, results: Sequence[CellResult], dataset: str, level: int | None) -> int:
+    levels = sorted({r.request.level for r in results if r.request.dataset == dataset})
+    if level is None and len(levels) == 1:
+        return levels[0]
+    said = ", ".join(map(str, levels))
+    if level is None:
+        raise HarnessError(f"{table.name} has several levels of {dataset}; name one with --level: {said}")
+    if level not in levels:
+        raise HarnessError(f"{table.name} has no level {level} of {dataset}; it has {said}")
+    return level
+
+
+def _choose_metrics(table: Table, cells: Sequence[CellResult], metrics: Sequence[str]) -> tuple[str, ...]:
+    known = list(dict.fromkeys(cell.request.metric for cell in cells))
+    for metric in metrics:
+        if metric not in known:
+            raise unknown_name(f"metric of {table.name}", metric, known)
+    if not known:
+        raise HarnessError(f"{table.name} has no number of images there")
+    return tuple(dict.fromkeys(metrics)) or (("psnr",) if "psnr" in known else tuple(known[:1]))
+
+
+def _read_rows(
+    workspace: Workspace,
+    table: Table,
+    cells: Sequence[CellResult],
+    image: str,
+    rows: Sequence[str],
+    metrics: Sequence[str],
+) -> tuple[list[_Shown], list[str]]:
+    """Read what each row made of an image; and say why others have nothing to show."""
+    by_row: dict[tuple[int, int, Group | None], dict[str, CellResult]] = {}
+    for cell in cells:
+        request = cell.request
+        if not rows or request.row in rows:
+            by_row.setdefault((request.part, request.line, request.group), {}).setdefault(request.metric, cell)
+    order = list(by_row)
+    if rows:
+        order.sort(key=lambda key: rows.index(next(iter(by_row[key].values())).request.row))
+    measurements = Measurements(workspace.work)
+    shown: list[_Shown] = []
+    left_out: dict[str, dict[str, None]] = {}
+    taken: dict[Group, str] = {}
+    for key in order:
+        group, found = key[2], by_row[key]
+        first = next(iter(found.values())).request
+        why = ""
+        if group is None:
+            why = first.reason
+        elif group in taken:
+            why = f"the same images as {taken[group]}"
+        elif not isinstance((cell := next(iter(found.values()))).measured, Measurement):
+            why = cell.judgement.reason
+        elif image not in restored_images(workspace, group, first.level):
+            why = f"its image is not here; harness repro {table.name} makes it"
+        if why or group is None:
+            left_out.setdefault(why, {})[first.row] = None
+            continue
+        taken[group] = first.row
+        values = tuple(
+            measurements.images(group, first.level, _protocol(found[metric])).get(image) if metric in found else None
+            for metric in metrics
+        )
+        pixels, note, _ = read_shown(workspace, group, first.level, image)
+        shown.append(_Shown(found, group, values, pixels, note))
+    asked = {next(iter(found.values())).request.row for found in by_row.values()}
+    for row in rows:
+        if row not in asked:
+            left_out.setdefault("the table asks for nothing there", {})[row] = None
+    return shown, [f"left out: {', '.join(names)}: {why}" for why, names in left_out.items()]
+
+
+def _protocol(cell: CellResult) -> str:
+    """Name the protocol of the number that a table for a paper shows: the column's, where it was measured."""
+    request = cell.request
+    return request.column_protocol if isinstance(cell.under_column, Measurement) else request.protocol
+
+
+def _protocols(shown: Sequence[_Shown], metrics: Sequence[str]) -> dict[str, str]:
+    """By metric the protocol of its column."""
+    return {m: next((s.cells[m].request.column_protocol for s in shown if m in s.cells), "") for m in metrics}
+
+
+def _propose(shown: Sequence[_Shown], reference: Pixels) -> tuple[list[Crop], str]:
+    """Choose a crop where the restoring rows differ most, or err most where there is one."""
+    restoring = [s.pixels for s in shown if s.group.method not in UNCHANGED] or [s.pixels for s in shown]
+    difference, basis = differences(restoring, reference)
+    square = propose_crops(difference, CROP, 1)[0]
+    crop = Crop(square.left, square.top, square.side, square.side)
+    return [crop], f"crop where {basis}: --crop {crop}"
+
+
+def _check_crops(crops: Sequence[Crop], image: str, width: int, height: int) -> None:
+    if len(crops) > MOST_CROPS:
+        raise HarnessError(f"{len(crops)} crops: a figure shows at most {MOST_CROPS}")
+    for crop in crops:
+        if crop.left + crop.width > width or crop.top + crop.height > height:
+            raise HarnessError(f"--crop {crop} leaves '{image}', which has {width}x{height} pixels ({SYNTAX})")
+        if (crop.width, crop.height) != (crops[0].width, crops[0].height):
+            raise HarnessError(f"--crop {crop}: crops of one figure have one size, and the first is {crops[0]}")
+
+
+def _panels(
+    fetched: FetchedDataset,
+    image: str,
+    level: int,
+    shown: Sequence[_Shown],
+    reference: Pixels,
+    inputs: Mapping[str, tuple[Pixels, Pixels, str]],
+    marks: Mapping[tuple[int, int], str],
+    metrics: Sequence[str],
+    protocols: Mapping[str, str],
+    units: Mapping[str, Decimal],
+) -> tuple[list[CropPanel], list[str]]:
+    """Make the panels in their order, and sentences on pixels that are not shown as they are."""
+    names = [_row(each) for each in shown]
+    entries: list[tuple[str, str, tuple[float | None, ...], Pixels, str]] = []
+    # The input is shown once: as a row that hands it back, or by itself, as most rows saw it.
+    if all(each.group.method not in UNCHANGED for each in shown):
+        counts = [each.group.degradation for each in shown]
+        seen = max(dict.fromkeys(counts), key=counts.count)
+        _, pixels, note = inputs[seen]
+        values = tuple(_of_input(fetched, seen, image, level, shown[0].group.task, protocols[m]) for m in metrics)
+        entries.append(("Input", "", values, pixels, note))
+    for each, name in zip(shown, names, strict=True):
+        request = next(iter(each.cells.values())).request
+        title = name if names.count(name) == 1 else f"{name} ({each.group.method})"
+        mark = raised(marks.get((request.part, request.line), ""))
+        entries.append((printable(title), mark, each.values, each.pixels, each.note))
+    texts: list[tuple[str, ...]] = []
+    ranked: list[list[bool]] = []
+    for position, metric in enumerate(metrics):
+        of_metric = [of[position] for _, _, of, _, _ in entries]
+        rounded = [None if value is None else round_half_up(value, units[metric]) for value in of_metric]
+        ranked.append(_best(rounded, metric))
+        texts.append(tuple("–" if v is None else f"{v:f}" if v.is_finite() else "∞" for v in rounded))
+    if all(text == "–" for column in texts for text in column):
+        raise HarnessError(f"{', '.join(metrics)} has no number of a single image; name another --metric")
+    best = list(zip(*ranked, strict=True))
+    panels = [
+        CropPanel("Ground truth", "", tuple(metric_title(m) for m in metrics), (False,) * len(metrics), reference)
+    ]
+    for number, (name, mark, _, pixels, _) in enumerate(entries):
+        panels.append(CropPanel(name, mark, tuple(column[number] for column in texts), best[number], pixels))
+    said = dict.fromkeys(f"{name}: {note}." for name, _, _, _, note in entries if note)
+    return panels, list(said)
+
+
+def _best(values: Sequence[Decimal | None], metric: str) -> list[bool]:
+    """Mark the best of at least two; where all are equal none is better than another."""
+    known = {value for value in values if value is not None}
+    if len(known) < 2:
+        return [False] * len(values)
+    best = max(known) if better_of(metric) == "higher" else min(known)
+    return [value == best for value in values]
+
+
+def _of_input(fetched: FetchedDataset, seen: str, image: str, level: int, task: str, name: str) -> float | None:
+    """Measure the input as the rows are measured; None where it has another size, or the metric is a plugin's."""
+    if protocol(name).own is not None:
+        return None
+    reference, degraded = make_input(fetched, degradation(seen), InputId(level, FIRST_DRAW, image), fetched.read(image))
+    if degraded.shape != reference.shape:
+        return None
+    return measure_pair(reference, degraded, task, level, (name,))[name]
+
+
+def _caption(
+    image: str,
+    dataset: str,
+    task: str,
+    at: str,
+    cells: Sequence[CellResult],
+    metrics: Sequence[str],
+    protocols: Mapping[str, str],
+    panels: Sequence[CropPanel],
+) -> list[str]:
+    title = TASKS[task].title
+    said = [f"{title[0].upper()}{title[1:]}{f' at {at}' if at else ''}: crops of {image} ({dataset_title(dataset)})."]
+    said.append(f"Below each, of the whole image: {listed(measure_words(protocols[m], task) for m in metrics)}.")
+    if any(any(panel.best) for panel in panels):
+        said.append("Best in bold.")
+    said.append("Crops are enlarged without interpolation.")
+    return said + how_made(task, [cell for cell in cells if measured_number(cell) is not None])
+
+
+class _Grid(msgspec.Struct, frozen=True):
+    """Sizes in pixels of the picture: of a panel's crops, of its column, of the whole image; how far enlarged."""
+
+    columns: int
+    zoom: int
+    panel: tuple[int, int]
+    column: int
+    whole: tuple[int, int]
+    width: int
+    height: int
+    score: float
+
+
+def _fit(
+    count: int,
+    crop: Crop,
+    stacked: int,
+    aspect: float,
+    room: int,
+    tallest: int,
+    label: int,
+    narrowest: int,
+    inch: int,
+    gap: int,
+    frame: int,
+    zoom: int | None,
+    single: bool,
+) -> _Grid | None:
+    """Choose columns and enlargement so that pictures fill the area best; large crops count most."""
+    grids = []
+    for lines in range(1, 2 if single else count + 1):
+        columns = -(-count // lines)
+        if -(-count // columns) != lines:
+            continue
+        most = room // (columns * crop.width)
+        for times in range(1, most + 1) if zoom is None else [zoom]:
+            panel_width = crop.width * times + 2 * frame
+            panel_height = stacked * (crop.height * times + 2 * frame) + (stacked - 1) * frame
+            height = lines * (panel_height + label) + (lines - 1) * gap
+            column = max(panel_width, narrowest)
+            left = room - columns * (column + gap)
+            as_tall = round((height - label) * aspect)
+            whole_width = min(as_tall, left, int(_MOST_WHOLE * room))
+            if whole_width < _LEAST_WHOLE * room or height > tallest:
+                continue
+            whole_height = round(whole_width / aspect)
+            crops = count * stacked * crop.width * crop.height * times**2
+            used = (crops + _WHOLE * whole_width * whole_height) / (room * height)
+            score = used + _LARGE * math.sqrt(min(1.0, panel_width / inch))
+            score -= max(0.0, height / room - _TALL) + _SHORT * (1 - whole_width / as_tall)
+            panel, whole, width = (panel_width, panel_height), (whole_width, whole_height), room - left + whole_width
+            grids.append(_Grid(columns, times, panel, column, whole, width, height, score))
+    return max(grids, key=lambda grid: (grid.score, grid.zoom), default=None)
+
+
+def _draw(
+    panels: Sequence[CropPanel],
+    reference: Pixels,
+    crops: Sequence[Crop],
+    about: tuple[str, str],
+    width: float,
+    dpi: int,
+    zoom: int | None,
+    layout: str,
+) -> Any:
+    """Draw panels; places are whole pixels from the upper left corner, so that no pixel of a crop is resampled."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    def points(size: float) -> int:
+        return round(size * dpi / POINTS)
+
+    labels = [(panel.name + panel.mark, False) for panel in panels]
+    labels += [("/".join(panel.numbers), any(panel.best)) for panel in panels]
+    longest = max(text_length(text, _LETTERS, bold) for text, bold in labels)
+    narrowest = points(min(longest * _SMALLEST / _LETTERS, _LONGEST))
+    room, gap = int(width * dpi), points(_GAP)
+    frame = points(_LINE) if len(crops) > 1 else 0
+    aspect = reference.shape[1] / reference.shape[0]
+    tallest = int(_TALLEST * dpi)
+
+    def label(size: float) -> int:
+        return points(2 * _LEADING * size + _BELOW)
+
+    def fit(times: int | None, size: float) -> _Grid | None:
+        sizes = aspect, room, tallest, label(size), narrowest, dpi, gap, frame
+        return _fit(len(panels), crops[0], len(crops), *sizes, times, layout == "row")
+
+    def room_for(grid: _Grid) -> float:
+        """Points that a label may take."""
+        return (grid.column + gap) * POINTS / dpi - 1
+
+    size = _LETTERS
+    grid = fit(zoom, size)
+    if grid is not None:
+        # Smaller letters leave more room to the pictures.
+        size = max(_SMALLEST, min(_LETTERS, _LETTERS * room_for(grid) / longest))
+        grid = fit(zoom, size)
+    if grid is None:
+        largest = fit(None, _SMALLEST)
+        of_crop = f"{crops[0].width}x{crops[0].height}"
+        advice = f"--zoom {largest.zoom}, a larger --width" if largest else "smaller crops, a larger --width"
+        raise HarnessError(
+            f"{len(panels)} panels with {len(crops)} crops of {of_crop} do not fit {width:g} inches at {dpi} dpi; take "
+            f"{advice} or --dpi, or fewer --rows"
+        )
+    below = label(size)
+    size = min(size, max(_SMALLEST, _LETTERS * room_for(grid) / longest))
+    # What is left of the width goes between the panels.
+    spread = min((room - grid.width) // grid.columns, points(_WIDEST_GAP - _GAP))
+    gap_x = gap + spread
+    full, height = grid.width + spread * grid.columns, grid.height
+    figure = Figure(figsize=(full / dpi, height / dpi), dpi=dpi)
+
+    def picture(pixels: Pixels, left: int, top: int, across: int, down: int) -> None:
+        axes = figure.add_axes((left / full, 1 - (top + down) / height, across / full, down / height))
+        axes.imshow(pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=2), interpolation="none", aspect="auto")
+        axes.set_axis_off()
+
+    def box(left: float, top: float, across: float, down: float, colour: str, line: float) -> None:
+        """Draw an outline, or fill the box where no width of a line is given."""
+        place = (left / full, 1 - (top + down) / height)
+        how: Any = {"color": colour, "linewidth": line, "fill": not line, "transform": figure.transFigure}
+        how["zorder"] = 1 if line else -1  # pictures have 0
+        figure.add_artist(Rectangle(place, across / full, down / height, **how))
+
+    def write(lines: Sequence[Sequence[tuple[str, bool]]], middle: float, top: int, size: float) -> None:
+        """Write lines of texts, bold or not, in the middle below a place."""
+        for number, pieces in enumerate(lines):
+            lengths = [text_length(text, size, bold) * dpi / POINTS for text, bold in pieces]
+            left = middle - sum(lengths) / 2
+            base = top + (_BELOW + (number + 0.72) * _LEADING * size) * dpi / POINTS
+            for (text, bold), length in zip(pieces, lengths, strict=True):
+                # A name with dollar signs is no formula.
+                how: Any = {"fontsize": size, "fontweight": "bold" if bold else "normal", "parse_math": False}
+                figure.text(left / full, 1 - base / height, text, **how)
+                left += length
+
+    picture(_overview(reference, *grid.whole), 0, 0, *grid.whole)
+    times = grid.whole[0] / reference.shape[1], grid.whole[1] / reference.shape[0]
+    line = _LINE * dpi / POINTS
+    for crop, colour in zip(crops, COLOURS, strict=False):
+        # The line lies outside the crop, as far as there is an outside.
+        sides = crop.left, crop.top, crop.left + crop.width, crop.top + crop.height
+        left, top = (max(side * of - line / 2, line / 2) for side, of in zip(sides[:2], times, strict=True))
+        ends = zip(sides[2:], times, grid.whole, strict=True)
+        right, bottom = (min(side * of + line / 2, most - line / 2) for side, of, most in ends)
+        # A white line below keeps the colour visible on any image.
+        box(left, top, right - left, bottom - top, "white", 1.7 * _LINE)
+        box(left, top, right - left, bottom - top, colour, _LINE)
+    room_below = grid.whole[0] * POINTS / dpi
+    of_whole = max(_SMALLEST, min(size, *(_LETTERS * room_below / text_length(text, _LETTERS) for text in about)))
+    cut = [[(_cut(text, of_whole, room_below), False)] for text in about]
+    write(cut, grid.whole[0] / 2, grid.whole[1], of_whole)
+    for number, panel in enumerate(panels):
+        line_number, column = divmod(number, grid.columns)
+        left = grid.whole[0] + gap_x + column * (grid.column + gap_x) + (grid.column - grid.panel[0]) // 2
+        top = line_number * (grid.panel[1] + below + gap)
+        for index, (crop, colour) in enumerate(zip(crops, COLOURS, strict=False)):
+            across, down = crop.width * grid.zoom, crop.height * grid.zoom
+            place = top + index * (down + 3 * frame)
+            if frame:
+                box(left, place, across + 2 * frame, down + 2 * frame, colour, 0.0)
+            enlarged = panel.pixels[crop.area].repeat(grid.zoom, axis=0).repeat(grid.zoom, axis=1)
+            picture(enlarged, left + frame, place + frame, across, down)
+        numbers = zip(panel.numbers, panel.best, strict=True)
+        pieces = [piece for of_metric in numbers for piece in (("/", False), of_metric)][1:]
+        name = [(_cut(panel.name, size, room_for(grid), panel.mark), False)]
+        write([name, pieces], left + grid.panel[0] / 2, top + grid.panel[1], size)
+    return figure
+
+
+def _overview(reference: Pixels, width: int, height: int) -> Pixels:
+    """Make the whole image smaller where the picture has fewer pixels for it; it is never enlarged here."""
+    if width >= reference.shape[1] or height >= reference.shape[0]:
+        return reference
+    return np.asarray(Image.fromarray(reference).resize((width, height), Image.Resampling.BOX))
+
+
+def _cut(text: str, size: float, room: float, mark: str = "") -> str:
+    """Cut a text that is too long, so that it says so; the letters behind it stay."""
+    shown = text
+    while shown != "…" and text_length(shown + mark, size) > room:
+        shown = shown.removesuffix("…")[:-1].rstrip() + "…"
+    return shown + mark
