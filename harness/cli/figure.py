@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from harness.cli.printing import echo
-from harness.errors import HarnessError
+from harness.errors import HarnessError, unknown_name
 from harness.tables.workspace import Workspace
 
 KINDS = ("crops", "curve", "scatter")
@@ -49,6 +49,7 @@ class Width(click.ParamType[float]):
 @click.argument("name")
 @click.option("--kind", type=click.Choice(KINDS), default="crops", show_default=True, help="What to draw.")
 @click.option("--image", default="", help="Crops: the image, as DATASET/IMAGE.")
+@click.option("--task", "task_name", default="", help="Only this task, where the table has several.")
 @click.option("--level", type=int, help="Sigma, quality or scale, where the table has several.")
 @click.option(
     "--crop",
@@ -76,7 +77,9 @@ class Width(click.ParamType[float]):
     help="File ending in .pdf, .png, .svg or .tex (with a .pdf beside it); repeat for more. Default: .tex and .pdf in "
     "results/.",
 )
-def figure(name: str, kind: str, rows: str, metric: tuple[str, ...], output: tuple[Path, ...], **options: Any) -> None:
+def figure(
+    name: str, kind: str, task_name: str, rows: str, metric: tuple[str, ...], output: tuple[Path, ...], **options: Any
+) -> None:
     """Draw a figure of table NAME for a paper.
 
     Crops of an image as every measured row restored it, PSNR over the levels (curve), or PSNR against cost (scatter).
@@ -96,6 +99,10 @@ def figure(name: str, kind: str, rows: str, metric: tuple[str, ...], output: tup
     workspace = Workspace.find()
     table = workspace.table(name)
     results = results_of(workspace, table)
+    if task_name:
+        if task_name not in (tasks := {result.request.task for result in results}):
+            raise unknown_name(f"task of {name}", task_name, tasks)
+        results = [result for result in results if result.request.task == task_name]
     chosen = chosen_rows(name, results, rows) if rows else []
     width, dpi, level = options["width"], options["dpi"], options["level"]
     if kind == "crops":

@@ -392,6 +392,24 @@ def test_a_field_for_each_dataset() -> None:
     assert [label.get_text() for label in figure.drawn.axes[0].get_xticklabels()] == ["10", "20", "30", "40"]
 
 
+def test_no_line_leads_over_a_level_without_a_value() -> None:
+    rows = [Row("A", ("34", "N/A", "28"), not_run="x"), Row("B", ("33", "30", "27"), not_run="x")]
+    figure = curve_figure(*published(*rows, columns=LEVELS), width=3.3)
+    lines = [line for line in figure.drawn.axes[0].lines if line.get_linestyle() == "--"]
+    assert [list(map(str, line.get_ydata())) for line in lines] == [["34.0", "nan", "28.0"], ["33.0", "30.0", "27.0"]]
+
+
+def test_one_figure_shows_one_task(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, said in (
+        (["--kind", "curve"], "several tasks there; name one with --task: denoise-rgb, denoise-gray, jpeg, sr"),
+        (["--kind", "scatter", "--dataset", "urban100", "--level", "30"], "--task: denoise-rgb, denoise-gray"),
+        (["--kind", "curve", "--task", "denoise"], "did you mean"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["figure", "rnan-table8", *arguments])
+        assert said in capsys.readouterr().err
+
+
 def scatter_of(numbers: Sequence[tuple[str, str, str]], width: float = 3.3, cost: Any = "parameters") -> PaperFigure:
     rows = [Row(name, (y, x), not_run="x") for name, y, x in numbers]
     table, results = published(*rows, columns=(Column("psnr", "kodak24", 50), Column(cost)))

@@ -19,6 +19,7 @@ from harness.report.figures.files import (
     POINTS,
     PaperFigure,
     how_made,
+    one_task,
     raised,
     row_notes,
     slug,
@@ -36,8 +37,8 @@ from harness.tables.workspace import Workspace
 
 _MARKERS = "os^Dv<>p"
 
-# Inches of a legend's column.
-_LEGEND = 1.15
+# Inches of a legend's column, and of the narrowest field.
+_LEGEND, _NARROWEST = 1.15, 1.6
 
 _COST_TITLES = {
     "parameters": "Parameters",
@@ -98,11 +99,11 @@ def curve_figure(
     HarnessError
         A name is unknown, or no row has values at two levels.
     """
-    found = _values(table, results, metric, dataset)
+    found = [value for value in _values(table, results, metric, dataset) if value.cell.request.level]
     by_dataset: dict[str, dict[tuple[int, str], dict[int, _Value]]] = {}
     for value in found:
         request = value.cell.request
-        if request.level and (not rows or request.row in rows or request.row == against):
+        if not rows or request.row in rows or request.row == against:
             of_row = by_dataset.setdefault(request.dataset, {}).setdefault((request.part, request.row), {})
             of_row.setdefault(request.level, value)
     fields = {
@@ -118,7 +119,7 @@ def curve_figure(
     names = list(dict.fromkeys(key for of_rows in fields.values() for key in of_rows))
     names.sort(key=lambda key: rows.index(key[1]) if key[1] in rows else len(rows))
     remarks = [f"left out: {row}: no {metric} at two levels" for row in rows if row not in {name for _, name in names}]
-    task = every[0].cell.request.task
+    task = one_task(table.name, [value.cell for value in found])
     title = metric_title(metric)
     level_title = _LEVELS.get(TASKS[task].level_name, TASKS[task].level_name)
     y_title = f"{title} above {against}" if against else title
@@ -194,14 +195,15 @@ def scatter_figure(
     places = list(dict.fromkeys((v.cell.request.dataset, v.cell.request.level) for v in found))
     if level is not None:
         places = [place for place in places if place[1] == level]
-    if len(places) != 1:
-        if not places:
-            raise HarnessError(f"{table.name} has no {metric} at level {level}")
+    if not places:
+        raise HarnessError(f"{table.name} has no {metric}{'' if level is None else f' at level {level}'}")
+    if len(places) > 1:
         said = ", ".join(f"{name} {of or ''}".strip() for name, of in places)
         raise HarnessError(
             f"{table.name} has {metric} on several sets or levels; choose by --dataset and --level: {said}"
         )
     chosen = [v for v in found if (v.cell.request.dataset, v.cell.request.level) == places[0]]
+    task = one_task(table.name, [v.cell for v in chosen])
     chosen = [v for v in chosen if not rows or v.cell.request.row in rows]
     printed = _printed_costs(results, cost)
     points: list[tuple[_Value, float, bool]] = []
@@ -221,9 +223,7 @@ def scatter_figure(
         without |= dict.fromkeys(value.cell.request.row for value, _, own in points if not own)
         points = [point for point in points if point[2]]
     if not points:
-        raise HarnessError(
-            f"no row of {table.name} has both {metric} and {cost}; harness repro {table.name} makes them"
-        )
+        raise HarnessError(f"no row of {table.name} has both {metric} and {cost}")
     remarks = [f"left out: {', '.join(without)}: {metric} or {cost} is not known"] if without else []
     if len(machines) > 1:
         remarks.append(f"the times are of several machines ({listed(machines)}): they do not compare")
@@ -232,7 +232,6 @@ def scatter_figure(
     labelled = [
         (x, v.value, _label(v.cell.request.row, marks.get(_line(v), "")), own and v.measured) for v, x, own in points
     ]
-    task = values[0].cell.request.task
     title = metric_title(metric)
     with styled():
         drawn = _draw_scatter(labelled, title + _unit(metric), _COST_TITLES[cost], width)
@@ -315,30 +314,35 @@ def _draw_curves(
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    across = width / len(fields)
-    figure = Figure(
-        figsize=(width, min(0.75 * across, 3.2) + 0.15 * len(names) * _LEGEND / width), layout="constrained"
-    )
-    places = figure.subplots(1, len(fields), squeeze=False)[0]
+    across = math.ceil(len(fields) / math.ceil(len(fields) / max(1, int(width / _NARROWEST))))
+    down = math.ceil(len(fields) / across)
+    height = down * min(0.75 * width / across, 3.2) + 0.15 * len(names) * _LEGEND / width
+    figure = Figure(figsize=(width, height), layout="constrained")
+    places = figure.subplots(down, across, squeeze=False).flat
     handles: list[tuple[Line2D, str]] = []
-    for axes, (dataset, curves) in zip(places, fields.items(), strict=True):
+    for axes in places[len(fields) :]:
+        axes.remove()
+    for index, (axes, (dataset, curves)) in enumerate(zip(places, fields.items(), strict=False)):
+        levels = sorted({v.cell.request.level for values in curves.values() for v, _ in values})
         for number, name in enumerate(names):
             style: Any = {"color": COLOURS[number % len(COLOURS)], "marker": _MARKERS[number % len(_MARKERS)]}
             drawn = [(v.cell.request.level, y, v.measured) for v, y in curves.get(name, ()) if math.isfinite(y)]
             line = "-" if any(measured for _, _, measured in drawn) else "--"
-            axes.plot([x for x, _, _ in drawn], [y for _, y, _ in drawn], line, color=style["color"], zorder=2)
+            # No line leads over a level that has no value.
+            known = {x: y for x, y, _ in drawn}
+            axes.plot(levels, [known.get(x, math.nan) for x in levels], line, color=style["color"], zorder=2)
             for full in (False, True):
                 part = [(x, y) for x, y, measured in drawn if measured == full]
                 face = style["color"] if full else "white"
                 xs, ys = [x for x, _ in part], [y for _, y in part]
                 axes.plot(xs, ys, linestyle="none", markerfacecolor=face, zorder=3, **style)
-        levels = sorted({v.cell.request.level for values in curves.values() for v, _ in values})
         axes.set_xticks(levels, [str(level) for level in levels])
         axes.set_xlabel(x_title)
+        if index % across == 0:
+            axes.set_ylabel(y_title, parse_math=False)
         axes.grid(color="#dddddd", linewidth=0.4)
         if len(fields) > 1:
             axes.set_title(dataset_title(dataset), fontsize="medium", parse_math=False)
-    places[0].set_ylabel(y_title, parse_math=False)
     for number, key in enumerate(names):
         values = [value for curves in fields.values() for value, _ in curves.get(key, ())]
         letters = dict.fromkeys(letter for value in values for letter in marks.get(_line(value), ""))

@@ -32,6 +32,7 @@ from harness.report.figures.files import (
     POINTS,
     PaperFigure,
     how_made,
+    one_task,
     raised,
     row_notes,
     slug,
@@ -200,6 +201,7 @@ def crop_figure(
         if (r.request.dataset, r.request.level) == (dataset, chosen_level) and is_of_images(r.request.metric)
     ]
     chosen_metrics = _choose_metrics(table, cells, metrics)
+    task = one_task(table.name, cells)
     cells = [r for r in cells if r.request.metric in chosen_metrics]
     fetched = open_dataset(dataset, workspace.data)
     truth = fetched.read(name)
@@ -231,7 +233,6 @@ def crop_figure(
     panels, extra = _panels(
         fetched, name, chosen_level, shown, reference, inputs, marks, chosen_metrics, protocols, column_units(cells)
     )
-    task = shown[0].group.task
     at = level_text(task, chosen_level)
     caption = _caption(name, dataset, task, at, own_cells, chosen_metrics, protocols, panels)
     about = name, ", ".join(filter(None, (dataset_title(dataset), at)))

@@ -210,6 +210,20 @@ def chosen_rows(table: str, results: Iterable[CellResult], text: str) -> list[st
     return list(dict.fromkeys(found))
 
 
+def one_task(table: str, cells: Iterable[CellResult]) -> str:
+    """Name the task of cells.
+
+    Raises
+    ------
+    HarnessError
+        They are of several tasks, which one figure does not mix.
+    """
+    tasks = list(dict.fromkeys(cell.request.task for cell in cells))
+    if len(tasks) > 1:
+        raise HarnessError(f"{table} has several tasks there; name one with --task: {', '.join(tasks)}")
+    return tasks[0]
+
+
 def row_notes(results: Sequence[CellResult]) -> tuple[list[FigureNote], dict[Line, str]]:
     """Say in what the rows of a figure are not like each other, or were trained here; and the letters of each row.
 
