@@ -48,7 +48,7 @@ COMMANDS: Index = {
     "table": ("harness.cli.tables:table", "Print a table beside its published numbers."),
     "figure": (
         "harness.cli.figure:figure",
-        "Draw crops, curves or costs of a table for a paper: PDF, PNG, SVG, LaTeX.",
+        "Draw crops, curves or costs of a table for a paper.",
     ),
     "rows": ("harness.cli.stages:rows", "Print measured values image by image, or their means."),
     "why": ("harness.cli.provenance:why", "Show where a number comes from, down to the pixels."),
