@@ -104,6 +104,9 @@ def figure(
             raise unknown_name(f"task of {name}", task_name, tasks)
         results = [result for result in results if result.request.task == task_name]
     chosen = chosen_rows(name, results, rows) if rows else []
+    against = chosen_rows(name, results, options["against"]) if options["against"] else []
+    if len(against) > 1:
+        raise HarnessError(f"--against {options['against']}: name one row")
     width, dpi, level = options["width"], options["dpi"], options["level"]
     if kind == "crops":
         made = crop_figure(
@@ -127,7 +130,7 @@ def figure(
             dataset=options["dataset"],
             rows=chosen,
             metric=metric[0] if metric else "psnr",
-            against=chosen_rows(name, results, options["against"])[0] if options["against"] else "",
+            against=against[0] if against else "",
             width=width,
         )
     else:

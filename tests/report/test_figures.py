@@ -30,7 +30,8 @@ from harness.cli import main
 from harness.errors import HarnessError
 from harness.records.cells import Group
 from harness.report.figures.charts import curve_figure, scatter_figure
-from harness.report.figures.crops import Crop, crop_figure, parse_crop
+from harness.report.figures.crops import crop_figure, parse_crop
+from harness.report.figures.drawing import Crop
 from harness.report.figures.files import COLOURS, PaperFigure, chosen_rows, row_notes, write_figure
 from harness.tables.collected import results_of
 from harness.tables.diff import CellResult
