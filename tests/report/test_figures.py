@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from harness.cli import main
 from harness.errors import HarnessError
 from harness.records.cells import Group
 from harness.report.figures.charts import curve_figure, scatter_figure
-from harness.report.figures.crops import crop_figure, parse_crop
+from harness.report.figures.crops import _best, crop_figure, parse_crop
 from harness.report.figures.drawing import Crop
 from harness.report.figures.files import COLOURS, PaperFigure, chosen_rows, row_notes, write_figure
 from harness.tables.collected import results_of
@@ -173,6 +174,27 @@ def test_an_input_that_no_row_hands_back_is_shown_and_measured_alike(report_work
     assert "Input" not in texts(
         crops_of(report_workspace, crops=[parse_crop("320,272,64x64")], rows=["Noisy", "Smear"])
     )
+
+
+def test_the_number_is_that_of_the_columns_protocol_at_the_columns_digits(report_workspace: Workspace) -> None:
+    row = Row("Enlarge", ("30.00000",), method="report-enlarge", protocol={"psnr": "psnr-y-crop"})
+    columns = (Column("psnr", "embedded", 2),)
+    part = TablePart("sr", columns, (row,), degradation="bicubic-replicate", protocol={"psnr": "psnr-y8-crop"})
+    table = Table("mine", "", "Mine", "a test", (part,))
+    results = results_of(report_workspace, table)
+    figure = crop_figure(report_workspace, table, results, image="chelsea", width=6.9, dpi=150)
+    own, of_column = (
+        Measurements(report_workspace.work).images(ENLARGE, 2, f"psnr-{luma}-crop")["chelsea"] for luma in ("y", "y8")
+    )
+    assert f"{own:.5f}" != f"{of_column:.5f}"
+    assert texts(figure)[texts(figure).index("Enlarge") + 1] == f"{of_column:.5f}"
+    assert any("of the MATLAB luma (16..235) rounded to 8 bits" in sentence for sentence in figure.caption)
+
+
+def test_what_has_no_number_of_one_image_is_a_dash_and_infinity_is_best() -> None:
+    assert _best([Decimal("Infinity"), Decimal("30.00"), None], "psnr") == [True, False, False]
+    assert _best([Decimal("30.00"), Decimal("30.00")], "psnr") == [False, False]
+    assert _best([Decimal("30.00"), None], "psnr") == [False, False]
 
 
 def test_rows_without_images_are_named_with_the_reason(report_workspace: Workspace) -> None:

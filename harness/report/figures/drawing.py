@@ -23,7 +23,7 @@ _LEADING = 1.15  # times the letters
 _LONGEST = 64.0
 
 # The whole image takes at least and at most this part of the width.
-_LEAST_WHOLE, _MOST_WHOLE = 0.08, 0.6
+_LEAST_WHOLE, _MOST_WHOLE = 0.08, 0.48
 
 # A good layout fills its area: with crops more than with the whole image. Crops gain by their size up to an inch. A
 # figure that is taller than half its width loses, and one whose whole image is not as tall as the crops.
