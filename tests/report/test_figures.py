@@ -273,6 +273,24 @@ def test_a_mistake_is_answered_in_a_sentence(
     assert said in error and error.count("\n") == 1
 
 
+def test_without_output_it_goes_to_results_and_else_the_caption_is_printed(
+    report_workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(report_workspace.root)
+    arguments = ["figure", "report-mine", "--kind", "curve", "--dataset", "embedded"]
+    with pytest.raises(SystemExit, match="0"):
+        main(arguments)
+    files = [Path("results/report-mine--curve-embedded").with_suffix(form) for form in (".pdf", ".tex")]
+    assert capsys.readouterr().out.split("\n")[:2] == [f"written: {file}" for file in files]
+    for file in files:
+        file.unlink()
+    with pytest.raises(SystemExit, match="0"):
+        main([*arguments, "--width", "column", "--output", str(tmp_path / "c.svg")])
+    printed = capsys.readouterr().out
+    assert "caption: PSNR over the noise level σ on Embedded." in printed and "Hollow: as published" in printed
+    assert 'width="237.6pt"' in (tmp_path / "c.svg").read_text()
+
+
 def test_without_matplotlib_the_extra_is_named(report_workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(HarnessError, match=r"pip install 'restoration-harness\[figures\]'"):
@@ -426,6 +444,8 @@ def test_curves_are_measured_where_they_were_and_else_published_and_hollow(repor
     assert drawn_points(own, True) == [(level, smear[level] - noisy[level]) for level in (30, 50)]
     assert own.drawn.axes[0].get_ylabel() == "PSNR above Noisy (dB)"
     assert "Hollow: as published, not measured here." not in own.caption
+    # The distance to a published value is not measured.
+    assert not drawn_points(curve_figure(table, results, width=6.9, dataset="embedded", against="Nobody"), True)
 
 
 def test_a_field_for_each_dataset() -> None:

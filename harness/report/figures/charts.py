@@ -142,11 +142,15 @@ def _curves(
         zero = zeros.get(part, {})
         if against and (name == against or not zero):
             continue
-        kept = [
-            (value, value.value - (zero[level].value if against else 0.0))
-            for level, value in sorted(of_row.items())
-            if not against or level in zero
-        ]
+        if not against:
+            kept = [(value, value.value) for _, value in sorted(of_row.items())]
+        else:
+            # A distance is measured where both ends are.
+            both = [(value, zero[level]) for level, value in sorted(of_row.items()) if level in zero]
+            kept = [
+                (msgspec.structs.replace(own, measured=own.measured and of.measured), own.value - of.value)
+                for own, of in both
+            ]
         if len(kept) > 1:
             curves[part, name] = kept
     return curves
