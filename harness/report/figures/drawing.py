@@ -27,7 +27,10 @@ _LEAST_WHOLE, _MOST_WHOLE = 0.08, 0.48
 
 # A good layout fills its area: with crops more than with the whole image. Crops gain by their size up to an inch. A
 # figure that is taller than half its width loses, and one whose whole image is not as tall as the crops.
-_WHOLE, _LARGE, _TALL, _SHORT = 0.5, 1.0, 0.5, 0.8
+_WHOLE, _LARGE, _TALL, _SHORT = 0.5, 1.0, 0.5, 1.6
+
+# Inches: in a smaller crop nobody sees anything.
+_TINY = 0.35
 
 _TALLEST = 8.5  # inches
 
@@ -116,6 +119,7 @@ def _fit(sizes: _Sizes, zoom: int | None, single: bool) -> _Grid | None:
             used = (crops + _WHOLE * whole_width * whole_height) / (room * height)
             score = used + _LARGE * math.sqrt(min(1.0, panel_width / sizes.inch))
             score -= max(0.0, height / room - _TALL) + _SHORT * (1 - whole_width / as_tall)
+            score -= panel_width < _TINY * sizes.inch
             panel, whole, width = (panel_width, panel_height), (whole_width, whole_height), room - left + whole_width
             grids.append(_Grid(columns, times, panel, column, whole, width, height, score))
     return max(grids, key=lambda grid: (grid.score, grid.zoom), default=None)

@@ -40,6 +40,7 @@ _STYLE = {
     "font.family": ["STIXGeneral", "DejaVu Sans"],
     "font.size": 8.0,
     "pdf.fonttype": 42,  # TrueType: some publishers refuse matplotlib's default
+    "text.hinting": "none",  # letters stand at their own distance at any resolution
     "svg.hashsalt": "restoration-harness",
     "axes.linewidth": 0.6,
     "axes.unicode_minus": False,
