@@ -205,6 +205,31 @@ def test_rows_without_images_are_named_with_the_reason(report_workspace: Workspa
     assert "Nobody" not in texts(figure)
 
 
+@pytest.mark.parametrize("metrics", [["psnr"], ["ssim", "psnr"]])
+def test_numbers_of_another_run_than_the_image_are_not_shown(
+    report_workspace: Workspace, monkeypatch: pytest.MonkeyPatch, metrics: list[str]
+) -> None:
+    part = report_workspace.table("report-mine").parts[0]
+    columns = tuple(Column(metric, "embedded", 50) for metric in ("psnr", "ssim"))
+    rows = tuple(Row(name, method=f"report-{name}") for name in ("blur", "smear"))
+    table = Table("mine", "", "Mine", "a test", (TablePart(part.task, columns, rows, degradation="awgn-8bit"),))
+    results = results_of(report_workspace, table)
+
+    def draw() -> PaperFigure:
+        return crop_figure(report_workspace, table, results, image="coffee", metrics=metrics, width=6.9, dpi=150)
+
+    assert {"blur", "smear"} <= set(texts(draw()))
+    images = Measurements.images
+
+    def of_an_earlier_run(self: Measurements, group: Group, level: int, name: str) -> dict[str, float]:
+        return {i: v + (group == SMEAR) * 0.001 for i, v in images(self, group, level, name).items()}
+
+    monkeypatch.setattr(Measurements, "images", of_an_earlier_run)
+    figure = draw()
+    assert "smear" not in texts(figure) and "blur" in texts(figure)
+    assert any(r.startswith("left out: smear: its numbers are not of the image that is here") for r in figure.remarks)
+
+
 def test_a_proposed_crop_can_be_repeated(report_workspace: Workspace, tmp_path: Path) -> None:
     figure = crops_of(report_workspace)
     [text] = re.findall(r"--crop (\S+)$", figure.remarks[0])
@@ -472,6 +497,16 @@ def test_one_figure_shows_one_task(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             main(["figure", "rnan-table8", *arguments])
         assert said in capsys.readouterr().err
+
+
+def test_a_number_under_the_columns_protocol_has_no_mark_for_that_of_its_print() -> None:
+    workspace = Workspace(".")
+    table = workspace.table("panet-table3")
+    results = results_of(workspace, table)
+    [*own] = [r for r in results if r.own_protocol and isinstance(r.under_column, Measurement)]
+    assert {"JPEG", "ARCNN"} <= {r.request.row for r in own} and any(r.differs for r in own)
+    notes = curve_figure(table, results, width=6.9, metric="ssim").notes
+    assert not [note for note in notes if "measured by" in note.text and re.search("JPEG|ARCNN", note.text)]
 
 
 def scatter_of(numbers: Sequence[tuple[str, str, str]], width: float = 3.3, cost: Any = "parameters") -> PaperFigure:

@@ -20,8 +20,10 @@ from harness.assets.inputs import make_input
 from harness.degradations import degradation
 from harness.errors import HarnessError, printable, unknown_name
 from harness.protocols import protocol
+from harness.protocols.definitions import METRICS
 from harness.protocols.own import better_of
 from harness.records.cells import FIRST_DRAW, Group, InputId
+from harness.records.restored import read_pixels
 from harness.records.tasks import TASKS
 from harness.report.crops import differences, propose_crops
 from harness.report.figures.drawing import Crop, CropPanel, Pixels, draw_crops
@@ -154,12 +156,19 @@ def crop_figure(
     reference = max((of[0] for of in inputs.values()), key=lambda pixels: pixels.ndim)
     height, length = reference.shape[:2]
     sizes = f"{length}x{height}"
-    for other in [s for s in shown if s.pixels.shape[:2] != (height, length)]:
-        shown.remove(other)
-        restored = f"{other.pixels.shape[1]}x{other.pixels.shape[0]}"
-        remarks.append(f"left out: {_row(other)}: restored at {restored} pixels, the ground truth has {sizes}")
-    if not shown:
-        raise HarnessError(f"no row of {table.name} restored '{name}' of {dataset} at its size, {sizes} pixels")
+    kept = []
+    for each in shown:
+        size = f"{each.pixels.shape[1]}x{each.pixels.shape[0]}"
+        why = "" if size == sizes else f"restored at {size} pixels, the ground truth has {sizes}"
+        if why or not _is_measured_of(
+            workspace, each, chosen_metrics, inputs[each.group.degradation][0], chosen_level, name
+        ):
+            why = why or f"its numbers are not of the image that is here; harness repro {table.name} measures it"
+            remarks.append(f"left out: {_row(each)}: {why}")
+        else:
+            kept.append(each)
+    if not (shown := kept):
+        raise HarnessError(f"no row of {table.name} can be shown for '{name}' of {dataset} ({remarks[-1]})")
     if not crops:
         crops, remark = _propose(shown, reference)
         remarks.insert(0, remark)
@@ -183,6 +192,25 @@ def crop_figure(
         width=width,
         drawn=drawn,
     )
+
+
+def _is_measured_of(
+    workspace: Workspace, shown: _Shown, metrics: Sequence[str], reference: Pixels, level: int, image: str
+) -> bool:
+    """Measure a restored file again: a run that was interrupted may have left numbers of an earlier one.
+
+    Metrics of plugins, and those that align images first, take too long for that and are believed.
+    """
+    group = shown.group
+    pixels = read_pixels(
+        workspace.work / "restored" / group.place / InputId(level, FIRST_DRAW, image).file, group.saving
+    )
+    for metric, value in zip(metrics, shown.values, strict=True):
+        if value is not None and protocol(name := _protocol(shown.cells[metric])).metric in METRICS:
+            again = measure_pair(reference, pixels, group.task, level, (name,))[name]
+            if not math.isclose(again, value, rel_tol=1e-6):
+                return False
+    return True
 
 
 def _row(shown: _Shown) -> str:

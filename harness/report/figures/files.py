@@ -19,6 +19,7 @@ from harness.report.paper import made_words
 from harness.report.render import few_empty_lines, tex_environment
 from harness.tables.diff import CellResult
 from harness.tables.fairness import Line, footnotes
+from harness.tables.measurements import Measurement
 
 FORMS = (".pdf", ".png", ".svg", ".tex")
 
@@ -233,7 +234,7 @@ def row_notes(results: Sequence[CellResult]) -> tuple[list[FigureNote], dict[Lin
     results : sequence of CellResult
         The cells that are shown.
     """
-    found, by_line = footnotes(results)
+    found, by_line = footnotes(map(_as_shown, results))
     notes = [FigureNote(note.mark, f"{', '.join(note.rows)}: {note.text}.") for note in found]
     marks = {line: "".join(note.mark for note in of_line) for line, of_line in by_line.items()}
     weights = {line for line, of_line in by_line.items() if any(n.difference.kind == "weights" for n in of_line)}
@@ -249,6 +250,13 @@ def row_notes(results: Sequence[CellResult]) -> tuple[list[FigureNote], dict[Lin
         for line in rows:
             marks[line] = marks.get(line, "") + mark
     return notes, marks
+
+
+def _as_shown(result: CellResult) -> CellResult:
+    """Take off that a number is printed under a protocol of its own, where the one under the column's is shown."""
+    if not isinstance(result.under_column, Measurement):
+        return result
+    return msgspec.structs.replace(result, differs=tuple(d for d in result.differs if d.kind != "protocol"))
 
 
 def raised(mark: str) -> str:
