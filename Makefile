@@ -1,7 +1,7 @@
 # Two commands do everything: `make table` and `make test`. Python 3.11 or newer is all they need.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS ?= test,cluster,crate,iqa,bm3d,demosaicing,spandrel,alignment,audit,training
+EXTRAS ?= test,cluster,crate,iqa,bm3d,demosaicing,spandrel,alignment,audit,training,figures
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # The data mirror, if there is one: a folder or a URL. `make table HARNESS_MIRROR=/data/mirror`

@@ -46,6 +46,10 @@ COMMANDS: Index = {
     "repro": ("harness.cli.pipeline:repro", "Make a whole table: fetch, degrade, restore, measure, compare."),
     "diff": ("harness.cli.tables:diff", "Compare a table with what was measured, cell by cell."),
     "table": ("harness.cli.tables:table", "Print a table beside its published numbers."),
+    "figure": (
+        "harness.cli.figure:figure",
+        "Draw crops, curves or costs of a table for a paper.",
+    ),
     "rows": ("harness.cli.stages:rows", "Print measured values image by image, or their means."),
     "why": ("harness.cli.provenance:why", "Show where a number comes from, down to the pixels."),
     "report": ("harness.cli.report:report", "Write a site of every table, cell and image; compare two runs."),

@@ -164,7 +164,7 @@ def round_half_up(value: float, unit: Decimal) -> Decimal:
     return ((Decimal(value) + Decimal(ROUNDING)) / unit).quantize(Decimal(1), ROUND_HALF_UP) * unit
 
 
-def _measured(result: CellResult) -> Measurement | None:
+def measured_number(result: CellResult) -> Measurement | None:
     """Choose a cell's measured number: under the protocol of its column, so that the rows can be ranked."""
     for measured in (result.under_column, result.measured):
         if isinstance(measured, Measurement):
@@ -174,7 +174,7 @@ def _measured(result: CellResult) -> Measurement | None:
 
 def _shown_number(result: CellResult, unit: Decimal) -> _Number | None:
     """Choose what a cell shows: the measured number at a column's digits, else the published one as printed."""
-    if (measured := _measured(result)) is not None:
+    if (measured := measured_number(result)) is not None:
         value = round_half_up(measured.value, unit)
         return _Number(value, _digits(value, unit), False)
     if result.request.printed is None:
@@ -329,27 +329,54 @@ def _costs(
 
     Nothing where no row has any.
     """
-    if name == COUNTED:
-        counts = [_parameters(workspace, part, cells) for cells in shown.values()]
-        if not any(counts):
-            return [], ""
-        unit = _UNITS[name] if min(filter(None, counts)) >= 10 * _UNITS[name] else Decimal(1)
-        return _as_numbers(counts, unit), ""
-    taken: list[float | None] = []
-    machines: dict[str, None] = {}
-    for cells in shown.values():
-        places = {(c.request.group, c.request.level): None for c in cells if isinstance(c.measured, Measurement)}
-        own = [(group, level) for group, level in places if group is not None]
-        times = [second for group, level in own for second in seconds_of(workspace, group, level)]
-        taken.append(math.fsum(times) / len(times) if times else None)
-        machines |= {machine_of(workspace, group): None for group, _ in own if times}
-    if not any(taken):
+    costs = {line: costs_of(workspace, name, part.task, cells) for line, cells in shown.items()}
+    values = [cost for cost, _ in costs.values()]
+    if not any(values):
         return [], ""
-    longest = max(filter(None, taken))
-    unit = Decimal(1).scaleb(-2 if longest >= 1 else -4)
-    known = list(filter(None, machines))
-    where = f" on {' and '.join(known)}" if known else ""
-    return _as_numbers(taken, unit), f"Time is the mean over the images{where}."
+    known = list(filter(None, values))
+    if name == COUNTED:
+        return _as_numbers(values, _UNITS[name] if min(known) >= 10 * _UNITS[name] else Decimal(1)), ""
+    unit = Decimal(1).scaleb(-2 if max(known) >= 1 else -4)
+    return _as_numbers(values, unit), time_words(machine for _, found in costs.values() for machine in found)
+
+
+def costs_of(
+    workspace: Workspace, name: str, task: str, cells: Sequence[CellResult]
+) -> tuple[float | None, tuple[str, ...]]:
+    """Find what a row costs: the parameters or multiply-adds of its network, or the mean seconds an image.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where costs were recorded.
+    name : {"parameters", "operations", "seconds"}
+        Which cost; operations are multiply-adds of one input of `harness.run.cost.SIDE` pixels a side, or the next
+        size that the network accepts.
+    task : str
+        The task of the cells.
+    cells : sequence of CellResult
+        The row's cells.
+
+    Returns
+    -------
+    cost : float or None
+        None where it is not known here.
+    machines : tuple of str
+        What the seconds were measured on, where that was recorded.
+    """
+    if name != "seconds":
+        return _network_cost(workspace, name, task, cells), ()
+    places = {(c.request.group, c.request.level): None for c in cells if isinstance(c.measured, Measurement)}
+    own = [(group, level) for group, level in places if group is not None]
+    times = [second for group, level in own for second in seconds_of(workspace, group, level)]
+    machines = dict.fromkeys(machine_of(workspace, group) for group, _ in own if times)
+    return (math.fsum(times) / len(times) if times else None), tuple(filter(None, machines))
+
+
+def time_words(machines: Iterable[str]) -> str:
+    """Say what a time is, and where it was taken."""
+    known = " and ".join(dict.fromkeys(machines))
+    return f"Time is the mean over the images{f' on {known}' if known else ''}."
 
 
 def _as_numbers(values: Iterable[float | None], unit: Decimal) -> list[_Number | None]:
@@ -357,12 +384,13 @@ def _as_numbers(values: Iterable[float | None], unit: Decimal) -> list[_Number |
     return [None if value is None else _Number(value, _digits(value, unit), False) for value in rounded]
 
 
-def _parameters(workspace: Workspace, part: TablePart, cells: Sequence[CellResult]) -> int | None:
+def _network_cost(workspace: Workspace, name: str, task: str, cells: Sequence[CellResult]) -> int | None:
     methods = workspace.methods()
-    for name in dict.fromkeys(cell.request.method for cell in cells if cell.request.group is not None):
-        method = methods.get(name)
-        if method is not None and method.network is not None and part.task in method.tasks:
-            return (read_cost(workspace.work, name) or count_cost(method)).of(part.task).parameters
+    for method_name in dict.fromkeys(cell.request.method for cell in cells if cell.request.group is not None):
+        method = methods.get(method_name)
+        if method is not None and method.network is not None and task in method.tasks:
+            cost = (read_cost(workspace.work, method_name) or count_cost(method)).of(task)
+            return cost.parameters if name == COUNTED else cost.multiply_adds
     return None
 
 
@@ -376,23 +404,26 @@ def _caption(
     of_columns = {column.level for column in columns if column.level is not None}
     single = of_columns or levels - {None}
     at = level_text(part.task, next(iter(single)) or 0) if len(single) == 1 else ""
-    measures = _listed(dict.fromkeys(_measure_words(c.request.column_protocol, part.task) for c in images))
-    datasets = _listed(
-        _dataset_words(name, images) for name in dict.fromkeys(c.request.dataset for c in images) if name
-    )
+    measures = listed(dict.fromkeys(measure_words(c.request.column_protocol, part.task) for c in images))
+    datasets = listed(_dataset_words(name, images) for name in dict.fromkeys(c.request.dataset for c in images) if name)
     task = TASKS[part.task].title
     said = [
         f"{task[0].upper()}{task[1:]}{f' at {at}' if at else ''}{f' on {datasets}' if datasets else ''}: {measures}."
     ]
+    return said + [f"{start}: {text}." for start, text in made_words(part.task, images)]
+
+
+def made_words(task: str, cells: Iterable[CellResult]) -> list[tuple[str, str]]:
+    """Say how the numbers of cells were made: inputs, other protocols, weights, inference; each with its rows."""
     inputs: dict[str, dict[str, None]] = {}
     others: dict[str, dict[str, None]] = {}
     weights: dict[str, dict[str, None]] = {}
     ways: dict[str, dict[str, None]] = {}
-    for cell in images:
+    for cell in cells:
         row, group = cell.request.row, cell.request.group
         if cell.own_protocol and not isinstance(cell.under_column, Measurement):
-            others.setdefault(_measure_words(cell.request.protocol, part.task), {})[row] = None
-        if group is None or _measured(cell) is None:
+            others.setdefault(measure_words(cell.request.protocol, task), {})[row] = None
+        if group is None or measured_number(cell) is None:
             continue
         inputs.setdefault(degradation(group.degradation).summary, {})[row] = None
         origin = "trained here" if cell.origin == "trained" else cell.origin.replace("trained: ", "trained here: ", 1)
@@ -400,15 +431,16 @@ def _caption(
             weights.setdefault("as released" if origin == "released" else origin, {})[row] = None
         if group.policy in _INFERENCE:
             ways.setdefault(_INFERENCE[group.policy], {})[row] = None
+    said = []
     for start, found in (("Input", inputs), ("Under another protocol", others), ("Weights", weights), ("Run", ways)):
         # What holds for every row needs no names.
         alone = len(found) == 1 and start == "Input"
         texts = [text if alone else f"{text} ({', '.join(rows)})" for text, rows in found.items()]
-        said += [f"{start}: {'; '.join(texts)}."] if texts else []
+        said += [(start, "; ".join(texts))] if texts else []
     return said
 
 
-def _measure_words(name: str, task: str) -> str:
+def measure_words(name: str, task: str) -> str:
     """Name what a protocol measures, short enough for a caption."""
     chosen = protocol(name)
     if chosen.own is not None:
@@ -431,7 +463,14 @@ def _dataset_words(name: str, cells: Iterable[CellResult]) -> str:
     return dataset_title(name) + (f" ({count} image{'s' * (count != 1)})" if count else "")
 
 
-def _listed(texts: Iterable[str]) -> str:
+def listed(texts: Iterable[str]) -> str:
+    """Join texts as a sentence does.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
     *first, last = [*texts] or [""]
     return f"{', '.join(first)} and {last}" if first else last
 

@@ -179,29 +179,34 @@ def chart(
     )
 
 
-_Box = tuple[float, float, float, float]
+Box = tuple[float, float, float, float]
+"""A rectangle: the lower ends of both axes, then the upper ones."""
+
+# Where labels may stand.
+_INSIDE = (LEFT, 0.0, WIDTH, HEIGHT - BOTTOM)
 
 
-def _point(x: float, y: float, left: float, top: float, label: str, taken: list[_Box]) -> Point:
+def _point(x: float, y: float, left: float, top: float, label: str, taken: list[Box]) -> Point:
     """Place a point's label beside it, where no earlier label stands."""
     if not label:
         return Point(x, y, left, top)
     width = len(label) * _LETTER
 
-    def box(shift: float, anchor: str) -> _Box:
+    def box(shift: float, anchor: str) -> Box:
         start = left + 8 if anchor == "start" else left - 8 - width
         return start, top + shift - _LINE + 3, start + width, top + shift + 3
 
     places: list[tuple[float, Literal["start", "end"]]] = [
         (lines * _LINE, anchor) for lines in (0, -1, 1, -2, 2, -3, 3) for anchor in _ANCHORS
     ]
-    shift, anchor = next((place for place in places if _is_free(box(*place), taken)), places[0])
+    shift, anchor = next((place for place in places if is_free(box(*place), taken, _INSIDE)), places[0])
     taken.append(box(shift, anchor))
     return Point(x, y, left, top, label, left + (8 if anchor == "start" else -8), top + shift + 4, anchor)
 
 
-def _is_free(box: _Box, taken: Iterable[_Box]) -> bool:
-    inside = box[0] >= LEFT and box[2] <= WIDTH and box[1] >= 0 and box[3] <= HEIGHT - BOTTOM
+def is_free(box: Box, taken: Iterable[Box], area: Box) -> bool:
+    """Whether a box lies in an area and on none of those that are taken."""
+    inside = box[0] >= area[0] and box[1] >= area[1] and box[2] <= area[2] and box[3] <= area[3]
     return inside and not any(
         box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3] for other in taken
     )

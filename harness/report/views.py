@@ -106,7 +106,7 @@ def make_view(workspace: Workspace, scene: Scene, image: str, *, whole: bool = F
     fetched = open_dataset(scene.dataset, workspace.data)
     truth = fetched.read(image)
     degradations = dict.fromkeys(member.group.degradation for member in scene.members)
-    inputs = {name: _input(fetched, name, scene.level, image, truth) for name in degradations}
+    inputs = {name: read_input(fetched, name, scene.level, image, truth) for name in degradations}
     references = {name: reference for name, (reference, _, _) in inputs.items()}
     # Ground truth as it is looked at: the one with most channels (super-resolution rows mix colour and luma).
     shown = max(references.values(), key=lambda pixels: pixels.ndim)
@@ -147,8 +147,8 @@ def _pictures(
 ) -> tuple[Picture, ...]:
     """Cut, code and measure the pictures of a view: inputs, methods, ground truths (the one to look at first).
 
-    `crops` lie inside the region `cut`; `inputs` are what `_input` makes, by degradation; `restored` has each method
-    with what `read_shown` gives.
+    `crops` lie inside the region `cut`; `inputs` are what `read_input` makes, by degradation; `restored` has each
+    method with what `read_shown` gives.
     """
     # Of pictures with equal pixels in the region one is shown, and no input that a method hands back.
     truths: list[tuple[Pixels, str]] = []
@@ -263,7 +263,7 @@ def _record(folder: Path, changed: int) -> RestoredRecord:
     return read_restored(folder)
 
 
-def _input(fetched: FetchedDataset, name: str, level: int, image: str, truth: Pixels) -> tuple[Pixels, Pixels, str]:
+def read_input(fetched: FetchedDataset, name: str, level: int, image: str, truth: Pixels) -> tuple[Pixels, Pixels, str]:
     """Make reference and input; the input as it can be shown: 8 bits, and at the size of the reference."""
     reference, degraded = make_input(fetched, degradation(name), InputId(level, FIRST_DRAW, image), truth)
     notes = []

@@ -19,11 +19,11 @@ from harness.tables.workspace import Workspace
 PACKAGES = r"\usepackage{amssymb,booktabs,graphicx,xcolor}"
 
 
-def compile_tex(folder: Path, body: str) -> str:
+def compile_tex(folder: Path, body: str, packages: str = PACKAGES, options: str = "") -> str:
     pdflatex = shutil.which("pdflatex")
     if pdflatex is None:
         pytest.skip("no pdflatex was found; install texlive-latex-base and texlive-latex-recommended")
-    text = rf"\documentclass{{article}}{PACKAGES}\begin{{document}}" + "\n" + body + "\n" + r"\end{document}"
+    text = rf"\documentclass[{options}]{{article}}{packages}\begin{{document}}" + "\n" + body + "\n" + r"\end{document}"
     (folder / "all.tex").write_text(text, encoding="utf-8")
     done = subprocess.run(
         [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "all.tex"],
