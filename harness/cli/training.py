@@ -47,6 +47,9 @@ LINE_SECONDS = 30.0
 @click.option("--workers", type=click.IntRange(0), default=None, help="Processes that make samples (changes nothing).")
 @click.option("--device", default="", help="cpu or cuda; the GPU where there is one.")
 @click.option("--checkpoint-minutes", type=float, default=5.0, help="What an interruption costs at most.")
+@click.option("--plan", "--dry-run", "planning", is_flag=True, help="Only say what it would cost; write nothing.")
+@click.option("--on", "on_device", default="", help="With --plan: the cost on h100, a100 or rtx4090; nothing is timed.")
+@click.option("--replace", is_flag=True, help="Let a shorter run take the place of a longer one's weights.")
 @click.option("--list", "listing", is_flag=True, help="List what can be trained, by which recipe.")
 def train(
     target: str,
@@ -62,6 +65,9 @@ def train(
     workers: int | None,
     device: str,
     checkpoint_minutes: float,
+    planning: bool,
+    on_device: str,
+    replace: bool,
     listing: bool,
 ) -> None:
     """Train the networks behind TARGET: a method, or every trainable row of a table.
@@ -69,6 +75,7 @@ def train(
     For example: harness train panet-table8 --budget short; harness train panet-s --task denoise-rgb --level 50
     --minutes 30 --data bsd400. Interrupt it at any time; the same command goes on. Over several GPUs: torchrun
     --nproc-per-node 4 -m harness train ... Then `harness repro TABLE` shows the result beside the printed numbers.
+    `--plan` says first what all of it takes: hours, memory, disk.
 
     Keys of --set: amp (bfloat16: mixed precision), channels_last, compile (torch.compile), deterministic (false allows
     operations whose result differs between runs), ema (decay of a moving average of the weights), clip (largest norm
@@ -104,9 +111,24 @@ def train(
         plans |= dict.fromkeys(runs, plan)
     elif any(run not in plans for run in runs):
         raise HarnessError("say how long: --budget smoke (or short, paper), --iterations N or --minutes M")
+    chosen = {run: plans[run] for run in runs}
     from harness.training.world import world
 
+    if on_device and not planning:
+        raise HarnessError("--on belongs to --plan; training itself runs on the device at hand, see --device")
+    if planning:
+        from harness.cli.planning import print_plan
+
+        with world(device) as here:
+            print_plan(workspace, chosen, here, on_device)
+        return
     with world(device) as here:
+        if here.first:
+            from harness.cli.planning import check_longer, say_device
+
+            say_device(workspace, chosen, here)
+            if not replace:
+                check_longer(workspace, chosen)
         for number, run in enumerate(runs, 1):
             if here.first and len(runs) > 1:
                 echo(f"{number} of {len(runs)}: {run.name}", err=True)
@@ -158,6 +180,7 @@ def make_run(
         world=here,
         workers=_workers(here.size) if workers is None else workers,
         checkpoint_minutes=checkpoint_minutes,
+        notice=lambda text: echo(f"{run.name} {text}", err=True),
     )
     failure: HarnessError | None = None
     if here.first:

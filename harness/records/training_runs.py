@@ -251,6 +251,10 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Versions.
     code : tuple of str
         Fingerprints of the training and network code, several if it changed between interruption and resumption.
+    driver : str
+        Version of the GPU's driver; those of CUDA and cuDNN are in `libraries`.
+    warmup : int
+        Iterations over which the recipe's learning rate rises from 0.
     """
 
     run: TrainingRun
@@ -279,6 +283,8 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     processes: int = 1
     libraries: dict[str, str] = {}
     code: tuple[str, ...] = ()
+    driver: str = ""
+    warmup: int = 0
 
     @property
     def origin(self) -> str:

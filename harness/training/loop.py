@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import msgspec
 import torch
@@ -29,11 +30,12 @@ from torch import Tensor, nn
 from harness.assets.datasets.reading import FetchedDataset, open_dataset
 from harness.degradations.kinds import Degradation
 from harness.degradations.registry import degradation
-from harness.errors import CheckFailedError, HarnessError
+from harness.errors import CheckFailedError, HarnessError, NotAvailableError, plural
 from harness.files import file_sha256
 from harness.methods import Method
 from harness.methods.fingerprints import code_files, fingerprint
 from harness.networks.ranges import rgb_range, to_network
+from harness.records.devices import device_facts
 from harness.records.tasks import task as task_of
 from harness.records.training_runs import RECORD, WEIGHTS, Options, TrainedRecord, TrainingPlan, TrainingRun, Validated
 from harness.training.checkpoints import FILE, Progress, read_checkpoint, write_checkpoint, write_tensors
@@ -41,6 +43,7 @@ from harness.training.logs import Log, LogRow
 from harness.training.losses import weighted
 from harness.training.recipe import Recipe, learning_rate, recipe
 from harness.training.samples import Samples, batches
+from harness.training.standing import not_continued, progress_of, write_identity
 from harness.training.stores import Store, check_channels, make_store
 from harness.training.validation import Split
 from harness.training.world import World
@@ -113,6 +116,8 @@ class Training:
         See `CHECKPOINT_MINUTES`.
     report : callable
         Gets every line of the log, and the number of steps planned.
+    notice : callable
+        Gets what is to be said before the first step, a sentence at a time.
     """
 
     def __init__(
@@ -127,6 +132,7 @@ class Training:
         workers: int = 0,
         checkpoint_minutes: float = CHECKPOINT_MINUTES,
         report: Report = lambda row, length: None,
+        notice: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.run, self.plan, self.method = run, plan, method
         self.recipe = recipe_of(method, run.task, plan)
@@ -139,7 +145,7 @@ class Training:
         self.options = differing(plan.options)
         self.seed = plan.options.seed or self.recipe.seed
         self.data, self.work, self.world, self.workers = data, work, world, workers
-        self.checkpoint_minutes, self.report = checkpoint_minutes, report
+        self.checkpoint_minutes, self.report, self.notice = checkpoint_minutes, report, notice
         self.parts = world.share(self.recipe.batch, self.options.accumulate)
         self.degradation: Degradation = degradation(self.recipe.degradation)
         self._interrupted = False
@@ -163,19 +169,49 @@ class Training:
         torch.manual_seed(self.seed)
         assert self.method.network is not None
         network: nn.Module = self.method.network(self.run.task, self.run.level)
-        folder = self._folder(fetched, network)
+        folder, identity = self._folder(fetched, network)
         done = self._finished(folder)
         if done is not None:
             return done, folder
+        if self.world.first:
+            if not (folder / FILE).is_file():
+                for sentence in not_continued(folder, identity):
+                    self.notice(sentence)
+            write_identity(folder, identity)
         network.to(self.world.device)
         if self.options.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self._train(network, store, folder), folder
 
+    def torch_settings(self) -> contextlib.AbstractContextManager[None]:
+        """Torch's process-wide settings of this run, for a block of code."""
+        return self._torch_settings()
+
     # What is there
 
-    def _folder(self, fetched: FetchedDataset, network: nn.Module) -> Path:
-        """Folder named by everything that determines the weights, except the length and the code."""
+    def standing(self) -> list[str]:
+        """Say what the run would begin with, without beginning it; the first sentence is about the run itself."""
+        assert self.method.network is not None
+        try:
+            fetched = open_dataset(self.recipe.data, self.data)
+        except NotAvailableError as missing:
+            return [f"cannot begin: {missing}"]
+        with torch.device("meta"):
+            network = self.method.network(self.run.task, self.run.level)
+        folder, identity = self._folder(fetched, network)
+        if self._finished(folder) is not None:
+            return ["is finished"]
+        progress = progress_of(folder)
+        if progress is None:
+            return ["begins", *not_continued(folder, identity)]
+        if progress.iteration > self.length:
+            return [
+                f"begins: a run of {plural(progress.iteration, 'iteration')} is there, and kept nothing at this one"
+            ]
+        return [f"goes on after {plural(progress.iteration, 'iteration')}"]
+
+    def _folder(self, fetched: FetchedDataset, network: nn.Module) -> tuple[Path, dict[str, Any]]:
+        """Folder named by everything that determines the weights, except the length and the code; and all that."""
         shapes = [(key, list(value.shape)) for key, value in network.state_dict().items()]
         images = hashlib.sha256("".join(map(fetched.pixels_sha256, fetched.image_ids)).encode()).hexdigest()
         plain = msgspec.to_builtins(self.recipe)
@@ -190,7 +226,18 @@ class Training:
             # Weights of another range are no beginning of these; runs in [0, 1] keep the folders that they had.
             identity.append(rgb_range(network))
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-        return self.work / "training" / "runs" / self.run.place / digest
+        said = {
+            "format": FORMAT,
+            "recipe": plain,
+            "options": options,
+            "seed": self.seed,
+            "network": hashlib.sha256(json.dumps(shapes).encode()).hexdigest(),
+            "images": images,
+            "degradation's version": self.degradation.version,
+            "device": self.world.device.type,
+            "range": rgb_range(network),
+        }
+        return self.work / "training" / "runs" / self.run.place / digest, said
 
     def _finished(self, folder: Path) -> TrainedRecord | None:
         """Find the result of an earlier run of the same length."""
@@ -498,6 +545,7 @@ class Training:
             validated = Validated(split.dataset, len(split.pairs), self.recipe.validation.side, rows[-1].psnr)
         cuda = self.world.device.type == "cuda"
         peak = torch.cuda.max_memory_allocated() if cuda else _resident()
+        facts = device_facts(self.world.device.type)
         record = msgspec.structs.replace(
             self._plain_record(progress),
             weights=file_sha256(place / WEIGHTS, ""),
@@ -509,12 +557,14 @@ class Training:
             seconds=round(progress.seconds, 1),
             peak_memory=peak,
             validation=validated,
-            device=torch.cuda.get_device_name() if cuda else "cpu",
+            device=facts.name,
+            driver=facts.driver,
             machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             threads=torch.get_num_threads(),
             processes=self.world.size,
-            libraries=_libraries(),
+            libraries=_libraries() | {k: v for k, v in (("cuda", facts.cuda), ("cudnn", facts.cudnn)) if v},
             code=progress.code,
+            warmup=self.recipe.schedule.warmup,
         )
         write_text(place / "log.csv", (folder / "log.csv").read_text(encoding="utf-8"))
         write_json(place / "recipe.json", self.recipe)
