@@ -33,14 +33,13 @@ def print_plan(workspace: Workspace, plans: Mapping[TrainingRun, TrainingPlan], 
 
     from harness.training.planning import Planner
 
-    methods = workspace.methods()
     planner = Planner(workspace.data, workspace.work, here, named)
     estimates, lines = [], []
     notes: dict[str, list[str]] = {}
     for number, (run, plan) in enumerate(plans.items(), 1):
         if len(plans) > 1:
             echo(f"{number} of {len(plans)}: {run.name}", err=True)
-        found = planner.estimate(run, plan, methods[run.method])
+        found = planner.estimate(run, plan, workspace.method(run.method))
         state = found.state
         estimates.append(found)
         for text in (*([state] if state.startswith("cannot") else []), *found.notes, _longer(workspace, run, plan)):
@@ -128,8 +127,7 @@ def say_device(workspace: Workspace, plans: Mapping[TrainingRun, TrainingPlan], 
         echo(f"warning: {text}", err=True)
     from harness.cores import core_count
 
-    methods = workspace.methods()
-    counted = [least_operations(run, plan, methods[run.method]) for run, plan in plans.items()]
+    counted = [least_operations(run, plan, workspace.method(run.method)) for run, plan in plans.items()]
     least = sum(counted) / (FASTEST_CORE * core_count() * here.size)
     if least > LONG:
         echo(

@@ -20,7 +20,9 @@ from harness.records.training_runs import (
     TrainingRun,
     check_training_plan,
     parse_run,
+    parse_seeded,
     read_training_plans,
+    seeded_name,
     write_training_plans,
 )
 from harness.tables.workspace import Workspace
@@ -44,6 +46,7 @@ LINE_SECONDS = 30.0
 @click.option("--data", default="", help="Another training dataset than the recipe's; recorded.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="amp=bfloat16, ema=0.999 …; recorded.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Instead of the recipe's; recorded.")
+@click.option("--seeds", type=click.IntRange(1), default=1, help="Train so many times, each with another seed.")
 @click.option("--workers", type=click.IntRange(0), default=None, help="Processes that make samples (changes nothing).")
 @click.option("--device", default="", help="cpu or cuda; the GPU where there is one.")
 @click.option("--checkpoint-minutes", type=float, default=5.0, help="What an interruption costs at most.")
@@ -62,6 +65,7 @@ def train(
     data: str,
     settings: tuple[str, ...],
     seed: int,
+    seeds: int,
     workers: int | None,
     device: str,
     checkpoint_minutes: float,
@@ -101,6 +105,9 @@ def train(
         if not runs:
             raise HarnessError(f"no row of {target} is made by a network that can be trained here")
     else:
+        # A further seed that nobody planned yet is known by its name alone.
+        if (further := parse_seeded(target)) is not None and further[0] in methods:
+            methods[target] = workspace.method(target)
         runs = [method_run(target, task, level, methods)]
     plans = read_training_plans(workspace.root)
     if budget or iterations or minutes:
@@ -108,7 +115,11 @@ def train(
         plan = check_training_plan(
             TrainingPlan(budget, iterations or 0, minutes or 0.0, data, options), "harness train"
         )
-        plans |= dict.fromkeys(runs, plan)
+        wanted = {further: own for run in runs for further, own in _with_seeds(workspace, run, plan, seeds).items()}
+        plans |= wanted
+        runs = list(wanted)
+    elif seeds > 1:
+        raise HarnessError("say how long with --seeds: --budget smoke (or short, paper), --iterations N or --minutes M")
     elif any(run not in plans for run in runs):
         raise HarnessError("say how long: --budget smoke (or short, paper), --iterations N or --minutes M")
     chosen = {run: plans[run] for run in runs}
@@ -138,6 +149,28 @@ def train(
                 write_training_plans(workspace.root, {**read_training_plans(workspace.root), run: plans[run]})
         if here.first:
             echo("evaluate it with `harness repro TABLE`, plot it with `harness report curves`", err=True)
+
+
+def _with_seeds(
+    workspace: Workspace, run: TrainingRun, plan: TrainingPlan, seeds: int
+) -> dict[TrainingRun, TrainingPlan]:
+    """Plan a run with so many seeds: its own, and those that follow, which are runs of their own."""
+    from harness.training.loop import recipe_of
+
+    further = parse_seeded(run.method)
+    if further is not None:
+        if seeds > 1 or plan.options.seed not in (0, further[1]):
+            raise HarnessError(f"'{run.method}' has the seed {further[1]}; give other seeds to '{further[0]}'")
+        return {run: _seeded(plan, further[1])}
+    first = plan.options.seed or recipe_of(workspace.method(run.method), run.task, plan).seed
+    planned = {run: plan}
+    for seed in range(first + 1, first + seeds):
+        planned[TrainingRun(run.task, seeded_name(run.method, seed), run.level)] = _seeded(plan, seed)
+    return planned
+
+
+def _seeded(plan: TrainingPlan, seed: int) -> TrainingPlan:
+    return msgspec.structs.replace(plan, options=msgspec.structs.replace(plan.options, seed=seed))
 
 
 def _options(settings: tuple[str, ...], seed: int) -> Options:
@@ -276,17 +309,24 @@ def _list(workspace: Workspace) -> None:
     shipped = shipped_runs(workspace.root)
     plans = read_training_plans(workspace.root)
     for name, method in workspace.methods().items():
+        if parse_seeded(name) is not None and method.origin == "trained":
+            continue  # a further seed of another line
         for task, found in method.recipes.items():
             known = recipe(found)
             made = [
-                f"{run.level}: {_made(workspace, run, plan)}"
+                f"{run.level}{_seed(run)}: {_made(workspace, run, plan)}"
                 for run, plan in plans.items()
-                if (run.method, run.task) == (name, task)
+                if ((parse_seeded(run.method) or (run.method, 0))[0], run.task) == (name, task)
             ]
             made += [f"{run.level}: shipped" for run in shipped if (run.method, run.task) == (name, task)]
             lines.append([name, task, found, known.data, f"{known.iterations:,}", "; ".join(made)])
     heads = ("method", "task", "recipe", "data", "iterations", "here")
     echo(tabulate(lines, heads, disable_numparse=True))
+
+
+def _seed(run: TrainingRun) -> str:
+    further = parse_seeded(run.method)
+    return f", seed {further[1]}" if further else ""
 
 
 def _made(workspace: Workspace, run: TrainingRun, plan: TrainingPlan) -> str:

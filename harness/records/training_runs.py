@@ -23,6 +23,9 @@ RECORD = "training.json"
 WEIGHTS = "weights.safetensors"
 HEADING = "# Which networks are trained here and for how long; written by `harness train`, and may be edited.\n"
 
+# A further seed of a method is a method of its own: its weights, images and rows lie beside those of the first.
+_SEEDED = re.compile(r"(?P<method>[a-z0-9-]+)-seed(?P<seed>[1-9][0-9]{0,8})")
+
 _NAME = re.compile(r"(?P<method>[a-z0-9-]+?)--(?P<task>[a-z-]+)-(?P<level>[0-9]{1,6})")
 
 BUDGETS = ("smoke", "short", "paper")
@@ -65,6 +68,23 @@ def parse_run(name: str) -> TrainingRun:
     if not found:
         raise HarnessError(f"'{name}' names no training run; write METHOD--TASK-LEVEL, such as panet-s--denoise-rgb-50")
     return TrainingRun(found["task"], found["method"], int(found["level"]))
+
+
+def seeded_name(method: str, seed: int) -> str:
+    """Name the method that has the weights of a further seed.
+
+    Examples
+    --------
+    >>> seeded_name("panet-s", 2)
+    'panet-s-seed2'
+    """
+    return f"{method}-seed{seed}"
+
+
+def parse_seeded(name: str) -> tuple[str, int] | None:
+    """Read method and seed of a name that `seeded_name` made; None where it is no such name."""
+    found = _SEEDED.fullmatch(name)
+    return (found["method"], int(found["seed"])) if found else None
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -208,6 +228,31 @@ class Validated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     psnr: float
 
 
+class TrainedFor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long, on what and by what recipe a network was trained: what rows must share to be compared.
+
+    Attributes
+    ----------
+    recipe : str
+        Name.
+    iterations, recipe_iterations : int
+        Steps made, and those of the full recipe.
+    length_of : str
+        What the latter are, see `Recipe`.
+    data : str
+        Dataset trained on.
+    warmup : int
+        Iterations over which the learning rate rises from 0.
+    """
+
+    recipe: str
+    iterations: int
+    recipe_iterations: int
+    length_of: Literal["paper", "released", "epochs", "project"]
+    data: str
+    warmup: int = 0
+
+
 class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How trained weights came to be; it lies beside them.
 
@@ -285,6 +330,11 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code: tuple[str, ...] = ()
     driver: str = ""
     warmup: int = 0
+
+    @property
+    def trained_for(self) -> TrainedFor:
+        """What rows must share to be compared."""
+        return TrainedFor(self.recipe, self.iterations, self.recipe_iterations, self.length_of, self.data, self.warmup)
 
     @property
     def origin(self) -> str:
