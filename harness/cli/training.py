@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,16 +19,18 @@ from harness.records.training_runs import (
     TrainingPlan,
     TrainingRun,
     check_training_plan,
+    note_training_plan,
     parse_run,
     parse_seeded,
     read_training_plans,
     seeded_name,
-    write_training_plans,
 )
 from harness.tables.workspace import Workspace
 
 if TYPE_CHECKING:
+    from harness.methods import Method
     from harness.training.logs import LogRow
+    from harness.training.loop import Training
     from harness.training.world import World
 
 # Seconds between two lines where there is no terminal for a progress bar.
@@ -47,6 +49,7 @@ LINE_SECONDS = 30.0
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="amp=bfloat16, ema=0.999 …; recorded.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Instead of the recipe's; recorded.")
 @click.option("--seeds", type=click.IntRange(1), default=1, help="Train so many times, each with another seed.")
+@click.option("--jobs", "-j", type=click.IntRange(1), default=1, help="Runs side by side, a GPU each.")
 @click.option("--workers", type=click.IntRange(0), default=None, help="Processes that make samples (changes nothing).")
 @click.option("--device", default="", help="cpu or cuda; the GPU where there is one.")
 @click.option("--checkpoint-minutes", type=float, default=5.0, help="What an interruption costs at most.")
@@ -66,6 +69,7 @@ def train(
     settings: tuple[str, ...],
     seed: int,
     seeds: int,
+    jobs: int,
     workers: int | None,
     device: str,
     checkpoint_minutes: float,
@@ -115,13 +119,18 @@ def train(
         plan = check_training_plan(
             TrainingPlan(budget, iterations or 0, minutes or 0.0, data, options), "harness train"
         )
-        wanted = {further: own for run in runs for further, own in _with_seeds(workspace, run, plan, seeds).items()}
+        wanted: dict[TrainingRun, TrainingPlan] = {}
+        for run in runs:
+            wanted |= _with_seeds(run, plan, seeds, methods)
         plans |= wanted
         runs = list(wanted)
     elif seeds > 1:
         raise HarnessError("say how long with --seeds: --budget smoke (or short, paper), --iterations N or --minutes M")
     elif any(run not in plans for run in runs):
         raise HarnessError("say how long: --budget smoke (or short, paper), --iterations N or --minutes M")
+    else:
+        asked = {(run.task, run.method, run.level) for run in runs}
+        runs = [run for run in plans if (run.task, _base(run.method), run.level) in asked or run in runs]
     chosen = {run: plans[run] for run in runs}
     from harness.training.world import world
 
@@ -140,29 +149,63 @@ def train(
             say_device(workspace, chosen, here)
             if not replace:
                 check_longer(workspace, chosen)
+        if jobs > 1 and len(runs) > 1:
+            if here.size > 1:
+                raise HarnessError("-j gives every run a GPU, torchrun gives one run several; choose one of them")
+            from harness.cli.training_jobs import train_side_by_side
+
+            _prepare(workspace, chosen, here)
+            also = ["--checkpoint-minutes", str(checkpoint_minutes), *(["--replace"] if replace else [])]
+            also += [] if workers is None else ["--workers", str(workers)]
+            train_side_by_side(workspace, chosen, jobs, device=device, arguments=tuple(also))
+            return
         for number, run in enumerate(runs, 1):
             if here.first and len(runs) > 1:
                 echo(f"{number} of {len(runs)}: {run.name}", err=True)
             make_run(workspace, run, plans[run], here, workers=workers, checkpoint_minutes=checkpoint_minutes)
             if here.first:
                 # Not before: the pipeline makes what is planned, and would put a refusal in place of good weights.
-                write_training_plans(workspace.root, {**read_training_plans(workspace.root), run: plans[run]})
+                note_training_plan(workspace.root, run, plans[run])
         if here.first:
             echo("evaluate it with `harness repro TABLE`, plot it with `harness report curves`", err=True)
 
 
+def _base(name: str) -> str:
+    """Name the method that another one is a further seed of."""
+    return (parse_seeded(name) or (name, 0))[0]
+
+
+def _prepare(workspace: Workspace, plans: Mapping[TrainingRun, TrainingPlan], here: World) -> None:
+    """Fetch and decode the training sets of several runs, so that no two processes do the same work at once."""
+    from harness.training.loop import Training
+
+    for run, plan in plans.items():
+        training = Training(
+            run, plan, workspace.method(run.method), data=workspace.data, work=workspace.work, world=here
+        )
+        _fetch(workspace, training)
+        training.prepare()
+
+
+def _fetch(workspace: Workspace, training: Training) -> None:
+    from harness.assets.datasets import fetch
+
+    for name in (training.recipe.data, *training.recipe.validation.datasets):
+        fetch(name, workspace.data)
+
+
 def _with_seeds(
-    workspace: Workspace, run: TrainingRun, plan: TrainingPlan, seeds: int
+    run: TrainingRun, plan: TrainingPlan, seeds: int, methods: Mapping[str, Method]
 ) -> dict[TrainingRun, TrainingPlan]:
     """Plan a run with so many seeds: its own, and those that follow, which are runs of their own."""
     from harness.training.loop import recipe_of
 
     further = parse_seeded(run.method)
-    if further is not None:
+    if further is not None and further[0] in methods:
         if seeds > 1 or plan.options.seed not in (0, further[1]):
             raise HarnessError(f"'{run.method}' has the seed {further[1]}; give other seeds to '{further[0]}'")
         return {run: _seeded(plan, further[1])}
-    first = plan.options.seed or recipe_of(workspace.method(run.method), run.task, plan).seed
+    first = plan.options.seed or recipe_of(methods[run.method], run.task, plan).seed
     planned = {run: plan}
     for seed in range(first + 1, first + seeds):
         planned[TrainingRun(run.task, seeded_name(run.method, seed), run.level)] = _seeded(plan, seed)
@@ -201,7 +244,7 @@ def make_run(
 ) -> TrainedRecord:
     """Fetch the training set, train, and put the result where methods look for it."""
     from harness.training.exports import export
-    from harness.training.loop import Training, recipe_of, result_folder
+    from harness.training.loop import Training, result_folder
 
     method = workspace.method(run.method)
     training = Training(
@@ -217,11 +260,8 @@ def make_run(
     )
     failure: HarnessError | None = None
     if here.first:
-        from harness.assets.datasets import fetch
-
         try:
-            for name in (recipe_of(method, run.task, plan).data, *training.recipe.validation.datasets):
-                fetch(name, workspace.data)
+            _fetch(workspace, training)
         except HarnessError as error:
             failure = error
     here.first_does(str(failure or ""))
@@ -316,7 +356,7 @@ def _list(workspace: Workspace) -> None:
             made = [
                 f"{run.level}{_seed(run)}: {_made(workspace, run, plan)}"
                 for run, plan in plans.items()
-                if ((parse_seeded(run.method) or (run.method, 0))[0], run.task) == (name, task)
+                if (_base(run.method), run.task) == (name, task)
             ]
             made += [f"{run.level}: shipped" for run in shipped if (run.method, run.task) == (name, task)]
             lines.append([name, task, found, known.data, f"{known.iterations:,}", "; ".join(made)])

@@ -7,6 +7,8 @@ come with the project lie in ``weights/<task>/<method>/<level>`` and are used wh
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -190,6 +192,19 @@ def write_training_plans(root: Path, plans: dict[TrainingRun, TrainingPlan]) -> 
 
     runs = {run.name: _said(plan) for run, plan in sorted(plans.items())}
     write_text(root / PLANS, HEADING + yaml.safe_dump({"runs": runs}, sort_keys=True, width=120))
+
+
+def note_training_plan(root: Path, run: TrainingRun, plan: TrainingPlan) -> None:
+    """Put a run into ``training.yaml``; runs that end side by side wait for each other."""
+    folder = os.open(root, os.O_RDONLY)
+    try:
+        with contextlib.suppress(ImportError, OSError):  # no such locks on this system, or on this disk
+            import fcntl
+
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        write_training_plans(root, {**read_training_plans(root), run: plan})
+    finally:
+        os.close(folder)
 
 
 def _said(record: msgspec.Struct) -> dict[str, object]:

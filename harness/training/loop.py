@@ -183,6 +183,16 @@ class Training:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self._train(network, store, folder), folder
 
+    def prepare(self) -> None:
+        """Decode the training set, unless that was done.
+
+        Raises
+        ------
+        NotAvailableError
+            The training set is not here.
+        """
+        self._store(open_dataset(self.recipe.data, self.data))
+
     def torch_settings(self) -> contextlib.AbstractContextManager[None]:
         """Torch's process-wide settings of this run, for a block of code."""
         return self._torch_settings()
