@@ -27,8 +27,27 @@ FASTEST_CORE = 1e11
 LONG = 3600.0
 
 
-def print_plan(workspace: Workspace, plans: Mapping[TrainingRun, TrainingPlan], here: World, named: str) -> None:
-    """Print what some runs cost: time, arithmetic, memory and disk, and what of them is there."""
+def print_plan(workspace: Workspace, plans: Mapping[TrainingRun, TrainingPlan], device: str) -> None:
+    """Print what some runs cost: time, arithmetic, memory and disk, and what of them is there.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where.
+    plans : mapping
+        How long each run is trained, on what, how.
+    device : str
+        ``cpu``, ``cuda``; empty: the GPU where there is one; or one of `harness.training.planning.DEVICES`.
+    """
+    from harness.training.planning import DEVICES
+    from harness.training.world import world
+
+    with world("" if device in DEVICES else device) as here:
+        if here.first:
+            _print_plan(workspace, plans, here, device if device in DEVICES else "")
+
+
+def _print_plan(workspace: Workspace, plans: Mapping[TrainingRun, TrainingPlan], here: World, named: str) -> None:
     from tabulate import tabulate
 
     from harness.training.planning import Planner
@@ -42,7 +61,7 @@ def print_plan(workspace: Workspace, plans: Mapping[TrainingRun, TrainingPlan], 
         found = planner.estimate(run, plan, workspace.method(run.method))
         state = found.state
         estimates.append(found)
-        for text in (*([state] if state.startswith("cannot") else []), *found.notes, _longer(workspace, run, plan)):
+        for text in (*found.notes, _longer(workspace, run, plan)):
             notes.setdefault(text, []).append(run.name)
         lines.append(
             [
@@ -131,7 +150,7 @@ def say_device(workspace: Workspace, plans: Mapping[TrainingRun, TrainingPlan], 
     least = sum(counted) / (FASTEST_CORE * core_count() * here.size)
     if least > LONG:
         echo(
-            f"warning: at least {_hours(least)} on this CPU; see --plan (and --plan --on h100) before you wait",
+            f"warning: at least {_hours(least)} on this CPU; see --plan (and --plan --device h100) before you wait",
             err=True,
         )
 

@@ -51,10 +51,9 @@ LINE_SECONDS = 30.0
 @click.option("--seeds", type=click.IntRange(1), default=1, help="Train so many times, each with another seed.")
 @click.option("--jobs", "-j", type=click.IntRange(1), default=1, help="Runs side by side, a GPU each.")
 @click.option("--workers", type=click.IntRange(0), default=None, help="Processes that make samples (changes nothing).")
-@click.option("--device", default="", help="cpu or cuda; the GPU where there is one.")
+@click.option("--device", default="", help="cpu or cuda; with --plan also h100, a100, rtx4090.")
 @click.option("--checkpoint-minutes", type=float, default=5.0, help="What an interruption costs at most.")
 @click.option("--plan", "--dry-run", "planning", is_flag=True, help="Only say what it would cost; write nothing.")
-@click.option("--on", "on_device", default="", help="With --plan: the cost on h100, a100 or rtx4090; nothing is timed.")
 @click.option("--replace", is_flag=True, help="Let a shorter run take the place of a longer one's weights.")
 @click.option("--list", "listing", is_flag=True, help="List what can be trained, by which recipe.")
 def train(
@@ -74,7 +73,6 @@ def train(
     device: str,
     checkpoint_minutes: float,
     planning: bool,
-    on_device: str,
     replace: bool,
     listing: bool,
 ) -> None:
@@ -134,13 +132,10 @@ def train(
     chosen = {run: plans[run] for run in runs}
     from harness.training.world import world
 
-    if on_device and not planning:
-        raise HarnessError("--on belongs to --plan; training itself runs on the device at hand, see --device")
     if planning:
         from harness.cli.planning import print_plan
 
-        with world(device) as here:
-            print_plan(workspace, chosen, here, on_device)
+        print_plan(workspace, chosen, device)
         return
     with world(device) as here:
         if here.first:

@@ -205,7 +205,7 @@ class Training:
         try:
             fetched = open_dataset(self.recipe.data, self.data)
         except NotAvailableError as missing:
-            return [f"cannot begin: {missing}"]
+            return ["set not here", f"needs a training set that is not here yet: {missing}"]
         with torch.device("meta"):
             network = self.method.network(self.run.task, self.run.level)
         folder, identity = self._folder(fetched, network)

@@ -24,7 +24,7 @@ from harness.methods import Method
 from harness.networks.measure import multiply_adds
 from harness.networks.ranges import to_network
 from harness.records.tasks import task as task_of
-from harness.records.training_runs import Options, TrainingPlan, TrainingRun
+from harness.records.training_runs import Options, TrainingPlan, TrainingRun, parse_seeded
 from harness.training.loop import Training, planned_length, recipe_of
 from harness.training.losses import weighted
 from harness.training.recipe import Recipe
@@ -319,7 +319,9 @@ class Planner:
         with torch.device("meta"):
             network = method.network(run.task, run.level).to("meta")
         shapes = tuple((key, tuple(value.shape)) for key, value in network.state_dict().items())
-        same = (run.method, shapes, found.patch, tuple(training.parts), options)
+        base = (parse_seeded(run.method) or (run.method, 0))[0]
+        plain = msgspec.structs.replace(options, seed=0)
+        same = (base, shapes, found.patch, tuple(training.parts), plain)
         if same not in self._counted:
             channels = task_of(run.task).channels
             self._counted[same] = count_work(network, found, channels, len(training.parts[0]), options)

@@ -59,7 +59,7 @@ def test_every_table_that_can_be_trained_has_a_cost(name: str, tmp_path: Path) -
         assert found.work.multiply_adds > 0 and found.work.calls > 0 and found.seconds > 0
         assert found.memory == found.work.held + found.work.kept > 16 * found.work.parameters
         # Nothing was fetched into this folder.
-        assert found.store is None and found.state.startswith("cannot begin")
+        assert found.store is None and found.state == "set not here"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -106,7 +106,7 @@ def test_the_device_at_hand_is_timed_and_serves_its_like(place: Place, monkeypat
     monkeypatch.setattr(planning, "calibrate", lambda training: timed.append(training.run) or real(training))
     method = place.workspace.method(place.method)
     planner = Planner(place.workspace.data, place.workspace.work, CPU)
-    runs = [TrainingRun("denoise-rgb", place.method, level) for level in (30, 50)]
+    runs = [TrainingRun("denoise-rgb", name, 50) for name in (place.method, f"{place.method}-seed2")]
     found = [planner.estimate(run, TrainingPlan(budget="short"), method) for run in runs]
     assert timed == runs[:1] and found[0].seconds == found[1].seconds > 0
     assert {one.basis for one in found} == {"measured"}
@@ -136,11 +136,11 @@ def test_runs_side_by_side() -> None:
 def test_plan_prints_and_writes_nothing(place: Place) -> None:
     code, said = place.train("--budget", "short", "--plan")
     assert code == 0, said
-    code, _ = place.train("--budget", "short", "--dry-run", "--on", "rtx4090")
+    code, _ = place.train("--budget", "short", "--dry-run", "--device", "rtx4090")
     assert code == 0
     assert not (place.root / "work").exists() and not (place.root / "training.yaml").exists()
-    code, said = place.train("--budget", "short", "--on", "h100")
-    assert code == 2 and "--on belongs to --plan" in said
+    code, said = place.train("--budget", "short", "--device", "h100")
+    assert code == 2 and "device is cpu or cuda" in said
 
 
 def test_a_shorter_run_replaces_no_longer_one_unasked(place: Place) -> None:
