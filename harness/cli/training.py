@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,9 @@ def train(
 
     Keys of --set: amp (bfloat16: mixed precision), channels_last, compile (torch.compile), deterministic (false allows
     operations whose result differs between runs), ema (decay of a moving average of the weights), clip (largest norm
-    of the gradient), accumulate (parts of a batch, for less memory).
+    of the gradient), accumulate (parts of a batch, for less memory); of the recipe: patch, batch, augmentation, rate,
+    epsilon, weight_decay, every, times, warmup, last, power; start (a run whose weights to begin with, such as
+    edsr-trained--sr-2).
     """
     workspace = Workspace.find()
     methods = workspace.methods()
@@ -113,9 +116,9 @@ def train(
         runs = [method_run(target, task, level, methods)]
     plans = read_training_plans(workspace.root)
     if budget or iterations or minutes:
-        options = _options(settings, seed)
+        options, values, start = _settings(settings, seed)
         plan = check_training_plan(
-            TrainingPlan(budget, iterations or 0, minutes or 0.0, data, options), "harness train"
+            TrainingPlan(budget, iterations or 0, minutes or 0.0, data, options, values, start), "harness train"
         )
         wanted: dict[TrainingRun, TrainingPlan] = {}
         for run in runs:
@@ -211,21 +214,39 @@ def _seeded(plan: TrainingPlan, seed: int) -> TrainingPlan:
     return msgspec.structs.replace(plan, options=msgspec.structs.replace(plan.options, seed=seed))
 
 
-def _options(settings: tuple[str, ...], seed: int) -> Options:
-    """Read ``key=value`` pairs; HarnessError names a key that is none, or a value that does not fit."""
-    given = {}
+def _settings(settings: tuple[str, ...], seed: int) -> tuple[Options, dict[str, str | int | float], str]:
+    """Read ``key=value`` pairs: options, values of the recipe, and the run to start from.
+
+    HarnessError names a key that is none, or a value that does not fit.
+    """
+    from harness.training.recipe import OVERRIDES
+
+    options: dict[str, str] = {}
+    values: dict[str, str | int | float] = {}
+    known = [*(field for field in Options.__struct_fields__ if field != "seed"), *OVERRIDES, "start"]
     for setting in settings:
         key, sign, value = setting.partition("=")
-        known = [field for field in Options.__struct_fields__ if field != "seed"]
         if key not in known:
             raise unknown_name("setting", key, known)
         if not sign:
             raise HarnessError(f"--set {setting}: write KEY=VALUE, such as ema=0.999")
-        given[key] = value
+        if key in OVERRIDES:
+            values[key] = _number(value)
+        else:
+            options[key] = value
+    start = options.pop("start", "")
     try:
-        return msgspec.structs.replace(msgspec.convert(given, Options, strict=False), seed=seed)
+        return msgspec.structs.replace(msgspec.convert(options, Options, strict=False), seed=seed), values, start
     except msgspec.ValidationError as error:
         raise HarnessError(f"--set {' '.join(settings)}: {error}") from None
+
+
+def _number(text: str) -> str | int | float:
+    """Read a number as one; another text stays as it is."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def make_run(
@@ -303,6 +324,8 @@ def train_run(name: str) -> None:
                 data=found.data,
                 recipe_data=recipe_of(workspace.method(run.method), run.task).data,
                 options=plan.options,
+                overrides=plan.recipe,
+                start=plan.start,
                 reason=str(missing),
             )
             export(record, None, workspace.work / "trained" / run.place)

@@ -137,6 +137,10 @@ class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         Another training dataset than the recipe's.
     options : Options
         See there.
+    recipe : dict
+        Values of the recipe that are others here, by name (`harness.training.recipe.OVERRIDES`).
+    start : str
+        Name of the run whose weights are begun with, such as ``edsr-trained--sr-2``; empty: random ones.
     """
 
     budget: str = ""
@@ -144,6 +148,8 @@ class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     minutes: float = 0.0
     data: str = ""
     options: Options = Options()
+    recipe: dict[str, str | int | float] = {}
+    start: str = ""
 
     @property
     def label(self) -> str:
@@ -165,6 +171,8 @@ def check_training_plan(plan: TrainingPlan, where: str) -> TrainingPlan:
         raise HarnessError(f"{where}: {unknown_name('budget', plan.budget, BUDGETS)}")
     if plan.iterations < 0 or not 0 <= plan.minutes < float("inf"):
         raise HarnessError(f"{where}: the length must be above 0")
+    if plan.start:
+        parse_run(plan.start)
     options = plan.options
     if options.amp not in ("", "bfloat16"):
         raise HarnessError(f"{where}: amp is bfloat16 or empty, not '{options.amp}'")
@@ -212,7 +220,7 @@ def _said(record: msgspec.Struct) -> dict[str, object]:
     said = {}
     for field in msgspec.structs.fields(record):
         value = getattr(record, field.name)
-        if value != field.default:
+        if value != field.default and value != {}:
             said[field.name] = _said(value) if isinstance(value, msgspec.Struct) else value
     return said
 
@@ -258,6 +266,8 @@ class TrainedFor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Dataset trained on.
     warmup : int
         Iterations over which the learning rate rises from 0.
+    otherwise : str
+        Values of the recipe that were others, and what the weights began as; empty where the recipe was followed.
     """
 
     recipe: str
@@ -266,6 +276,7 @@ class TrainedFor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     length_of: Literal["paper", "released", "epochs", "project"]
     data: str
     warmup: int = 0
+    otherwise: str = ""
 
 
 class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -315,6 +326,10 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Version of the GPU's driver; those of CUDA and cuDNN are in `libraries`.
     warmup : int
         Iterations over which the recipe's learning rate rises from 0.
+    overrides : dict
+        Values of the recipe that were others, by name.
+    start, start_weights : str
+        The run whose weights were begun with, and their SHA-256.
     """
 
     run: TrainingRun
@@ -345,11 +360,23 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code: tuple[str, ...] = ()
     driver: str = ""
     warmup: int = 0
+    overrides: dict[str, str | int | float] = {}
+    start: str = ""
+    start_weights: str = ""
 
     @property
     def trained_for(self) -> TrainedFor:
         """What rows must share to be compared."""
-        return TrainedFor(self.recipe, self.iterations, self.recipe_iterations, self.length_of, self.data, self.warmup)
+        said = [f"{name} {value}" for name, value in sorted(self.overrides.items())]
+        return TrainedFor(
+            self.recipe,
+            self.iterations,
+            self.recipe_iterations,
+            self.length_of,
+            self.data,
+            self.warmup,
+            ", ".join([*said, *(["begun with trained weights"] if self.start else [])]),
+        )
 
     @property
     def origin(self) -> str:
@@ -357,6 +384,10 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         text = f"trained: {percent(self.iterations, self.recipe_iterations)} of {LENGTHS[self.length_of]}"
         if self.data != self.recipe_data:
             text += f", on {self.data} instead of {self.recipe_data}"
+        if self.overrides:
+            text += f", with {', '.join(f'{name} {value}' for name, value in sorted(self.overrides.items()))}"
+        if self.start:
+            text += f", from the weights of {self.start}"
         return text
 
 

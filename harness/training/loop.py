@@ -37,11 +37,28 @@ from harness.methods.fingerprints import code_files, fingerprint
 from harness.networks.ranges import rgb_range, to_network
 from harness.records.devices import device_facts
 from harness.records.tasks import task as task_of
-from harness.records.training_runs import RECORD, WEIGHTS, Options, TrainedRecord, TrainingPlan, TrainingRun, Validated
-from harness.training.checkpoints import FILE, Progress, read_checkpoint, write_checkpoint, write_tensors
+from harness.records.training_runs import (
+    RECORD,
+    WEIGHTS,
+    Options,
+    TrainedRecord,
+    TrainingPlan,
+    TrainingRun,
+    Validated,
+    parse_run,
+    require_trained,
+)
+from harness.training.checkpoints import (
+    FILE,
+    Progress,
+    begin_with,
+    read_checkpoint,
+    write_checkpoint,
+    write_tensors,
+)
 from harness.training.logs import Log, LogRow
 from harness.training.losses import weighted
-from harness.training.recipe import Recipe, learning_rate, recipe
+from harness.training.recipe import Recipe, learning_rate, overridden, recipe
 from harness.training.samples import Samples, batches
 from harness.training.standing import not_continued, progress_of, write_identity
 from harness.training.stores import Store, check_channels, make_store
@@ -75,7 +92,10 @@ def recipe_of(method: Method, task: str, plan: TrainingPlan | None = None) -> Re
             )
         raise HarnessError(f"method '{method.name}' has recipes for {', '.join(method.recipes)}, not for '{task}'")
     found = recipe(method.recipes[task])
-    return msgspec.structs.replace(found, data=plan.data) if plan and plan.data else found
+    if plan is None:
+        return found
+    found = overridden(found, plan.recipe) if plan.recipe else found
+    return msgspec.structs.replace(found, data=plan.data) if plan.data else found
 
 
 def planned_length(found: Recipe, plan: TrainingPlan) -> int:
@@ -140,6 +160,8 @@ class Training:
             levels = ", ".join(map(str, task_of(run.task).levels))
             raise HarnessError(f"{run.task} has the levels {levels}; give one with --level, not {run.level}")
         self.length = planned_length(self.recipe, plan)
+        if plan.start == run.name:
+            raise HarnessError(f"{run.name} cannot start from itself; more steps of it are a longer budget")
         # msgspec leaves out what *is* a default, and 0.0 from a command line is another object: without this a run
         # of `harness train` and the same run as a stage would have two folders, and be trained twice.
         self.options = differing(plan.options)
@@ -149,6 +171,7 @@ class Training:
         self.parts = world.share(self.recipe.batch, self.options.accumulate)
         self.degradation: Degradation = degradation(self.recipe.degradation)
         self._interrupted = False
+        self._start_weights = ""
 
     def finish(self) -> tuple[TrainedRecord, Path]:
         """Train as long as is planned, going on from what is there; return the record and the folder.
@@ -166,9 +189,7 @@ class Training:
     def _finish(self) -> tuple[TrainedRecord, Path]:
         fetched = open_dataset(self.recipe.data, self.data)
         store = self._store(fetched)
-        torch.manual_seed(self.seed)
-        assert self.method.network is not None
-        network: nn.Module = self.method.network(self.run.task, self.run.level)
+        network = self._new_network()
         folder, identity = self._folder(fetched, network)
         done = self._finished(folder)
         if done is not None:
@@ -197,6 +218,24 @@ class Training:
         """Torch's process-wide settings of this run, for a block of code."""
         return self._torch_settings()
 
+    def _new_network(self) -> nn.Module:
+        """Make the network as it is before the first step: random, or with the weights of the run it starts from."""
+        torch.manual_seed(self.seed)
+        assert self.method.network is not None
+        network: nn.Module = self.method.network(self.run.task, self.run.level)
+        if self.plan.start:
+            about, path = self._starts_from()
+            text = begin_with(network, path, about.weights, self.plan.start)
+            if self.world.first:
+                self.notice(text)
+        return network
+
+    def _starts_from(self) -> tuple[TrainedRecord, Path]:
+        """Find the weights that the run starts from, and note their checksum."""
+        about, path = require_trained(self.work.parent, parse_run(self.plan.start))
+        self._start_weights = about.weights
+        return about, path
+
     # What is there
 
     def standing(self) -> list[str]:
@@ -208,6 +247,11 @@ class Training:
             return ["set not here", f"needs a training set that is not here yet: {missing}"]
         with torch.device("meta"):
             network = self.method.network(self.run.task, self.run.level)
+        try:
+            if self.plan.start:
+                self._starts_from()
+        except NotAvailableError as missing:
+            return ["start not here", str(missing)]
         folder, identity = self._folder(fetched, network)
         if self._finished(folder) is not None:
             return ["is finished"]
@@ -235,6 +279,8 @@ class Training:
         if rgb_range(network) != 1:
             # Weights of another range are no beginning of these; runs in [0, 1] keep the folders that they had.
             identity.append(rgb_range(network))
+        if self._start_weights:
+            identity.append(self._start_weights)
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         said = {
             "format": FORMAT,
@@ -246,6 +292,7 @@ class Training:
             "degradation's version": self.degradation.version,
             "device": self.world.device.type,
             "range": rgb_range(network),
+            "start": self.plan.start and f"{self.plan.start} ({self._start_weights[:12]})",
         }
         return self.work / "training" / "runs" / self.run.place / digest, said
 
@@ -340,9 +387,7 @@ class Training:
         return result if result is not None else self._plain_record(progress)
 
     def _from_the_beginning(self, network: nn.Module, store: Store, folder: Path) -> TrainedRecord:
-        torch.manual_seed(self.seed)
-        assert self.method.network is not None
-        fresh = self.method.network(self.run.task, self.run.level).to(self.world.device)
+        fresh = self._new_network().to(self.world.device)
         other = folder / f"only-{self.length}"
         done = self._finished(other)
         return done if done is not None else self._train(fresh, store, other)
@@ -533,6 +578,9 @@ class Training:
             data=self.recipe.data,
             recipe_data=recipe_of(self.method, self.run.task).data,
             options=self.options,
+            overrides=self.plan.recipe,
+            start=self.plan.start,
+            start_weights=self._start_weights,
         )
 
     def _result(
