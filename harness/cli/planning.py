@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from harness.cli.printing import echo
@@ -146,8 +147,11 @@ def say_device(workspace: Workspace, plans: Mapping[TrainingRun, TrainingPlan], 
         echo(f"warning: {text}", err=True)
     from harness.cores import core_count
 
-    counted = [least_operations(run, plan, workspace.method(run.method)) for run, plan in plans.items()]
-    least = sum(counted) / (FASTEST_CORE * core_count() * here.size)
+    counted = 0.0
+    for run, plan in plans.items():
+        with suppress(HarnessError):  # a network whose cost cannot be counted may be trained all the same
+            counted += least_operations(run, plan, workspace.method(run.method))
+    least = counted / (FASTEST_CORE * core_count() * here.size)
     if least > LONG:
         echo(
             f"warning: at least {_hours(least)} on this CPU; see --plan (and --plan --device h100) before you wait",

@@ -141,12 +141,19 @@ def train(
         print_plan(workspace, chosen, device)
         return
     with world(device) as here:
+        refusal: HarnessError | None = None
         if here.first:
             from harness.cli.planning import check_longer, say_device
 
-            say_device(workspace, chosen, here)
-            if not replace:
-                check_longer(workspace, chosen)
+            try:
+                say_device(workspace, chosen, here)
+                if not replace:
+                    check_longer(workspace, chosen)
+            except HarnessError as error:
+                refusal = error
+        here.first_does(str(refusal or ""))
+        if refusal is not None:
+            raise refusal
         if jobs > 1 and len(runs) > 1:
             if here.size > 1:
                 raise HarnessError("-j gives every run a GPU, torchrun gives one run several; choose one of them")

@@ -204,15 +204,14 @@ def write_training_plans(root: Path, plans: dict[TrainingRun, TrainingPlan]) -> 
 
 def note_training_plan(root: Path, run: TrainingRun, plan: TrainingPlan) -> None:
     """Put a run into ``training.yaml``; runs that end side by side wait for each other."""
-    folder = os.open(root, os.O_RDONLY)
-    try:
+    with contextlib.ExitStack() as held:
         with contextlib.suppress(ImportError, OSError):  # no such locks on this system, or on this disk
             import fcntl
 
+            folder = os.open(root, os.O_RDONLY)
+            held.callback(os.close, folder)
             fcntl.flock(folder, fcntl.LOCK_EX)
         write_training_plans(root, {**read_training_plans(root), run: plan})
-    finally:
-        os.close(folder)
 
 
 def _said(record: msgspec.Struct) -> dict[str, object]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.assets.datasets.reading import FetchedDataset, open_dataset
 from harness.degradations.kinds import Degradation
-from harness.errors import NotAvailableError, unknown_name
+from harness.errors import HarnessError, NotAvailableError, unknown_name
 from harness.methods import Method
 from harness.networks.measure import multiply_adds
 from harness.networks.ranges import to_network
@@ -159,6 +160,27 @@ class Pace(msgspec.Struct, frozen=True):
     memory: int = 0
 
 
+def _on_meta(method: Method, run: TrainingRun) -> nn.Module:
+    assert method.network is not None
+    with torch.device("meta"):
+        network: nn.Module = method.network(run.task, run.level)
+    return network.to("meta")
+
+
+@contextmanager
+def _counting(run: TrainingRun) -> Iterator[None]:
+    """Turn what a network of one's own may raise on the meta device into a sentence."""
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise HarnessError(
+            f"{run.name}: its cost cannot be counted, as its network needs values to be built or run "
+            f"({type(error).__name__}: {error}); train it for --minutes 1 and look at its images/s"
+        ) from error
+
+
 def least_operations(run: TrainingRun, plan: TrainingPlan, method: Method) -> float:
     """Floating-point operations of a run's planned steps; 0 where a limit in minutes says when it ends.
 
@@ -170,10 +192,8 @@ def least_operations(run: TrainingRun, plan: TrainingPlan, method: Method) -> fl
     found = recipe_of(method, run.task, plan)
     if plan.minutes:
         return 0.0
-    assert method.network is not None
-    with torch.device("meta"):
-        network = method.network(run.task, run.level)
-    counted = multiply_adds(network, (1, task_of(run.task).channels, found.patch, found.patch))
+    with _counting(run):
+        counted = multiply_adds(_on_meta(method, run), (1, task_of(run.task).channels, found.patch, found.patch))
     return 2.0 * PASSES * counted * found.batch * planned_length(found, plan)
 
 
@@ -315,16 +335,16 @@ class Planner:
         """
         training = Training(run, plan, method, data=self.data, work=self.work, world=self.world)
         found, options = training.recipe, training.options
-        assert method.network is not None
-        with torch.device("meta"):
-            network = method.network(run.task, run.level).to("meta")
+        with _counting(run):
+            network = _on_meta(method, run)
         shapes = tuple((key, tuple(value.shape)) for key, value in network.state_dict().items())
         base = (parse_seeded(run.method) or (run.method, 0))[0]
         plain = msgspec.structs.replace(options, seed=0)
         same = (base, shapes, found.patch, tuple(training.parts), plain)
         if same not in self._counted:
             channels = task_of(run.task).channels
-            self._counted[same] = count_work(network, found, channels, len(training.parts[0]), options)
+            with _counting(run):
+                self._counted[same] = count_work(network, found, channels, len(training.parts[0]), options)
         work = self._counted[same]
         a_patch = 2.0 * PASSES * work.multiply_adds
         pace, basis = self._pace(same, work, training)

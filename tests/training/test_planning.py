@@ -163,6 +163,22 @@ def test_a_shorter_run_replaces_no_longer_one_unasked(place: Place) -> None:
     assert code == 0 and place.weights() == longer
 
 
+def test_a_network_that_cannot_be_counted_is_trained_all_the_same(place: Place) -> None:
+    file = place.root / "methods" / "tiny_net.py"
+    text = file.read_text().replace(
+        "    return nn.Sequential(",
+        "    return Choosy(nn.Conv2d(3, 3, 3, padding=1)) if level == 30 else nn.Sequential(",
+    )
+    file.write_text(
+        "from torch import nn\n\n\nclass Choosy(nn.Sequential):\n    def forward(self, x):\n"
+        "        return super().forward(x) * (1 if x.mean().item() > 2 else 2)\n\n" + text
+    )
+    code, said = place.train("--level", "30", "--iterations", "2", "--plan")
+    assert code == 2 and "its cost cannot be counted" in said and "Traceback" not in said
+    code, said = place.train("--level", "30", "--iterations", "2", "--device", "cpu")
+    assert code == 0, said
+
+
 def test_what_is_there_is_told_and_why_it_does_not_go_on(place: Place) -> None:
     run, method = TrainingRun("denoise-rgb", place.method, 50), place.workspace.method(place.method)
 
