@@ -392,7 +392,7 @@ def check_memory(place: Place, dataset: str) -> Check:
     training = made_training(place, dataset, "panet-s", place.out / "work" / "memory", TrainingPlan(iterations=2))
     training.workers = 0
     said: list[str] = []
-    training.say = said.append
+    training.notice = said.append
     if not place.cuda:
         return {}
     torch.cuda.empty_cache()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +20,18 @@ from harness.records.training_runs import (
     TrainingPlan,
     TrainingRun,
     check_training_plan,
+    note_training_plan,
     parse_run,
+    parse_seeded,
     read_training_plans,
-    write_training_plans,
+    seeded_name,
 )
 from harness.tables.workspace import Workspace
 
 if TYPE_CHECKING:
+    from harness.methods import Method
     from harness.training.logs import LogRow
+    from harness.training.loop import Training
     from harness.training.world import World
 
 # Seconds between two lines where there is no terminal for a progress bar.
@@ -44,9 +49,13 @@ LINE_SECONDS = 30.0
 @click.option("--data", default="", help="Another training dataset than the recipe's; recorded.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="amp=bfloat16, ema=0.999 …; recorded.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Instead of the recipe's; recorded.")
+@click.option("--seeds", type=click.IntRange(1), default=1, help="Train so many times, each with another seed.")
+@click.option("--jobs", "-j", type=click.IntRange(1), default=1, help="Runs side by side, a GPU each.")
 @click.option("--workers", type=click.IntRange(0), default=None, help="Processes that make samples (changes nothing).")
-@click.option("--device", default="", help="cpu or cuda; the GPU where there is one.")
+@click.option("--device", default="", help="cpu or cuda; with --plan also h100, a100, rtx4090.")
 @click.option("--checkpoint-minutes", type=float, default=5.0, help="What an interruption costs at most.")
+@click.option("--plan", "--dry-run", "planning", is_flag=True, help="Only say what it would cost; write nothing.")
+@click.option("--replace", is_flag=True, help="Let a shorter run take the place of a longer one's weights.")
 @click.option("--list", "listing", is_flag=True, help="List what can be trained, by which recipe.")
 def train(
     target: str,
@@ -59,9 +68,13 @@ def train(
     data: str,
     settings: tuple[str, ...],
     seed: int,
+    seeds: int,
+    jobs: int,
     workers: int | None,
     device: str,
     checkpoint_minutes: float,
+    planning: bool,
+    replace: bool,
     listing: bool,
 ) -> None:
     """Train the networks behind TARGET: a method, or every trainable row of a table.
@@ -69,10 +82,13 @@ def train(
     For example: harness train panet-table8 --budget short; harness train panet-s --task denoise-rgb --level 50
     --minutes 30 --data bsd400. Interrupt it at any time; the same command goes on. Over several GPUs: torchrun
     --nproc-per-node 4 -m harness train ... Then `harness repro TABLE` shows the result beside the printed numbers.
+    `--plan` says first what all of it takes: hours, memory, disk.
 
     Keys of --set: amp (bfloat16: mixed precision), channels_last, compile (torch.compile), deterministic (false allows
     operations whose result differs between runs), ema (decay of a moving average of the weights), clip (largest norm
-    of the gradient), accumulate (parts of a batch, for less memory).
+    of the gradient), accumulate (parts of a batch, for less memory); of the recipe: patch, batch, augmentation, rate,
+    epsilon, weight_decay, every, times, warmup, last, power; start (a run whose weights to begin with, such as
+    edsr-trained--sr-2).
     """
     workspace = Workspace.find()
     methods = workspace.methods()
@@ -94,45 +110,146 @@ def train(
         if not runs:
             raise HarnessError(f"no row of {target} is made by a network that can be trained here")
     else:
+        # A further seed that nobody planned yet is known by its name alone.
+        if (further := parse_seeded(target)) is not None and further[0] in methods:
+            methods[target] = workspace.method(target)
         runs = [method_run(target, task, level, methods)]
     plans = read_training_plans(workspace.root)
     if budget or iterations or minutes:
-        options = _options(settings, seed)
+        options, values, start = _settings(settings, seed)
         plan = check_training_plan(
-            TrainingPlan(budget, iterations or 0, minutes or 0.0, data, options), "harness train"
+            TrainingPlan(budget, iterations or 0, minutes or 0.0, data, options, values, start), "harness train"
         )
-        plans |= dict.fromkeys(runs, plan)
+        wanted: dict[TrainingRun, TrainingPlan] = {}
+        for run in runs:
+            wanted |= _with_seeds(run, plan, seeds, methods)
+        plans |= wanted
+        runs = list(wanted)
+    elif seeds > 1:
+        raise HarnessError("say how long with --seeds: --budget smoke (or short, paper), --iterations N or --minutes M")
     elif any(run not in plans for run in runs):
         raise HarnessError("say how long: --budget smoke (or short, paper), --iterations N or --minutes M")
+    else:
+        asked = {(run.task, run.method, run.level) for run in runs}
+        runs = [run for run in plans if (run.task, _base(run.method), run.level) in asked or run in runs]
+    chosen = {run: plans[run] for run in runs}
     from harness.training.world import world
 
+    if planning:
+        from harness.cli.planning import print_plan
+
+        print_plan(workspace, chosen, device)
+        return
     with world(device) as here:
+
+        def begin() -> None:
+            from harness.cli.planning import check_longer, say_device
+
+            say_device(workspace, chosen, here)
+            if not replace:
+                check_longer(workspace, chosen)
+
+        here.of_the_first(begin)
+        if jobs > 1 and len(runs) > 1:
+            if here.size > 1:
+                raise HarnessError("-j gives every run a GPU, torchrun gives one run several; choose one of them")
+            from harness.cli.training_jobs import train_side_by_side
+
+            _prepare(workspace, chosen, here)
+            also = ["--checkpoint-minutes", str(checkpoint_minutes), *(["--replace"] if replace else [])]
+            also += [] if workers is None else ["--workers", str(workers)]
+            train_side_by_side(workspace, chosen, jobs, device=device, arguments=tuple(also))
+            return
         for number, run in enumerate(runs, 1):
             if here.first and len(runs) > 1:
                 echo(f"{number} of {len(runs)}: {run.name}", err=True)
             make_run(workspace, run, plans[run], here, workers=workers, checkpoint_minutes=checkpoint_minutes)
             if here.first:
                 # Not before: the pipeline makes what is planned, and would put a refusal in place of good weights.
-                write_training_plans(workspace.root, {**read_training_plans(workspace.root), run: plans[run]})
+                note_training_plan(workspace.root, run, plans[run])
         if here.first:
             echo("evaluate it with `harness repro TABLE`, plot it with `harness report curves`", err=True)
 
 
-def _options(settings: tuple[str, ...], seed: int) -> Options:
-    """Read ``key=value`` pairs; HarnessError names a key that is none, or a value that does not fit."""
-    given = {}
+def _base(name: str) -> str:
+    """Name the method that another one is a further seed of."""
+    return (parse_seeded(name) or (name, 0))[0]
+
+
+def _prepare(workspace: Workspace, plans: Mapping[TrainingRun, TrainingPlan], here: World) -> None:
+    """Fetch and decode the training sets of several runs, so that no two processes do the same work at once."""
+    from harness.training.loop import Training
+
+    for run, plan in plans.items():
+        training = Training(
+            run, plan, workspace.method(run.method), data=workspace.data, work=workspace.work, world=here
+        )
+        _fetch(workspace, training)
+        training.prepare()
+
+
+def _fetch(workspace: Workspace, training: Training) -> None:
+    from harness.assets.datasets import fetch
+
+    for name in (training.recipe.data, *training.recipe.validation.datasets):
+        fetch(name, workspace.data)
+
+
+def _with_seeds(
+    run: TrainingRun, plan: TrainingPlan, seeds: int, methods: Mapping[str, Method]
+) -> dict[TrainingRun, TrainingPlan]:
+    """Plan a run with so many seeds: its own, and those that follow, which are runs of their own."""
+    from harness.training.loop import recipe_of
+
+    further = parse_seeded(run.method)
+    if further is not None and further[0] in methods:
+        if seeds > 1 or plan.options.seed not in (0, further[1]):
+            raise HarnessError(f"'{run.method}' has the seed {further[1]}; give other seeds to '{further[0]}'")
+        return {run: _seeded(plan, further[1])}
+    first = plan.options.seed or recipe_of(methods[run.method], run.task, plan).seed
+    planned = {run: plan}
+    for seed in range(first + 1, first + seeds):
+        planned[TrainingRun(run.task, seeded_name(run.method, seed), run.level)] = _seeded(plan, seed)
+    return planned
+
+
+def _seeded(plan: TrainingPlan, seed: int) -> TrainingPlan:
+    return msgspec.structs.replace(plan, options=msgspec.structs.replace(plan.options, seed=seed))
+
+
+def _settings(settings: tuple[str, ...], seed: int) -> tuple[Options, dict[str, str | int | float], str]:
+    """Read ``key=value`` pairs: options, values of the recipe, and the run to start from.
+
+    HarnessError names a key that is none, or a value that does not fit.
+    """
+    from harness.training.recipe import OVERRIDES
+
+    options: dict[str, str] = {}
+    values: dict[str, str | int | float] = {}
+    known = [*(field for field in Options.__struct_fields__ if field != "seed"), *OVERRIDES, "start"]
     for setting in settings:
         key, sign, value = setting.partition("=")
-        known = [field for field in Options.__struct_fields__ if field != "seed"]
         if key not in known:
             raise unknown_name("setting", key, known)
         if not sign:
             raise HarnessError(f"--set {setting}: write KEY=VALUE, such as ema=0.999")
-        given[key] = value
+        if key in OVERRIDES:
+            values[key] = _number(value)
+        else:
+            options[key] = value
+    start = options.pop("start", "")
     try:
-        return msgspec.structs.replace(msgspec.convert(given, Options, strict=False), seed=seed)
+        return msgspec.structs.replace(msgspec.convert(options, Options, strict=False), seed=seed), values, start
     except msgspec.ValidationError as error:
         raise HarnessError(f"--set {' '.join(settings)}: {error}") from None
+
+
+def _number(text: str) -> str | int | float:
+    """Read a number as one; another text stays as it is."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def make_run(
@@ -146,7 +263,7 @@ def make_run(
 ) -> TrainedRecord:
     """Fetch the training set, train, and put the result where methods look for it."""
     from harness.training.exports import export
-    from harness.training.loop import Training, recipe_of, result_folder
+    from harness.training.loop import Training, result_folder
 
     method = workspace.method(run.method)
     training = Training(
@@ -158,17 +275,11 @@ def make_run(
         world=here,
         workers=_workers(here.size) if workers is None else workers,
         checkpoint_minutes=checkpoint_minutes,
+        notice=lambda text: echo(f"{run.name} {text}", err=True),
     )
-
-    def fetch_all() -> None:
-        from harness.assets.datasets import fetch
-
-        for name in (recipe_of(method, run.task, plan).data, *training.recipe.validation.datasets):
-            fetch(name, workspace.data)
-
-    here.once_a_machine(fetch_all)
+    here.once_a_machine(lambda: _fetch(workspace, training))
     with _Bar(run.name, shown=here.first) as report:
-        training.report, training.say = report, lambda words: echo(f"{run.name}: {words}", err=True)
+        training.report = report
         record, folder = training.finish()
     if here.first:
         export(record, result_folder(folder, record), workspace.work / "trained" / run.place)
@@ -208,6 +319,8 @@ def train_run(name: str) -> None:
                 data=found.data,
                 recipe_data=recipe_of(workspace.method(run.method), run.task).data,
                 options=plan.options,
+                overrides=plan.recipe,
+                start=plan.start,
                 reason=str(missing),
             )
             export(record, None, workspace.work / "trained" / run.place)
@@ -249,17 +362,24 @@ def _list(workspace: Workspace) -> None:
     shipped = shipped_runs(workspace.root)
     plans = read_training_plans(workspace.root)
     for name, method in workspace.methods().items():
+        if parse_seeded(name) is not None and method.origin == "trained":
+            continue  # a further seed of another line
         for task, found in method.recipes.items():
             known = recipe(found)
             made = [
-                f"{run.level}: {_made(workspace, run, plan)}"
+                f"{run.level}{_seed(run)}: {_made(workspace, run, plan)}"
                 for run, plan in plans.items()
-                if (run.method, run.task) == (name, task)
+                if (_base(run.method), run.task) == (name, task)
             ]
             made += [f"{run.level}: shipped" for run in shipped if (run.method, run.task) == (name, task)]
             lines.append([name, task, found, known.data, f"{known.iterations:,}", "; ".join(made)])
     heads = ("method", "task", "recipe", "data", "iterations", "here")
     echo(tabulate(lines, heads, disable_numparse=True))
+
+
+def _seed(run: TrainingRun) -> str:
+    further = parse_seeded(run.method)
+    return f", seed {further[1]}" if further else ""
 
 
 def _made(workspace: Workspace, run: TrainingRun, plan: TrainingPlan) -> str:

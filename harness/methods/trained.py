@@ -6,9 +6,11 @@ A trained method is a row beside the released one and the published number, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from harness.methods import method
+from harness.methods import Method, method
+from harness.records.training_runs import seeded_name
 
 # What `Method.weights` holds for a trained method: the restore stage then notes the SHA-256 of what was loaded.
 RUNS = ("training runs",)
@@ -59,3 +61,25 @@ def trained_method(
         recipes=recipes,
     )
     register(build)
+
+
+def of_seed(found: Method, seed: int) -> Method:
+    """Make the method that applies the same network with the weights of another seed.
+
+    Parameters
+    ----------
+    found : Method
+        One whose weights are trained here.
+    seed : int
+        Of the initial weights and of every sample.
+    """
+    name, network = seeded_name(found.name, seed), found.network
+    assert network is not None
+
+    def build(task: str, level: int) -> Any:
+        from harness.assets.weights.trained import trained_network
+
+        return trained_network(name, task, level, lambda: network(task, level))
+
+    build.__module__ = found.build.__module__
+    return replace(found, name=name, build=build, title=f"{found.title}, seed {seed}", trained=frozenset())

@@ -7,6 +7,8 @@ come with the project lie in ``weights/<task>/<method>/<level>`` and are used wh
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -22,6 +24,9 @@ PLANS = "training.yaml"
 RECORD = "training.json"
 WEIGHTS = "weights.safetensors"
 HEADING = "# Which networks are trained here and for how long; written by `harness train`, and may be edited.\n"
+
+# A further seed of a method is a method of its own: its weights, images and rows lie beside those of the first.
+_SEEDED = re.compile(r"(?P<method>[a-z0-9-]+)-seed(?P<seed>[1-9][0-9]{0,8})")
 
 _NAME = re.compile(r"(?P<method>[a-z0-9-]+?)--(?P<task>[a-z-]+)-(?P<level>[0-9]{1,6})")
 
@@ -68,6 +73,23 @@ def parse_run(name: str) -> TrainingRun:
     if not found:
         raise HarnessError(f"'{name}' names no training run; write METHOD--TASK-LEVEL, such as panet-s--denoise-rgb-50")
     return TrainingRun(found["task"], found["method"], int(found["level"]))
+
+
+def seeded_name(method: str, seed: int) -> str:
+    """Name the method that has the weights of a further seed.
+
+    Examples
+    --------
+    >>> seeded_name("panet-s", 2)
+    'panet-s-seed2'
+    """
+    return f"{method}-seed{seed}"
+
+
+def parse_seeded(name: str) -> tuple[str, int] | None:
+    """Read method and seed of a name that `seeded_name` made; None where it is no such name."""
+    found = _SEEDED.fullmatch(name)
+    return (found["method"], int(found["seed"])) if found else None
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -125,6 +147,10 @@ class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         Another training dataset than the recipe's.
     options : Options
         See there.
+    recipe : dict
+        Values of the recipe that are others here, by name (`harness.training.recipe.OVERRIDES`).
+    start : str
+        Name of the run whose weights are begun with, such as ``edsr-trained--sr-2``; empty: random ones.
     """
 
     budget: str = ""
@@ -132,6 +158,8 @@ class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     minutes: float = 0.0
     data: str = ""
     options: Options = Options()
+    recipe: dict[str, str | int | float] = {}
+    start: str = ""
 
     @property
     def label(self) -> str:
@@ -153,6 +181,8 @@ def check_training_plan(plan: TrainingPlan, where: str) -> TrainingPlan:
         raise HarnessError(f"{where}: {unknown_name('budget', plan.budget, BUDGETS)}")
     if plan.iterations < 0 or not 0 <= plan.minutes < float("inf"):
         raise HarnessError(f"{where}: the length must be above 0")
+    if plan.start:
+        parse_run(plan.start)
     options = plan.options
     if options.amp not in ("", "bfloat16"):
         raise HarnessError(f"{where}: amp is bfloat16 or empty, not '{options.amp}'")
@@ -186,12 +216,24 @@ def write_training_plans(root: Path, plans: dict[TrainingRun, TrainingPlan]) -> 
     write_text(root / PLANS, HEADING + yaml.safe_dump({"runs": runs}, sort_keys=True, width=120))
 
 
+def note_training_plan(root: Path, run: TrainingRun, plan: TrainingPlan) -> None:
+    """Put a run into ``training.yaml``; runs that end side by side wait for each other."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(ImportError, OSError):  # no such locks on this system, or on this disk
+            import fcntl
+
+            folder = os.open(root, os.O_RDONLY)
+            held.callback(os.close, folder)
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        write_training_plans(root, {**read_training_plans(root), run: plan})
+
+
 def _said(record: msgspec.Struct) -> dict[str, object]:
     """Give the fields of a record that differ from their defaults."""
     said = {}
     for field in msgspec.structs.fields(record):
         value = getattr(record, field.name)
-        if value != field.default:
+        if value != field.default and value != {}:
             said[field.name] = _said(value) if isinstance(value, msgspec.Struct) else value
     return said
 
@@ -220,6 +262,34 @@ class Validated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: int
     side: int
     psnr: float
+
+
+class TrainedFor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long, on what and by what recipe a network was trained: what rows must share to be compared.
+
+    Attributes
+    ----------
+    recipe : str
+        Name.
+    iterations, recipe_iterations : int
+        Steps made, and those of the full recipe.
+    length_of : str
+        What the latter are, see `Recipe`.
+    data : str
+        Dataset trained on.
+    warmup : int
+        Iterations over which the learning rate rises from 0.
+    otherwise : str
+        Values of the recipe that were others, and what the weights began as; empty where the recipe was followed.
+    """
+
+    recipe: str
+    iterations: int
+    recipe_iterations: int
+    length_of: Literal["paper", "released", "epochs", "project"]
+    data: str
+    warmup: int = 0
+    otherwise: str = ""
 
 
 class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -265,6 +335,14 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Versions.
     code : tuple of str
         Fingerprints of the training and network code, several if it changed between interruption and resumption.
+    driver : str
+        Version of the GPU's driver; those of CUDA and cuDNN are in `libraries`.
+    warmup : int
+        Iterations over which the recipe's learning rate rises from 0.
+    overrides : dict
+        Values of the recipe that were others, by name.
+    start, start_weights : str
+        The run whose weights were begun with, and their SHA-256.
     """
 
     run: TrainingRun
@@ -293,6 +371,25 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     processes: int = 1
     libraries: dict[str, str] = {}
     code: tuple[str, ...] = ()
+    driver: str = ""
+    warmup: int = 0
+    overrides: dict[str, str | int | float] = {}
+    start: str = ""
+    start_weights: str = ""
+
+    @property
+    def trained_for(self) -> TrainedFor:
+        """What rows must share to be compared."""
+        said = [f"{name} {value}" for name, value in sorted(self.overrides.items())]
+        return TrainedFor(
+            self.recipe,
+            self.iterations,
+            self.recipe_iterations,
+            self.length_of,
+            self.data,
+            self.warmup,
+            ", ".join([*said, *(["begun with trained weights"] if self.start else [])]),
+        )
 
     @property
     def origin(self) -> str:
@@ -300,6 +397,10 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         text = f"trained: {percent(self.iterations, self.recipe_iterations)} of {LENGTHS[self.length_of]}"
         if self.data != self.recipe_data:
             text += f", on {self.data} instead of {self.recipe_data}"
+        if self.overrides:
+            text += f", with {', '.join(f'{name} {value}' for name, value in sorted(self.overrides.items()))}"
+        if self.start:
+            text += f", from the weights of {self.start}"
         return text
 
 

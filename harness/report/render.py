@@ -275,12 +275,12 @@ def tex_environment() -> Any:
         "rules": _rules,
         "published_tex": lambda place: _gray_tex(_tex_text(place.printed), place.mark),
         "gray_tex": lambda place: _gray_tex(_tex_text(place.printed)),
-        "ranked_tex": lambda place: _marked_tex(place.measured, place.mark),
+        "ranked_tex": lambda place: _marked_tex(_tex_text(place.measured), place.mark),
         "span_rules": _span_rules,
         "paper_tex": _paper_tex,
         "sign_tex": _TEX_SIGNS.__getitem__,
         "dagger_tex": _DAGGER_MEANINGS.__getitem__,
-        "measured_tex": lambda place, dagger: f"{place.measured}{dagger} {_TEX_SIGNS[place.sign]}".strip(),
+        "measured_tex": lambda place, dagger: f"{_tex_text(place.measured)}{dagger} {_TEX_SIGNS[place.sign]}".strip(),
     }
     return made
 

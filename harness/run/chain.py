@@ -137,6 +137,10 @@ def _number(workspace: Workspace, result: CellResult) -> Link:
     if isinstance(result.measured, Measurement) and request.metric in IMAGE_METRICS:
         unit = "images" if request.dataset else "data sets"
         facts["mean of"] = f"{result.measured.images} {unit}: {result.measured.value!r}"
+        if result.measured.seeds:
+            values = ", ".join(f"{value!r} (seed {seed})" for seed, value in result.measured.seeds)
+            facts["mean of"] = f"{len(result.measured.seeds)} seeds, each over {facts['mean of']}; {values}"
+            facts["below"] = f"the chain of seed {result.measured.seeds[0][0]}"
     if result.recorded:
         facts["recorded"] = f"in results/{request.table}.json, {result.recorded}; not measured here"
     if request.protocol:

@@ -164,6 +164,7 @@ def _images(workspace: Workspace) -> Iterator[Finding]:
 
 def _machine(_: Workspace) -> Iterator[Finding]:
     from harness.cores import core_count
+    from harness.records.devices import device_facts, why_no_gpu
     from harness.records.runs import machine_memory, processor
     from harness.run.resources import free_memory, gpus
 
@@ -179,10 +180,16 @@ def _machine(_: Workspace) -> Iterator[Finding]:
     import torch
 
     seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if len(found) != seen:
-        yield Finding("torch", "note", f"{torch.__version__} sees {seen} of {len(found)} GPUs; install a CUDA build")
+    if text := why_no_gpu():
+        yield Finding("torch", "note", text)
+    elif len(found) != seen:
+        yield Finding(
+            "torch",
+            "note",
+            f"{torch.__version__} sees {seen} of {len(found)} GPUs; install a CUDA build (docs/installation.md)",
+        )
     else:
-        yield Finding("torch", "fine", str(torch.__version__))
+        yield Finding("torch", "fine", f"{torch.__version__}, networks run on {device_facts().text}")
     try:
         import resource
 

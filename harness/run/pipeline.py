@@ -27,7 +27,7 @@ from harness.protocols import protocol
 from harness.protocols.own import OWN_METRICS
 from harness.records.cells import Group
 from harness.records.tasks import TASKS
-from harness.records.training_runs import PLANS, TrainingRun, read_training_plans, trained_folder
+from harness.records.training_runs import PLANS, TrainingRun, parse_run, read_training_plans, trained_folder
 from harness.run.graph import CODE_VERB, Step
 from harness.run.sources import defined_by, is_checkout, is_own
 from harness.tables.published import Table, table_file
@@ -215,10 +215,10 @@ def _entries(workspace: Workspace) -> dict[PurePosixPath, _Entries]:
             files[part / "dvc.yaml"] = {**first, **entries}
     images = {plan.group.dataset for plan in found}
     images |= {name for plan in found for name in methods[plan.group.method].released}
-    for task, family in writer.training_stages().items():
+    for task, families in writer.training_stages().items():
         # A dataset may be called like that, too.
-        files.setdefault(PurePosixPath("pipelines", task, "training", "dvc.yaml"), {})["train"] = family
-        images |= {item["data"] for item in family.items.values()}
+        files.setdefault(PurePosixPath("pipelines", task, "training", "dvc.yaml"), {}).update(families)
+        images |= {item["data"] for family in families.values() for item in family.items.values()}
     weights = {name for plan in found for name in _fetched_weights(methods[plan.group.method])}
     costs = {name for table in tables.values() for name in counted(table, methods)}
     for kind, names in (("datasets", images), ("weights", weights)):
@@ -391,35 +391,41 @@ class _Writer:
         found = [run for run in runs if (run.task, run.level) in method.trained]
         return [trained_folder(Path(), run, run in self._training_plans).as_posix() for run in found]
 
-    def training_stages(self) -> dict[str, Family]:
-        """Make one stage ``train`` per task, with an instance ``train@<method>-<level>`` per planned run."""
-        items: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
+    def training_stages(self) -> dict[str, dict[str, Family]]:
+        """Make a stage ``train`` per task, with an instance ``train@<method>-<level>`` per planned run.
+
+        Runs that start from the weights of another are instances of ``train-from``.
+        """
+        items: dict[tuple[str, str], dict[str, dict[str, str]]] = defaultdict(dict)
         for run, training_plan in self._training_plans.items():
             method = self._methods.get(run.method)
             if method is None or run.task not in method.recipes:
                 raise HarnessError(f"{PLANS}: no method trains '{run.name}'; `harness train --list` shows what can be")
             name = method.recipes[run.task]
-            items[run.task][f"{run.method}-{run.level}"] = {
+            start = parse_run(training_plan.start) if training_plan.start else None
+            family = "train" if start is None else "train-from"
+            items[run.task, family][f"{run.method}-{run.level}"] = {
                 "run": run.name,
                 "recipe": self._recipe(name),
                 "data": dataset_of(training_plan.data or recipe(name).data).name,
                 "place": str(run.place),
             }
-        do = {
+            if start is not None:
+                folder = trained_folder(Path(), start, start in self._training_plans)
+                items[run.task, family][f"{run.method}-{run.level}"]["start"] = folder.as_posix()
+        do: dict[str, Any] = {
             "wdir": "../../..",
             "cmd": "harness stage train ${item.run}",
             "deps": ["${item.recipe}", "data/manifests/datasets/${item.data}.json"],
             "params": [{PLANS: ["runs.${item.run}"]}],
             "outs": ["work/trained/${item.place}"],
         }
-        return {
-            task: Family(
-                do,
-                of_task,
-                {key: Step("", "train", f"train {item['run']}", gpu=True) for key, item in of_task.items()},
-            )
-            for task, of_task in items.items()
-        }
+        found: dict[str, dict[str, Family]] = defaultdict(dict)
+        for (task, family), of_task in items.items():
+            steps = {key: Step("", "train", f"train {item['run']}", gpu=True) for key, item in of_task.items()}
+            further = ["${item.start}"] if family == "train-from" else []
+            found[task][family] = Family({**do, "deps": [*do["deps"], *further]}, of_task, steps)
+        return found
 
     def _recipe(self, name: str) -> str:
         file = recipe_file(name)

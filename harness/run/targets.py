@@ -83,6 +83,8 @@ def make_targets(
                 click.echo(f"Stage '{address}' didn't change, skipping")
     outcomes: dict[str, StageOutcome] = {}
     if todo:
+        if settings.cluster is None and any(node.step.gpu for node in todo.values()):
+            _say_device()
         of_these = {address: count for address, count in (cells or {}).items() if address in todo}
         with RunView(todo, of_these, verbose=verbose, on_terminal=sys.stderr.isatty()) as view:
             outcomes = run_stages(workspace.root, todo, settings, view)
@@ -90,6 +92,15 @@ def make_targets(
         sent = project.send_cached(nodes.values())
         click.echo(f"sent to the remote: {sent} files", err=True)
     return outcomes
+
+
+def _say_device() -> None:
+    """Name what networks run on, and say why that is no GPU where torch was built for one."""
+    from harness.records.devices import device_facts, why_no_gpu
+
+    click.echo(f"networks run on {device_facts().text}", err=True)
+    if text := why_no_gpu():
+        click.echo(f"warning: {text}", err=True)
 
 
 def prefetch(workspace: Workspace, nodes: Iterable[Node]) -> None:

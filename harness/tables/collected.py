@@ -21,6 +21,7 @@ from harness.protocols import protocol
 from harness.records.restored import OwnFile
 from harness.records.runs import git
 from harness.records.tasks import TASKS
+from harness.records.training_runs import TrainedFor
 from harness.tables.diff import CellResult, averaged, diff_table, judged
 from harness.tables.fairness import with_differences
 from harness.tables.measurements import Measurement, Measurements, NotRun, Spread
@@ -60,6 +61,8 @@ class RecordedCell(msgspec.Struct, frozen=True):
     noise: float = 0.0
     recorded: str = ""
     missing: Missing | None = None
+    seeds: dict[int, float] = {}
+    trained_for: TrainedFor | None = None
 
 
 class TableResults(msgspec.Struct, frozen=True):
@@ -245,12 +248,15 @@ def _as_result(request: Request, cell: RecordedCell, recorded: str) -> CellResul
     under = cell.measured_under_column_protocol
     result = CellResult(
         request=request,
-        measured=Measurement(cell.measured, cell.images, Spread(sd, 0, 0) if cell.noise else None),
+        measured=Measurement(
+            cell.measured, cell.images, Spread(sd, 0, 0) if cell.noise else None, tuple(sorted(cell.seeds.items()))
+        ),
         judgement=Judgement("not run", None, ""),
         under_column=None if under is None else Measurement(under, cell.images, None),
         weights=cell.weights,
         own_files=cell.own_files,
         origin=cell.origin,
         recorded=recorded,
+        trained_for=cell.trained_for,
     )
     return judged(result, cell.origin if cell.verdict == "trained" else "")

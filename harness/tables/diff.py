@@ -10,11 +10,12 @@ import msgspec
 
 from harness.methods import Method
 from harness.protocols import protocol
+from harness.records.cells import Group
 from harness.records.restored import OwnFile
-from harness.records.training_runs import TrainedRecord
+from harness.records.training_runs import TrainedFor, TrainedRecord
 from harness.tables.measurements import Measurement, Measurements, NotRun
 from harness.tables.published import Table
-from harness.tables.requests import AVERAGE, COUNTED, Request, is_of_images, requests
+from harness.tables.requests import AVERAGE, COUNTED, Request, is_of_images, requests, seed_groups
 from harness.tables.verdicts import Judgement, Verdict, judge, noise_term
 
 Lack = Literal["code", "dataset", "package", "server", "training", "weights", "cells", "machine", "run"]
@@ -68,6 +69,8 @@ class CellResult(msgspec.Struct, frozen=True):
         (`harness.tables.collected`).
     differs : tuple of Difference
         In what it was made otherwise than the numbers it stands beside; empty where nobody compared it with them.
+    trained_for : TrainedFor or None
+        How long the weights were trained here and on what, also of a number that is recorded.
     """
 
     request: Request
@@ -80,6 +83,7 @@ class CellResult(msgspec.Struct, frozen=True):
     recorded: str = ""
     differs: tuple[Difference, ...] = ()
     own_files: dict[str, OwnFile] = {}
+    trained_for: TrainedFor | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -104,7 +108,7 @@ def diff_table(table: Table, methods: Mapping[str, Method], measurements: Measur
     measurements : Measurements
         What was measured.
     """
-    results = [_compare(request, measurements) for request in requests(table, methods)]
+    results = [_compare(request, measurements, seed_groups(request, methods)) for request in requests(table, methods)]
     results = averaged(results)
     return [
         r
@@ -115,7 +119,7 @@ def diff_table(table: Table, methods: Mapping[str, Method], measurements: Measur
     ]
 
 
-def _compare(request: Request, measurements: Measurements) -> CellResult:
+def _compare(request: Request, measurements: Measurements, further: Mapping[int, Group]) -> CellResult:
     measured: Measurement | NotRun = NotRun(request.reason, request.missing)
     under_column: Measurement | NotRun | None = None
     weights: dict[str, str] = {}
@@ -130,7 +134,7 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
             origin = record.origin
             about = record.levels.get(request.level)
             weights, own_files = (about.weights, about.own_files) if about is not None else ({}, {})
-    trained = None
+    trained, left_out = None, ""
     if origin == "trained" and request.group is not None and isinstance(measured, Measurement):
         trained = measurements.trained(request.group, request.level)
         if trained is None or trained.weights not in weights.values():
@@ -139,20 +143,66 @@ def _compare(request: Request, measurements: Measurements) -> CellResult:
             trained = None
         else:
             origin = trained.origin
+            measured, weights, left_out = _over_seeds(request, measurements, trained, measured, weights, further)
     elif request.metric == COUNTED and not request.reason:
         measured = measurements.parameters(request.method, request.task)
-    result = CellResult(request, measured, _NOT_JUDGED, under_column, weights, origin, trained, own_files=own_files)
+    result = CellResult(
+        request,
+        measured,
+        _NOT_JUDGED,
+        under_column,
+        weights,
+        origin,
+        trained,
+        own_files=own_files,
+        trained_for=trained.trained_for if trained is not None else None,
+    )
     equal = []
     if isinstance(measured, Measurement) and math.isinf(measured.value) and request.group is not None:
         values = measurements.images(request.group, request.level, request.protocol)
         equal = [image for image, value in values.items() if math.isinf(value)]
-    return judged(result, trained.origin if trained is not None else "", equal)
+    return judged(result, trained.origin if trained is not None else "", equal, left_out)
+
+
+def _over_seeds(
+    request: Request,
+    measurements: Measurements,
+    first: TrainedRecord,
+    measured: Measurement,
+    weights: dict[str, str],
+    further: Mapping[int, Group],
+) -> tuple[Measurement, dict[str, str], str]:
+    """Give the mean over seeds that were trained alike, all their weights, and which seeds are left out and why."""
+    values, left_out = {first.seed: measured.value}, []
+    for seed, group in further.items():
+        value, trained = measurements.value(group, request.level, request.protocol), None
+        record = measurements.record(group)
+        about = record.levels.get(request.level) if record is not None else None
+        if isinstance(value, Measurement):
+            trained = measurements.trained(group, request.level)
+        if trained is None or about is None or trained.weights not in about.weights.values():
+            left_out.append(f"seed {seed} is not computed with the weights that are trained here now")
+        elif _alike(trained) != _alike(first):
+            left_out.append(f"seed {seed} was trained otherwise ({trained.iterations:,} iterations on {trained.data})")
+        elif isinstance(value, Measurement):
+            values[trained.seed] = value.value
+            weights = weights | about.weights
+    if len(values) > 1:
+        mean = math.fsum(values.values()) / len(values)
+        measured = msgspec.structs.replace(measured, value=mean, seeds=tuple(sorted(values.items())))
+    return measured, weights, "; ".join(left_out)
+
+
+def _alike(record: TrainedRecord) -> tuple[object, ...]:
+    """What seeds of a network must share, so that nothing but the seed is between them."""
+    options = msgspec.structs.replace(record.options, seed=0)
+    return record.trained_for, msgspec.to_builtins(options)
 
 
 _NOT_JUDGED = Judgement("not run", None, "")
 
 
-def judged(result: CellResult, trained: str = "", equal: Sequence[str] = ()) -> CellResult:
+def judged(result: CellResult, trained: str = "", equal: Sequence[str] = (), left_out: str = "") -> CellResult:
     """Give a cell its verdict, with all that must be said beside it.
 
     Parameters
@@ -163,10 +213,16 @@ def judged(result: CellResult, trained: str = "", equal: Sequence[str] = ()) -> 
         How the network was trained here, if it was.
     equal : sequence of str
         Images that were restored without any error, which make a PSNR infinite.
+    left_out : str
+        Which seeds of the training do not count, and why.
     """
     request, measured, under_column = result.request, result.measured, result.under_column
     judgement = judge(request.printed, measured, request.special.incomparable, trained, request.fitted)
     reasons = [judgement.reason]
+    if isinstance(measured, Measurement) and measured.seeds_sd is not None:
+        names = ", ".join(str(seed) for seed, _ in measured.seeds)
+        reasons.append(f"mean ± standard deviation over {len(measured.seeds)} seeds ({names})")
+    reasons.append(left_out)
     if isinstance(under_column, Measurement):
         reasons.append(
             f"printed under {request.protocol}, not the column's {request.column_protocol}, "
@@ -202,7 +258,7 @@ def _average(result: CellResult, results: list[CellResult]) -> CellResult:
     if not cells or len(values) < len(cells):
         reason = f"{AVERAGE}, of which {len(cells) - len(values)} of {len(cells)} were not run"
         return msgspec.structs.replace(result, judgement=Judgement("not run", None, reason))
-    measured = Measurement(math.fsum(values) / len(values), len(values), None)
+    measured = Measurement(math.fsum(values) / len(values), len(values), None, _mean_seeds(cells))
     incomparable = next((r.request.special.incomparable for r in cells if r.request.special.incomparable), "")
     trained = next((r.judgement.reason for r in cells if r.verdict == "trained"), "")
     fitted = next((r.request.fitted for r in cells if r.request.fitted), "")
@@ -213,6 +269,14 @@ def _average(result: CellResult, results: list[CellResult]) -> CellResult:
         origin=cells[0].origin,
         recorded=next((r.recorded for r in cells if r.recorded), ""),
     )
+
+
+def _mean_seeds(cells: Sequence[CellResult]) -> tuple[tuple[int, float], ...]:
+    """Average several cells seed by seed; nothing where they were not made with the same seeds."""
+    found = [dict(cell.measured.seeds) for cell in cells if isinstance(cell.measured, Measurement)]
+    if not found or any(one.keys() != found[0].keys() for one in found):
+        return ()
+    return tuple((seed, math.fsum(one[seed] for one in found) / len(found)) for seed in found[0])
 
 
 def _digits(value: float, request: Request) -> str:
@@ -231,8 +295,14 @@ def measured_decimals(request: Request) -> int:
 
 
 def measured_text(result: CellResult) -> str:
-    """Write a measured value with one digit more than is printed; empty where nothing was measured."""
-    return _digits(result.measured.value, result.request) if isinstance(result.measured, Measurement) else ""
+    """Write a measured value with one digit more than is printed; empty where nothing was measured.
+
+    The mean over several seeds has its standard deviation beside it: ``28.512 ± 0.021``.
+    """
+    if not isinstance(result.measured, Measurement):
+        return ""
+    text, sd = _digits(result.measured.value, result.request), result.measured.seeds_sd
+    return text if sd is None else f"{text} ± {_digits(sd, result.request)}"
 
 
 def as_record(result: CellResult) -> dict[str, Any]:
@@ -270,6 +340,8 @@ def as_record(result: CellResult) -> dict[str, Any]:
         "origin": result.origin,
         "weights": result.weights,
         **({"own_files": msgspec.to_builtins(result.own_files)} if result.own_files else {}),
+        **({"seeds": dict(measured.seeds), "seeds_sd": measured.seeds_sd} if measured and measured.seeds else {}),
+        **({"trained_for": msgspec.to_builtins(result.trained_for)} if result.trained_for else {}),
         "images": measured.images if measured else 0,
         "noise": noise_term(spread),
         "recorded": result.recorded,

@@ -232,8 +232,8 @@ def _policy(name: str) -> str:
 
 
 def _training_data(row: Row, result: CellResult, methods: Mapping[str, Method]) -> str:
-    if result.trained is not None:
-        return result.trained.data
+    if result.trained_for is not None:
+        return result.trained_for.data
     if printed := row.attributes.get("training data"):
         return printed
     name = result.request.method

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import defaultdict
 from pathlib import Path
 
@@ -42,11 +43,20 @@ class Measurement(msgspec.Struct, frozen=True):
         Number of images.
     spread : Spread or None
         None where the input is not random, or one draw was made.
+    seeds : tuple of (int, float)
+        Where the network was trained with several seeds: each seed and its value; `value` is then their mean.
     """
 
     value: float
     images: int
     spread: Spread | None
+    seeds: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def seeds_sd(self) -> float | None:
+        """Standard deviation of the value between seeds; None where there is one seed."""
+        values = [value for _, value in self.seeds]
+        return statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
 
 
 class NotRun(msgspec.Struct, frozen=True):

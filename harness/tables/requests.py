@@ -13,7 +13,7 @@ from harness.methods import Method, broken_plugins
 from harness.protocols.own import OWN_METRICS
 from harness.records.cells import Group
 from harness.records.tasks import TASKS, Task
-from harness.records.training_runs import TrainingRun
+from harness.records.training_runs import TrainingRun, parse_seeded
 from harness.tables.published import CellNote, Column, PublishedNumber, Row, Table, TablePart, published_number
 
 # The metrics of the package, which the audit tries to explain; plugins add others.
@@ -267,6 +267,31 @@ def default_protocol(task: Task, metric: str) -> str:
     raise HarnessError(f"task '{task.name}' has no metric '{metric}'; it measures {', '.join(task.metrics)}")
 
 
+def seed_groups(request: Request, methods: Mapping[str, Method]) -> dict[int, Group]:
+    """Find the groups that make a cell with the weights of further seeds.
+
+    Parameters
+    ----------
+    request : Request
+        The cell.
+    methods : mapping
+        Methods known here; those of further seeds know what they were trained for.
+
+    Returns
+    -------
+    dict
+        Groups by seed, sorted; empty for a network that is not trained here, or with one seed.
+    """
+    if request.group is None or methods[request.method].origin != "trained":
+        return {}
+    found = {}
+    for name, method in methods.items():
+        base, seed = parse_seeded(name) or ("", 0)
+        if base == request.method and (request.task, request.level) in method.trained:
+            found[seed] = msgspec.structs.replace(request.group, method=name)
+    return dict(sorted(found.items()))
+
+
 def counted(table: Table, methods: Mapping[str, Method]) -> list[str]:
     """Name the methods whose parameters a table asks for and that have a network to count."""
     return list(dict.fromkeys(r.method for r in requests(table, methods) if r.metric == COUNTED and not r.reason))
@@ -286,8 +311,9 @@ def plans(tables: Iterable[Table], methods: Mapping[str, Method]) -> list[Plan]:
     protocols: dict[Group, set[str]] = {}
     for table in tables:
         for request in requests(table, methods):
-            if request.group is not None:
-                levels.setdefault(request.group, set()).add(request.level)
-                wanted = protocols.setdefault(request.group, set(TASKS[request.task].metrics))
-                wanted |= {request.protocol, request.column_protocol}
+            for group in (request.group, *seed_groups(request, methods).values()):
+                if group is not None:
+                    levels.setdefault(group, set()).add(request.level)
+                    wanted = protocols.setdefault(group, set(TASKS[request.task].metrics))
+                    wanted |= {request.protocol, request.column_protocol}
     return [Plan(group, tuple(sorted(levels[group])), tuple(sorted(protocols[group]))) for group in sorted(levels)]

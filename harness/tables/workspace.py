@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import HarnessError, unknown_name
 from harness.methods import Method
-from harness.records.training_runs import TrainingRun, read_training_plans, shipped_runs
+from harness.records.training_runs import TrainingRun, parse_seeded, read_training_plans, shipped_runs
 from harness.records.workspace import Folder
 from harness.tables.published import Table, own_tables, published_tables, read_table
 from harness.tables.trained import with_trained_rows
@@ -40,10 +42,20 @@ class Workspace(Folder):
         runs: dict[str, set[tuple[str, int]]] = {}
         for run in self.training_runs():
             runs.setdefault(run.method, set()).add((run.task, run.level))
+            if run.method not in found and (further := self._of_seed(run.method, found)) is not None:
+                found[run.method] = further
         return {
             name: replace(method, trained=frozenset(runs[name])) if name in runs and method.recipes else method
-            for name, method in found.items()
+            for name, method in sorted(found.items())
         }
+
+    @staticmethod
+    def _of_seed(name: str, known: Mapping[str, Method]) -> Method | None:
+        """Make the method of a further seed (`harness.records.training_runs.seeded_name`) of one that is known."""
+        from harness.methods.trained import of_seed
+
+        base, seed = parse_seeded(name) or ("", 0)
+        return of_seed(known[base], seed) if base in known and known[base].origin == "trained" else None
 
     def try_plugins(self) -> None:
         """Try the import of plugins, so that what follows may rely on them (`harness.methods.plugins`)."""
@@ -61,6 +73,11 @@ class Workspace(Folder):
         from harness.methods import get_method
 
         self.define()
+        if (further := parse_seeded(name)) is not None:
+            with suppress(HarnessError):
+                base = self.method(further[0])
+                if (made := self._of_seed(name, {base.name: base})) is not None:
+                    return made
         return self._placed(get_method(name, self.method_folders, self.params.limits.import_seconds))
 
     def _placed(self, method: Method) -> Method:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
-from harness.files import whole_file
+from harness.files import file_sha256, whole_file
 
 FILE = "checkpoint.safetensors"
 
@@ -121,3 +121,42 @@ def restore_checkpoint(
         index, _, key = name.partition(".")
         state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def begin_with(network: nn.Module, path: Path, sha256: str, name: str) -> str:
+    """Fill a network with the trained weights that fit it by name and shape; the others stay as they are.
+
+    So a network for one scale begins with the body of another's, and keeps its own upsampling.
+
+    Parameters
+    ----------
+    network : Module
+        Is changed.
+    path : path
+        Weights of another run.
+    sha256 : str
+        Their checksum.
+    name : str
+        Of that run.
+
+    Returns
+    -------
+    str
+        What was taken, in words.
+
+    Raises
+    ------
+    HarnessError
+        The file is damaged or has another checksum, or nothing fits.
+    """
+    if file_sha256(path, "") != sha256:
+        raise HarnessError(f"{path}: has another SHA-256 than its record says; train '{name}' again")
+    there, own = read_tensors(path), network.state_dict()
+    fitting = {key: value for key, value in there.items() if key in own and own[key].shape == value.shape}
+    if not fitting:
+        raise HarnessError(f"nothing of '{name}' fits this network; start from a run of a network that is built alike")
+    network.load_state_dict(fitting, strict=False)
+    left = [key for key in own if key not in fitting]
+    text = f"begins with {len(fitting)} of {len(own)} tensors of {name}"
+    more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+    return text + (f"; random: {', '.join(left[:3])}{more}" if left else "")

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import msgspec
 import torch
@@ -31,16 +32,28 @@ from torch import Tensor, nn
 from harness.assets.datasets.reading import FetchedDataset, open_dataset
 from harness.degradations.kinds import Degradation
 from harness.degradations.registry import degradation
-from harness.errors import CheckFailedError, HarnessError
+from harness.errors import CheckFailedError, HarnessError, NotAvailableError, plural
 from harness.files import file_sha256
 from harness.methods import Method
 from harness.methods.fingerprints import code_files, fingerprint
 from harness.networks.ranges import rgb_range, to_network
+from harness.records.devices import device_facts
 from harness.records.tasks import task as task_of
-from harness.records.training_runs import RECORD, WEIGHTS, Options, TrainedRecord, TrainingPlan, TrainingRun, Validated
+from harness.records.training_runs import (
+    RECORD,
+    WEIGHTS,
+    Options,
+    TrainedRecord,
+    TrainingPlan,
+    TrainingRun,
+    Validated,
+    parse_run,
+    require_trained,
+)
 from harness.training.checkpoints import (
     FILE,
     Progress,
+    begin_with,
     read_checkpoint,
     restore_checkpoint,
     write_checkpoint,
@@ -48,8 +61,9 @@ from harness.training.checkpoints import (
 )
 from harness.training.logs import Log, LogRow
 from harness.training.losses import weighted
-from harness.training.recipe import Recipe, learning_rate, recipe
+from harness.training.recipe import Recipe, learning_rate, overridden, recipe
 from harness.training.samples import Samples, batches
+from harness.training.standing import not_continued, progress_of, write_identity
 from harness.training.stores import Store, check_channels, make_store
 from harness.training.validation import Split
 from harness.training.world import World
@@ -81,7 +95,10 @@ def recipe_of(method: Method, task: str, plan: TrainingPlan | None = None) -> Re
             )
         raise HarnessError(f"method '{method.name}' has recipes for {', '.join(method.recipes)}, not for '{task}'")
     found = recipe(method.recipes[task])
-    return msgspec.structs.replace(found, data=plan.data) if plan and plan.data else found
+    if plan is None:
+        return found
+    found = overridden(found, plan.recipe) if plan.recipe else found
+    return msgspec.structs.replace(found, data=plan.data) if plan.data else found
 
 
 def planned_length(found: Recipe, plan: TrainingPlan) -> int:
@@ -122,6 +139,8 @@ class Training:
         See `CHECKPOINT_MINUTES`.
     report : callable
         Gets every line of the log, and the number of steps planned.
+    notice : callable
+        Gets what is to be said before the first step, a sentence at a time.
     """
 
     def __init__(
@@ -136,6 +155,7 @@ class Training:
         workers: int = 0,
         checkpoint_minutes: float = CHECKPOINT_MINUTES,
         report: Report = lambda row, length: None,
+        notice: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.run, self.plan, self.method = run, plan, method
         self.recipe = recipe_of(method, run.task, plan)
@@ -143,18 +163,20 @@ class Training:
             levels = ", ".join(map(str, task_of(run.task).levels))
             raise HarnessError(f"{run.task} has the levels {levels}; give one with --level, not {run.level}")
         self.length = planned_length(self.recipe, plan)
+        if plan.start == run.name:
+            raise HarnessError(f"{run.name} cannot start from itself; more steps of it are a longer budget")
         # msgspec leaves out what *is* a default, and 0.0 from a command line is another object: without this a run
         # of `harness train` and the same run as a stage would have two folders, and be trained twice.
         self.options = differing(plan.options)
         self.seed = plan.options.seed or self.recipe.seed
         self.data, self.work, self.world, self.workers = data, work, world, workers
-        self.checkpoint_minutes, self.report = checkpoint_minutes, report
+        self.checkpoint_minutes, self.report, self.notice = checkpoint_minutes, report, notice
         self.parts = world.share(self.recipe.batch, self.options.accumulate)
         self.degradation: Degradation = degradation(self.recipe.degradation)
         self._interrupted = False
         # What the memory budgets of attention are divided by, after a batch did not fit.
         self._less_memory = 1
-        self.say: Callable[[str], None] = lambda words: None
+        self._start_weights = ""
 
     def finish(self) -> tuple[TrainedRecord, Path]:
         """Train as long as is planned, going on from what is there; return the record and the folder.
@@ -173,7 +195,7 @@ class Training:
                 except torch.cuda.OutOfMemoryError as error:
                     parts = self._smaller_parts(error)
                 # Outside the handler: the failed step's tensors are held by the error.
-                self.say(f"the GPU's memory was not enough; the batch is now computed in {parts} parts")
+                self.notice(f"does not fit into the GPU's memory; a batch is now computed in {parts} parts")
                 self.options = msgspec.structs.replace(self.options, accumulate=parts)
                 self.parts = self.world.share(self.recipe.batch, parts)
                 self._less_memory *= 4
@@ -193,13 +215,16 @@ class Training:
     def _finish(self) -> tuple[TrainedRecord, Path]:
         fetched = open_dataset(self.recipe.data, self.data)
         store = self._store(fetched)
-        torch.manual_seed(self.seed)
-        assert self.method.network is not None
-        network: nn.Module = self.method.network(self.run.task, self.run.level)
-        folder = self._folder(fetched, network)
+        network = self._new_network()
+        folder, identity = self._folder(fetched, network)
         done = self._done(folder)
         if done is not None:
             return done, folder
+        if self.world.first:
+            if not (folder / FILE).is_file():
+                for sentence in not_continued(folder, identity):
+                    self.notice(sentence)
+            write_identity(folder, identity)
         for module in network.modules():
             if self._less_memory > 1 and "memory_budget" in module.__dict__:
                 module.memory_budget = module.memory_budget // self._less_memory  # type: ignore[assignment, operator]
@@ -208,10 +233,68 @@ class Training:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self._train(network, store, folder), folder
 
+    def prepare(self) -> None:
+        """Decode the training set, unless that was done.
+
+        Raises
+        ------
+        NotAvailableError
+            The training set is not here.
+        """
+        self._store(open_dataset(self.recipe.data, self.data))
+
+    def torch_settings(self) -> contextlib.AbstractContextManager[None]:
+        """Torch's process-wide settings of this run, for a block of code."""
+        return self._torch_settings()
+
+    def _new_network(self) -> nn.Module:
+        """Make the network as it is before the first step: random, or with the weights of the run it starts from."""
+        torch.manual_seed(self.seed)
+        assert self.method.network is not None
+        network: nn.Module = self.method.network(self.run.task, self.run.level)
+        if self.plan.start:
+            about, path = self._starts_from()
+            text = begin_with(network, path, about.weights, self.plan.start)
+            if self.world.first:
+                self.notice(text)
+        return network
+
+    def _starts_from(self) -> tuple[TrainedRecord, Path]:
+        """Find the weights that the run starts from, and note their checksum."""
+        about, path = require_trained(self.work.parent, parse_run(self.plan.start))
+        self._start_weights = about.weights
+        return about, path
+
     # What is there
 
-    def _folder(self, fetched: FetchedDataset, network: nn.Module) -> Path:
-        """Folder named by everything that determines the weights, except the length and the code."""
+    def standing(self) -> list[str]:
+        """Say what the run would begin with, without beginning it; the first sentence is about the run itself."""
+        assert self.method.network is not None
+        try:
+            fetched = open_dataset(self.recipe.data, self.data)
+        except NotAvailableError as missing:
+            return ["set not here", f"needs a training set that is not here yet: {missing}"]
+        with torch.device("meta"):
+            network = self.method.network(self.run.task, self.run.level)
+        try:
+            if self.plan.start:
+                self._starts_from()
+        except NotAvailableError as missing:
+            return ["start not here", str(missing)]
+        folder, identity = self._folder(fetched, network)
+        if self._finished(folder) is not None:
+            return ["is finished"]
+        progress = progress_of(folder)
+        if progress is None:
+            return ["begins", *not_continued(folder, identity)]
+        if progress.iteration > self.length:
+            return [
+                f"begins: a run of {plural(progress.iteration, 'iteration')} is there, and kept nothing at this one"
+            ]
+        return [f"goes on after {plural(progress.iteration, 'iteration')}"]
+
+    def _folder(self, fetched: FetchedDataset, network: nn.Module) -> tuple[Path, dict[str, Any]]:
+        """Folder named by everything that determines the weights, except the length and the code; and all that."""
         shapes = [(key, list(value.shape)) for key, value in network.state_dict().items()]
         images = hashlib.sha256("".join(map(fetched.pixels_sha256, fetched.image_ids)).encode()).hexdigest()
         plain = msgspec.to_builtins(self.recipe)
@@ -225,8 +308,22 @@ class Training:
         if rgb_range(network) != 1:
             # Weights of another range are no beginning of these; runs in [0, 1] keep the folders that they had.
             identity.append(rgb_range(network))
+        if self._start_weights:
+            identity.append(self._start_weights)
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-        return self.work / "training" / "runs" / self.run.place / digest
+        said = {
+            "format": FORMAT,
+            "recipe": plain,
+            "options": options,
+            "seed": self.seed,
+            "network": hashlib.sha256(json.dumps(shapes).encode()).hexdigest(),
+            "images": images,
+            "degradation's version": self.degradation.version,
+            "device": self.world.device.type,
+            "range": rgb_range(network),
+            "start": self.plan.start and f"{self.plan.start} ({self._start_weights[:12]})",
+        }
+        return self.work / "training" / "runs" / self.run.place / digest, said
 
     def _done(self, folder: Path) -> TrainedRecord | None:
         """The first process's result of this length; other machines may have disks of their own."""
@@ -322,9 +419,7 @@ class Training:
         return result if result is not None else self._plain_record(progress)
 
     def _from_the_beginning(self, network: nn.Module, store: Store, folder: Path) -> TrainedRecord:
-        torch.manual_seed(self.seed)
-        assert self.method.network is not None
-        fresh = self.method.network(self.run.task, self.run.level).to(self.world.device)
+        fresh = self._new_network().to(self.world.device)
         other = folder / f"only-{self.length}"
         done = self._done(other)
         return done if done is not None else self._train(fresh, store, other)
@@ -516,6 +611,9 @@ class Training:
             data=self.recipe.data,
             recipe_data=recipe_of(self.method, self.run.task).data,
             options=self.options,
+            overrides=self.plan.recipe,
+            start=self.plan.start,
+            start_weights=self._start_weights,
         )
 
     def _result(
@@ -538,6 +636,7 @@ class Training:
             validated = Validated(split.dataset, len(split.pairs), self.recipe.validation.side, rows[-1].psnr)
         cuda = self.world.device.type == "cuda"
         peak = torch.cuda.max_memory_allocated() if cuda else _resident()
+        facts = device_facts(self.world.device.type)
         record = msgspec.structs.replace(
             self._plain_record(progress),
             weights=file_sha256(place / WEIGHTS, ""),
@@ -549,12 +648,14 @@ class Training:
             seconds=round(progress.seconds, 1),
             peak_memory=peak,
             validation=validated,
-            device=torch.cuda.get_device_name() if cuda else "cpu",
+            device=facts.name,
+            driver=facts.driver,
             machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             threads=torch.get_num_threads(),
             processes=self.world.size,
-            libraries=_libraries(),
+            libraries=_libraries() | {k: v for k, v in (("cuda", facts.cuda), ("cudnn", facts.cudnn)) if v},
             code=progress.code,
+            warmup=self.recipe.schedule.warmup,
         )
         write_text(place / "log.csv", (folder / "log.csv").read_text(encoding="utf-8"))
         write_json(place / "recipe.json", self.recipe)

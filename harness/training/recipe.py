@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -170,6 +171,42 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.iterations if budget == "paper" else self.budgets[budget]
 
 
+OVERRIDES = {
+    **dict.fromkeys(("patch", "batch", "augmentation"), ""),
+    **dict.fromkeys(("rate", "epsilon", "weight_decay"), "optimizer"),
+    **dict.fromkeys(("every", "times", "warmup", "last", "power"), "schedule"),
+}
+"""Values of a recipe that one training may have otherwise, with the part of the recipe that holds them."""
+
+
+def overridden(found: Recipe, values: Mapping[str, str | int | float]) -> Recipe:
+    """Make the recipe with other values.
+
+    Parameters
+    ----------
+    found : Recipe
+        As the file says.
+    values : mapping
+        By the names of `OVERRIDES`.
+
+    Raises
+    ------
+    HarnessError
+        A name is unknown, or a value cannot be.
+    """
+    plain = msgspec.to_builtins(found)
+    for name, value in values.items():
+        if name not in OVERRIDES:
+            raise unknown_name("value of a recipe", name, OVERRIDES)
+        part = plain[OVERRIDES[name]] if OVERRIDES[name] else plain
+        part[name] = value
+    try:
+        changed = msgspec.convert(plain, Recipe, strict=False)
+    except msgspec.ValidationError as error:
+        raise HarnessError(f"recipe '{found.name}': {error}") from None
+    return checked(changed, f"recipe '{found.name}'")
+
+
 def recipe_file(name: str) -> Path:
     """Path of a recipe's file."""
     if name.endswith(".yaml"):
@@ -227,14 +264,28 @@ def read_recipe(path: Path) -> Recipe:
         raise HarnessError(f"{path}: give each loss a weight above 0")
     if set(found.budgets) != {"smoke", "short"}:
         raise HarnessError(f"{path}: budgets are smoke and short (paper is 'iterations'), not {sorted(found.budgets)}")
+    return checked(found, str(path))
+
+
+def checked(found: Recipe, where: str) -> Recipe:
+    """Return a recipe whose numbers can be; HarnessError says what is wrong with another."""
     lengths = [found.budgets["smoke"], found.budgets["short"], found.iterations]
     if lengths != sorted(lengths) or lengths[0] < 1:
-        raise HarnessError(f"{path}: smoke, short and the full length must rise, they are {lengths}")
+        raise HarnessError(f"{where}: smoke, short and the full length must rise, they are {lengths}")
     for key in ("patch", "batch"):
         if getattr(found, key) < 1:
-            raise HarnessError(f"{path}: {key} must be 1 or more, not {getattr(found, key)}")
+            raise HarnessError(f"{where}: {key} must be 1 or more, not {getattr(found, key)}")
+    numbers = {
+        "rate": found.optimizer.rate,
+        "epsilon": found.optimizer.epsilon,
+        **{name: getattr(found.schedule, name) for name in ("every", "times", "warmup", "last", "power")},
+        "weight_decay": found.optimizer.weight_decay,
+    }
+    for name, value in numbers.items():
+        if not 0 <= value < float("inf") or (name in ("rate", "epsilon") and not value):
+            raise HarnessError(f"{where}: {name} cannot be {value:g}")
     if found.schedule.kind == "halve" and found.schedule.every < 1:
-        raise HarnessError(f"{path}: the schedule 'halve' needs 'every', a number of iterations")
+        raise HarnessError(f"{where}: the schedule 'halve' needs 'every', a number of iterations")
     return found
 
 

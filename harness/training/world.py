@@ -121,7 +121,7 @@ def world(device: str = "") -> Iterator[World]:
     """
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if device not in ("", "cpu", "cuda"):
-        raise HarnessError(f"device is cpu or cuda, not '{device}'")
+        raise HarnessError(f"device is cpu or cuda (and with --plan h100, a100 or rtx4090), not '{device}'")
     if device == "cuda" and not torch.cuda.is_available():
         raise HarnessError("no CUDA device is here; train with --device cpu")
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -80,7 +80,7 @@ def test_a_dependency_named_like_a_parameter_and_a_dataset_named_training(monkey
     monkeypatch.setattr(pipeline, "plans", lambda tables, methods: [Plan(group, (50,), ("psnr",))])
     items = {"a": {"run": "a", "data": "bsd400"}}
     trained = pipeline.Family({"cmd": "harness stage train ${item.run}"}, items, {"a": Step("")})
-    monkeypatch.setattr(pipeline._Writer, "training_stages", lambda writer: {"denoise-rgb": trained})
+    monkeypatch.setattr(pipeline._Writer, "training_stages", lambda writer: {"denoise-rgb": {"train": trained}})
     stages = pipeline.pipeline_stages(workspace)[PurePosixPath("pipelines/denoise-rgb/training/dvc.yaml")]
     assert len(stages) == 4 and {"inputs@awgn-seed0-8bit", "train@a"} <= set(stages)
     (restore,) = (stage for name, stage in stages.items() if name.startswith("restore-"))

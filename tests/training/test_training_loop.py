@@ -276,11 +276,11 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts(place: Place, monkeypatc
         return whole(self, x)
 
     said: list[str] = []
-    small.say = said.append
+    small.notice = said.append
     monkeypatch.setattr(torch.nn.Conv2d, "forward", forward)
     record, folder = small.finish()
     assert record.options.accumulate == 2
-    assert said == ["the GPU's memory was not enough; the batch is now computed in 2 parts"]
+    assert said == ["does not fit into the GPU's memory; a batch is now computed in 2 parts"]
     monkeypatch.undo()
     asked = training(place, TrainingPlan(iterations=4, options=Options(accumulate=2))).finish()
     assert asked == (record, folder)

@@ -84,6 +84,10 @@ def test_two_processes_equal_one(places: Places) -> None:
     assert difference < 1e-6
     # One process that computes the batch in the same two parts: the same sums, the same bits.
     assert parts.weights() == two.weights()
+    # What the first process refuses ends the others, too: none waits for one that is gone.
+    shorter = [*command[: command.index("--iterations")], "--iterations", "19", "--device", "cpu"]
+    ran = subprocess.run(shorter, cwd=two.root, env=environment, capture_output=True, text=True, timeout=240)
+    assert ran.returncode != 0 and "weights of 20 iterations" in ran.stderr
 
 
 def _process(place: Place, rank: int, port: int, *arguments: str) -> subprocess.Popen[str]:

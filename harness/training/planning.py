@@ -1,0 +1,423 @@
+"""What a training costs before it starts: arithmetic, memory, time, disk; and what of it is there already.
+
+Arithmetic and memory are counted on torch's meta device, where nothing is allocated or computed. Time is measured on
+the device at hand with a few patches, or estimated for a named one from its printed peak.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from harness.assets.datasets.reading import FetchedDataset, open_dataset
+from harness.degradations.kinds import Degradation
+from harness.errors import HarnessError, NotAvailableError, unknown_name
+from harness.methods import Method
+from harness.networks.measure import multiply_adds
+from harness.networks.ranges import to_network
+from harness.records.tasks import task as task_of
+from harness.records.training_runs import Options, TrainingPlan, TrainingRun, parse_seeded
+from harness.training.loop import Training, planned_length, recipe_of
+from harness.training.losses import weighted
+from harness.training.recipe import Recipe
+from harness.training.stores import INDEX, store_place, stores_inputs
+from harness.training.world import World
+
+# Of a step's arithmetic a forward pass is a third: the backward pass makes two products for each of its own.
+PASSES = 3
+
+# Floats that are kept for a trained parameter: itself, its gradient, Adam's two moments.
+HELD = 4
+
+# Steps of a calibration.
+STEPS = 4
+
+# Seconds that the calibration of one network, and of all networks of a call together, may take.
+SECONDS = 15.0
+ALL_SECONDS = 90.0
+
+
+class Device(msgspec.Struct, frozen=True):
+    """A GPU that is not here, by its maker's data sheet.
+
+    Attributes
+    ----------
+    title : str
+        What it is called.
+    peak : dict
+        Operations a second by precision, dense: ``float32`` without TF32, ``bfloat16``.
+    bandwidth : float
+        Bytes a second to and from memory.
+    memory : int
+        Bytes.
+    """
+
+    title: str
+    peak: dict[str, float]
+    bandwidth: float
+    memory: int
+
+
+DEVICES = {
+    "h100": Device("NVIDIA H100 SXM", {"float32": 67e12, "bfloat16": 989e12}, 3.35e12, 80 * 10**9),
+    "a100": Device("NVIDIA A100 SXM", {"float32": 19.5e12, "bfloat16": 312e12}, 2.04e12, 80 * 10**9),
+    "rtx4090": Device("NVIDIA GeForce RTX 4090", {"float32": 82.6e12, "bfloat16": 165e12}, 1.01e12, 24 * 10**9),
+}
+
+# A step on a GPU takes its arithmetic at this share of the printed peak, this long for every operation of torch in the
+# forward pass, and moves what is kept for the backward pass so many times. Fitted to twelve of the papers' networks on
+# one H200 (docs/training.md); their steps took 0.7 to 3 times the estimate.
+SHARE = {"float32": 0.6, "bfloat16": 0.5}
+CALL = 60e-6
+MOVES = 36
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What one step takes, counted on the meta device.
+
+    Attributes
+    ----------
+    multiply_adds : int
+        Of one forward pass of one patch, attention as the papers write it.
+    parameters : int
+        Trained ones.
+    held, kept : int
+        Bytes for weights, gradients, moments and moving average, and for what the backward pass of one process's part
+        of the batch needs (in float32).
+    calls : int
+        Operations of torch in the forward pass of such a part.
+    """
+
+    multiply_adds: int
+    parameters: int
+    held: int
+    kept: int
+    calls: int
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """What a run costs.
+
+    Attributes
+    ----------
+    run : TrainingRun
+        Which.
+    iterations, recipe_iterations : int
+        Planned steps, and those of the full recipe. Those of a limit in minutes follow from the time of a step.
+    work : Work
+        See there.
+    operations : float
+        Floating-point operations of all steps: three forward passes a patch, two operations a multiply-add.
+    seconds : float
+        Of all steps; validation and the decoding of the training set excluded.
+    basis : {"measured", "scaled", "estimated"}
+        Whether some patches of this network were computed on the device, those of another one whose time was scaled by
+        arithmetic, or none.
+    memory : int
+        Bytes: what was measured on a GPU, else what must be held at least.
+    store_of : str
+        The training set.
+    store : int or None
+        Bytes of its decoded images that are still to be written; None where the set is not here.
+    state : str
+        What of the run is there (`Training.standing`).
+    notes : tuple of str
+        Which earlier runs do not go on, and why.
+    """
+
+    run: TrainingRun
+    iterations: int
+    recipe_iterations: int
+    work: Work
+    operations: float
+    seconds: float
+    basis: Literal["measured", "scaled", "estimated"]
+    memory: int
+    store_of: str
+    store: int | None
+    state: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def written(self) -> int:
+        """Bytes of checkpoint and weights: the gradient is not written, the weights are twice."""
+        return self.work.held
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """How fast a device computes: seconds of a patch's step, and the largest memory in bytes (0 where not known)."""
+
+    seconds: float
+    memory: int = 0
+
+
+def _on_meta(method: Method, run: TrainingRun) -> nn.Module:
+    assert method.network is not None
+    with torch.device("meta"):
+        network: nn.Module = method.network(run.task, run.level)
+    return network.to("meta")
+
+
+@contextmanager
+def _counting(run: TrainingRun) -> Iterator[None]:
+    """Turn what a network of one's own may raise on the meta device into a sentence."""
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise HarnessError(
+            f"{run.name}: its cost cannot be counted, as its network needs values to be built or run "
+            f"({type(error).__name__}: {error}); train it for --minutes 1 and look at its images/s"
+        ) from error
+
+
+def least_operations(run: TrainingRun, plan: TrainingPlan, method: Method) -> float:
+    """Floating-point operations of a run's planned steps; 0 where a limit in minutes says when it ends.
+
+    Raises
+    ------
+    HarnessError
+        It cannot be trained.
+    """
+    found = recipe_of(method, run.task, plan)
+    if plan.minutes:
+        return 0.0
+    with _counting(run):
+        counted = multiply_adds(_on_meta(method, run), (1, task_of(run.task).channels, found.patch, found.patch))
+    return 2.0 * PASSES * counted * found.batch * planned_length(found, plan)
+
+
+def count_work(network: nn.Module, found: Recipe, channels: int, part: int, options: Options) -> Work:
+    """Count what a step of a network on the meta device takes.
+
+    Parameters
+    ----------
+    network : Module
+        On the meta device.
+    found : Recipe
+        Gives the patch.
+    channels : int
+        Of an input.
+    part : int
+        Patches that a process computes at once.
+    options : Options
+        Precision and moving average.
+    """
+    parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    state = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    kept, calls = _forward(network, torch.empty((part, channels, found.patch, found.patch), device="meta"))
+    return Work(
+        multiply_adds=multiply_adds(network, (1, channels, found.patch, found.patch)),
+        parameters=parameters,
+        held=state * (2 if options.ema else 1) + (HELD - 1) * 4 * parameters,
+        kept=kept,
+        calls=calls,
+    )
+
+
+class _Calls(TorchDispatchMode):
+    """Counts operations; a view computes nothing."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+def _forward(network: nn.Module, inputs: Tensor) -> tuple[int, int]:
+    """Bytes that a forward pass keeps for its backward pass, parameters excluded, and its operations."""
+    own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage
+        return tensor
+
+    network.train()
+    with _Calls() as calls, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        network(inputs)
+    return sum(storage.nbytes() for storage in kept.values()), calls.count
+
+
+def calibrate(training: Training) -> Pace:
+    """Time some steps of a run on random patches on its device, without optimiser and loading.
+
+    Parameters
+    ----------
+    training : Training
+        The run; nothing of it is begun.
+    """
+    run, found, options, device = training.run, training.recipe, training.options, training.world.device
+    cuda = device.type == "cuda"
+    # A CPU takes as long for a patch whether it is alone or not, and a batch of some networks takes gigabytes.
+    part, side = (len(training.parts[0]) if cuda else 1), found.patch
+    scale = training.degradation.scale(run.level)
+    assert training.method.network is not None
+    network = training.method.network(run.task, run.level).to(device).train()
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand((part, task_of(run.task).channels, side, side), generator=generator).to(device)
+    if options.channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
+        network.to(memory_format=torch.channels_last)
+    target = to_network(network, torch.rand((part, 1, scale * side, scale * side), generator=generator).to(device))
+    criterion = weighted(found.loss)
+
+    def step() -> None:
+        network.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bool(options.amp)):
+            output = network(to_network(network, x))
+        criterion(output, target.expand_as(output)).backward()
+        if cuda:
+            torch.cuda.synchronize(device)
+
+    times: list[float] = []
+    with training.torch_settings():
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(device)
+        begun = time.perf_counter()
+        # The first step also chooses kernels and reserves memory: it counts only where there is no time for another.
+        while not times or (len(times) < STEPS and time.perf_counter() - begun + times[-1] < SECONDS):
+            at = time.perf_counter()
+            step()
+            times.append(time.perf_counter() - at)
+    memory = int(torch.cuda.max_memory_allocated(device)) if cuda else 0
+    return Pace(min(times[1:] or times) / part, memory)
+
+
+class Planner:
+    """Estimates runs one after the other; what was counted or timed for one serves its like.
+
+    Parameters
+    ----------
+    data, work : path
+        Fetched files; folder of computed files.
+    world : World
+        Processes and the device at hand.
+    device : str
+        A name of `DEVICES`; empty: the one at hand, which is then timed.
+
+    Raises
+    ------
+    HarnessError
+        No device has this name.
+    """
+
+    def __init__(self, data: Path, work: Path, world: World, device: str = "") -> None:
+        if device and device not in DEVICES:
+            raise unknown_name("device", device, DEVICES)
+        self.data, self.work, self.world = data, work, world
+        self.named = DEVICES[device] if device else None
+        self._counted: dict[tuple[object, ...], Work] = {}
+        self._paces: dict[tuple[object, ...], Pace] = {}
+        self._rate: float | None = None
+        self._spent = 0.0
+
+    def estimate(self, run: TrainingRun, plan: TrainingPlan, method: Method) -> Estimate:
+        """Say what a run costs.
+
+        Raises
+        ------
+        HarnessError
+            It cannot be trained, or the batch cannot be split.
+        """
+        training = Training(run, plan, method, data=self.data, work=self.work, world=self.world)
+        found, options = training.recipe, training.options
+        with _counting(run):
+            network = _on_meta(method, run)
+        shapes = tuple((key, tuple(value.shape)) for key, value in network.state_dict().items())
+        base = (parse_seeded(run.method) or (run.method, 0))[0]
+        plain = msgspec.structs.replace(options, seed=0)
+        same = (base, shapes, found.patch, tuple(training.parts), plain)
+        if same not in self._counted:
+            channels = task_of(run.task).channels
+            with _counting(run):
+                self._counted[same] = count_work(network, found, channels, len(training.parts[0]), options)
+        work = self._counted[same]
+        a_patch = 2.0 * PASSES * work.multiply_adds
+        pace, basis = self._pace(same, work, training)
+        step = pace.seconds * found.batch / self.world.size
+        iterations = max(1, int(60 * plan.minutes / step)) if plan.minutes else training.length
+        state, *notes = training.standing()
+        return Estimate(
+            run=run,
+            iterations=iterations,
+            recipe_iterations=found.iterations,
+            work=work,
+            operations=a_patch * found.batch * iterations,
+            seconds=60 * plan.minutes or step * iterations,
+            basis=basis,
+            # The calibration has weights and gradients, and no optimiser.
+            memory=pace.memory + work.held - 8 * work.parameters if pace.memory else work.held + work.kept,
+            store_of=found.data,
+            store=self._store(found, training.degradation, run.level),
+            state=state,
+            notes=tuple(notes),
+        )
+
+    def _pace(
+        self, same: tuple[object, ...], work: Work, training: Training
+    ) -> tuple[Pace, Literal["measured", "scaled", "estimated"]]:
+        a_patch = 2.0 * PASSES * work.multiply_adds
+        if self.named is not None:
+            return Pace(_on(self.named, work, len(training.parts[0]), training.options)), "estimated"
+        if same in self._paces:
+            return self._paces[same], "measured"
+        if self._rate is not None and self._spent > ALL_SECONDS:
+            return Pace(a_patch / self._rate), "scaled"
+        begun = time.perf_counter()
+        pace = calibrate(training)
+        self._spent += time.perf_counter() - begun
+        self._paces[same], self._rate = pace, a_patch / pace.seconds
+        return pace, "measured"
+
+    def _store(self, found: Recipe, made: Degradation, level: int) -> int | None:
+        try:
+            fetched = open_dataset(found.data, self.data)
+        except NotAvailableError:
+            return None
+        if (self.work / "training" / "stores" / store_place(fetched, made, level) / INDEX).is_file():
+            return 0
+        return store_bytes(fetched, made, level)
+
+
+def _on(device: Device, work: Work, part: int, options: Options) -> float:
+    """Seconds of a patch's step on a GPU that is not here."""
+    precision = options.amp if options.amp in SHARE else "float32"
+    arithmetic = 2.0 * PASSES * work.multiply_adds / (device.peak[precision] * SHARE[precision])
+    moved = work.kept * MOVES / device.bandwidth / (2 if options.amp else 1)
+    return arithmetic + (work.calls * CALL + moved) / part
+
+
+def store_bytes(fetched: FetchedDataset, made: Degradation, level: int) -> int:
+    """Bytes that the decoded images of a training set take, with their degraded copies where those are stored."""
+    samples = sum(math.prod(fetched.shape(image)) for image in fetched.image_ids)
+    return samples + samples // made.scale(level) ** 2 if stores_inputs(made) else samples
+
+
+def wall_seconds(estimates: Iterable[Estimate], devices: int) -> float:
+    """Seconds until the last of some runs is finished, one run a device, the longest first.
+
+    Parameters
+    ----------
+    estimates : iterable of Estimate
+        The runs.
+    devices : int
+        How many compute at once.
+    """
+    ends = [0.0] * devices
+    for seconds in sorted((e.seconds for e in estimates), reverse=True):
+        ends[ends.index(min(ends))] += seconds
+    return max(ends)
