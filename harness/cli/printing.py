@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import click
 
 from harness.errors import printable
+from harness.report.columns import text_table, wrapped
 
 
 def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
     """Print a text to standard output, or to standard error, with control characters shown as escapes."""
     click.echo(printable(str(text)), err=err, nl=nl)
+
+
+def echo_text(text: str) -> None:
+    """Print sentences, broken between words where there is a terminal."""
+    echo("\n".join(wrapped(line) for line in text.split("\n")))
+
+
+def echo_table(lines: Iterable[Sequence[object]], heads: Sequence[str], form: str = "text") -> None:
+    """Print a table, as text for the terminal or (`form` is ``md``) as Markdown."""
+    if form != "md":
+        echo(text_table(lines, heads))
+        return
+    from tabulate import tabulate
+
+    echo(tabulate([list(line) for line in lines], heads, tablefmt="github"))

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from harness.assets.progress import ProgressBar
-from harness.cli.printing import echo
+from harness.cli.completion import complete_methods, complete_trainable
+from harness.cli.options import (
+    argument,
+    dataset_option,
+    examples,
+    format_option,
+    level_option,
+    one_of,
+    row_option,
+    task_option,
+)
+from harness.cli.printing import echo, echo_table
 from harness.errors import HarnessError, NotAvailableError, unknown_name
 from harness.records.training_runs import (
     Options,
@@ -33,42 +45,48 @@ if TYPE_CHECKING:
 LINE_SECONDS = 30.0
 
 
-@click.command()
-@click.argument("target", required=False, default="")
-@click.option("--task", default="", help="Task, if the method has several.")
-@click.option("--level", type=int, default=0, help="Sigma, quality or scale.")
-@click.option("--row", default="", help="Only this printed row, where TARGET is a table.")
+@click.command(
+    epilog=examples(
+        "harness train panet-table8 --budget short",
+        "harness train panet-s --task denoise-rgb --level 50 --minutes 30 --dataset bsd400",
+    )
+)
+@argument("target", "TARGET", complete_trainable, required=False, default="")
+@task_option("Task, if the method has several.")
+@level_option("Sigma, quality or scale.")
+@row_option
 @click.option("--budget", default="", help="smoke, short or paper: how long, by the recipe.")
 @click.option("--iterations", type=click.IntRange(1), default=None, help="How long, in steps.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=None, help="How long, in minutes.")
-@click.option("--data", default="", help="Another training dataset than the recipe's; recorded.")
+@dataset_option("Another training dataset than the recipe's; recorded.", formerly="--data")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="amp=bfloat16, ema=0.999 …; recorded.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Instead of the recipe's; recorded.")
 @click.option("--workers", type=click.IntRange(0), default=None, help="Processes that make samples (changes nothing).")
 @click.option("--device", default="", help="cpu or cuda; the GPU where there is one.")
 @click.option("--checkpoint-minutes", type=float, default=5.0, help="What an interruption costs at most.")
 @click.option("--list", "listing", is_flag=True, help="List what can be trained, by which recipe.")
+@format_option("text", "json", "md", help="Form of what --list prints.")
 def train(
     target: str,
     task: str,
-    level: int,
-    row: str,
+    levels: tuple[int, ...],
+    rows: tuple[str, ...],
     budget: str,
     iterations: int | None,
     minutes: float | None,
-    data: str,
+    datasets: tuple[str, ...],
     settings: tuple[str, ...],
     seed: int,
     workers: int | None,
     device: str,
     checkpoint_minutes: float,
     listing: bool,
+    form: str,
 ) -> None:
     """Train the networks behind TARGET: a method, or every trainable row of a table.
 
-    For example: harness train panet-table8 --budget short; harness train panet-s --task denoise-rgb --level 50
-    --minutes 30 --data bsd400. Interrupt it at any time; the same command goes on. Over several GPUs: torchrun
-    --nproc-per-node 4 -m harness train ... Then `harness repro TABLE` shows the result beside the printed numbers.
+    Interrupt it at any time; the same command goes on. Over several GPUs: torchrun --nproc-per-node 4 -m harness
+    train ... Then `harness repro TABLE` shows the result beside the printed numbers.
 
     Keys of --set: amp (bfloat16: mixed precision), channels_last, compile (torch.compile), deterministic (false allows
     operations whose result differs between runs), ema (decay of a moving average of the weights), clip (largest norm
@@ -77,24 +95,25 @@ def train(
     workspace = Workspace.find()
     methods = workspace.methods()
     if listing or not target:
-        _list(workspace)
+        _list(workspace, form)
         if not listing:
             raise HarnessError("name a method or a table to train, and a length such as --budget smoke")
         return
+    data = one_of(datasets, "--dataset", "train")
     from harness.run.selection import method_run, table_runs
     from harness.tables.published import select
 
     tables = workspace.tables()
     if target in tables:
-        runs = table_runs(select(tables[target], row=row), methods)
+        runs = table_runs(select(tables[target], row=rows), methods)
         if task:
             runs = [run for run in runs if run.task == task]
-        if level:
-            runs = [run for run in runs if run.level == level]
+        if levels:
+            runs = [run for run in runs if run.level in levels]
         if not runs:
             raise HarnessError(f"no row of {target} is made by a network that can be trained here")
     else:
-        runs = [method_run(target, task, level, methods)]
+        runs = [method_run(target, task, level, methods) for level in levels or (0,)]
     plans = read_training_plans(workspace.root)
     if budget or iterations or minutes:
         options = _options(settings, seed)
@@ -218,8 +237,8 @@ def train_run(name: str) -> None:
             echo(f"{name}: not trained: {missing}", err=True)
 
 
-@click.command()
-@click.argument("targets", nargs=-1)
+@click.command(epilog=examples("harness report curves --out curves.pdf"))
+@argument("targets", "[NAME…]", complete_methods, nargs=-1)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=None, help="SVG, PNG or PDF file.")
 def curves(targets: tuple[str, ...], out: Path | None) -> None:
     """Plot loss and PSNR of trained runs (names, methods; default: all) over the iterations."""
@@ -243,27 +262,44 @@ def curves(targets: tuple[str, ...], out: Path | None) -> None:
     echo(f"written: {path}")
 
 
-def _list(workspace: Workspace) -> None:
-    from tabulate import tabulate
-
+def _list(workspace: Workspace, form: str) -> None:
     from harness.records.training_runs import shipped_runs
     from harness.training.recipe import recipe
 
-    lines = []
+    records: list[dict[str, Any]] = []
     shipped = shipped_runs(workspace.root)
     plans = read_training_plans(workspace.root)
     for name, method in workspace.methods().items():
         for task, found in method.recipes.items():
             known = recipe(found)
-            made = [
-                f"{run.level}: {_made(workspace, run, plan)}"
+            made = {
+                run.level: _made(workspace, run, plan)
                 for run, plan in plans.items()
                 if (run.method, run.task) == (name, task)
-            ]
-            made += [f"{run.level}: shipped" for run in shipped if (run.method, run.task) == (name, task)]
-            lines.append([name, task, found, known.data, f"{known.iterations:,}", "; ".join(made)])
-    heads = ("method", "task", "recipe", "data", "iterations", "here")
-    echo(tabulate(lines, heads, disable_numparse=True))
+            }
+            made |= {run.level: "shipped" for run in shipped if (run.method, run.task) == (name, task)}
+            records.append(
+                {
+                    "method": name,
+                    "task": task,
+                    "recipe": found,
+                    "dataset": known.data,
+                    "iterations": known.iterations,
+                    "here": made,
+                }
+            )
+    if form == "json":
+        echo(json.dumps(records, indent=1, ensure_ascii=False))
+        return
+    lines = [
+        [
+            *(record[key] for key in ("method", "task", "recipe", "dataset")),
+            f"{record['iterations']:,}",
+            "; ".join(f"{level}: {text}" for level, text in record["here"].items()),
+        ]
+        for record in records
+    ]
+    echo_table(lines, ("method", "task", "recipe", "dataset", "iterations", "here"), form)
 
 
 def _made(workspace: Workspace, run: TrainingRun, plan: TrainingPlan) -> str:

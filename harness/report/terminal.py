@@ -8,7 +8,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from harness.errors import printable
+from harness.errors import plural, printable
+from harness.report.columns import folded, text_width
 from harness.report.grid import (
     GridCell,
     Mark,
@@ -48,19 +49,21 @@ COLOURS = {
 WIDE = 190
 
 
-def print_table(table: Table, results: list[CellResult]) -> None:
-    """Print a table, what it could not run, and its summary to standard output."""
+def print_table(table: Table, results: list[CellResult], *, why: bool = False) -> None:
+    """Print a table, what it could not run, and its summary to standard output.
+
+    Where the width is limited a reason takes one line, unless the whole is asked for with `why`.
+    """
     console = _console(WIDE)
     console.print()
-    _print(console, table, results)
+    _print(console, table, results, 0 if why else text_width())
 
 
 def _console(least: int) -> Any:
     """Make a console; a log or a pipe has no width, and wrapped numbers would be unreadable: it is `least` wide."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=max(console.width, least))
+    return Console(highlight=False, width=text_width() or least)
 
 
 def _text(text: str = "", style: str = "") -> Any:
@@ -71,6 +74,19 @@ def _text(text: str = "", style: str = "") -> Any:
 
 
 BAR = 24
+
+
+def coverage_records(collected: Sequence[TableResults]) -> list[dict[str, str | int]]:
+    """Give the lines that `print_coverage` prints as plain values: how many places of each verdict a table has."""
+    lines: dict[str, dict[Verdict, int]] = {item.table.name: counts_of(item) for item in collected}
+    papers = count_tables(of_papers(collected))
+    if papers.numbers:
+        lines |= {"the papers' numbers": papers.distinct, "with their copies": papers.places}
+    return [
+        {"table": name, **{verdict: counts.get(verdict, 0) for verdict in WITH_MEASURED}, "all": sum(counts.values())}
+        for name, counts in lines.items()
+        if sum(counts.values())
+    ]
 
 
 def print_coverage(collected: Sequence[TableResults]) -> None:
@@ -132,7 +148,7 @@ def table_svg(table: Table, results: list[CellResult]) -> str:
     return console.export_svg(title=f"harness table {table.name}", theme=plain, code_format=template)
 
 
-def _print(console: Any, table: Table, results: list[CellResult]) -> None:
+def _print(console: Any, table: Table, results: list[CellResult], width: int = 0) -> None:
     console.print(
         _text(f"{table.name}  ", style="bold") + _text(f"{table.title} — {table.source.split('. ')[0]}", style="dim")
     )
@@ -153,7 +169,7 @@ def _print(console: Any, table: Table, results: list[CellResult]) -> None:
         console.print(_text(f"  {', '.join(remark.rows)} ({remark.cells} cells): {remark.reason}"))
     for row, text in choices(table, results):
         console.print(_text(f"  choices for {row}: {text}", style="dim"))
-    _print_not_run(console, reasons_not_run(results))
+    _print_not_run(console, reasons_not_run(results), width)
     console.print(_text(summary(table, results), style="bold"))
     if recorded := recorded_text(results):
         console.print(_text(f"  {recorded}"))
@@ -250,8 +266,10 @@ def print_one_protocol(table: Table, cells: list[OneProtocolCell]) -> None:
     _print_not_run(console, not_run_reasons(cells))
 
 
-def _print_not_run(console: Any, reasons: list[Reason]) -> None:
-    for reason in reasons:
-        console.print(
-            _text(f"  not run: {', '.join(reason.rows)} ({reason.cells} cells): {reason.reason}", style="dim")
-        )
+def _print_not_run(console: Any, reasons: list[Reason], width: int = 0) -> None:
+    texts = [f"  not run: {', '.join(r.rows)} ({plural(r.cells, 'cell')}): {r.reason}" for r in reasons]
+    shown = [folded(text, width) for text in texts]
+    for text in shown:
+        console.print(_text(text, style="dim"))
+    if shown != texts:
+        console.print(_text("  (--why shows the reasons whole)", style="dim"))

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 def repro(
-    *names: str, root: str | os.PathLike[str] = ".", row: str = "", dataset: str = "", jobs: int = 1
+    *names: str,
+    root: str | os.PathLike[str] = ".",
+    row: str | Sequence[str] = (),
+    dataset: str | Sequence[str] = (),
+    jobs: int = 1,
 ) -> dict[str, list[CellResult]]:
     """Make tables in a workspace, everything they need that is not there yet, and give their results.
 
@@ -36,8 +40,8 @@ def repro(
         Tables, such as ``"panet-table3"``.
     root : path
         A folder in the workspace: params.yaml lies in it or above it.
-    row, dataset : str
-        Only the row with this printed name, or only this dataset; nothing is then written to ``results/``.
+    row, dataset : str or sequence of str
+        Only the rows with these printed names, or only these datasets; nothing is then written to ``results/``.
     jobs : int
         Stages side by side.
 
