@@ -6,10 +6,8 @@ their files, and names of a workspace's own methods are read off their text.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +35,8 @@ def _tables(context: click.Context) -> Iterable[str]:
 
 def _table_files() -> dict[str, Path]:
     """Find the files of all tables by name; none is read."""
+    from importlib import resources
+
     from harness.records.workspace import Folder
 
     package = Path(str(resources.files("harness.tables")))
@@ -85,6 +85,8 @@ def _methods(context: click.Context) -> Iterator[str]:
 
 def _written_names(here: Any, folders: Iterable[str], function: str) -> Iterator[str]:
     """Read the names off calls such as ``@method("my-net", ...)``; a file with an error in it has none."""
+    import ast
+
     for file in (file for name in folders for file in (here.root / name).glob("*.py")):
         with suppress(Exception):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -101,8 +102,19 @@ MOVED = {
 }
 
 
+class _ReaderGoneError(Exception):
+    """Nobody reads standard output any more."""
+
+
 class _Commands(LazyGroup):
     index, unlisted, moved, sections = COMMANDS, UNLISTED, MOVED, SECTIONS
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a subcommand; click would end with status 1 where the reader of a pipe has had enough."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderGoneError from error
 
 
 class _New(LazyGroup):
@@ -187,7 +199,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         echo("interrupted; what was finished is kept, run the same command again to go on", err=True)
         sys.exit(130)
-    except BrokenPipeError:
+    except (_ReaderGoneError, BrokenPipeError):
         # `harness diff ... | head`: the reader has what it wanted.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 import click
 
 from harness.errors import printable
-from harness.report.columns import text_table, wrapped
 
 
 def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
@@ -17,12 +16,16 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
 
 def echo_text(text: str) -> None:
     """Print sentences, broken between words where there is a terminal."""
+    from harness.report.columns import wrapped
+
     echo("\n".join(wrapped(line) for line in text.split("\n")))
 
 
 def echo_table(lines: Iterable[Sequence[object]], heads: Sequence[str], form: str = "text") -> None:
     """Print a table, as text for the terminal or (`form` is ``md``) as Markdown."""
     if form != "md":
+        from harness.report.columns import text_table
+
         echo(text_table(lines, heads))
         return
     from tabulate import tabulate

@@ -337,5 +337,5 @@ def test_rows_says_that_there_are_none(tmp_path: Path, monkeypatch: pytest.Monke
 def test_rows_names_what_there_is(workspace: Path) -> None:
     told = run("rows", "--dataset", "set5", "--mean")
     assert "nothing is measured of dataset set5; there is embedded" in told.stderr
-    assert "nothing is measured of method nlm; there is bicubic" in run("rows", "--method", "nlm").stderr
-    assert "embedded,bicubic," in run("rows", "--method", "nlm,bicubic").stdout
+    assert "nothing is measured of method nlm; there is bicubic-luma" in run("rows", "--method", "nlm").stderr
+    assert "bicubic-y8-float,bicubic-luma," in run("rows", "--method", "nlm,bicubic-luma").stdout
