@@ -48,7 +48,8 @@ LINE_SECONDS = 30.0
 @click.command(
     epilog=examples(
         "harness train panet-table8 --budget short",
-        "harness train panet-s --task denoise-rgb --level 50 --minutes 30 --dataset bsd400",
+        "harness train panet-s --task denoise-rgb --level 50 --minutes 30 \\",
+        "    --dataset bsd400",
     )
 )
 @argument("target", "TARGET", complete_trainable, required=False, default="")
