@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from harness.assets.progress import ProgressBar
+from harness.assets.progress import LINE_SECONDS, ProgressBar, Remaining
 from harness.cli.completion import complete_methods, complete_trainable
 from harness.cli.options import (
     argument,
@@ -40,9 +40,6 @@ from harness.tables.workspace import Workspace
 if TYPE_CHECKING:
     from harness.training.logs import LogRow
     from harness.training.world import World
-
-# Seconds between two lines where there is no terminal for a progress bar.
-LINE_SECONDS = 30.0
 
 
 @click.command(
@@ -330,7 +327,7 @@ class _Bar:
         self._bar = ProgressBar(title, noted=True)
         self._psnr = ""
         self._last = 0.0
-        self._first: LogRow | None = None
+        self._remaining = Remaining()
 
     def __enter__(self) -> Callable[[LogRow, int], None]:
         if self._shown:
@@ -342,10 +339,8 @@ class _Bar:
             return
         if row.psnr is not None:
             self._psnr = f"  {row.psnr:.2f} dB"
-        self._first = self._first or row
-        steps, seconds = row.iteration - self._first.iteration, row.seconds - self._first.seconds
-        left = f"  {_duration((length - row.iteration) * seconds / steps)} left" if steps else ""
-        fields = f"loss {row.loss:.5f}{self._psnr}  {row.images_per_second:.1f} images/s{left}"
+        left = self._remaining.text(row.iteration, length, row.seconds)
+        fields = f"loss {row.loss:.5f}{self._psnr}  {row.images_per_second:.1f} images/s  {left}".rstrip()
         if self._bar.shown:
             self._bar.update(row.iteration, length, fields)
         elif time.monotonic() - self._last > LINE_SECONDS or row.iteration >= length:
@@ -354,12 +349,3 @@ class _Bar:
 
     def __exit__(self, *_: object) -> None:
         self._bar.__exit__()
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
