@@ -268,7 +268,7 @@ def new_table(
     protocols: tuple[str, ...],
 ) -> None:
     """Write a table of your own: choose task, sets, levels, methods and published rows."""
-    from harness.cli.authoring import write_table
+    from harness.cli.authoring import input_note, write_table
     from harness.records.tasks import task as task_of
     from harness.tables.published import read_table
     from harness.tables.requests import default_protocol
@@ -286,4 +286,6 @@ def new_table(
         ways = [part.protocol.get(metric) or default_protocol(chosen, metric) for metric in ("psnr", "ssim")]
         likewise = " (as of the published rows)" if published and not degradation else ""
         echo(f"input of your rows: {part.degradation or chosen.degradation}{likewise}; measured by {', '.join(ways)}")
+    if note := input_note(path, methods):
+        echo_text(f"note: {note}")
     echo(f"next: harness repro {name}")

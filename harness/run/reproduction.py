@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, InvalidArgumentError
 from harness.run.graph import needed, stage_graph, stages_of
 from harness.run.pipeline import update_pipelines
 from harness.run.targets import failures, make_targets
@@ -67,6 +67,8 @@ def repro(
 
     if not names:
         raise HarnessError("no table is named; harness tables lists them")
+    if not all(isinstance(name, str) for name in names):
+        raise InvalidArgumentError("tables are named one by one, as texts: harness.repro('panet-table3', 'mine')")
     workspace = Workspace.find(root)
     tables = [select(workspace.table(name), row=row, dataset=dataset) for name in dict.fromkeys(names)]
     whole, parts = ([], tables) if row or dataset else (tables, [])

@@ -354,3 +354,37 @@ def test_rows_names_what_there_is(workspace: Path) -> None:
     assert "nothing is measured of dataset set5; there is embedded" in told.stderr
     assert "nothing is measured of method nlm; there is bicubic-luma" in run("rows", "--method", "nlm").stderr
     assert "bicubic-y8-float,bicubic-luma," in run("rows", "--method", "nlm,bicubic-luma").stdout
+
+
+def test_a_method_of_luma_is_not_given_rgb_unsaid(workspace: Path) -> None:
+    words = ["--task", "sr", "--dataset", "embedded", "--level", "2", "--method"]
+    said = run("new", "table", "rgb", *words, "bicubic-luma,bicubic").output
+    assert "note: bicubic-luma clips to the range of luma" in said and "--degradation bicubic-y8-float" in said
+    assert (
+        "note:" not in run("new", "table", "luma", *words, "bicubic-luma", "--degradation", "bicubic-y8-float").output
+    )
+    assert "note:" not in run("new", "table", "other", *words, "bicubic").output
+
+
+def test_rows_that_were_never_made_are_not_said_to_be_elsewhere(workspace: Path) -> None:
+    """DVC names the files of every stage, run or not."""
+    git = ["git", "-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run(["dvc", "config", "--unset", "core.no_scm"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "Ours"], check=True)
+    told = run("report", "--compare", "HEAD", ".").output
+    assert "0 numbers differ" in told and "are equal" in told and "note:" not in told, told
+
+
+def test_what_was_asked_for_is_not_advised_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fetch with --archives that cannot be done does not end in the advice to give --archives."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HARNESS_MIRROR", raising=False)
+    for name in ("realblur-j", "gopro-test"):
+        plan = run("datasets", "fetch", name, "--archives", "--plan").output
+        assert "archive: " in plan and "--archives" not in plan, name
+        assert "or with --archives: " in run("datasets", "fetch", name, "--plan").output
+    assert "--archives" in run("datasets", "fetch", "realblur-j").output
+    told = run("datasets", "fetch", "realblur-j", "--archives").output
+    assert "--archives" not in told and "run the command again" in told
