@@ -51,6 +51,7 @@ _seconds_option = click.option(
 @click.option("--top", type=click.IntRange(0, 12), default=5, show_default=True, help="Variants of the ranking shown.")
 @click.option("--write", is_flag=True, help="Write what was found beside the row in the table's file.")
 @format_option("text", "json")
+@click.option("--json", "as_json", is_flag=True, hidden=True)
 def audit(
     name: str,
     rows: tuple[str, ...],
@@ -61,6 +62,7 @@ def audit(
     top: int,
     write: bool,
     form: str,
+    as_json: bool,
 ) -> None:
     """Find the protocol that makes the published numbers of TABLE, row by row.
 
@@ -76,7 +78,7 @@ def audit(
 
     workspace = Workspace.find()
     table = select(workspace.table(name), row=rows, dataset=datasets)
-    as_json = form == "json"
+    as_json = as_json or form == "json"  # --json: its older spelling
     if write and datasets:
         raise HarnessError("--write needs the whole row; leave --dataset away")
     settings = AuditSettings(inputs=inputs, budget=budget, seeds=seeds)

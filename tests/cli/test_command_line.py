@@ -72,7 +72,7 @@ def every(group: click.Group = command, path: tuple[str, ...] = ()) -> Iterator[
 def options() -> Iterator[tuple[str, str, click.Option]]:
     for name, found in every():
         for option in found.params:
-            if isinstance(option, click.Option):
+            if isinstance(option, click.Option) and not option.hidden:
                 for spelling in getattr(option, "shown", option.opts):
                     if spelling.startswith("--"):
                         yield name, spelling, option
