@@ -13,7 +13,7 @@ from harness.assets.places import AssetPaths, Kind
 from harness.assets.verified import still_complete
 from harness.cli.completion import complete_datasets, complete_weights
 from harness.cli.options import argument, examples, format_option
-from harness.cli.printing import echo, echo_table
+from harness.cli.printing import echo, echo_table, echo_text
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError, plural
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def add_commands(group: click.Group, kind: Kind, *, ls: str, show: str, fetch: s
             fetched = {"status": manifest.status, "reason": manifest.reason} if manifest else None
             _echo_json({**msgspec.to_builtins(record), **described.row(record, data), "fetched": fetched})
         else:
-            echo(described.show(record, data), nl=False)
+            echo_text(described.show(record, data))
 
     @group.command(
         "fetch", help=fetch, epilog=examples(f"harness {kind} fetch {example}", f"harness {kind} fetch --all --plan")
@@ -146,7 +146,7 @@ def _fetch(
 
             _echo_json(msgspec.to_builtins(planned))
         else:
-            echo(planning.plan_text(planned, archives=archives), nl=False)
+            echo_text(planning.plan_text(planned, archives=archives))
         return
     if form != "text":
         raise HarnessError("--format goes with --plan; what a fetch does it says line by line")
@@ -168,7 +168,7 @@ def _fetch(
             echo(f"{canonical}: complete, {plain.get('images', len(plain['files']))} {words.counted}")
         else:
             missing.append(canonical)
-            echo(f"{canonical}: {plain['status']}: {plain['reason']}")
+            echo_text(f"{canonical}: {plain['status']}: {plain['reason']}")
     if missing and strict:
         raise NotAvailableError(f"{len(missing)} of {len(names)} {words.not_whole}: {', '.join(missing)}")
 
@@ -217,7 +217,7 @@ def verify_fetched(kind: Kind, names: tuple[str, ...], data: Path, form: str) ->
             lines += [f"  {file}: not here; {what}" for file, what in record["missing"].items()]
         records.append(record)
         if form == "text":
-            echo("\n".join(lines))
+            echo_text("\n".join(lines))
     if form == "json":
         _echo_json(records)
     elif not records:

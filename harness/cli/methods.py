@@ -191,7 +191,7 @@ def check_method(name: str, limit: float, form: str) -> None:
         supervised.goes_on()
         sign = {True: "ok", False: "FAIL", None: "skip"}[check.held]
         if form == "text":
-            echo(f"{sign:<4}  {check.what}{': ' + check.found if check.found else ''}")
+            echo_text(f"{sign:<4}  {check.what}{': ' + check.found if check.found else ''}")
         records.append({"check": check.what, "outcome": sign.lower(), "found": check.found})
         failed += check.held is False
         held += check.held is True
@@ -228,7 +228,7 @@ def describe(name: str, task: str, size: str, measure: bool, form: str) -> None:
         echo(json.dumps([{"fact": fact, "text": text} for fact, text in facts], indent=1, ensure_ascii=False))
         return
     for fact, text in facts:
-        echo(f"{fact:<14} {text}")
+        echo_text(f"{fact:<14}  {text}")
 
 
 @click.command(

@@ -16,9 +16,9 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
 
 def echo_text(text: str) -> None:
     """Print sentences, broken between words where there is a terminal."""
-    from harness.report.columns import wrapped
+    from harness.report.columns import wrapped_lines
 
-    echo("\n".join(wrapped(line) for line in text.split("\n")))
+    echo(wrapped_lines(text.rstrip("\n")))
 
 
 def echo_table(lines: Iterable[Sequence[object]], heads: Sequence[str], form: str = "text") -> None:

@@ -9,7 +9,7 @@ import click
 
 from harness.cli.completion import complete_rows
 from harness.cli.options import Option, argument, examples, format_option, table_argument
-from harness.cli.printing import echo
+from harness.cli.printing import echo, echo_text
 from harness.errors import CheckFailedError, plural
 from harness.tables.workspace import Workspace
 
@@ -28,7 +28,10 @@ def why(table: str, row: str, column: str, form: str) -> None:
 
     workspace = Workspace.find()
     links = explain(workspace, find_cell(workspace, table, row, column))
-    echo(json.dumps(chain_record(links), indent=1, ensure_ascii=False) if form == "json" else chain_text(links))
+    if form == "json":
+        echo(json.dumps(chain_record(links), indent=1, ensure_ascii=False))
+    else:
+        echo_text(chain_text(links))
 
 
 @click.command(epilog=examples("harness doctor --format json"))
@@ -48,7 +51,7 @@ def doctor(form: str) -> None:
     else:
         signs = {"fine": "✓", "note": "·", "wrong": "✗"}
         for finding in found:
-            echo(f"{signs[finding.state]} {finding.what}: {finding.detail}")
+            echo_text(f"{signs[finding.state]} {finding.what}: {finding.detail}")
     wrong = sum(finding.state == "wrong" for finding in found)
     if wrong:
         raise CheckFailedError(f"{wrong} of {len(found)} checks failed; a run would not work")

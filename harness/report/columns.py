@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -112,8 +113,8 @@ def _laid_out(line: Sequence[str], widths: Sequence[int], right: Sequence[bool])
     ]
 
 
-def wrapped(text: str, width: int | None = None, indent: str = "") -> str:
-    """Break a text between words, so that it fits; every line of it is indented.
+def wrapped(text: str, width: int | None = None, indent: str = "", hang: str = "") -> str:
+    """Break a text between words, so that it fits; every line of it is indented, and all but the first hang.
 
     Examples
     --------
@@ -129,11 +130,30 @@ def wrapped(text: str, width: int | None = None, indent: str = "") -> str:
             text,
             max(width, len(indent) + 1),
             initial_indent=indent,
-            subsequent_indent=indent,
+            subsequent_indent=indent + hang,
             break_long_words=False,
             break_on_hyphens=False,
         )
     )
+
+
+def wrapped_lines(text: str, width: int | None = None) -> str:
+    r"""Break each line of a text between words; behind a name with two spaces after it lines go on below their text.
+
+    Examples
+    --------
+    >>> print(wrapped_lines("a sentence that is long\n  packages  numpy 2.4, scipy 1.17", 25))
+    a sentence that is long
+      packages  numpy 2.4,
+                scipy 1.17
+    """
+    width = text_width() if width is None else width
+    lines = []
+    for line in text.split("\n"):
+        name = re.match(r"\s*(?:\S+ )*\S+\s{2,}|\s*(?:- )?", line)
+        length = len(name[0]) if name else 0
+        lines.append(wrapped(line, width, hang=" " * (length if length <= width // 2 else 4)))
+    return "\n".join(lines)
 
 
 def folded(text: str, width: int | None = None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from harness.errors import plural, printable
-from harness.report.columns import folded, text_width
+from harness.report.columns import folded, text_table, text_width
 from harness.report.grid import (
     GridCell,
     Mark,
@@ -47,6 +47,7 @@ COLOURS = {
     "measured": "",
 }
 WIDE = 190
+COVERAGE_WIDE = 130
 
 
 def print_table(table: Table, results: list[CellResult], *, why: bool = False) -> None:
@@ -96,6 +97,10 @@ def print_coverage(collected: Sequence[TableResults]) -> None:
     """
     from rich.table import Table as RichTable
 
+    width = text_width()
+    if width and width < COVERAGE_WIDE:
+        _print_narrow_coverage(coverage_records(collected))
+        return
     lines = {item.table.name: counts_of(item) for item in collected}
     shown = [v for v in WITH_MEASURED if v in VERDICTS or any(counts[v] for counts in lines.values())]
 
@@ -112,7 +117,15 @@ def print_coverage(collected: Sequence[TableResults]) -> None:
     if papers.numbers:
         piece.add_row(_text("the papers' numbers", style="bold"), *coverage(papers.distinct))
         piece.add_row("with their copies", *coverage(papers.places))
-    _console(130).print(piece)
+    _console(COVERAGE_WIDE).print(piece)
+
+
+def _print_narrow_coverage(records: Sequence[dict[str, str | int]]) -> None:
+    lines = []
+    for record in records:
+        verdicts = [f"{record[verdict]} {verdict}" for verdict in WITH_MEASURED if record[verdict]]
+        lines.append((record["table"], record["all"], ", ".join(verdicts)))
+    print(text_table(lines, ("table", "all", "of these")))
 
 
 def _bar(counts: dict[Verdict, int]) -> Any:
@@ -188,16 +201,18 @@ def grid_pieces(grid: PartGrid, width: int) -> list[Any]:
     for row in rows:
         for index, place in enumerate(row.places):
             shown[index] = max(shown[index], len(place.printed), len(_measured(place)))
+    # Beside its text a column takes a space on either side and one between it and the next; the edges take none.
     heads_width = sum(
-        max([len(title)] + [len(row.heads[i]) for row in rows]) + 2 for i, title in enumerate(grid.corner)
+        max([len(title)] + [len(row.heads[i]) for row in rows]) + 3 for i, title in enumerate(grid.corner)
     )
     # The first column of a piece repeats the heading it continues.
     filled = [tuple(accumulate(line, _continued)) for line in lines]
     pieces, start = [], 0
     while start < len(shown):
         stop, used = start, heads_width
+        repeated = max(len(line[start]) for line in filled)
         while stop < len(shown) and (stop == start or used + shown[stop] + 2 <= width):
-            used += shown[stop] + 2
+            used += max(shown[stop], repeated if stop == start else 0) + 3
             stop += 1
         piece = RichTable(
             box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title=_text(grid.title) if grid.title else None

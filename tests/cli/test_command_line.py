@@ -388,3 +388,35 @@ def test_what_was_asked_for_is_not_advised_again(tmp_path: Path, monkeypatch: py
     assert "--archives" in run("datasets", "fetch", "realblur-j").output
     told = run("datasets", "fetch", "realblur-j", "--archives").output
     assert "--archives" not in told and "run the command again" in told
+
+
+@pytest.mark.parametrize("name", ["panet-table3", "csnln-table1", "kit-table3", "panet-table9", "embedded"])
+def test_a_table_fits_and_cuts_no_word(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its columns go on below, under the heading that they continue."""
+    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = run("table", name, "--why").output
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert not re.search(r"\w…", narrow.partition("published above")[0])
+    monkeypatch.delenv("COLUMNS")
+    wide = run("table", name, "--why").output.partition("published above")[0].replace("─", "")
+    for word in set(wide.split()):
+        assert word in narrow, word
+
+
+def test_facts_and_the_summary_fit(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for words that are longer, such as paths and hashes."""
+    monkeypatch.setenv("COLUMNS", "60")
+    for words in (
+        ["why", "embedded", "Bicubic", "embedded/2/psnr"],
+        ["describe", "dncnn", "--no-measure"],
+        ["datasets", "show", "set5"],
+        ["report", "--summary"],
+        ["doctor"],
+        ["datasets", "fetch", "gopro-test", "--plan"],
+    ):
+        text = CliRunner().invoke(command, words).stdout
+        for line in text.splitlines():
+            assert len(line) <= 60 or len(line.split()[-1]) > 25, (words, line)
+    narrow = run("report", "--summary", "--table", "embedded").stdout
+    assert re.search(r"embedded +\d+ +6 match, \d+ not run", " ".join(narrow.split())), narrow
