@@ -26,14 +26,16 @@ def duration_text(seconds: float) -> str:
     Examples
     --------
     >>> duration_text(59), duration_text(3700), duration_text(200_000)
-    ('0 min 59 s', '1 h 01 min', '2 d 7 h')
+    ('59 s', '1 h 01 min', '2 d 7 h')
     """
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     if days:
         return f"{days} d {hours} h"
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
 
 
 class Remaining:
@@ -49,7 +51,7 @@ class Remaining:
     >>> remaining.text(5, 10, seconds=1)
     ''
     >>> remaining.text(6, 10, seconds=21), remaining.text(7, 10, seconds=101), remaining.text(9, 10, seconds=121)
-    ('about 1 min 20 s left', 'at least 1 min 20 s left', 'about 0 min 30 s left')
+    ('about 1 min 20 s left', 'at least 1 min 20 s left', 'about 30 s left')
     """
 
     def __init__(self) -> None:

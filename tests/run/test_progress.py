@@ -91,7 +91,7 @@ def test_a_run_without_a_terminal_tells_how_far_a_long_stage_is(clock: Clock, tm
             progress.write_text(f"{done} 29")
             shown.tell()
             lines.append(told.getvalue().splitlines()[-1])
-        assert lines[0] == "restore net set0: 0 of 29 images, running for 0 min 30 s"
+        assert lines[0] == "restore net set0: 0 of 29 images, running for 30 s"
         assert lines[1] == "restore net set0: 3 of 29 images, running for 1 min 00 s, about 4 min 20 s left"
         left = [seconds_in(line.partition("running")[2].partition(", ")[2]) for line in lines[1:]]
         assert left == sorted(left, reverse=True) and left[-1] == 0 and "at least" in lines[4]
@@ -123,8 +123,8 @@ def test_a_bar_without_a_terminal_is_a_line_now_and_then(clock: Clock, capsys: p
             bar.advance(300_000)
     assert capsys.readouterr().err.splitlines() == [
         "set5: 1.2 MB of 3.0 MB, about 1 min 00 s left",
-        "set5: 2.1 MB of 3.0 MB, about 0 min 30 s left",
-        "set5: 3.0 MB of 3.0 MB, about 0 min 00 s left",
+        "set5: 2.1 MB of 3.0 MB, about 30 s left",
+        "set5: 3.0 MB of 3.0 MB, about 0 s left",
     ]
     with ProgressBar("restore\x1b[31m", clock=clock) as bar:
         clock.now += 31
