@@ -39,6 +39,37 @@ def plural(count: int, thing: str, things: str = "") -> str:
     return f"{count:,} {thing if count == 1 else things or thing + 's'}"
 
 
+def whole_number(value: object, what: str, least: int = 0) -> int:
+    """Give a whole number that an argument must be; floats such as 2.0 are taken for what they mean.
+
+    Parameters
+    ----------
+    value : object
+        What was given.
+    what : str
+        Name of the argument, for the error.
+    least : int
+        The least that it may be.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It is none, or less.
+
+    Examples
+    --------
+    >>> whole_number(2.0, "scale", 1)
+    2
+    """
+    try:
+        number = int(value)  # type: ignore[call-overload]
+        if not isinstance(value, str | bytes) and number == value and number >= least:
+            return int(number)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise InvalidArgumentError(f"{what} {value!r} is not a whole number of {least} or more")
+
+
 class HarnessError(Exception):
     """A mistake in the input or the environment; the command line prints it and exits with status 2."""
 

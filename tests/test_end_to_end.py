@@ -146,7 +146,7 @@ def test_results_stand_when_a_sample_of_them_does(checkout: Checkout) -> None:
     path.write_text(text + "\nADDED = 1\n")
     folder = checkout.root / "work/restored/jpeg/embedded-gray/jpeg-y8/jpeg--whole"
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*.png")}
-    said = checkout.harness("pipeline", "revalidate", "embedded", "--images", "1")
+    said = checkout.harness("pipeline", "revalidate", "embedded", "--sample", "1")
     assert "kept: jpeg/embedded-gray/jpeg-y8/jpeg--whole: 4 of" in said
     said = checkout.harness("repro", "embedded", "--verbose")
     assert "restore@jpeg--whole' didn't change" in said
@@ -160,7 +160,7 @@ def test_results_stand_when_a_sample_of_them_does(checkout: Checkout) -> None:
     timing.unlink()
     timing.write_text(json.dumps(record | {"confirmed": record["confirmed"] * 2}))
     path.write_text(text + "\nADDED = 2\n")
-    said = checkout.harness("pipeline", "revalidate", "embedded", "--images", "1")
+    said = checkout.harness("pipeline", "revalidate", "embedded", "--sample", "1")
     assert "kept: jpeg/embedded-gray/jpeg-y8/jpeg--whole: 4 of" in said
 
     edited = text.replace("array.astype(np.float64) / 255)) * 255", "array / 255)) * 250")

@@ -73,13 +73,6 @@ class AssetKind:
         """List every set as plain values, by name."""
         return [self.row(record, data) for record in self.records()]
 
-    def text(self, data: Path) -> str:
-        """Write the table for a terminal."""
-        lines = [self.head, *(self.cells(row) for row in self.rows(data))]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        padded = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
-        return "\n".join(line.rstrip() for line in padded) + "\n"
-
     def markdown(self) -> str:
         """Write the registry as Markdown: the same text on every machine."""
         records = self.records()

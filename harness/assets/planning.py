@@ -12,6 +12,7 @@ from harness.assets.hosts import mirrors
 from harness.assets.kinds import KINDS, size_text
 from harness.assets.places import AssetPaths, Kind
 from harness.assets.registry import AssetFile, AssetRecord
+from harness.errors import plural
 
 
 class PlannedSet(msgspec.Struct, frozen=True):
@@ -104,28 +105,24 @@ def _plan(kind: Kind, record: AssetRecord, data: Path, folders: list[Path]) -> P
     )
 
 
-def plan_text(planned: list[PlannedSet]) -> str:
-    """Write a plan for a terminal: one set a paragraph, and the sum."""
+def plan_text(planned: list[PlannedSet], *, archives: bool = False) -> str:
+    """Write a plan for a terminal: one set a paragraph, and the sum; `archives` are asked for, or only named."""
     lines = []
     for one in planned:
         lines.append(f"{one.name} (licence: {one.licence})")
-        lines += [f"  {one.here} {_files(one.here)} here"] if one.here else []
-        lines += [f"  {one.mirrored} {_files(one.mirrored)} in the mirror"] if one.mirrored else []
+        lines += [f"  {plural(one.here, 'file')} here"] if one.here else []
+        lines += [f"  {plural(one.mirrored, 'file')} in the mirror"] if one.mirrored else []
         if one.downloads:
             size = _sizes(one.bytes, one.unknown)
             lines.append(f"  {one.downloads} to download, {size}, from {', '.join(one.repositories)}")
         lines += [f"  {one.supplied} you supply: {one.note}"] if one.supplied else []
-        lines += [f"  or with --archives: {archive}" for archive in one.archives]
+        lines += [f"  {'archive' if archives else 'or with --archives'}: {archive}" for archive in one.archives]
     downloads, unknown = sum(one.downloads for one in planned), sum(one.unknown for one in planned)
-    total = f"{downloads} {_files(downloads)} to download"
+    total = f"{plural(downloads, 'file')} to download"
     if downloads:
         total += f", {_sizes(sum(one.bytes for one in planned), unknown)}"
     lines.append(f"In all: {total}, {sum(one.supplied for one in planned)} that you supply. Nothing was fetched.")
     return "\n".join(lines) + "\n"
-
-
-def _files(count: int) -> str:
-    return "file" if count == 1 else "files"
 
 
 def _sizes(known: int, unknown: int) -> str:

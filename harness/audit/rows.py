@@ -335,7 +335,7 @@ class Evaluation:
                 if self._budget.over(share) and self._inputs != "all":
                     reason = (
                         f"the budget ended at image {first + 1} of {len(source.images)} of {source.dataset}, level "
-                        f"{source.level}; run again to go on, or give --budget or --inputs all"
+                        f"{source.level}; run again to go on, or give --seconds or --inputs all"
                     )
                     self._leave(making, "open", reason, finish, BUDGET_ENDED)
                     return False

@@ -25,7 +25,7 @@ from harness.errors import HarnessError
 # Of a mean over few images: 4 standard errors, for with 3 images a Student's t of 99.7 % is about 13, of 94 % about 4.
 # Only used to leave a variant aside, never to accept one.
 SCREEN_ERRORS = 4.0
-OUT_OF_BUDGET = "the budget was spent before it could be tried; run again to go on, or give --budget"
+OUT_OF_BUDGET = "the budget was spent before it could be tried; run again to go on, or give --seconds"
 
 SSIM_PROBES = 5
 SMALL_SET = 8

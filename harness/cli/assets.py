@@ -11,8 +11,10 @@ import click
 
 from harness.assets.places import AssetPaths, Kind
 from harness.assets.verified import still_complete
-from harness.cli.printing import echo
-from harness.errors import CheckFailedError, HarnessError, NotAvailableError
+from harness.cli.completion import complete_datasets, complete_weights
+from harness.cli.options import argument, examples, format_option
+from harness.cli.printing import echo, echo_table, echo_text
+from harness.errors import CheckFailedError, HarnessError, NotAvailableError, plural
 
 if TYPE_CHECKING:
     from harness.assets.hosts import Hosts
@@ -49,6 +51,7 @@ def data_option(command: _Command) -> _Command:
 def add_commands(group: click.Group, kind: Kind, *, ls: str, show: str, fetch: str) -> None:
     """Add the commands that both kinds have in the same form, with the help that is given for each."""
     one = _WORDS[kind].one
+    complete, example = (complete_datasets, "set5") if kind == "datasets" else (complete_weights, "dncnn")
     path = click.Path(path_type=Path)
     # Weights are small, and have no archives.
     archives_option = click.option(
@@ -57,33 +60,48 @@ def add_commands(group: click.Group, kind: Kind, *, ls: str, show: str, fetch: s
     if kind == "weights":
         archives_option = lambda command: command  # noqa: E731
 
-    @group.command("ls", help=ls)
+    @group.command("ls", help=ls, epilog=examples(f"harness {kind} ls --format json"))
     @data_option
-    @click.option("--format", "form", type=click.Choice(["text", "json", "md"]), default="text", show_default=True)
+    @format_option("text", "json", "md")
     def list_sets(data: Path, form: str) -> None:
         described = _described(kind)
         if form == "json":
-            echo(json.dumps(described.rows(data), indent=1, ensure_ascii=False))
+            _echo_json(described.rows(data))
+        elif form == "md":
+            echo(described.markdown(), nl=False)
         else:
-            echo(described.markdown() if form == "md" else described.text(data), nl=False)
+            echo_table([described.cells(row) for row in described.rows(data)], described.head)
 
-    @group.command("show", help=show)
-    @click.argument("name")
+    @group.command("show", help=show, epilog=examples(f"harness {kind} show {example}"))
+    @argument("name", "NAME", complete)
     @data_option
-    def show_set(name: str, data: Path) -> None:
+    @format_option("text", "json")
+    def show_set(name: str, data: Path, form: str) -> None:
         described = _described(kind)
-        echo(described.show(described.find(name), data), nl=False)
+        record = described.find(name)
+        if form == "json":
+            import msgspec
 
-    @group.command("fetch", help=fetch)
-    @click.argument("names", nargs=-1)
+            path = AssetPaths(data, kind, record.name).manifest
+            manifest = described.manifest.read(path) if path.is_file() else None
+            fetched = {"status": manifest.status, "reason": manifest.reason} if manifest else None
+            _echo_json({**msgspec.to_builtins(record), **described.row(record, data), "fetched": fetched})
+        else:
+            echo_text(described.show(record, data))
+
+    @group.command(
+        "fetch", help=fetch, epilog=examples(f"harness {kind} fetch {example}", f"harness {kind} fetch --all --plan")
+    )
+    @argument("names", "[NAME…]", complete, nargs=-1)
     @click.option("--all", "everything", is_flag=True, help=f"Fetch every {one} that can be obtained.")
     @click.option("--from", "folder", type=path, help="Folder with your own copy; remembered for later runs.")
     @data_option
     @click.option("--plan", is_flag=True, help="Show sizes, sources and licences, and fetch nothing.")
     @click.option("--strict", is_flag=True, help=f"Fail (exit 2) where a {one} cannot be obtained.")
     @click.option("--retry", is_flag=True, help="Ask hosts again that could not be reached a short while ago.")
-    @click.option("--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Downloads at a time.")
+    @click.option("--jobs", "-j", type=click.IntRange(1, 64), default=8, show_default=True, help="Downloads at a time.")
     @archives_option
+    @format_option("text", "json", help="Form of what --plan prints.")
     def fetch_sets(names: tuple[str, ...], everything: bool, **options: Any) -> None:
         if everything:
             from harness.assets.registry import asset_names
@@ -107,6 +125,7 @@ def _fetch(
     strict: bool,
     retry: bool,
     jobs: int,
+    form: str,
     archives: bool = False,
 ) -> None:
     words = _WORDS[kind]
@@ -121,8 +140,16 @@ def _fetch(
             raise HarnessError("--plan looks at what is registered, not into a folder; leave --from out")
         from harness.assets import planning
 
-        echo(planning.plan_text(planning.plan(kind, names, data)), nl=False)
+        planned = planning.plan(kind, names, data)
+        if form == "json":
+            import msgspec
+
+            _echo_json(msgspec.to_builtins(planned))
+        else:
+            echo_text(planning.plan_text(planned, archives=archives))
         return
+    if form != "text":
+        raise HarnessError("--format goes with --plan; what a fetch does it says line by line")
     missing: list[str] = []
     hosts: Hosts | None = None
     for name in names:
@@ -141,41 +168,59 @@ def _fetch(
             echo(f"{canonical}: complete, {plain.get('images', len(plain['files']))} {words.counted}")
         else:
             missing.append(canonical)
-            echo(f"{canonical}: {plain['status']}: {plain['reason']}")
+            echo_text(f"{canonical}: {plain['status']}: {plain['reason']}")
     if missing and strict:
         raise NotAvailableError(f"{len(missing)} of {len(names)} {words.not_whole}: {', '.join(missing)}")
 
 
-def verify_fetched(kind: Kind, names: tuple[str, ...], data: Path) -> None:
+def _echo_json(plain: Any) -> None:
+    echo(json.dumps(plain, indent=1, ensure_ascii=False))
+
+
+def verify_fetched(kind: Kind, names: tuple[str, ...], data: Path, form: str) -> None:
     """Hash every file of the named (or of all fetched) sets again; CheckFailedError where one is damaged."""
     from harness.assets.registry import asset_names
 
     described = _described(kind)
     damaged: list[str] = []
-    looked_at = 0
+    records: list[dict[str, Any]] = []
     whole = kind == "datasets"  # of weights some files may be here and others not
     for name in names or asset_names(kind):
         paths = AssetPaths(data, kind, described.find(name).name)
         manifest = described.manifest.read(paths.manifest) if paths.manifest.is_file() else None
-        if manifest is None or (whole and not manifest.complete):
-            if names:
-                why = manifest.reason if manifest else f"not fetched; run `harness {kind} fetch {paths.name}`"
-                echo(f"{paths.name}: {'missing: ' if whole else ''}{why}")
-                if not whole:
-                    _list_missing(paths.name, ())
+        lacking = manifest is None or (whole and not manifest.complete)
+        if lacking and not names:
             continue
-        looked_at += 1
-        # The files of a derived dataset lie in the folder of its base.
-        problems = manifest.problems(paths._replace(name=getattr(manifest, "base", "") or paths.name))
-        counted = "" if problems and whole else f", {len(manifest.files) - len(problems)} files"
-        echo(f"{paths.name}: {'damaged' if problems else manifest.status}{counted}")
-        for problem in problems:
-            echo(f"  {problem}")
+        here: tuple[str, ...] = ()
+        if manifest is None or lacking:
+            why = manifest.reason if manifest else f"not fetched; run `harness {kind} fetch {paths.name}`"
+            record: dict[str, Any] = {
+                "name": paths.name,
+                "status": "missing",
+                "reason": why,
+                "files": 0,
+                "problems": [],
+            }
+            line = f"{paths.name}: {'missing: ' if whole else ''}{why}"
+        else:
+            # The files of a derived dataset lie in the folder of its base.
+            problems = manifest.problems(paths._replace(name=getattr(manifest, "base", "") or paths.name))
+            status, count = "damaged" if problems else manifest.status, len(manifest.files) - len(problems)
+            record = {"name": paths.name, "status": status, "reason": "", "files": count, "problems": list(problems)}
+            line = f"{paths.name}: {status}" + ("" if problems and whole else f", {plural(count, 'file')}")
+            here = tuple(file.name for file in manifest.files)
+            if problems:
+                damaged.append(paths.name)
+        lines = [line, *(f"  {problem}" for problem in record["problems"])]
         if names and not whole:
-            _list_missing(paths.name, tuple(file.name for file in manifest.files))
-        if problems:
-            damaged.append(paths.name)
-    if not looked_at and not names:
+            record["missing"] = _missing_files(paths.name, here)
+            lines += [f"  {file}: not here; {what}" for file, what in record["missing"].items()]
+        records.append(record)
+        if form == "text":
+            echo_text("\n".join(lines))
+    if form == "json":
+        _echo_json(records)
+    elif not records:
         echo(f"{_WORDS[kind].none} fetched into {data}")
     if damaged:
         raise CheckFailedError(
@@ -183,11 +228,10 @@ def verify_fetched(kind: Kind, names: tuple[str, ...], data: Path) -> None:
         )
 
 
-def _list_missing(name: str, here: tuple[str, ...]) -> None:
+def _missing_files(name: str, here: tuple[str, ...]) -> dict[str, str]:
     """Say of each file of a weight set that is not here what it is, so that a user's own copy can be told."""
     from harness.assets.weights.importers import TITLES
     from harness.assets.weights.registry import weight_set
 
-    for file in weight_set(name).files:
-        if file.name not in here:
-            echo(f"  {file.name}: not here; {TITLES[file.format]}, for {file.makes}")
+    files = weight_set(name).files
+    return {file.name: f"{TITLES[file.format]}, for {file.makes}" for file in files if file.name not in here}

@@ -8,12 +8,24 @@ from collections.abc import Callable
 import click
 
 from harness.audit.settings import INPUTS, AuditSettings
+from harness.cli.options import (
+    Option,
+    dataset_option,
+    examples,
+    format_option,
+    row_option,
+    table_argument,
+    table_option,
+)
 from harness.cli.printing import echo
 from harness.errors import HarnessError
 from harness.tables.workspace import Workspace
 
-_budget_option = click.option(
-    "--budget",
+_seconds_option = click.option(
+    "--seconds",
+    "budget",
+    cls=Option,
+    formerly="--budget",
     type=click.FloatRange(min=0),
     default=180.0,
     show_default=True,
@@ -21,10 +33,12 @@ _budget_option = click.option(
 )
 
 
-@click.command()
-@click.argument("name")
-@click.option("--row", default="", help="Only the row with this printed name.")
-@click.option("--dataset", default="", help="Only the cells on this dataset.")
+@click.command(
+    epilog=examples("harness audit panet-table3 --row ARCNN", "harness audit mine --seconds 600 --format json")
+)
+@table_argument()
+@row_option
+@dataset_option()
 @click.option(
     "--inputs",
     type=click.Choice(INPUTS),
@@ -32,23 +46,25 @@ _budget_option = click.option(
     show_default=True,
     help="Restored images: of stored inputs only; of others on a few images first; of every one on every image.",
 )
-@_budget_option
+@_seconds_option
 @click.option("--seeds", type=click.IntRange(1, 100), default=3, show_default=True, help="Noise seeds that are tried.")
 @click.option("--top", type=click.IntRange(0, 12), default=5, show_default=True, help="Variants of the ranking shown.")
 @click.option("--write", is_flag=True, help="Write what was found beside the row in the table's file.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@format_option("text", "json")
+@click.option("--json", "as_json", is_flag=True, hidden=True)
 def audit(
     name: str,
-    row: str,
-    dataset: str,
+    rows: tuple[str, ...],
+    datasets: tuple[str, ...],
     inputs: str,
     budget: float,
     seeds: int,
     top: int,
     write: bool,
+    form: str,
     as_json: bool,
 ) -> None:
-    """Find the protocol that makes the published numbers of table NAME, row by row.
+    """Find the protocol that makes the published numbers of TABLE, row by row.
 
     Evaluates the variants of protocol, input and saving for every row whose restored images are available, and ranks
     them by the printed digits that they explain; what counts is the cells that match whole.
@@ -61,8 +77,9 @@ def audit(
     from harness.tables.published import select
 
     workspace = Workspace.find()
-    table = select(workspace.table(name), row=row, dataset=dataset)
-    if write and dataset:
+    table = select(workspace.table(name), row=rows, dataset=datasets)
+    as_json = as_json or form == "json"  # --json: its older spelling
+    if write and datasets:
         raise HarnessError("--write needs the whole row; leave --dataset away")
     settings = AuditSettings(inputs=inputs, budget=budget, seeds=seeds)
     audits = audit_table(workspace, table, settings, _progress(as_json))
@@ -75,7 +92,7 @@ def audit(
             echo(line, err=as_json)
 
 
-@click.command()
+@click.command(epilog=examples("harness report findings --render"))
 @click.option("--render", "only_render", is_flag=True, help="Render docs/findings.md again, from committed files.")
 @click.option("--check", is_flag=True, help="Change nothing; exit status 1 if the page is not what the data say.")
 @click.option(
@@ -85,16 +102,19 @@ def audit(
     show_default=True,
     help="Restored images of slow methods, as for harness audit.",
 )
-@_budget_option
-@click.option("--table", default="", help="Audit the rows of this table again, and keep the rest as it is.")
-@click.option("--row", default="", help="With --table: only the row with this printed name.")
-def findings(only_render: bool, check: bool, inputs: str, budget: float, table: str, row: str) -> None:
+@_seconds_option
+@table_option("Audit the rows of these tables again, and keep the rest as it is.")
+@row_option
+def findings(
+    only_render: bool, check: bool, inputs: str, budget: float, tables: tuple[str, ...], rows: tuple[str, ...]
+) -> None:
     """Audit every table of the papers and write docs/findings.json and docs/findings.md."""
     from harness.audit.findings import DATA, PAGE, check_page, collect, refresh, write_findings, write_page
     from harness.audit.outcomes import Findings
     from harness.records.loading import load_json
+    from harness.tables.published import select
 
-    if row and not table:
+    if rows and not tables:
         raise HarnessError("--row needs --table")
     workspace = Workspace.find()
     if check:
@@ -104,9 +124,13 @@ def findings(only_render: bool, check: bool, inputs: str, budget: float, table: 
         echo(f"written: {write_page(workspace)}")
     else:
         progress, settings = _progress(False), AuditSettings(inputs=inputs, budget=budget, seeds=2)
-        if table:
-            known = load_json(workspace.root / DATA, Findings)
-            updated = refresh(workspace, known, table, row, settings, progress)
+        if tables:
+            updated = load_json(workspace.root / DATA, Findings)
+            for table in tables:
+                chosen = select(workspace.table(table), row=rows)
+                names = [row.name for part in chosen.parts for row in part.rows] if rows else [""]
+                for name in dict.fromkeys(names):
+                    updated = refresh(workspace, updated, table, name, settings, progress)
         else:
             updated = collect(workspace, settings, progress)
         progress("")

@@ -18,6 +18,9 @@ from harness.tables.workspace import Workspace
 
 Kind = Literal["tensor", "array", "images"]
 
+# Enlarges luma alone, though it takes RGB images: the programs behind the papers' Bicubic rows do.
+_LUMA_ONLY = "bicubic-luma"
+
 
 def write_method(workspace: Workspace, name: str, task_name: str, kind: Kind) -> Path:
     """Write methods/<name>.py, an example that already runs, and list its folder in params.yaml.
@@ -257,6 +260,20 @@ def write_table(
     path = workspace.root / own_folder(workspace, "tables") / f"{name}.yaml"
     write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120))
     return path
+
+
+def input_note(path: Path, methods: Sequence[str]) -> str:
+    """Say where a method of a new table is given what it is not made for; empty where none is."""
+    from harness.tables.published import read_table
+
+    for part in read_table(path).parts:
+        made = part.degradation or TASKS[part.task].degradation
+        if _LUMA_ONLY in methods and "-y8" not in made:
+            return (
+                f"{_LUMA_ONLY} clips to the range of luma, 16..235, which darkens the whites of RGB images, and the "
+                f"input of this table is {made}; give --degradation bicubic-y8-float, or take the method bicubic"
+            )
+    return ""
 
 
 def _published_row(workspace: Workspace, task_name: str, columns: list[dict[str, Any]], source: str) -> dict[str, Any]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 
 import click
 
 from harness.cli.assets import add_commands, data_option, verify_fetched
+from harness.cli.completion import complete_datasets
+from harness.cli.options import argument, examples, format_option
 from harness.cli.printing import echo
-from harness.errors import CheckFailedError, HarnessError, NotAvailableError
+from harness.errors import CheckFailedError, HarnessError, NotAvailableError, plural
 
 
-@click.group()
+@click.group(epilog=examples("harness datasets fetch set5", "harness datasets ls"))
 def datasets() -> None:
     """List, fetch and verify image datasets."""
 
@@ -29,40 +33,51 @@ add_commands(
 )
 
 
-@datasets.command()
-@click.argument("names", nargs=-1)
+@datasets.command(epilog=examples("harness datasets verify urban100 --from ~/Urban100"))
+@argument("names", "[NAME…]", complete_datasets, nargs=-1)
 @click.option(
     "--from", "folder", type=click.Path(path_type=Path), help="Look at this copy of yours; nothing is written."
 )
 @data_option
-def verify(names: tuple[str, ...], folder: Path | None, data: Path) -> None:
+@format_option("text", "json")
+def verify(names: tuple[str, ...], folder: Path | None, data: Path, form: str) -> None:
     """Hash every file of the named (or of all fetched) datasets again; exit 1 where one is damaged.
 
     With --from FOLDER: tell whether the folder holds the named dataset, what is missing and what was found instead.
     """
     if folder is not None:
-        _verify_folder(names, folder)
+        _verify_folder(names, folder, form)
     else:
-        verify_fetched("datasets", names, data)
+        verify_fetched("datasets", names, data, form)
 
 
-def _verify_folder(names: tuple[str, ...], folder: Path) -> None:
+def _verify_folder(names: tuple[str, ...], folder: Path, form: str) -> None:
     from harness.assets.datasets.verification import verify_folder
 
     if len(names) != 1:
         raise HarnessError("--from names the folder of one dataset; name that dataset")
     check = verify_folder(names[0], folder)
-    echo(f"{check.dataset}: {check.status}, {check.files} files in {folder}")
-    for problem in check.problems[:20]:
-        echo(f"  {problem}")
-    if check.problems[20:]:
-        echo(f"  and {len(check.problems) - 20} more")
+    if form == "json":
+        import msgspec
+
+        echo(json.dumps({**msgspec.to_builtins(check), "status": check.status}, indent=1, ensure_ascii=False))
+    else:
+        echo(f"{check.dataset}: {check.status}, {plural(check.files, 'file')} in {folder}")
+        for problem in check.problems[:20]:
+            echo(f"  {problem}")
+        if check.problems[20:]:
+            echo(f"  and {len(check.problems) - 20} more")
     if check.problems:
         raise CheckFailedError(f"{folder} does not hold '{check.dataset}' whole; see above")
-    echo(f"next: harness datasets fetch {check.dataset} --from {folder}")
+    if form == "text":
+        echo(f"next: harness datasets fetch {check.dataset} --from {shlex.quote(str(folder))}")
 
 
-@datasets.command()
+@datasets.command(
+    epilog=examples(
+        "harness datasets add my-phone --from ~/photos \\", "    --input 'noisy/{id}_N.*' --target 'clean/{id}.*'"
+    )
+)
 @click.argument("name")
 @click.option("--from", "folder", type=click.Path(path_type=Path), required=True, help="Folder with your images.")
 @click.option("--input", "input_pattern", default="", help="Where degraded inputs lie, such as 'noisy/{id}.*'.")
@@ -75,8 +90,6 @@ def add(name: str, folder: Path, input_pattern: str, target_pattern: str, title:
 
     Patterns are relative paths: {id} is an image's name, other placeholders vary, '.*' is any image suffix. Without
     patterns the usual names are tried (input and target, blur and sharp, rain-1 and norain-1, ...).
-
-    For example: harness datasets add my-phone --from ~/photos --input 'noisy/{id}_N.*' --target 'clean/{id}.*'
     """
     from harness.assets.datasets.adding import add_dataset
     from harness.assets.datasets.fetching import fetch as fetch_dataset

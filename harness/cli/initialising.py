@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import msgspec
@@ -32,7 +33,7 @@ DVC_FILES = {
 }
 
 # Lines without which git, or DVC, would take what is computed for sources.
-IGNORED = ("/data/", "/work/")
+IGNORED = ("/data/", "/work/", "/results/site/", "/submissions/")
 
 
 class Initialised(msgspec.Struct, frozen=True):
@@ -125,7 +126,12 @@ def _notes(folder: Path, in_git: bool) -> list[str]:
     ignored = {line.strip().strip("/") for line in (folder / ".gitignore").read_text(encoding="utf-8").splitlines()}
     missing = [line for line in IGNORED if line.strip("/") not in ignored]
     if missing:
-        notes.append(f"add to .gitignore, so that git leaves out what is fetched and computed: {' '.join(missing)}")
+        # A file may end without a line end.
+        lines = "".join(f"\\n{line}" for line in missing)
+        notes.append(
+            "your .gitignore is left as it is, and git would take what is fetched and computed for sources; add to it: "
+            f"printf '{lines}\\n' >> {shlex.quote(str(folder / '.gitignore'))}"
+        )
     params = Folder(folder).params
     unlisted = [kind for kind in ("methods", "tables") if not getattr(params, kind)]
     if unlisted:

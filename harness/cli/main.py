@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from typing import Any
 
 import click
 
 from harness import __version__
 from harness.cli.groups import Index, LazyGroup
+from harness.cli.options import examples
 from harness.cli.printing import echo
 from harness.errors import HarnessError
 
@@ -68,6 +70,14 @@ COMMANDS: Index = {
     "pipeline": ("harness.cli.pipeline:pipeline", "Write the DVC pipelines; keep results whose code changed."),
 }
 
+SECTIONS = {
+    "Reproduce a table": ("tables", "repro", "diff", "table", "figure"),
+    "Look into results": ("why", "rows", "report", "audit"),
+    "Methods and tables of your own": ("init", "new", "check", "measure", "train"),
+    "What there is to work with": ("methods", "describe", "datasets", "weights"),
+    "Keep it running, pass it on": ("doctor", "pipeline", "export"),
+}
+
 # What the pipelines and the Makefile call.
 UNLISTED: Index = {
     "stage": ("harness.cli.main:stage", "Run one step of a pipeline, as DVC does."),
@@ -96,8 +106,19 @@ MOVED = {
 }
 
 
+class _ReaderGoneError(Exception):
+    """Nobody reads standard output any more."""
+
+
 class _Commands(LazyGroup):
-    index, unlisted, moved = COMMANDS, UNLISTED, MOVED
+    index, unlisted, moved, sections = COMMANDS, UNLISTED, MOVED, SECTIONS
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a subcommand; click would end with status 1 where the reader of a pipe has had enough."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderGoneError from error
 
 
 class _New(LazyGroup):
@@ -112,7 +133,12 @@ class _Stage(LazyGroup):
     index = STAGE
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="NAME,… takes several names: with commas between them, or the option given again. Exit status: 0 fine, 1 a "
+    "check failed, 2 a mistake or something is not here, 130 interrupted.",
+)
 @click.version_option(__version__, prog_name="harness")
 def harness() -> None:
     """Reproduce the tables of image-restoration papers, number by number.
@@ -121,12 +147,12 @@ def harness() -> None:
     """
 
 
-@click.group(cls=_New)
+@click.group(cls=_New, epilog=examples("harness new method my-net --task denoise-rgb"))
 def new() -> None:
     """Write a file to start from, in the folders that params.yaml names."""
 
 
-@click.group(cls=_Export)
+@click.group(cls=_Export, epilog=examples("harness export crate panet-table3 panet-table3.zip"))
 def export() -> None:
     """Make archives for others, and check such archives."""
 
@@ -177,7 +203,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         echo("interrupted; what was finished is kept, run the same command again to go on", err=True)
         sys.exit(130)
-    except BrokenPipeError:
+    except (_ReaderGoneError, BrokenPipeError):
         # `harness diff ... | head`: the reader has what it wanted.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

@@ -4,22 +4,46 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.printing import echo
-from harness.errors import CheckFailedError, HarnessError
+from harness.cli.completion import complete_degradations
+from harness.cli.options import (
+    dataset_option,
+    examples,
+    format_option,
+    level_option,
+    listed,
+    method_argument,
+    method_option,
+    protocol_option,
+    task_option,
+)
+from harness.cli.printing import echo, echo_table, echo_text
+from harness.errors import CheckFailedError, HarnessError, plural
 from harness.tables.workspace import Workspace
 
+if TYPE_CHECKING:
+    from harness.run.here import Here
 
-@click.command("methods")
-@click.option("--task", default="", help="Only methods that do this task.")
-@click.option("--format", "form", type=click.Choice(["text", "json", "md"]), default="text", help="Form of the output.")
-def methods_command(task: str, form: str) -> None:
-    """List the methods known here: built in, installed, and in your folders."""
+
+@click.command("methods", epilog=examples("harness methods --task sr", "harness methods --task sr --here"))
+@task_option("Only methods that do this task.")
+@click.option("--here", "only_here", is_flag=True, help="Only those that can run here now, with what they can do.")
+@click.option("--why", is_flag=True, help="With --here: say of each of the others what it lacks.")
+@format_option("text", "json", "md")
+def methods_command(task: str, only_here: bool, why: bool, form: str) -> None:
+    """List the methods known here: built in, installed, and in your folders.
+
+    With --here only those whose weights, packages and images are here: fetched, trained, or in the mirror.
+    """
     from harness.records.tasks import task as task_of
 
-    known = Workspace.find(needed=False).methods().values()
+    if why and not only_here:
+        raise HarnessError("--why goes with --here")
+    workspace = Workspace.find(needed=False)
+    known = workspace.methods().values()
     if task:
         task_of(task)
     found = [m for m in known if not task or task in m.tasks]
@@ -37,21 +61,49 @@ def methods_command(task: str, form: str) -> None:
         }
         for m in found
     ]
+    others: list[Here] = []
+    if only_here:
+        from harness.run.here import what_runs
+
+        states = [what_runs(workspace, m) for m in found]
+        for record, state in zip(records, states, strict=True):
+            kept = {name: list(levels) for name, levels in state.levels.items() if not task or name == task}
+            record |= {"here": kept, "lacks": state.lacks}
+        others = [state for state, record in zip(states, records, strict=True) if not record["here"]]
+    shown = [r for r in records if not only_here or r["here"]]
     if form == "json":
-        echo(json.dumps(records, indent=1, ensure_ascii=False))
+        echo(json.dumps(records if why else shown, indent=1, ensure_ascii=False))
+        return
+    lines = [[r["method"], r["title"], _abilities(r), r["origin"], r["policy"], r["paper"]] for r in shown]
+    echo_table(lines, ("method", "title", "tasks", "weights", "policy", "paper"), form)
+    if others:
+        _tell_others(records, others, why, form)
+
+
+def _abilities(record: dict[str, Any]) -> str:
+    """Name what a method does; where that is known, only the levels that can run here."""
+    if "here" not in record:
+        return ", ".join(record["tasks"])
+    return ", ".join(
+        f"{task} {' '.join(map(str, levels))}" if levels != [0] else task for task, levels in record["here"].items()
+    )
+
+
+def _tell_others(records: list[dict[str, Any]], others: list[Here], why: bool, form: str) -> None:
+    """Say what cannot run here: all in one line, or each with what it lacks."""
+    from harness.run.here import summarised
+
+    lacking = [(r["method"], r["lacks"]) for r in records if not r["here"]]
+    echo()
+    if why:
+        echo_table(lacking, ("cannot run here", "what it lacks"), form)
     else:
-        from tabulate import tabulate
-
-        lines = [
-            [r["method"], r["title"], ", ".join(r["tasks"]), r["origin"], r["policy"], r["paper"]] for r in records
-        ]
-        heads = ("method", "title", "tasks", "weights", "policy", "paper")
-        echo(tabulate(lines, heads, tablefmt="github" if form == "md" else "simple"))
+        echo_text(f"{plural(len(lacking), 'other')} cannot run here: {summarised(others)} (--why says what each lacks)")
 
 
-@click.command("method")
+@click.command("method", epilog=examples("harness new method my-net --task denoise-rgb"))
 @click.argument("name")
-@click.option("--task", default="denoise-rgb", show_default=True, help="Task it does.")
+@task_option("Task it does.", default="denoise-rgb", show_default=True)
 @click.option(
     "--on",
     "kind",
@@ -65,7 +117,7 @@ def methods_command(task: str, form: str) -> None:
     type=click.Path(path_type=Path),
     help="A checkpoint (PyTorch or safetensors) of a network that spandrel recognises; needs no editing.",
 )
-@click.option("--level", "levels", type=int, multiple=True, help="A level the checkpoint was trained for (repeat).")
+@level_option("Levels that the checkpoint was trained for.")
 @click.option(
     "--origin",
     type=click.Choice(["released", "trained"]),
@@ -101,8 +153,8 @@ def new_method(name: str, task: str, kind: str, checkpoint: Path | None, levels:
     echo(f"next: edit it, then `harness check {name}` and `harness new table NAME --method {name}`")
 
 
-@click.command("check")
-@click.argument("name")
+@click.command("check", epilog=examples("harness check bicubic"))
+@method_argument()
 @click.option(
     "--limit",
     type=click.FloatRange(0.1),
@@ -110,8 +162,9 @@ def new_method(name: str, task: str, kind: str, checkpoint: Path | None, levels:
     show_default=True,
     help="Seconds that one check may take.",
 )
-def check_method(name: str, limit: float) -> None:
-    """Try method NAME on small images: sizes, range, determinism, batches; exit status 1 if a promise is broken.
+@format_option("text", "json")
+def check_method(name: str, limit: float, form: str) -> None:
+    """Try METHOD on small images: sizes, range, determinism, batches; exit status 1 if a promise is broken.
 
     The status is 1, too, where nothing could be tried because its weights are not here.
 
@@ -133,27 +186,34 @@ def check_method(name: str, limit: float) -> None:
         )
     method = workspace.method(name)
     failed = held = 0
+    records = []
     for check in run_checks(method):
         supervised.goes_on()
-        sign = {True: "ok  ", False: "FAIL", None: "skip"}[check.held]
-        echo(f"{sign}  {check.what}{': ' + check.found if check.found else ''}")
+        sign = {True: "ok", False: "FAIL", None: "skip"}[check.held]
+        if form == "text":
+            echo_text(f"{sign:<4}  {check.what}{': ' + check.found if check.found else ''}")
+        records.append({"check": check.what, "outcome": sign.lower(), "found": check.found})
         failed += check.held is False
         held += check.held is True
     supervised.done()
+    if form == "json":
+        echo(json.dumps(records, indent=1, ensure_ascii=False))
     if failed:
-        raise CheckFailedError(f"{failed} checks of '{name}' failed")
+        raise CheckFailedError(f"{plural(failed, 'check')} of '{name}' failed")
     if not held and method.on != "images":
         raise CheckFailedError(f"nothing of '{name}' could be tried, so it is not known whether it conforms")
-    echo(f"'{name}' conforms" if held else f"'{name}' gives images that were restored elsewhere")
+    if form == "text":
+        echo(f"'{name}' conforms" if held else f"'{name}' gives images that were restored elsewhere")
 
 
-@click.command()
-@click.argument("name")
-@click.option("--task", default="", help="Task to count and measure for; default: the method's first.")
+@click.command(epilog=examples("harness describe dncnn --size 128x96"))
+@method_argument()
+@task_option("Task to count and measure for; default: the method's first.")
 @click.option("--size", default="", help="Input size, width x height; default: 96x96, or the next that it accepts.")
 @click.option("--measure/--no-measure", default=True, help="Run it once for time and memory.")
-def describe(name: str, task: str, size: str, measure: bool) -> None:
-    """Say what method NAME is and what it costs: parameters, multiply-adds, tiles, time and memory on this machine."""
+@format_option("text", "json")
+def describe(name: str, task: str, size: str, measure: bool, form: str) -> None:
+    """Say what METHOD is and what it costs: parameters, multiply-adds, tiles, time and memory on this machine."""
     from harness.cli.describing import describe_method
 
     method = Workspace.find(needed=False).method(name)
@@ -163,23 +223,40 @@ def describe(name: str, task: str, size: str, measure: bool) -> None:
         width, height = (int(part) for part in (size or "0x0").split("x"))
     except ValueError:
         raise HarnessError(f"'{size}' is no size; write width x height, such as 128x96") from None
-    for fact, text in describe_method(method, task or method.tasks[0], (height, width) if size else None, measure):
-        echo(f"{fact:<14} {text}")
+    facts = describe_method(method, task or method.tasks[0], (height, width) if size else None, measure)
+    if form == "json":
+        echo(json.dumps([{"fact": fact, "text": text} for fact, text in facts], indent=1, ensure_ascii=False))
+        return
+    for fact, text in facts:
+        echo_text(f"{fact:<14}  {text}")
 
 
-@click.command("table")
+@click.command(
+    "table",
+    epilog=examples(
+        "harness new table mine --dataset cbsd68,kodak24 --level 50 --method my-net \\",
+        "    --published panet-table1:FFDNet",
+    ),
+)
 @click.argument("name")
-@click.option("--task", default="denoise-rgb", show_default=True, help="Task.")
-@click.option("--dataset", "datasets", multiple=True, required=True, help="A dataset (repeat for more).")
-@click.option("--level", "levels", type=int, multiple=True, help="Sigma, quality or scale (repeat); default: all.")
-@click.option("--method", "methods", multiple=True, help="A method to measure (repeat).")
-@click.option("--published", multiple=True, help="A published row to show beside, as TABLE:ROW (repeat).")
-@click.option(
-    "--degradation", default="", help="How the inputs of your rows are made; default: as of the published rows."
+@task_option("Task.", default="denoise-rgb", show_default=True)
+@dataset_option("Datasets of the columns.", required=True)
+@level_option("Sigma, quality or scale; default: all.")
+@method_option("Methods to measure.")
+@listed(
+    "published",
+    help="Published rows to show beside.",
+    metavar="TABLE:ROW,…",
+    between=r",(?=[^,:]+:)",
+    to="published",
 )
 @click.option(
-    "--protocol", "protocols", multiple=True, help="How your rows are measured, such as ssim-8x8 (repeat); likewise."
+    "--degradation",
+    default="",
+    help="How the inputs of your rows are made; default: as of the published rows.",
+    shell_complete=complete_degradations,
 )
+@protocol_option("How your rows are measured, such as ssim-8x8; likewise.")
 def new_table(
     name: str,
     task: str,
@@ -191,7 +268,7 @@ def new_table(
     protocols: tuple[str, ...],
 ) -> None:
     """Write a table of your own: choose task, sets, levels, methods and published rows."""
-    from harness.cli.authoring import write_table
+    from harness.cli.authoring import input_note, write_table
     from harness.records.tasks import task as task_of
     from harness.tables.published import read_table
     from harness.tables.requests import default_protocol
@@ -209,4 +286,6 @@ def new_table(
         ways = [part.protocol.get(metric) or default_protocol(chosen, metric) for metric in ("psnr", "ssim")]
         likewise = " (as of the published rows)" if published and not degradation else ""
         echo(f"input of your rows: {part.degradation or chosen.degradation}{likewise}; measured by {', '.join(ways)}")
+    if note := input_note(path, methods):
+        echo_text(f"note: {note}")
     echo(f"next: harness repro {name}")

@@ -10,6 +10,7 @@ import click
 
 from harness.cli.failing import check_results, failing_options
 from harness.cli.groups import Index, LazyGroup
+from harness.cli.options import dataset_option, examples, row_option, tables_argument
 from harness.cli.printing import echo
 from harness.errors import CheckFailedError, HarnessError
 from harness.tables.workspace import Workspace
@@ -24,7 +25,9 @@ class _Pipeline(LazyGroup):
     }
 
 
-@click.group(cls=_Pipeline, invoke_without_command=True)
+@click.group(
+    cls=_Pipeline, invoke_without_command=True, epilog=examples("harness pipeline", "harness pipeline --check")
+)
 @click.option("--check", is_flag=True, help="Change nothing; exit status 1 if a file is out of date.")
 @click.pass_context
 def pipeline(context: click.Context, check: bool) -> None:
@@ -50,11 +53,11 @@ def code() -> None:
     write_fingerprints(Workspace.find())
 
 
-@click.command()
-@click.argument("names", nargs=-1)
-@click.option("--images", default=2, show_default=True, type=click.IntRange(1), help="Images of each level to try.")
-def revalidate(names: tuple[str, ...], images: int) -> None:
-    """Keep the restored images of tables NAMES (default: all) whose code has changed, if a sample is equal.
+@click.command(epilog=examples("harness pipeline revalidate panet-table3"))
+@tables_argument()
+@click.option("--sample", default=2, show_default=True, type=click.IntRange(1), help="Images of each level to try.")
+def revalidate(names: tuple[str, ...], sample: int) -> None:
+    """Keep the restored images of tables (default: all) whose code has changed, if a sample is equal.
 
     For an edit of shared code that should change no pixel: some images of each outdated group are restored again, and
     where all are equal DVC is told that the rest stands. Groups that differ are restored by the next `harness repro`.
@@ -66,7 +69,7 @@ def revalidate(names: tuple[str, ...], images: int) -> None:
     def say(outcome: RevalidatedGroup) -> None:
         echo(f"{outcome.verdict}: {outcome.group.place}: {outcome.detail}")
 
-    outcomes = revalidate(workspace, names or sorted(workspace.tables()), images=images, say=say)
+    outcomes = revalidate(workspace, names or sorted(workspace.tables()), images=sample, say=say)
     if not outcomes:
         echo("nothing is outdated")
     differing = sum(outcome.verdict == "differs" for outcome in outcomes)
@@ -74,10 +77,12 @@ def revalidate(names: tuple[str, ...], images: int) -> None:
         raise CheckFailedError(f"{differing} of {len(outcomes)} groups differ; harness repro restores them again")
 
 
-@click.command()
-@click.argument("names", nargs=-1, required=True)
-@click.option("--row", default="", help="Only the row with this printed name; nothing is written to results/.")
-@click.option("--dataset", default="", help="Only the cells on this dataset; nothing is written to results/.")
+@click.command(
+    epilog=examples("harness repro panet-table3", "harness repro embedded mine --row Bicubic,my-net --fail-on off")
+)
+@tables_argument(required=True)
+@row_option
+@dataset_option("Only these datasets. With this or --row nothing is written to results/.")
 @click.option("--jobs", "-j", type=click.IntRange(1), default=1, show_default=True, help="Stages side by side.")
 @click.option("--cluster", type=click.Path(dir_okay=False, path_type=Path), help="Run on the cluster of this file.")
 @click.option("--per-gpu", type=click.IntRange(1), default=1, show_default=True, help="Stages that share a GPU.")
@@ -86,11 +91,12 @@ def revalidate(names: tuple[str, ...], images: int) -> None:
 @click.option("--push", is_flag=True, help="Send the results to the DVC remote.")
 @click.option("--force", is_flag=True, help="Run every stage again, also those that did not change.")
 @click.option("--verbose", "-v", is_flag=True, help="Name every stage, also those that did not change.")
+@click.option("--why", is_flag=True, help="Show reasons whole; on a terminal they are folded to a line.")
 @failing_options()
 def repro(
     names: tuple[str, ...],
-    row: str,
-    dataset: str,
+    rows: tuple[str, ...],
+    datasets: tuple[str, ...],
     jobs: int,
     cluster: Path | None,
     per_gpu: int,
@@ -99,14 +105,16 @@ def repro(
     push: bool,
     force: bool,
     verbose: bool,
+    why: bool,
     fail_on: tuple[str, ...],
     strict: bool,
+    junit: Path | None,
 ) -> None:
-    """Make tables NAMES: everything they need that is not there yet, then print them.
+    """Make tables: everything they need that is not there yet, then print them.
 
-    The same as `dvc repro pipelines/tables/NAME/dvc.yaml` for each NAME (`dvc repro NAME` for your own in a workspace
-    that `harness init` made), with stages side by side where --jobs or --cluster says so. Interrupt it at any time; the
-    next run goes on.
+    The same as `dvc repro pipelines/tables/TABLE/dvc.yaml` for each TABLE (`dvc repro TABLE` for your own in a
+    workspace that `harness init` made), with stages side by side where --jobs or --cluster says so. Interrupt it at any
+    time; the next run goes on.
     """
     from harness.report.terminal import print_table
     from harness.run.execution import RunSettings
@@ -115,13 +123,13 @@ def repro(
     from harness.tables.published import select
 
     workspace = Workspace.find()
-    tables = [select(workspace.table(name), row=row, dataset=dataset) for name in dict.fromkeys(names)]
-    whole, parts = ([], tables) if row or dataset else (tables, [])
+    tables = [select(workspace.table(name), row=rows, dataset=datasets) for name in dict.fromkeys(names)]
+    whole, parts = ([], tables) if rows or datasets else (tables, [])
     settings = RunSettings(jobs, cluster, per_gpu, keep_going, force, pull)
     failed = make_tables(workspace, settings, whole=whole, parts=parts, verbose=verbose, push=push)
     results = {table.name: results_of(workspace, table) for table in tables}
     for table in tables:
-        print_table(table, results[table.name])
+        print_table(table, results[table.name], why=why)
     if failed:
         sys.stdout.flush()
         which = " and ".join(table.name for table in tables) + (" is" if len(tables) == 1 else " are")
@@ -129,8 +137,7 @@ def repro(
             f"{failed}. {which} not complete, and numbers above may be those of an earlier run; what was finished is "
             "kept, run the same command again to go on"
         )
-    for name, found in results.items():
-        check_results(name, found, fail_on, strict)
+    check_results(results, fail_on, strict, junit)
 
 
 # Published rows that need no weights, on the two smallest sets (3 MB): a newcomer sees `match` at once.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.options import examples
 from harness.cli.printing import echo
 from harness.errors import HarnessError
 from harness.files import write_text
@@ -65,21 +66,21 @@ def _write(kind: str, name: str, following: str) -> None:
     echo(f"next: edit it, then {following}")
 
 
-@click.command("metric")
+@click.command("metric", epilog=examples("harness new metric mae"))
 @click.argument("name")
 def new_metric(name: str) -> None:
     """Write the file of a metric of your own, which already runs."""
-    _write("metric", name, f"name it in a table's column, `metric: {name}`, or `harness measure --protocols {name}`")
+    _write("metric", name, f"name it in a table's column, `metric: {name}`, or `harness measure --protocol {name}`")
 
 
-@click.command("degradation")
+@click.command("degradation", epilog=examples("harness new degradation poisson"))
 @click.argument("name")
 def new_degradation(name: str) -> None:
     """Write the file of a degradation of your own, which already runs."""
     _write("degradation", name, f"name it in a table, `degradation: {name}`, or in a task: `harness new task NAME`")
 
 
-@click.command("task")
+@click.command("task", epilog=examples("harness new task inpainting"))
 @click.argument("name")
 def new_task(name: str) -> None:
     """Write the file of a task of your own, which already runs."""

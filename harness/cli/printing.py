@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import click
 
 from harness.errors import printable
@@ -10,3 +12,22 @@ from harness.errors import printable
 def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
     """Print a text to standard output, or to standard error, with control characters shown as escapes."""
     click.echo(printable(str(text)), err=err, nl=nl)
+
+
+def echo_text(text: str) -> None:
+    """Print sentences, broken between words where there is a terminal."""
+    from harness.report.columns import wrapped_lines
+
+    echo(wrapped_lines(text.rstrip("\n")))
+
+
+def echo_table(lines: Iterable[Sequence[object]], heads: Sequence[str], form: str = "text") -> None:
+    """Print a table, as text for the terminal or (`form` is ``md``) as Markdown."""
+    if form != "md":
+        from harness.report.columns import text_table
+
+        echo(text_table(lines, heads))
+        return
+    from tabulate import tabulate
+
+    echo(tabulate([list(line) for line in lines], heads, tablefmt="github"))

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import click
 
-from harness.cli.printing import echo
+from harness.cli.completion import complete_rows
+from harness.cli.options import Option, argument, examples, format_option, table_argument
+from harness.cli.printing import echo, echo_text
 from harness.errors import CheckFailedError, plural
 from harness.tables.workspace import Workspace
 
 
-@click.command()
-@click.argument("table")
-@click.argument("row")
+@click.command(epilog=examples("harness why panet-table3 JPEG live1/10/psnr"))
+@table_argument("table")
+@argument("row", "ROW", complete_rows)
 @click.argument("column")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Form of the output.")
+@format_option("text", "json")
 def why(table: str, row: str, column: str, form: str) -> None:
     """Show where a number comes from: the chain from the printed number to the pixels, and how to make it again.
 
@@ -26,11 +28,14 @@ def why(table: str, row: str, column: str, form: str) -> None:
 
     workspace = Workspace.find()
     links = explain(workspace, find_cell(workspace, table, row, column))
-    echo(json.dumps(chain_record(links), indent=1, ensure_ascii=False) if form == "json" else chain_text(links))
+    if form == "json":
+        echo(json.dumps(chain_record(links), indent=1, ensure_ascii=False))
+    else:
+        echo_text(chain_text(links))
 
 
-@click.command()
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="Form of the output.")
+@click.command(epilog=examples("harness doctor --format json"))
+@format_option("text", "json")
 def doctor(form: str) -> None:
     """Check the environment: packages, git, DVC, disk, memory, GPUs, mirror, plugins.
 
@@ -46,28 +51,35 @@ def doctor(form: str) -> None:
     else:
         signs = {"fine": "✓", "note": "·", "wrong": "✗"}
         for finding in found:
-            echo(f"{signs[finding.state]} {finding.what}: {finding.detail}")
+            echo_text(f"{signs[finding.state]} {finding.what}: {finding.detail}")
     wrong = sum(finding.state == "wrong" for finding in found)
     if wrong:
         raise CheckFailedError(f"{wrong} of {len(found)} checks failed; a run would not work")
 
 
-@click.command()
-@click.argument("table")
+@click.command(epilog=examples("harness export crate panet-table3 panet-table3.zip"))
+@table_argument("table")
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--images", is_flag=True, help="With the restored images; mind whose images they are made from.")
+@click.option(
+    "--with-images",
+    "images",
+    cls=Option,
+    formerly="--images",
+    is_flag=True,
+    help="With the restored images; mind whose images they are made from.",
+)
 def crate(table: str, target: Path, images: bool) -> None:
     """Write the run of TABLE to TARGET, a new folder or a .zip.
 
-    With --images also the weights of networks that were trained here, not those of others.
+    With --with-images also the weights of networks that were trained here, not those of others.
     """
     from harness.extras.crate import export_crate
 
     count = export_crate(Workspace.find(), table, target, images=images)
-    echo(f"{target}: {count} files; check it anywhere with harness export check-crate {target}")
+    echo(f"{target}: {plural(count, 'file')}; check it anywhere with harness export check-crate {target}")
 
 
-@click.command("check-crate")
+@click.command("check-crate", epilog=examples("harness export check-crate panet-table3.zip"))
 @click.argument("source", type=click.Path(path_type=Path))
 def check_crate(source: Path) -> None:
     """Check the crate SOURCE: its files, and its results against its rows. Exit status 1 if anything is wrong."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +10,20 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
+from harness.cli.completion import complete_tables
 from harness.cli.groups import Index, LazyGroup
-from harness.cli.printing import echo
+from harness.cli.options import (
+    Option,
+    argument,
+    examples,
+    format_option,
+    level_option,
+    method_argument,
+    one_of,
+    table_option,
+    task_option,
+)
+from harness.cli.printing import echo, echo_table
 from harness.errors import HarnessError
 from harness.tables.workspace import Workspace
 
@@ -27,15 +40,22 @@ class _Report(LazyGroup):
     }
 
 
-@click.group(cls=_Report, invoke_without_command=True)
-@click.option("--table", "names", multiple=True, help="Only this table (repeat for more); default: all.")
+@click.group(
+    cls=_Report,
+    invoke_without_command=True,
+    epilog=examples("harness report", "harness report --summary --format md", "harness report --compare HEAD~1 ."),
+)
+@table_option()
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="Folder of the site (default results/site); with --compare, an HTML file.",
 )
 @click.option(
-    "--budget",
+    "--megabytes",
+    "budget",
+    cls=Option,
+    formerly="--budget",
     type=float,
     help="Megabytes of pictures on compare pages; default: 7, or less where the site would exceed 20.",
 )
@@ -47,13 +67,11 @@ class _Report(LazyGroup):
     metavar="RUN_A RUN_B",
     help="Show what changed between two runs: git revisions, or folders with results.",
 )
-@click.option(
-    "--format", "form", type=click.Choice(["text", "md", "json"]), default="text", help="Form of what --compare prints."
-)
+@format_option("text", "json", "md", help="Form of what --summary and --compare print.")
 @click.pass_context
 def report(
     context: click.Context,
-    names: tuple[str, ...],
+    tables: tuple[str, ...],
     out: Path | None,
     budget: float | None,
     all_images: bool,
@@ -71,7 +89,7 @@ def report(
     if compare:
         from harness.report.changes import changes_json, changes_text, compare_runs, write_page
 
-        changes = compare_runs(workspace, compare[0], compare[1], names)
+        changes = compare_runs(workspace, compare[0], compare[1], tables)
         if out is not None:
             write_page(changes, out)
             echo(f"written: {out}", err=True)
@@ -81,22 +99,31 @@ def report(
             echo(changes_text(changes, "github" if form == "md" else "simple"), nl=False)
         return
     if summary:
-        from harness.report.terminal import print_coverage
+        from harness.report.terminal import coverage_records, print_coverage
         from harness.tables.collected import collect
 
-        found = collect(workspace, names)
-        print_coverage(found)
+        found = collect(workspace, tables)
+        if form == "text":
+            print_coverage(found)
+        else:
+            records = coverage_records(found)
+            if form == "json":
+                echo(json.dumps(records, indent=1, ensure_ascii=False))
+            else:
+                echo_table([list(record.values()) for record in records], list(records[0]) if records else [], form)
         _tell(found)
         return
+    if form != "text":
+        raise HarnessError("--format goes with --summary or --compare")
     from harness.report.site import build_site
 
     if budget is not None and budget < 0:
-        raise HarnessError(f"--budget {budget:g}: megabytes cannot be negative")
+        raise HarnessError(f"--megabytes {budget:g}: they cannot be negative")
     target = out or workspace.results / "site"
     made = build_site(
         workspace,
         target,
-        names=names,
+        names=tables,
         budget=None if budget is None else int(budget * 1e6),
         all_images=all_images,
         progress=lambda text: echo(f"  {text}", err=True) if sys.stderr.isatty() else None,
@@ -110,11 +137,14 @@ def report(
     )
 
 
-@click.command()
-@click.argument("name", required=False, default="")
-@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw it into this file, too.")
-def badge(name: str, svg: Path | None) -> None:
-    """Say in one line how much of table NAME (default: of every published table) is reproduced."""
+@click.command(epilog=examples("harness report badge panet-table3 --svg badge.svg"))
+@argument("name", "[TABLE]", complete_tables, required=False, default="")
+@click.option(
+    "--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw it into this file; the text is printed, too."
+)
+@format_option("text", "json")
+def badge(name: str, svg: Path | None, form: str) -> None:
+    """Say in one line how much of TABLE (default: of every published table) is reproduced."""
     from harness.files import write_text
     from harness.report.badge import badge_svg, badge_text
     from harness.tables.collected import collect
@@ -125,7 +155,13 @@ def badge(name: str, svg: Path | None) -> None:
     text = badge_text(name or "published tables", found)
     if svg is not None:
         write_text(svg, badge_svg(name or "published tables", found))
-    echo(text)
+    if form == "json":
+        from harness.tables.counting import count_tables
+
+        counts = count_tables(found)
+        echo(json.dumps({"text": text, "numbers": counts.numbers, **counts.distinct}, indent=1, ensure_ascii=False))
+    else:
+        echo(text)
     _tell(found)
 
 
@@ -157,12 +193,18 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         return tuple(map(int, parts))
 
 
-@click.command("attention-maps")
-@click.argument("method")
+@click.command(
+    "attention-maps",
+    epilog=examples(
+        "harness report attention-maps panet kodak24/kodim08 --level 50 \\",
+        "    --at 240,300 --crop 200,250,96,96",
+    ),
+)
+@method_argument("method")
 @click.argument("image")
 @click.option("--at", type=Numbers("ROW,COLUMN"), multiple=True, help="A query pixel as ROW,COLUMN (repeat).")
-@click.option("--task", default="", help="Task of the network; default: the method's first.")
-@click.option("--level", type=int, help="Sigma, quality or scale; default: the task's first.")
+@task_option("Task of the network; default: the method's first.")
+@level_option("Sigma, quality or scale; default: the task's first.")
 @click.option("--attention", type=int, default=0, show_default=True, help="Which attention, in the network's order.")
 @click.option("--crop", type=Numbers("TOP,LEFT,HEIGHT,WIDTH"), help="Let the network see only this part.")
 @click.option("--generated-weights", is_flag=True, help="Random weights: a demonstration, marked as one.")
@@ -172,7 +214,7 @@ def attention_maps(
     image: str,
     at: tuple[tuple[int, int], ...],
     task: str,
-    level: int | None,
+    levels: tuple[int, ...],
     attention: int,
     crop: tuple[int, int, int, int] | None,
     generated_weights: bool,
@@ -181,7 +223,6 @@ def attention_maps(
     """Show what METHOD's attention compares in IMAGE for chosen pixels, as arrays (npz) and pictures (PNG).
 
     IMAGE is a file, or DATASET/IMAGE, which is degraded as the task says. The site shows what lies in work/attention.
-    For example: harness report attention-maps panet kodak24/kodim08 --level 50 --at 240,300 --crop 200,250,96,96
     """
     from harness.records.in_use import loading_from
     from harness.report.attention import make_attention_maps
@@ -194,7 +235,7 @@ def attention_maps(
             image,
             at,
             task_name=task,
-            level=level,
+            level=one_of(levels, "--level", "attention-maps", None),
             index=attention,
             crop=crop,
             generated=generated_weights,

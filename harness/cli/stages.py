@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.assets.progress import ProgressBar
-from harness.cli.printing import echo
+from harness.cli.completion import complete_degradations
+from harness.cli.options import (
+    dataset_option,
+    examples,
+    format_option,
+    level_option,
+    method_option,
+    one_of,
+    protocol_option,
+    task_option,
+)
+from harness.cli.printing import echo, echo_table
 from harness.errors import HarnessError
 from harness.names import check_name
 from harness.records.cells import SAVINGS
@@ -191,43 +202,66 @@ def measure_restored(
     _say(f"measure {method} {dataset}: {record.reason or f'{len(rows)} values'}")
 
 
-@click.command()
-@_options("task", "dataset")
+@click.command(epilog=examples("harness measure --restored my-images/ --task sr --dataset set5 --level 2"))
+@task_option("Task, such as jpeg.", required=True)
+@dataset_option("The dataset, such as live1.", required=True)
 @click.option(
     "--restored", type=click.Path(path_type=Path), required=True, help="Folder of images, named as those of the set."
 )
-@click.option("--level", type=int, default=0, help="Sigma, quality or scale.")
-@click.option("--degradation", default="", help="Degradation, where it is not the task's own.")
+@level_option("Sigma, quality or scale.")
+@click.option(
+    "--degradation",
+    default="",
+    help="Degradation, where it is not the task's own.",
+    shell_complete=complete_degradations,
+)
 @click.option("--saving", type=click.Choice(SAVINGS), default="round", help="How pixels were kept; unrounded: 16 bits.")
-@click.option("--protocols", default="", help="Protocols, such as psnr,ssim-gauss; default: the task's.")
-def measure(task: str, dataset: str, restored: Path, level: int, degradation: str, saving: str, protocols: str) -> None:
+@protocol_option("Protocols, such as psnr,ssim-gauss; default: the task's.", formerly="--protocols")
+@format_option("text", "json", "csv", "md")
+def measure(
+    task: str,
+    datasets: tuple[str, ...],
+    restored: Path,
+    levels: tuple[int, ...],
+    degradation: str,
+    saving: str,
+    protocols: tuple[str, ...],
+    form: str,
+) -> None:
     """Measure a folder of restored images, wherever they come from: every image and the means.
 
     No workspace is needed; the set is then fetched to data/ here, or to the folder that HARNESS_DATA names.
-
-    For example: harness measure --restored my-images/ --task sr --dataset set5 --level 2
     """
-    from tabulate import tabulate
-
     from harness.assets.datasets import fetch
     from harness.assets.places import DATA_VARIABLE
+    from harness.files import json_numbers
     from harness.records.tasks import task as task_of
+    from harness.report.render import csv_lines
     from harness.run.measure import measure_folder
 
     workspace = Workspace.find(needed=False)
     workspace.define()
     known = task_of(task)
-    chosen = tuple(protocols.split(",")) if protocols else known.metrics
+    chosen = protocols or known.metrics
+    dataset, level = one_of(datasets, "--dataset", "measure"), one_of(levels, "--level", "measure", 0)
     if level not in known.levels:
-        levels = ", ".join(str(value) for value in known.levels)
-        raise HarnessError(f"{task} has the levels {levels}; give one with --level")
+        raise HarnessError(f"{task} has the levels {', '.join(map(str, known.levels))}; give one with --level")
     data = workspace.data if workspace.exists else Path(os.environ.get(DATA_VARIABLE) or workspace.data)
     fetch(dataset, data)
     degrading = degradation or known.degradation
     values = measure_folder(restored, data, task, dataset, level, degrading, chosen, saving)
-    lines = [[image, *(f"{of_image[name]:.5f}" for name in chosen)] for image, of_image in values.items()]
-    means = [f"{sum(of_image[name] for of_image in values.values()) / len(values):.5f}" for name in chosen]
-    echo(tabulate([*lines, ["mean", *means]], ("image", *chosen), disable_numparse=True, stralign="right"))
+    means = {name: sum(of_image[name] for of_image in values.values()) / len(values) for name in chosen}
+    records = [
+        {"image": image, **{name: of_image[name] for name in chosen}}
+        for image, of_image in [*values.items(), ("mean", means)]
+    ]
+    if form == "json":
+        echo(json.dumps(json_numbers(records), indent=1))
+    elif form == "csv":
+        echo(csv_lines(records, ("image", *chosen)), nl=False)
+    else:
+        lines = [[record["image"], *(f"{record[name]:.5f}" for name in chosen)] for record in records]
+        echo_table(lines, ("image", *chosen), form)
 
 
 @click.command()
@@ -261,20 +295,16 @@ def render(name: str) -> None:
     _say(summary(table, render_table(workspace, table)))
 
 
-@click.command()
-@click.option("--task", default="", help="Only this task.")
-@click.option("--dataset", default="", help="Only this dataset.")
-@click.option("--method", default="", help="Only this method.")
+@click.command(epilog=examples("harness rows --dataset set5 --mean", "harness rows --format json --out rows.json"))
+@task_option()
+@dataset_option()
+@method_option()
 @click.option("--mean", is_flag=True, help="Means over the images instead of single images.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["csv", "json", "md", "parquet"]),
-    default="csv",
-    help="Form of the output; parquet needs --out.",
-)
+@format_option("csv", "json", "md", "parquet", default="csv", help="Form of the output; parquet needs --out.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write into this file instead.")
-def rows(task: str, dataset: str, method: str, mean: bool, form: str, out: Path | None) -> None:
+def rows(
+    task: str, datasets: tuple[str, ...], methods: tuple[str, ...], mean: bool, form: str, out: Path | None
+) -> None:
     """Print the measured values, one row per image and protocol.
 
     In Python, `harness.rows()` gives them as a data frame.
@@ -286,9 +316,14 @@ def rows(task: str, dataset: str, method: str, mean: bool, form: str, out: Path 
         raise HarnessError("--format parquet is no text: name a file with --out")
 
     frame = measured_rows(Workspace.find())
-    for column, wanted in (("task", task), ("dataset", dataset), ("method", method)):
+    if not len(frame):
+        echo("nothing is measured here yet; run `harness repro TABLE` (`harness tables` lists them)", err=True)
+    for column, wanted in (("task", (task,) if task else ()), ("dataset", datasets), ("method", methods)):
+        known = list(dict.fromkeys(frame[column]))
+        if wanted and known and not set(known).intersection(wanted):
+            echo(f"nothing is measured of {column} {', '.join(wanted)}; there is {', '.join(sorted(known))}", err=True)
         if wanted:
-            frame = frame[frame[column] == wanted]
+            frame = frame[frame[column].isin(wanted)]
     if mean:
         frame = frame[frame["draw"] == 0]
         keys = [column for column in COLUMNS if column not in ("image", "draw", "value")]

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from harness.cli.options import examples
 from harness.cli.printing import echo
 
 
-@click.command()
+@click.command(epilog=examples("harness init my-lab"))
 @click.argument("folder", type=click.Path(path_type=Path), default=".")
 def init(folder: Path) -> None:
     """Make FOLDER (default: this one) a workspace for methods and tables of your own.

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
+from harness.cli.options import examples, method_argument
 from harness.cli.printing import echo
-from harness.errors import CheckFailedError
+from harness.errors import CheckFailedError, plural
 from harness.tables.workspace import Workspace
 
 _FROM = click.option("--from", "folder", type=click.Path(path_type=Path), help="Folder with images_srgb/ and info.mat.")
 
 
-@click.command()
-@click.argument("method")
+@click.command(epilog=examples("harness export dnd mprnet --from ~/DND"))
+@method_argument("method")
 @_FROM
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write; default: submissions/dnd/METHOD.")
 @click.option("--policy", default="", help="Inference policy: whole, x8; default: the method's own.")
@@ -54,7 +55,7 @@ def dnd(method: str, folder: Path | None, out: Path | None, policy: str, zipped:
         echo(f"upload: {archive} ({archive.stat().st_size / 1e6:,.0f} MB)")
 
 
-@click.command("check-dnd")
+@click.command("check-dnd", epilog=examples("harness export check-dnd mprnet.zip --from ~/DND"))
 @click.argument("path", type=click.Path(path_type=Path))
 @_FROM
 def check_dnd(path: Path, folder: Path | None) -> None:
@@ -70,4 +71,4 @@ def _tell(problems: list[str], path: Path) -> None:
     for problem in problems[:20]:
         echo(f"  {problem}")
     if problems:
-        raise CheckFailedError(f"{path}: {len(problems)} problems; the server would refuse it")
+        raise CheckFailedError(f"{path}: {plural(len(problems), 'problem')}; the server would refuse it")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.failing import check_results, failing_options
-from harness.cli.printing import echo
-from harness.errors import CheckFailedError, HarnessError
+from harness.cli.options import dataset_option, examples, format_option, row_option, table_argument
+from harness.cli.printing import echo, echo_table, echo_text
+from harness.errors import CheckFailedError, HarnessError, plural
 from harness.tables.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ DIFF_FIELDS = ("row", "dataset", "level", "metric", "published", "measured", "de
 COMPARED_FIELDS = ("published", "delta")
 
 
-@click.command()
-@click.option("--format", "form", type=click.Choice(["text", "json", "md"]), default="text", help="Form of the output.")
+@click.command(epilog=examples("harness tables", "harness tables --own --format json"))
+@format_option("text", "json", "md")
 @click.option("--systems", is_flag=True, help="List the systems in the papers' tables instead.")
 @click.option("--own", is_flag=True, help="List the tables that are no paper's, too: the project's and yours.")
 @click.option(
@@ -81,29 +82,28 @@ def tables(form: str, systems: bool, own: bool, file: Path | None, check: bool) 
     if form == "json":
         echo(json.dumps(records, indent=1, ensure_ascii=False))
         return
-    from tabulate import tabulate
-
     shown = ("table", "title", "numbers", "match", "measured", *REACHES)
-    style = "github" if form == "md" else "simple"
     # Columns about printed numbers stay empty where there are none.
     lines = [
         [record[key] if record["numbers"] or key in ("table", "title", "measured") else "" for key in shown]
         for record in records
     ]
-    echo(tabulate(lines, shown, tablefmt=style))
-    echo("\nNot run, by what it takes: " + "; ".join(f"{name} = {MEANINGS[name]}" for name in REACHES) + ".")
-    echo(coverage_text(coverage(of_papers(collected), methods)))
+    echo_table(lines, shown, form)
+    echo()
+    echo_text("Not run, by what it takes: " + "; ".join(f"{name} = {MEANINGS[name]}" for name in REACHES) + ".")
+    echo_text(coverage_text(coverage(of_papers(collected), methods)))
     if text := recorded_text([r for item in collected for r in item.results if r.request.printed is not None]):
-        echo(text)
+        echo_text(text)
     if not any((workspace.results / f"{name}.json").is_file() for name in papers):
-        echo("What the project recorded is in its repository and not in the package: numbers are those of this folder.")
-    if not own:
-        echo(f"And {len(others)} tables that no paper printed (--own lists them): {', '.join(others)}")
+        echo_text(
+            "What the project recorded is in its repository and not in the package: numbers are those of this folder."
+        )
+    if not own and others:
+        echo_text(f"And {plural(len(others), 'table')} that no paper printed (--own lists them): {', '.join(others)}")
 
 
 def _list_systems(workspace: Workspace, form: str) -> None:
     import msgspec
-    from tabulate import tabulate
 
     from harness.tables.collected import collect
     from harness.tables.published import published_tables
@@ -121,21 +121,18 @@ def _list_systems(workspace: Workspace, form: str) -> None:
         lines = [
             [s.name, ", ".join(s.methods), s.measured, s.numbers, *(s.open[reach] for reach in REACHES)] for s in found
         ]
-        echo(tabulate(lines, heads))
+        echo_table(lines, heads)
 
 
-@click.command()
-@click.argument("name")
-@click.option("--row", default="", help="Only the row with this printed name.")
-@click.option("--dataset", default="", help="Only the cells on this dataset.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "csv", "md", "tex"]),
-    default="text",
-    help="Form of the output.",
+@click.command(
+    epilog=examples("harness diff panet-table3 --dataset live1", "harness diff panet-table3 --strict --junit cells.xml")
 )
+@table_argument()
+@row_option
+@dataset_option()
+@format_option("text", "json", "csv", "md", "tex")
 @click.option("--all", "everything", is_flag=True, help="In text form, list cells that were not run too.")
+@click.option("--why", is_flag=True, help="Show reasons whole; on a terminal they are folded to a line.")
 @click.option(
     "--against",
     metavar="ROW",
@@ -145,37 +142,40 @@ def _list_systems(workspace: Workspace, form: str) -> None:
 )
 @failing_options("off")
 def diff(
-    name: str, row: str, dataset: str, form: str, everything: bool, against: str, fail_on: tuple[str, ...], strict: bool
+    name: str,
+    rows: tuple[str, ...],
+    datasets: tuple[str, ...],
+    form: str,
+    everything: bool,
+    why: bool,
+    against: str,
+    fail_on: tuple[str, ...],
+    strict: bool,
+    junit: Path | None,
 ) -> None:
-    """Compare table NAME with what was measured.
+    """Compare TABLE with what was measured.
 
     The exit status is 1 if a printed number is `off`, or if nothing could be compared. With --against, which compares
     measured rows with each other, it is 1 only with --strict, and only if nothing could be compared.
     """
+    from harness.report.columns import folded
     from harness.report.grid import prints_numbers, reasons_not_run, recorded_text, summary, unlike
-    from harness.report.render import csv_text, json_text, latex, markdown
     from harness.tables.collected import results_of
     from harness.tables.diff import as_record, measured_text
     from harness.tables.ordering import orderings
     from harness.tables.published import select
 
     workspace = Workspace.find()
-    table = select(workspace.table(name), row=row, dataset=dataset)
+    table = select(workspace.table(name), row=rows, dataset=datasets)
     if against:
-        _diff_rows(workspace, select(workspace.table(name), dataset=dataset), against, row, form, strict)
+        if junit is not None:
+            raise HarnessError("--junit tells of printed numbers, --against compares measured ones; leave one out")
+        _diff_rows(workspace, select(workspace.table(name), dataset=datasets), against, table, bool(rows), form, strict)
         return
     results = results_of(workspace, table)
-    if form == "json":
-        echo(json_text(results), nl=False)
-    elif form == "csv":
-        echo(csv_text(results), nl=False)
-    elif form == "md":
-        echo(markdown(table, results), nl=False)
-    elif form == "tex":
-        echo(latex(table, results), nl=False)
+    if form != "text":
+        echo(_written(table, results, form), nl=False)
     else:
-        from tabulate import tabulate
-
         lines = []
         # Columns may differ in the method alone, as the hash rounds of KiT's Table 4 do.
         places = Counter(_place(result) for result in results)
@@ -202,21 +202,39 @@ def diff(
             fields = [i for i, name in enumerate(DIFF_FIELDS) if prints_numbers(results) or name not in COMPARED_FIELDS]
             cut = [[line[i] for i in fields] for line in lines]
             heads = [DIFF_FIELDS[i] for i in fields]
-            echo(tabulate(cut, heads, disable_numparse=True, maxcolwidths=[None] * (len(heads) - 1) + [60]))
+            echo_table(cut, heads)
         for note in unlike(results):
-            echo(f"not alike: {', '.join(note.rows)}: {note.text}")
+            echo_text(f"not alike: {', '.join(note.rows)}: {note.text}")
         for ordering in orderings(table, results):
-            echo(f"ordering: {ordering.text}")
+            echo_text(f"ordering: {ordering.text}")
+        short = False
         for reason in reasons_not_run(results):
-            echo(f"not run: {', '.join(reason.rows)} ({reason.cells} cells): {reason.reason}")
-        echo(summary(table, results))
+            text = f"not run: {', '.join(reason.rows)} ({plural(reason.cells, 'cell')}): {reason.reason}"
+            echo_text(text if why else folded(text))
+            short |= not why and folded(text) != text
+        if short:
+            echo_text("(--why shows the reasons whole)")
+        echo_text(summary(table, results))
         if recorded := recorded_text(results):
-            echo(recorded)
-    check_results(name, results, fail_on, strict)
+            echo_text(recorded)
+    check_results({name: results}, fail_on, strict, junit)
 
 
-def _diff_rows(workspace: Workspace, table: Table, against: str, row: str, form: str, strict: bool) -> None:
-    """Compare the measured rows of a table with one of them."""
+def _written(table: Table, results: list[CellResult], form: str) -> str:
+    """Write a table's results in a form that is not for the terminal."""
+    from harness.report.render import csv_text, json_text, latex, markdown
+
+    if form == "json":
+        return json_text(results)
+    if form == "csv":
+        return csv_text(results)
+    return markdown(table, results) if form == "md" else latex(table, results)
+
+
+def _diff_rows(
+    workspace: Workspace, table: Table, against: str, chosen: Table, some: bool, form: str, strict: bool
+) -> None:
+    """Compare the measured rows of a table, or `some` that were chosen, with one of them."""
     from harness.report.comparisons import comparisons_csv, comparisons_json, comparisons_text
     from harness.report.render import latex
     from harness.tables.collected import results_of
@@ -226,13 +244,14 @@ def _diff_rows(workspace: Workspace, table: Table, against: str, row: str, form:
     results = results_of(workspace, table)
     compared = compare_rows(table, results, Measurements(workspace.work), against)
     if form == "tex":
-        if row:
+        if some:
             raise HarnessError("--row and --against cannot make a LaTeX table together: it marks every row")
         echo(latex(table, results, compared), nl=False)
+    names = {row.name for part in chosen.parts for row in part.rows}
     shown = [
         comparison
         for comparison in compared
-        if comparison.outcome != "reference" and (not row or comparison.cell.request.row.lower() == row.lower())
+        if comparison.outcome != "reference" and comparison.cell.request.row in names
     ]
     if form == "json":
         echo(comparisons_json(shown), nl=False)
@@ -251,23 +270,22 @@ def _place(result: CellResult) -> tuple[int, int, str, int, str]:
     return asked.part, asked.line, asked.dataset, asked.level, asked.metric
 
 
-@click.command()
-@click.argument("name")
-@click.option("--row", default="", help="Only the row with this printed name.")
-@click.option("--dataset", default="", help="Only the cells on this dataset.")
-@click.option("--svg", type=click.Path(dir_okay=False), help="Draw it into this file instead.")
+@click.command(epilog=examples("harness table panet-table3", "harness table panet-table3 --style paper"))
+@table_argument()
+@row_option
+@dataset_option()
+@click.option(
+    "--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw it into this file; the text is printed, too."
+)
+@click.option("--why", is_flag=True, help="Show reasons whole; on a terminal they are folded to a line.")
 @click.option(
     "--one-protocol",
     "wanted",
     default="",
     help="Measure every row in the same way: 'column' (as the table states), or a protocol such as psnr,ssim-8x8.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "csv", "md", "tex"]),
-    default=None,
-    help="Form of the output, with --one-protocol (text) or --style paper (tex).",
+@format_option(
+    "text", "json", "csv", "md", "tex", default=None, help="Form of the output: text; with --style paper, tex."
 )
 @click.option(
     "--style",
@@ -284,23 +302,24 @@ def _place(result: CellResult) -> tuple[int, int, str, int, str]:
 )
 def table(
     name: str,
-    row: str,
-    dataset: str,
-    svg: str | None,
+    rows: tuple[str, ...],
+    datasets: tuple[str, ...],
+    svg: Path | None,
+    why: bool,
     wanted: str,
     form: str | None,
     style: str,
     columns: str,
     write: bool,
 ) -> None:
-    """Print table NAME: published numbers, measured numbers, verdicts."""
+    """Print TABLE: published numbers, measured numbers, verdicts."""
     from harness.files import write_text
     from harness.report.terminal import print_table, table_svg
     from harness.tables.collected import results_of
     from harness.tables.published import select
 
     workspace = Workspace.find()
-    chosen = select(workspace.table(name), row=row, dataset=dataset)
+    chosen = select(workspace.table(name), row=rows, dataset=datasets)
     if style == "paper":
         if wanted or svg:
             raise HarnessError("--style paper goes with --columns, --row, --dataset, --format and --write alone")
@@ -311,17 +330,16 @@ def table(
     if wanted:
         _one_protocol(workspace, chosen, wanted, form or "text", write)
         return
-    if form not in (None, "text") or write:
-        raise HarnessError(
-            "--format and --write go with --one-protocol or --style paper; "
-            "`harness diff` and `harness repro` do the rest"
-        )
+    if write:
+        raise HarnessError("--write goes with --one-protocol or --style paper; `harness repro` writes results/")
     results = results_of(workspace, chosen)
-    if svg:
+    if svg is not None:
         write_text(svg, table_svg(chosen, results))
-        echo(f"written: {svg}")
+        echo(f"written: {svg}", err=True)
+    if form in (None, "text"):
+        print_table(chosen, results, why=why)
     else:
-        print_table(chosen, results)
+        echo(_written(chosen, results, form), nl=False)
 
 
 def _paper(workspace: Workspace, table: Table, columns: str, form: str, write: bool) -> None:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from harness.assets.progress import ProgressBar
-from harness.cli.printing import echo
+from harness.assets.progress import LINE_SECONDS, ProgressBar, Remaining
+from harness.cli.completion import complete_methods, complete_trainable
+from harness.cli.options import (
+    argument,
+    dataset_option,
+    examples,
+    format_option,
+    level_option,
+    one_of,
+    row_option,
+    task_option,
+)
+from harness.cli.printing import echo, echo_table
 from harness.errors import HarnessError, NotAvailableError, unknown_name
 from harness.records.training_runs import (
     Options,
@@ -34,19 +46,22 @@ if TYPE_CHECKING:
     from harness.training.loop import Training
     from harness.training.world import World
 
-# Seconds between two lines where there is no terminal for a progress bar.
-LINE_SECONDS = 30.0
 
-
-@click.command()
-@click.argument("target", required=False, default="")
-@click.option("--task", default="", help="Task, if the method has several.")
-@click.option("--level", type=int, default=0, help="Sigma, quality or scale.")
-@click.option("--row", default="", help="Only this printed row, where TARGET is a table.")
+@click.command(
+    epilog=examples(
+        "harness train panet-table8 --budget short",
+        "harness train panet-s --task denoise-rgb --level 50 --minutes 30 \\",
+        "    --dataset bsd400",
+    )
+)
+@argument("target", "TARGET", complete_trainable, required=False, default="")
+@task_option("Task, if the method has several.")
+@level_option("Sigma, quality or scale.")
+@row_option
 @click.option("--budget", default="", help="smoke, short or paper: how long, by the recipe.")
 @click.option("--iterations", type=click.IntRange(1), default=None, help="How long, in steps.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=None, help="How long, in minutes.")
-@click.option("--data", default="", help="Another training dataset than the recipe's; recorded.")
+@dataset_option("Another training dataset than the recipe's; recorded.", formerly="--data")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="amp=bfloat16, ema=0.999 …; recorded.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Instead of the recipe's; recorded.")
 @click.option("--seeds", type=click.IntRange(1), default=1, help="Train so many times, each with another seed.")
@@ -57,15 +72,16 @@ LINE_SECONDS = 30.0
 @click.option("--plan", "--dry-run", "planning", is_flag=True, help="Only say what it would cost; write nothing.")
 @click.option("--replace", is_flag=True, help="Let a shorter run take the place of a longer one's weights.")
 @click.option("--list", "listing", is_flag=True, help="List what can be trained, by which recipe.")
+@format_option("text", "json", "md", help="Form of what --list prints.")
 def train(
     target: str,
     task: str,
-    level: int,
-    row: str,
+    levels: tuple[int, ...],
+    rows: tuple[str, ...],
     budget: str,
     iterations: int | None,
     minutes: float | None,
-    data: str,
+    datasets: tuple[str, ...],
     settings: tuple[str, ...],
     seed: int,
     seeds: int,
@@ -76,13 +92,13 @@ def train(
     planning: bool,
     replace: bool,
     listing: bool,
+    form: str,
 ) -> None:
     """Train the networks behind TARGET: a method, or every trainable row of a table.
 
-    For example: harness train panet-table8 --budget short; harness train panet-s --task denoise-rgb --level 50
-    --minutes 30 --data bsd400. Interrupt it at any time; the same command goes on. Over several GPUs: torchrun
-    --nproc-per-node 4 -m harness train ... Then `harness repro TABLE` shows the result beside the printed numbers.
-    `--plan` says first what all of it takes: hours, memory, disk.
+    Interrupt it at any time; the same command goes on. Over several GPUs: torchrun --nproc-per-node 4 -m harness
+    train ... Then `harness repro TABLE` shows the result beside the printed numbers. `--plan` says first what all of
+    it takes: hours, memory, disk.
 
     Keys of --set: amp (bfloat16: mixed precision), channels_last, compile (torch.compile), deterministic (false allows
     operations whose result differs between runs), ema (decay of a moving average of the weights), clip (largest norm
@@ -93,27 +109,28 @@ def train(
     workspace = Workspace.find()
     methods = workspace.methods()
     if listing or not target:
-        _list(workspace)
+        _list(workspace, form)
         if not listing:
             raise HarnessError("name a method or a table to train, and a length such as --budget smoke")
         return
+    data = one_of(datasets, "--dataset", "train")
     from harness.run.selection import method_run, table_runs
     from harness.tables.published import select
 
     tables = workspace.tables()
     if target in tables:
-        runs = table_runs(select(tables[target], row=row), methods)
+        runs = table_runs(select(tables[target], row=rows), methods)
         if task:
             runs = [run for run in runs if run.task == task]
-        if level:
-            runs = [run for run in runs if run.level == level]
+        if levels:
+            runs = [run for run in runs if run.level in levels]
         if not runs:
             raise HarnessError(f"no row of {target} is made by a network that can be trained here")
     else:
         # A further seed that nobody planned yet is known by its name alone.
         if (further := parse_seeded(target)) is not None and further[0] in methods:
             methods[target] = workspace.method(target)
-        runs = [method_run(target, task, level, methods)]
+        runs = [method_run(target, task, level, methods) for level in levels or (0,)]
     plans = read_training_plans(workspace.root)
     if budget or iterations or minutes:
         options, values, start = _settings(settings, seed)
@@ -327,8 +344,8 @@ def train_run(name: str) -> None:
             echo(f"{name}: not trained: {missing}", err=True)
 
 
-@click.command()
-@click.argument("targets", nargs=-1)
+@click.command(epilog=examples("harness report curves --out curves.pdf"))
+@argument("targets", "[NAME…]", complete_methods, nargs=-1)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=None, help="SVG, PNG or PDF file.")
 def curves(targets: tuple[str, ...], out: Path | None) -> None:
     """Plot loss and PSNR of trained runs (names, methods; default: all) over the iterations."""
@@ -352,13 +369,11 @@ def curves(targets: tuple[str, ...], out: Path | None) -> None:
     echo(f"written: {path}")
 
 
-def _list(workspace: Workspace) -> None:
-    from tabulate import tabulate
-
+def _list(workspace: Workspace, form: str) -> None:
     from harness.records.training_runs import shipped_runs
     from harness.training.recipe import recipe
 
-    lines = []
+    records: list[dict[str, Any]] = []
     shipped = shipped_runs(workspace.root)
     plans = read_training_plans(workspace.root)
     for name, method in workspace.methods().items():
@@ -366,15 +381,34 @@ def _list(workspace: Workspace) -> None:
             continue  # a further seed of another line
         for task, found in method.recipes.items():
             known = recipe(found)
-            made = [
-                f"{run.level}{_seed(run)}: {_made(workspace, run, plan)}"
+            made = {
+                f"{run.level}{_seed(run)}": _made(workspace, run, plan)
                 for run, plan in plans.items()
                 if (_base(run.method), run.task) == (name, task)
-            ]
-            made += [f"{run.level}: shipped" for run in shipped if (run.method, run.task) == (name, task)]
-            lines.append([name, task, found, known.data, f"{known.iterations:,}", "; ".join(made)])
-    heads = ("method", "task", "recipe", "data", "iterations", "here")
-    echo(tabulate(lines, heads, disable_numparse=True))
+            }
+            made |= {str(run.level): "shipped" for run in shipped if (run.method, run.task) == (name, task)}
+            records.append(
+                {
+                    "method": name,
+                    "task": task,
+                    "recipe": found,
+                    "dataset": known.data,
+                    "iterations": known.iterations,
+                    "here": made,
+                }
+            )
+    if form == "json":
+        echo(json.dumps(records, indent=1, ensure_ascii=False))
+        return
+    lines = [
+        [
+            *(record[key] for key in ("method", "task", "recipe", "dataset")),
+            f"{record['iterations']:,}",
+            "; ".join(f"{level}: {text}" for level, text in record["here"].items()),
+        ]
+        for record in records
+    ]
+    echo_table(lines, ("method", "task", "recipe", "dataset", "iterations", "here"), form)
 
 
 def _seed(run: TrainingRun) -> str:
@@ -409,7 +443,7 @@ class _Bar:
         self._bar = ProgressBar(title, noted=True)
         self._psnr = ""
         self._last = 0.0
-        self._first: LogRow | None = None
+        self._remaining = Remaining()
 
     def __enter__(self) -> Callable[[LogRow, int], None]:
         if self._shown:
@@ -421,10 +455,8 @@ class _Bar:
             return
         if row.psnr is not None:
             self._psnr = f"  {row.psnr:.2f} dB"
-        self._first = self._first or row
-        steps, seconds = row.iteration - self._first.iteration, row.seconds - self._first.seconds
-        left = f"  {_duration((length - row.iteration) * seconds / steps)} left" if steps else ""
-        fields = f"loss {row.loss:.5f}{self._psnr}  {row.images_per_second:.1f} images/s{left}"
+        left = self._remaining.text(row.iteration, length, row.seconds)
+        fields = f"loss {row.loss:.5f}{self._psnr}  {row.images_per_second:.1f} images/s  {left}".rstrip()
         if self._bar.shown:
             self._bar.update(row.iteration, length, fields)
         elif time.monotonic() - self._last > LINE_SECONDS or row.iteration >= length:
@@ -433,12 +465,3 @@ class _Bar:
 
     def __exit__(self, *_: object) -> None:
         self._bar.__exit__()
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"

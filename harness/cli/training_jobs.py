@@ -150,7 +150,7 @@ def _arguments(run: TrainingRun, plan: TrainingPlan) -> list[str]:
         if value:
             found += [f"--{name}", str(value)]
     if plan.data:
-        found += ["--data", plan.data]
+        found += ["--dataset", plan.data]
     given, usual = msgspec.structs.asdict(plan.options), msgspec.structs.asdict(Options())
     for name, value in given.items():
         if value != usual[name]:

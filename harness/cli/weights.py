@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 
 from harness.cli.assets import add_commands, data_option, verify_fetched
+from harness.cli.completion import complete_weights
+from harness.cli.options import argument, examples, format_option
 
 
-@click.group()
+@click.group(epilog=examples("harness weights fetch dncnn", "harness weights ls"))
 def weights() -> None:
     """List, fetch and verify released weights."""
 
@@ -26,9 +28,10 @@ add_commands(
 )
 
 
-@weights.command()
-@click.argument("names", nargs=-1)
+@weights.command(epilog=examples("harness weights verify dncnn"))
+@argument("names", "[NAME…]", complete_weights, nargs=-1)
 @data_option
-def verify(names: tuple[str, ...], data: Path) -> None:
+@format_option("text", "json")
+def verify(names: tuple[str, ...], data: Path, form: str) -> None:
     """Hash every file of the named (or of all fetched) weight sets again; exit 1 where one is damaged."""
-    verify_fetched("weights", names, data)
+    verify_fetched("weights", names, data, form)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from harness.degradations.noise import noise_generator
 from harness.degradations.registry import degradation
+from harness.errors import InvalidArgumentError, whole_number
 
 
 def degrade(
@@ -51,6 +52,11 @@ def degrade(
     >>> harness.degrade(flat, "bicubic-replicate", 2).shape
     (2, 3, 3)
     """
+    if not isinstance(name, str):
+        raise InvalidArgumentError(
+            f"a degradation is named by a text, not by a {type(name).__name__}: harness.degrade(image, name, level)"
+        )
     made = degradation(name)
+    level = whole_number(level, "level")
     rng = noise_generator(dataset, image_id, level, draw) if made.random else None
     return made.degrade(made.reference(image, level), level, rng)

@@ -241,7 +241,9 @@ def _in_revision(workspace: Workspace, name: str, notes: list[str]) -> tuple[_Ro
     results = {table: text.encode() for table, text in texts.items() if text is not None}
     try:
         system = DVCFileSystem(str(root), rev=commit)
-        paths = [path for path in system.find("work/rows") if path.endswith(".csv")]
+        # Of a stage that was not run then DVC knows the file's name and no hash.
+        known = system.find("work/rows", detail=True).items()
+        paths = [path for path, about in known if path.endswith(".csv") and (about.get("dvc_info") or {}).get("md5")]
     except (DvcException, SCMError, OSError, ValueError) as error:
         notes.append(f"{commit[:10]}: DVC knows no rows ({error}); only rendered numbers are compared")
         return iter(()), results

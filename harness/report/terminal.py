@@ -8,7 +8,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from harness.errors import printable
+from harness.errors import plural, printable
+from harness.report.columns import folded, text_table, text_width
 from harness.report.grid import (
     GridCell,
     Mark,
@@ -46,21 +47,24 @@ COLOURS = {
     "measured": "",
 }
 WIDE = 190
+COVERAGE_WIDE = 130
 
 
-def print_table(table: Table, results: list[CellResult]) -> None:
-    """Print a table, what it could not run, and its summary to standard output."""
+def print_table(table: Table, results: list[CellResult], *, why: bool = False) -> None:
+    """Print a table, what it could not run, and its summary to standard output.
+
+    Where the width is limited a reason takes one line, unless the whole is asked for with `why`.
+    """
     console = _console(WIDE)
     console.print()
-    _print(console, table, results)
+    _print(console, table, results, 0 if why else text_width())
 
 
 def _console(least: int) -> Any:
     """Make a console; a log or a pipe has no width, and wrapped numbers would be unreadable: it is `least` wide."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=max(console.width, least))
+    return Console(highlight=False, width=text_width() or least)
 
 
 def _text(text: str = "", style: str = "") -> Any:
@@ -73,6 +77,19 @@ def _text(text: str = "", style: str = "") -> Any:
 BAR = 24
 
 
+def coverage_records(collected: Sequence[TableResults]) -> list[dict[str, str | int]]:
+    """Give the lines that `print_coverage` prints as plain values: how many places of each verdict a table has."""
+    lines: dict[str, dict[Verdict, int]] = {item.table.name: counts_of(item) for item in collected}
+    papers = count_tables(of_papers(collected))
+    if papers.numbers:
+        lines |= {"the papers' numbers": papers.distinct, "with their copies": papers.places}
+    return [
+        {"table": name, **{verdict: counts.get(verdict, 0) for verdict in WITH_MEASURED}, "all": sum(counts.values())}
+        for name, counts in lines.items()
+        if sum(counts.values())
+    ]
+
+
 def print_coverage(collected: Sequence[TableResults]) -> None:
     """Print one line a table: a bar of its verdicts, and how many places there are of each.
 
@@ -80,6 +97,10 @@ def print_coverage(collected: Sequence[TableResults]) -> None:
     """
     from rich.table import Table as RichTable
 
+    width = text_width()
+    if width and width < COVERAGE_WIDE:
+        _print_narrow_coverage(coverage_records(collected))
+        return
     lines = {item.table.name: counts_of(item) for item in collected}
     shown = [v for v in WITH_MEASURED if v in VERDICTS or any(counts[v] for counts in lines.values())]
 
@@ -96,7 +117,15 @@ def print_coverage(collected: Sequence[TableResults]) -> None:
     if papers.numbers:
         piece.add_row(_text("the papers' numbers", style="bold"), *coverage(papers.distinct))
         piece.add_row("with their copies", *coverage(papers.places))
-    _console(130).print(piece)
+    _console(COVERAGE_WIDE).print(piece)
+
+
+def _print_narrow_coverage(records: Sequence[dict[str, str | int]]) -> None:
+    lines = []
+    for record in records:
+        verdicts = [f"{record[verdict]} {verdict}" for verdict in WITH_MEASURED if record[verdict]]
+        lines.append((record["table"], record["all"], ", ".join(verdicts)))
+    print(text_table(lines, ("table", "all", "of these")))
 
 
 def _bar(counts: dict[Verdict, int]) -> Any:
@@ -132,7 +161,7 @@ def table_svg(table: Table, results: list[CellResult]) -> str:
     return console.export_svg(title=f"harness table {table.name}", theme=plain, code_format=template)
 
 
-def _print(console: Any, table: Table, results: list[CellResult]) -> None:
+def _print(console: Any, table: Table, results: list[CellResult], width: int = 0) -> None:
     console.print(
         _text(f"{table.name}  ", style="bold") + _text(f"{table.title} — {table.source.split('. ')[0]}", style="dim")
     )
@@ -153,7 +182,7 @@ def _print(console: Any, table: Table, results: list[CellResult]) -> None:
         console.print(_text(f"  {', '.join(remark.rows)} ({remark.cells} cells): {remark.reason}"))
     for row, text in choices(table, results):
         console.print(_text(f"  choices for {row}: {text}", style="dim"))
-    _print_not_run(console, reasons_not_run(results))
+    _print_not_run(console, reasons_not_run(results), width)
     console.print(_text(summary(table, results), style="bold"))
     if recorded := recorded_text(results):
         console.print(_text(f"  {recorded}"))
@@ -172,16 +201,18 @@ def grid_pieces(grid: PartGrid, width: int) -> list[Any]:
     for row in rows:
         for index, place in enumerate(row.places):
             shown[index] = max(shown[index], len(place.printed), len(_measured(place)))
+    # Beside its text a column takes a space on either side and one between it and the next; the edges take none.
     heads_width = sum(
-        max([len(title)] + [len(row.heads[i]) for row in rows]) + 2 for i, title in enumerate(grid.corner)
+        max([len(title)] + [len(row.heads[i]) for row in rows]) + 3 for i, title in enumerate(grid.corner)
     )
     # The first column of a piece repeats the heading it continues.
     filled = [tuple(accumulate(line, _continued)) for line in lines]
     pieces, start = [], 0
     while start < len(shown):
         stop, used = start, heads_width
+        repeated = max(len(line[start]) for line in filled)
         while stop < len(shown) and (stop == start or used + shown[stop] + 2 <= width):
-            used += shown[stop] + 2
+            used += max(shown[stop], repeated if stop == start else 0) + 3
             stop += 1
         piece = RichTable(
             box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title=_text(grid.title) if grid.title else None
@@ -250,8 +281,10 @@ def print_one_protocol(table: Table, cells: list[OneProtocolCell]) -> None:
     _print_not_run(console, not_run_reasons(cells))
 
 
-def _print_not_run(console: Any, reasons: list[Reason]) -> None:
-    for reason in reasons:
-        console.print(
-            _text(f"  not run: {', '.join(reason.rows)} ({reason.cells} cells): {reason.reason}", style="dim")
-        )
+def _print_not_run(console: Any, reasons: list[Reason], width: int = 0) -> None:
+    texts = [f"  not run: {', '.join(r.rows)} ({plural(r.cells, 'cell')}): {r.reason}" for r in reasons]
+    shown = [folded(text, width) for text in texts]
+    for text in shown:
+        console.print(_text(text, style="dim"))
+    if shown != texts:
+        console.print(_text("  (--why shows the reasons whole)", style="dim"))

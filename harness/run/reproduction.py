@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, InvalidArgumentError
 from harness.run.graph import needed, stage_graph, stages_of
 from harness.run.pipeline import update_pipelines
 from harness.run.targets import failures, make_targets
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 def repro(
-    *names: str, root: str | os.PathLike[str] = ".", row: str = "", dataset: str = "", jobs: int = 1
+    *names: str,
+    root: str | os.PathLike[str] = ".",
+    row: str | Sequence[str] = (),
+    dataset: str | Sequence[str] = (),
+    jobs: int = 1,
 ) -> dict[str, list[CellResult]]:
     """Make tables in a workspace, everything they need that is not there yet, and give their results.
 
@@ -36,8 +40,8 @@ def repro(
         Tables, such as ``"panet-table3"``.
     root : path
         A folder in the workspace: params.yaml lies in it or above it.
-    row, dataset : str
-        Only the row with this printed name, or only this dataset; nothing is then written to ``results/``.
+    row, dataset : str or sequence of str
+        Only the rows with these printed names, or only these datasets; nothing is then written to ``results/``.
     jobs : int
         Stages side by side.
 
@@ -63,6 +67,8 @@ def repro(
 
     if not names:
         raise HarnessError("no table is named; harness tables lists them")
+    if not all(isinstance(name, str) for name in names):
+        raise InvalidArgumentError("tables are named one by one, as texts: harness.repro('panet-table3', 'mine')")
     workspace = Workspace.find(root)
     tables = [select(workspace.table(name), row=row, dataset=dataset) for name in dict.fromkeys(names)]
     whole, parts = ([], tables) if row or dataset else (tables, [])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import InvalidArgumentError
+from harness.errors import InvalidArgumentError, whole_number
 from harness.methods import Method, build_method, get_method
 from harness.metrics.checks import check_image
 from harness.records.tasks import TASKS
@@ -63,7 +63,8 @@ def restore(image: Any, name: str | Method, task: str, level: int = 0, *, datase
     >>> bool(abs(restored - 128).mean() < abs(noisy - 128).mean() / 4)
     True
     """
-    chosen = get_method(name) if isinstance(name, str) else name
+    chosen = _method(name, task)
+    level = whole_number(level, "level")
     if chosen.on == "images":
         raise InvalidArgumentError(
             f"method '{chosen.name}' finds images that were restored elsewhere; it restores no array"
@@ -95,3 +96,15 @@ def restore(image: Any, name: str | Method, task: str, level: int = 0, *, datase
     results = [one(array[:, :, 0] if array.shape[2] == 1 else array) for array in arrays]
     planes = [result[:, :, None] if result.ndim == 2 else result for result in results]
     return torch.from_numpy(np.stack(planes)).div(255).float().permute(0, 3, 1, 2).contiguous()
+
+
+def _method(name: object, task: object) -> Method:
+    """Look the method up; arguments that stand in each other's place are told apart by what they are."""
+    if isinstance(name, Method):
+        return name
+    order = "harness.restore(image, method, task, level)"
+    if not isinstance(name, str):
+        raise InvalidArgumentError(f"a method is named by a text, not by a {type(name).__name__}: {order}")
+    if name in TASKS and task not in TASKS:
+        raise InvalidArgumentError(f"'{name}' is a task and no method; the order is {order}")
+    return get_method(name)

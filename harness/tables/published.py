@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
@@ -310,31 +311,43 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         )
 
 
-def select(table: Table, *, row: str = "", dataset: str = "") -> Table:
-    """Keep one row (by its printed name, any case), one dataset, or both.
+def select(table: Table, *, row: str | Sequence[str] = (), dataset: str | Sequence[str] = ()) -> Table:
+    """Keep rows (by their printed names, any case), datasets, or both; several also with commas between their names.
 
     Raises
     ------
     HarnessError
-        The table has no such row or dataset; the nearest ones are named.
+        The table has no such row or dataset (the nearest ones are named), or these rows nothing on these datasets.
     """
+    rows = _chosen(row, {r.name for part in table.parts for r in part.rows}, f"row of {table.name}")
+    known = {column.dataset for part in table.parts for column in part.columns if column.dataset}
+    datasets = _chosen(dataset, known, f"dataset of {table.name}")
     parts = []
     for part in table.parts:
-        kept = [i for i, column in enumerate(part.columns) if not dataset or column.dataset == dataset]
-        rows = tuple(
+        kept = [i for i, column in enumerate(part.columns) if not datasets or column.dataset.lower() in datasets]
+        lines = tuple(
             msgspec.structs.replace(r, values=tuple(r.values[i] for i in kept) if r.values else ())
             for r in part.rows
-            if not row or r.name.lower() == row.lower()
+            if not rows or r.name.lower() in rows
         )
-        if rows and kept:
-            parts.append(msgspec.structs.replace(part, columns=tuple(part.columns[i] for i in kept), rows=rows))
+        if lines and kept:
+            parts.append(msgspec.structs.replace(part, columns=tuple(part.columns[i] for i in kept), rows=lines))
     if not parts:
-        names = {r.name for part in table.parts for r in part.rows}
-        if row and row.lower() not in {name.lower() for name in names}:
-            raise unknown_name(f"row of {table.name}", row, names)
-        datasets = {column.dataset for part in table.parts for column in part.columns if column.dataset}
-        raise unknown_name(f"dataset of {table.name}", dataset, datasets)
+        raise HarnessError(f"{table.name} has nothing of {', '.join(rows)} on {', '.join(datasets)}")
     return msgspec.structs.replace(table, parts=tuple(parts))
+
+
+def _chosen(wanted: str | Sequence[str], known: Collection[str], kind: str) -> tuple[str, ...]:
+    """Find names, lower-case, in texts that hold one or several; a comma may also be part of a printed name."""
+    names = {name.lower() for name in known}
+    found: dict[str, None] = {}
+    for text in (wanted,) if isinstance(wanted, str) else wanted:
+        for name in (text,) if text.lower() in names else text.split(","):
+            if name.strip().lower() in names:
+                found[name.strip().lower()] = None
+            elif text:
+                raise unknown_name(kind, name.strip(), known)
+    return tuple(found)
 
 
 class PublishedNumber(msgspec.Struct, frozen=True):

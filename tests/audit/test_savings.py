@@ -153,6 +153,6 @@ def test_a_spent_budget_is_said(workspace: Workspace, capsys: pytest.CaptureFixt
     assert not audit.explained
     of_savings = [left for left in audit.screened if "saving" in left.choices]
     assert {left.verdict for left in of_savings} == {"open"}
-    assert all("--budget" in left.reason for left in of_savings)
+    assert all("--seconds" in left.reason for left in of_savings)
     print_audits([audit])
     assert "open: not rounded" in capsys.readouterr().out

@@ -67,7 +67,14 @@ def test_what_is_there_is_named_and_left(tmp_path: Path) -> None:
     assert {name: (tmp_path / name).read_text() for name in theirs} == theirs
     kept = next(line for line in said.splitlines() if line.startswith("there already"))
     assert all(name in kept for name in theirs if not name.startswith("pipelines/"))
-    assert "add to .gitignore" in said and "/data/ /work/" in said
+    # The note is a command; what it adds to a file without a last line end is what was missing.
+    (tmp_path / ".gitignore").write_text("*.o\n/data/")
+    said += CliRunner().invoke(command, ["init", str(tmp_path)]).output
+    printf = [line.partition("add to it: ")[2] for line in said.splitlines() if "add to it: " in line]
+    subprocess.run(["sh", "-c", printf[-1]], check=True)
+    lines = (tmp_path / ".gitignore").read_text().split()
+    assert lines == ["*.o", "/data/", "/work/", "/results/site/", "/submissions/"]
+    assert "add to it" not in CliRunner().invoke(command, ["init", str(tmp_path)]).output
     assert "dvc config --unset core.no_scm" in said
     assert "names no folder for methods and tables" in said
     assert f"next: cd {tmp_path}" in said

@@ -292,5 +292,5 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     harness.main(args=["export", "check-dnd", "submissions/dnd/noisy.zip", "--from", "dnd"], standalone_mode=False)
     assert "50 files, 1,000 boxes; the format is kept" in capsys.readouterr().out
     rewrite(tmp_path / "submissions/dnd/noisy", israw=True)
-    with pytest.raises(HarnessError, match="1 problems; the server would refuse it"):
+    with pytest.raises(HarnessError, match="1 problem; the server would refuse it"):
         harness.main(args=["export", "check-dnd", "submissions/dnd/noisy", "--from", "dnd"], standalone_mode=False)

@@ -347,7 +347,7 @@ def test_a_new_table_takes_the_protocol_of_the_published_rows_or_asks(workspace:
         {"ssim": "ssim-8x8"},
         [{}, {"ssim": "ssim-gauss"}, {}],
     )
-    twice = CliRunner().invoke(harness, ["new", "table", "two", *where, *("--protocol", "ssim-8x8") * 2])
+    twice = CliRunner().invoke(harness, ["new", "table", "two", *where, "--protocol", "ssim-8x8,ssim-gauss"])
     assert "both measure ssim" in str(twice.exception) + twice.output
     none = CliRunner().invoke(harness, ["new", "table", "two", *where, "--protocol", "nonsense"])
     assert none.exit_code != 0 and "nonsense" in str(none.exception) + none.output

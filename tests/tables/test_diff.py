@@ -244,7 +244,7 @@ def test_what_an_own_table_could_not_measure_is_told(workspace: Workspace, capsy
     ]
     harness.main(["diff", "mine"], standalone_mode=False)
     told = capsys.readouterr().out
-    assert "not run: Again (1 cells): not computed here yet; run harness repro" in told
+    assert "not run: Again (1 cell): not computed here yet; run harness repro" in told
     assert "mine: 1 of 2 numbers measured" in told
 
 

@@ -89,10 +89,13 @@ class Supplied(DatasetCollection):
         by_hand = ", ".join(archive_text(archive) for archive in self.record.archives if not archive.urls)
         reason = f"it has no public source with checksums{tried}"
         if asked:
-            reason = f"it is downloaded only when asked for{tried}"
-            own = f"run `harness datasets fetch {name} --archives`, which downloads {asked}, or {own}"
+            # Where it was asked for, `tried` says what came of it.
+            reason = f"it {'could not be downloaded' if self.archives else 'is downloaded only when asked for'}{tried}"
+            again = "run it again" if self.archives else f"run `harness datasets fetch {name} --archives`"
+            own = f"{again}, which downloads {asked}, or {own}"
         elif by_hand:
-            own += f", or fetch {by_hand} with a browser, put it into data/archives and run the command with --archives"
+            again = "again" if self.archives else "with --archives"
+            own += f", or fetch {by_hand} with a browser, put it into data/archives and run the command {again}"
         return f"{reason}; {own}; {self._wanted()}" + (f"; {self.explained}" if self.explained else "")
 
     def _tried(self) -> str:

@@ -213,7 +213,7 @@ def _shrink(
     if dropped:
         notes.append(
             f"{len(dropped)} images fewer are shown than fit into {PICTURE_BUDGET / 1e6:g} MB of pictures, to keep the "
-            f"site small; harness report --budget {PICTURE_BUDGET / 1e6:g} shows them"
+            f"site small; harness report --megabytes {PICTURE_BUDGET / 1e6:g} shows them"
         )
     if len(fewer) < len(extremes):
         notes.append(f"{len(extremes) - len(fewer)} cells show no worst and best image, to keep the site small")

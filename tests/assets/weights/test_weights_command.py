@@ -37,8 +37,8 @@ def test_fetch_show_verify(tmp_path: Path, registry: Callable[..., Path], monkey
     assert "partial" in run("ls", *data)
     assert "checksum not known" in run("show", "toy", *data)
     assert json.loads(run("ls", "--format", "json", *data))[0]["state"] == "partial"
-    assert run("verify", *data) == "toy: partial, 1 files\n"
-    assert run("verify", "toy", *data) == "toy: partial, 1 files\n  b.npz: not here; a NumPy archive, for a test\n"
+    assert run("verify", *data) == "toy: partial, 1 file\n"
+    assert run("verify", "toy", *data) == "toy: partial, 1 file\n  b.npz: not here; a NumPy archive, for a test\n"
     (mirror / "weights/toy/a.npz").write_bytes(b"xxx")
     with pytest.raises(CheckFailedError, match="toy: damaged; run `harness weights fetch toy` to repair"):
         run("verify", "toy", *data)
