@@ -51,7 +51,7 @@ _seconds_option = click.option(
 @click.option("--top", type=click.IntRange(0, 12), default=5, show_default=True, help="Variants of the ranking shown.")
 @click.option("--write", is_flag=True, help="Write what was found beside the row in the table's file.")
 @format_option("text", "json")
-@click.option("--json", "as_json", is_flag=True, hidden=True)
+@click.option("--json", "as_json", is_flag=True, hidden=True, help="Older spelling of --format json.")
 def audit(
     name: str,
     rows: tuple[str, ...],

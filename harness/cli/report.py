@@ -197,7 +197,7 @@ class Numbers(click.ParamType[tuple[int, ...]]):
     "attention-maps",
     epilog=examples(
         "harness report attention-maps panet kodak24/kodim08 --level 50 \\",
-        "    --at 240,300 --crop 200,250,96,96",
+        "    --at 240,300 --region 200,250,96,96",
     ),
 )
 @method_argument("method")
@@ -206,7 +206,14 @@ class Numbers(click.ParamType[tuple[int, ...]]):
 @task_option("Task of the network; default: the method's first.")
 @level_option("Sigma, quality or scale; default: the task's first.")
 @click.option("--attention", type=int, default=0, show_default=True, help="Which attention, in the network's order.")
-@click.option("--crop", type=Numbers("TOP,LEFT,HEIGHT,WIDTH"), help="Let the network see only this part.")
+@click.option(
+    "--region",
+    "crop",
+    cls=Option,
+    formerly="--crop",
+    type=Numbers("TOP,LEFT,HEIGHT,WIDTH"),
+    help="Let the network see only this part.",
+)
 @click.option("--generated-weights", is_flag=True, help="Random weights: a demonstration, marked as one.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder; default: one below work/attention.")
 def attention_maps(

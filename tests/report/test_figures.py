@@ -266,12 +266,12 @@ ERRORS = (
     (["--image", "coffee", "--level", "50", "--crop", "64x64"], "write LEFT,TOP,WIDTHxHEIGHT, such as"),
     (["--image", "coffee", "--level", "50", "--crop", "0,0,9x9", "--crop", "0,0,9x8"], "one size"),
     (["--image", "coffee", "--level", "50", *["--crop", "0,0,9x9"] * 5], "at most 4"),
-    (["--image", "coffee", "--level", "50", "--rows", "Noisy,Smaer"], "did you mean 'Smear'"),
+    (["--image", "coffee", "--level", "50", "--row", "Noisy,Smaer"], "did you mean 'Smear'"),
     (["--image", "coffee", "--level", "50", "--metric", "ssim"], "unknown metric of report-mine 'ssim'"),
     (["--image", "coffee", "--level", "50", "--zoom", "90"], "do not fit 6.9 inches at 600 dpi; take --zoom"),
-    (["--image", "coffee", "--level", "50", "--rows", "Nobody"], "no row of report-mine restored 'coffee'"),
-    (["--image", "coffee", "--output", "figure.jpg"], "a figure ends in .pdf, .png, .svg, .tex"),
-    (["--image", "coffee", "--output", "a figure%.tex"], "name it with letters"),
+    (["--image", "coffee", "--level", "50", "--row", "Nobody"], "no row of report-mine restored 'coffee'"),
+    (["--image", "coffee", "--out", "figure.jpg"], "a figure ends in .pdf, .png, .svg, .tex"),
+    (["--image", "coffee", "--out", "a figure%.tex"], "name it with letters"),
     (["--image", "coffee", "--x", "seconds"], "--x goes with --kind scatter"),
     (["--kind", "curve", "--crop", "0,0,9x9"], "--crop goes with --kind crops"),
     (["--kind", "curve", "--metric", "psnr", "--metric", "ssim"], "one --metric"),
@@ -310,7 +310,7 @@ def test_without_output_it_goes_to_results_and_else_the_caption_is_printed(
     for file in files:
         file.unlink()
     with pytest.raises(SystemExit, match="0"):
-        main([*arguments, "--width", "column", "--output", str(tmp_path / "c.svg")])
+        main([*arguments, "--width", "column", "--out", str(tmp_path / "c.svg")])
     printed = capsys.readouterr().out
     assert "caption: PSNR over the noise level σ on Embedded." in printed and "Hollow: as published" in printed
     assert 'width="237.6pt"' in (tmp_path / "c.svg").read_text()
@@ -326,7 +326,7 @@ def test_the_same_figure_has_the_same_bytes(report_workspace: Workspace, tmp_pat
     (tmp_path / "matplotlibrc").write_text("font.size: 20\nsavefig.bbox: tight\nimage.interpolation: bicubic\n")
     for run, more in (("a", {"PYTHONHASHSEED": "1"}), ("b", {"PYTHONHASHSEED": "2", "MATPLOTLIBRC": str(tmp_path)})):
         (tmp_path / run).mkdir()
-        outputs = [part for form in ("tex", "png", "svg") for part in ("--output", str(tmp_path / run / f"f.{form}"))]
+        outputs = [part for form in ("tex", "png", "svg") for part in ("--out", str(tmp_path / run / f"f.{form}"))]
         command = ["figure", "report-mine", "--image", "coffee", "--level", "50", "--dpi", "100", *outputs]
         subprocess.run(
             [sys.executable, "-m", "harness", *command],

@@ -204,7 +204,7 @@ def draw_crops(
         advice = f"--zoom {largest.zoom}, a larger --width" if largest else "smaller crops, a larger --width"
         raise HarnessError(
             f"{len(panels)} panels with {len(crops)} crops of {of_crop} do not fit {width:g} inches at {dpi} dpi; take "
-            f"{advice} or --dpi, or fewer --rows"
+            f"{advice} or --dpi, or fewer rows with --row"
         )
     below = label(size)
     size = min(size, max(_SMALLEST, _LETTERS * room_for(grid) / longest))
