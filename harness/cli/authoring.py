@@ -216,7 +216,9 @@ def write_table(
     workspace.define()
     chosen = task(task_name)
     check_name(name)
-    if name in workspace.tables():
+    # A file that cannot be read is no known table, and is not to be lost.
+    taken = [workspace.root / folder / f"{name}.yaml" for folder in workspace.params.tables or ("tables",)]
+    if name in workspace.tables() or any(file.exists() for file in taken):
         raise HarnessError(f"a table '{name}' is there already; choose another name")
     levels = levels or list(chosen.levels)
     columns = [

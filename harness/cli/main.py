@@ -133,7 +133,7 @@ def stage() -> None:
 
 
 def _tell_left_out(message: str = "") -> None:
-    """Name the plugins that could not be imported: what they define is missing in whatever was printed."""
+    """Name the plugins and tables that could not be read: what they define is missing in whatever was printed."""
     registry = sys.modules.get("harness.methods")
     # A stage's last line is what a run shows of it, and the run tells of plugins itself.
     if registry is None or "DVC_STAGE" in os.environ:
@@ -143,6 +143,10 @@ def _tell_left_out(message: str = "") -> None:
     for reason in (*reasons.values(), *registry.broken_plugins().values()):
         if reason not in message:
             echo(f"could not be loaded: {reason}", err=True)
+    tables = sys.modules.get("harness.tables.workspace")
+    for reason in list(tables.LEFT_OUT.values()) if tables is not None else ():
+        if reason not in message:
+            echo(f"left out: {reason}", err=True)
 
 
 def _open_streams() -> None:
