@@ -95,7 +95,8 @@ def initialise(folder: Path) -> Initialised:
             written.append(name)
     if (folder / ".dvc/config").is_file() and ".dvc/config" not in texts:
         kept.append(".dvc/config")
-    stages = write_stage_files(Workspace(folder))
+    workspace = Workspace(folder)
+    stages = [] if workspace.broken_tables else write_stage_files(workspace)
     if any(str(path) == "dvc.yaml" for path in stages):
         written.append("dvc.yaml")
     elif (folder / "dvc.yaml").exists():

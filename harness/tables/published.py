@@ -449,8 +449,8 @@ def check_table(table: Table, where: str) -> Table:
                     raise HarnessError(f"{place}: row '{row.name}': {error}") from None
             if row.cite and not _KEYS.fullmatch(row.cite):
                 raise HarnessError(
-                    f"{yaml_place(where, *at, 'cite')}: row '{row.name}': cite '{row.cite}' holds no BibTeX keys; write keys of letters, digits "
-                    "and : . _ + / -, with commas and no blanks between"
+                    f"{yaml_place(where, *at, 'cite')}: row '{row.name}': cite '{row.cite}' holds no BibTeX keys; "
+                    "write keys of letters, digits and : . _ + / -, with commas and no blanks between"
                 )
             keys = {part.column_key(column, row) for column in part.columns}
             for key in row.cells:

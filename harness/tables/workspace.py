@@ -73,26 +73,25 @@ class Workspace(Folder):
             return method
         return replace(method, depends=tuple(self.root.resolve() / path for path in method.depends))
 
-    @functools.cached_property
+    @property
     def table_files(self) -> dict[str, Path]:
         """The user's own table files by table name."""
-        return {name: file for name, (file, _) in self._own_tables.items()}
+        return {name: file for name, (file, _) in self._own_tables[0].items()}
 
-    @functools.cached_property
+    @property
     def broken_tables(self) -> dict[str, str]:
-        """What is wrong with table files of the user that cannot be read, by the files' stems.
+        """What is wrong with the user's table files that cannot be read, by the files' stems.
 
-        They stop nothing but commands that ask for them.
+        They stop only commands that ask for them.
         """
-        self._own_tables  # noqa: B018 - reading them finds what is broken
-        return self._broken
+        return self._own_tables[1]
 
     @functools.cached_property
-    def _own_tables(self) -> dict[str, tuple[Path, Table]]:
+    def _own_tables(self) -> tuple[dict[str, tuple[Path, Table]], dict[str, str]]:
         self.define()
+        LEFT_OUT.clear()
         found: dict[str, tuple[Path, Table]] = {}
-        self._broken: dict[str, str] = {}
-        known = {**published_tables(), **own_tables()}
+        broken: dict[str, str] = {}
         for name in self.params.tables:
             for file in sorted(self._inside(name, "tables").glob("*.yaml")):
                 try:
@@ -100,16 +99,16 @@ class Workspace(Folder):
                     if table.name != file.stem:
                         place = f"{yaml_place(str(file), 'name')}: the table is named '{table.name}'"
                         raise HarnessError(f"{place}; name the file {table.name}.yaml")
-                    if table.name in known:
+                    if table.name in published_tables() | own_tables():
                         raise HarnessError(f"{file}: '{table.name}' is taken by a table of the package; choose another")
                     if table.name in found:
                         raise HarnessError(f"{file}: a table '{table.name}' is also in {found[table.name][0]}")
                 except HarnessError as error:
-                    self._broken.setdefault(file.stem, str(error))
+                    broken.setdefault(file.stem, str(error))
                     LEFT_OUT[str(file)] = str(error)
-                    continue
-                found[table.name] = (file, table)
-        return found
+                else:
+                    found[table.name] = (file, table)
+        return found, broken
 
     def tables(self) -> dict[str, Table]:
         """Every table known here: the papers', the project's own, the user's.
@@ -117,7 +116,7 @@ class Workspace(Folder):
         Below a row whose network was also trained here stands one for that, see `harness.tables.trained`.
         """
         known = {**published_tables(), **own_tables()}
-        known |= {name: table for name, (_, table) in self._own_tables.items()}
+        known |= {name: table for name, (_, table) in self._own_tables[0].items()}
         runs = self.training_runs()
         return {name: with_trained_rows(table, runs) for name, table in known.items()}
 
