@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 NEW: Index = {
     "method": ("harness.cli.methods:new_method", "Write the file of a method of your own."),
     "table": ("harness.cli.methods:new_table", "Write a table of your own."),
+    "published": ("harness.cli.publishing:new_published", "Write another paper's table, from a pasted one."),
     "task": ("harness.cli.plugins:new_task", "Write the file of a task of your own."),
     "degradation": ("harness.cli.plugins:new_degradation", "Write the file of a degradation of your own."),
     "metric": ("harness.cli.plugins:new_metric", "Write the file of a metric of your own."),
@@ -56,7 +57,7 @@ COMMANDS: Index = {
     "describe": ("harness.cli.methods:describe", "Say what a method is and what it costs."),
     "init": ("harness.cli.starting:init", "Make a folder a workspace of your own: methods, tables, CI."),
     "new": ("harness.cli.main:new", "Write a file to start from: a method or a table of your own."),
-    "check": ("harness.cli.methods:check_method", "Check that a method keeps what methods promise."),
+    "check": ("harness.cli.methods:check_method", "Check a method of yours, or a table that you wrote."),
     "measure": ("harness.cli.stages:measure", "Measure a folder of restored images."),
     "train": ("harness.cli.training:train", "Train a method, or every trainable row of a table."),
     "export": ("harness.cli.main:export", "Make archives: a table's run as an RO-Crate, DND's submission."),

@@ -25,7 +25,7 @@ COMPARED_FIELDS = ("published", "delta")
 @click.command()
 @click.option("--format", "form", type=click.Choice(["text", "json", "md"]), default="text", help="Form of the output.")
 @click.option("--systems", is_flag=True, help="List the systems in the papers' tables instead.")
-@click.option("--own", is_flag=True, help="List the tables that are no paper's, too: the project's and yours.")
+@click.option("--own", is_flag=True, help="List the project's own tables and yours, too.")
 @click.option(
     "--write-counts",
     "file",
@@ -98,7 +98,7 @@ def tables(form: str, systems: bool, own: bool, file: Path | None, check: bool) 
     if not any((workspace.results / f"{name}.json").is_file() for name in papers):
         echo("What the project recorded is in its repository and not in the package: numbers are those of this folder.")
     if not own:
-        echo(f"And {len(others)} tables that no paper printed (--own lists them): {', '.join(others)}")
+        echo(f"And {len(others)} tables of the project and of yours (--own lists them): {', '.join(others)}")
 
 
 def _list_systems(workspace: Workspace, form: str) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from harness.assets.datasets.registry import datasets
 from harness.errors import HarnessError
 from harness.records.tasks import TASKS
+from harness.tables.checking import system_key, system_name
 from harness.tables.pasted import PastedCell, PastedTable
 from harness.tables.published import METRICS, PLACE, published_number
 
@@ -35,6 +36,8 @@ _SPELLINGS = {
     "gopro": ("gopro-test",),
     "rain1400": ("test2800",),
 }
+# Networks are trained on them; no table's columns are meant, though a column of training data names them.
+_FOR_TRAINING = {"bsd400", "div2k-train", "gopro-train", "rain13k", "sidd-train", "t91-bsd200"}
 _PSNR, _SSIM, _PARAMETERS, _SECONDS = METRICS
 _METRIC = re.compile(
     r"(?<![a-z])(?:(?P<psnr>psnr)|(?P<ssim>ssim)|(?P<parameters>#? ?param(?:eter)?s?(?![a-z]))"
@@ -58,6 +61,12 @@ _NONE = {
     "–/–": "–",
 }
 _VALUE = re.compile(r"\d{0,6}\.\d{1,8}|\d{1,3}(?:,\d{3}){0,3}(?:\.\d{1,4})? ?[KkM]")
+# Footnotes and arrows.
+_AROUND = " *†‡§↑↓"
+_CITATION = re.compile(r"\[[\d, –-]{1,40}\]")
+_NUMBERED = re.compile(r"(.{1,60}[^\d ]\d{0,4}) (\d{1,3})")
+_BRACKETED = re.compile(r"\d{1,3}\.\d{1,6} ?\(\d{0,3}\.\d{1,6}\)")
+_METHODS = re.compile(r"method|model|network|approach|algorithm")
 _WHOLE = re.compile(r"\d{1,7}")
 # What surrounds a heading and says nothing about the column.
 _FILLERS = re.compile(
@@ -69,14 +78,6 @@ _FILLERS = re.compile(
 def compact(text: str) -> str:
     """Leave the letters and digits of a name, in lower case: ``Urban 100`` is ``urban100``."""
     return "".join(c for c in text.lower() if c.isalnum())
-
-
-def system_name(text: str) -> str:
-    """Take off a printed name what tables add to it: a citation, ``(ours)``, a year, a star."""
-    plain = re.sub(r"\[[\d, –-]{1,40}\]", "", text)
-    plain = re.sub(r"\(\s?(?:ours|proposed|20\d\d)\s?\)|\bours\b", "", plain, flags=re.IGNORECASE)
-    # A row that is called "Ours" keeps that name.
-    return " ".join(plain.strip(" *†‡§,").split()) or text.strip()
 
 
 class Choices(msgspec.Struct, frozen=True):
@@ -165,7 +166,7 @@ class UnderstoodTable(msgspec.Struct, frozen=True):
 def dataset_spellings(task: str) -> dict[str, str]:
     """List how the sets that suit a task are written: by compact spelling the registry's name."""
     gray, pairs = TASKS[task].channels == 1, TASKS[task].degradation == "pairs"
-    known = {record.name: record for record in datasets()}
+    known = {record.name: record for record in datasets() if record.name not in _FOR_TRAINING}
     found: dict[str, list[str]] = {}
     for name, record in known.items():
         for spelling in (name, record.title, *record.aliases):
@@ -209,10 +210,11 @@ class _Understanding:
         self.task, self.choices, self.where = TASKS[task], choices, where
         self.spellings = dataset_spellings(task)
         self.caption = table.caption
-        self.notes: list[str] = []
-        self.open: list[str] = []
+        # Both by what is said, with the places that it is said of.
+        self.notes: dict[str, list[str]] = {}
+        self.open: dict[tuple[str, str], list[str]] = {}
         if table.unknown:
-            self.notes.append(f"commands read as plain text: {', '.join(table.unknown[:12])}")
+            self._note(f"commands read as plain text: {', '.join(table.unknown[:12])}")
         self.head, self.body = self._cut(table.lines)
 
     def heading(self, text: str) -> Heading:
@@ -220,7 +222,7 @@ class _Understanding:
         meaning = self.choices.meanings.get(compact(text))
         if meaning is not None:
             return Heading(left_out=True) if meaning == "-" else Heading(dataset=meaning)
-        lower = text.lower()
+        lower = _CITATION.sub(" ", text.lower())
         metrics: list[str] = []
         unit = ""
         if (found := re.search(r"param\w{0,7} ?[(\[] ?([km]) ?[)\]]", lower)) is not None:
@@ -247,6 +249,10 @@ class _Understanding:
         if meaning is not None:
             return Heading("" if meaning == "-" else meaning, level, tuple(metrics), "", unit, meaning == "-")
         name = self.spellings.get(compact(rest), "") if rest else ""
+        # "BSD68 15", where "BSD68" is a set and the whole is none.
+        if not name and level is None and self.task.level_name and (match := _NUMBERED.fullmatch(rest)):
+            name = self.spellings.get(compact(match[1]), "")
+            level = int(match[2]) if name else None
         rest = "" if name or not compact(rest) else rest
         if rest and re.fullmatch(_LEVEL_WORDS.get(self.task.level_name, "(?!)"), rest):
             rest = ""
@@ -271,11 +277,11 @@ class _Understanding:
                 if found.understood:
                     section = found
                 else:
-                    self.notes.append(f"a line that says '{distinct[0][:60]}' is left out")
+                    self._note("left out, lines that say", f"'{distinct[0][:60]}'")
             elif not body:
                 head.append(line)
             elif texts != [cell.text for cell in (head[0] if head else ())]:
-                self.notes.append(f"a line between the values is left out: {' | '.join(distinct)[:80]}")
+                self._note("left out, lines between the values", " | ".join(distinct)[:80])
         if not body:
             raise HarnessError(f"{self.where}: no line with a number such as 28.35 was found in it")
         return head, body
@@ -291,7 +297,8 @@ class _Understanding:
         if first == 0 or not stubs:
             raise HarnessError(f"{self.where}: its lines do not begin with a name; put the methods or the sets first")
         if names:
-            return self._methods_as_rows(kinds, first, names[0], heads)
+            said = [column for column in names if _METHODS.search(self._corner(column))]
+            return self._methods_as_rows(kinds, first, (said or names)[0], heads)
         return self._methods_as_columns(kinds, first, heads)
 
     def _kind(self, column: int) -> str:
@@ -308,15 +315,18 @@ class _Understanding:
 
     def _says_where(self, column: int) -> bool:
         """Whether a column of row headings says sets, levels or metrics, and not methods."""
-        corner = next((line[column].text for line in reversed(self.head) if line[column].text), "")
-        if re.search(r"method|model|network|approach|algorithm", corner.lower()) and "/" not in corner:
+        corner = self._corner(column)
+        if (_METHODS.search(corner) and "/" not in corner) or "train" in corner:
             return False
-        if re.fullmatch(r"data ?sets?|test ?sets?|metrics?", corner.lower()):
+        if re.fullmatch(r"data ?sets?|test ?sets?|metrics?", corner):
             return True
-        level = re.fullmatch(_LEVEL_WORDS.get(self.task.level_name, "(?!)"), corner.lower().strip(" ()"))
+        level = re.fullmatch(_LEVEL_WORDS.get(self.task.level_name, "(?!)"), corner.strip(" ()"))
         texts = {line[column].text for _, line in self.body if line[column].text}
         told = [self.heading(text) for text in texts]
         return bool(level) or (bool(told) and 2 * sum(heading.understood for heading in told) > len(told))
+
+    def _corner(self, column: int) -> str:
+        return next((line[column].text.lower() for line in reversed(self.head) if line[column].text), "")
 
     def _heads(self, first: int, wide: int) -> list[list[str]]:
         """Give the headings of each column of values, line by line; an empty one continues that to its left."""
@@ -345,10 +355,10 @@ class _Understanding:
         places = [column for column in range(first) if column != name_column and self._says_where(column)]
         for column in range(first, len(kinds)):
             if kinds[column] != "values":
-                self.notes.append(f"the column {self._named(heads[column], column)} holds no numbers and is left out")
+                self._note("left out, columns without values such as 28.35", self._named(heads[column], column))
         for column in set(range(first)) - {name_column, *places}:
             corner = [line[column].text for line in self.head if line[column].text]
-            self.notes.append(f"the column {self._named(corner, column)} beside the names is left out")
+            self._note("left out, columns beside the names", self._named(corner, column))
         columns: dict[tuple[str, int | None, str, str], None] = {}
         rows: dict[tuple[object, ...], tuple[str, int | None, dict[tuple[str, int | None, str, str], str]]] = {}
         before: dict[int, str] = {}
@@ -362,13 +372,15 @@ class _Understanding:
                 raise HarnessError(f"{self.where}: line {number + 1} of its values has no name")
             # A set that rows or sections say becomes a column: the values of one method stand in several lines.
             pivoted = bool(of_row.dataset or of_row.metrics)
-            identity = (compact(name), of_row.level) if pivoted else (number,)
+            identity = (system_key(name), of_row.level) if pivoted else (number,)
             _, _, values = rows.setdefault(identity, (name, of_row.level, {}))
             for column in range(first, len(kinds)):
                 of_column = self._joined(heads[column])
                 if kinds[column] != "values" or of_column.left_out or of_row.left_out:
                     continue
-                heading = of_column.beside(of_row)
+                # A column that says something else than a set of ours is not on the set of its line, either.
+                of_line = msgspec.structs.replace(of_row, dataset="") if of_column.rest else of_row
+                heading = of_column.beside(of_line)
                 for key, value in self._cell(
                     line[column], heading, heads[column], of_column.level, name, self._paired(column)
                 ):
@@ -421,47 +433,47 @@ class _Understanding:
         self, cell: PastedCell, heading: Heading, texts: list[str], level: int | None, name: str, paired: bool
     ) -> list[tuple[tuple[str, int | None, str, str], str]]:
         """Read a cell: one value for each metric, with the column that it belongs to."""
-        parts = [cell]
-        if cell.text.count("/") == 1 and cell.text.lower() not in _NONE:
-            parts = cell.split("/")
+        parts = _parts(cell)
         metrics = heading.metrics or self.choices.metrics
         said = " / ".join(texts)
         if not metrics and paired:
             metrics = (_PSNR, _SSIM)
-            self._note(f"pairs under '{said or 'no heading'}' are taken for PSNR/SSIM; --metric says otherwise")
+            self._note("pairs are taken for PSNR/SSIM, --metric says otherwise", f"'{said}'" if said else "")
         if not metrics and (told := self.heading(self.caption).metrics) and len(told) == 1:
             metrics = told
             self._note(f"the metric {told[0]} is read off the caption")
         metrics = metrics or (PLACE,)
-        if len(parts) == 1 and len(metrics) > 1 and cell.text.lower() in (*_NONE, ""):
+        if len(parts) == 1 and cell.text.lower() in (*_NONE, ""):
             parts = parts * len(metrics)
         if len(parts) != len(metrics):
             if not cell.text:
                 return []
-            self._open(f"'{cell.text[:40]}' ({name}, {said}) is not one value for each of {', '.join(metrics)}")
+            self._open(
+                f"one value for each of {', '.join(metrics)}",
+                "write them by hand",
+                f"'{cell.text[:40]}' ({name}, {said})",
+            )
             parts = [PastedCell(((PLACE, ""),))] * len(metrics)
         found = []
         for metric, part in zip(metrics, parts, strict=True):
             image = metric in (_PSNR, _SSIM, PLACE)
             # Parameters and times are no set's.
-            dataset = (heading.dataset or self.choices.dataset or PLACE) if image else ""
+            dataset = (heading.dataset or ("" if heading.rest else self.choices.dataset) or PLACE) if image else ""
             key = (dataset, level if image else None, metric, said if PLACE in (dataset, metric) else "")
             if dataset == PLACE:
-                self._open(
-                    f"the set of the column '{said}'; --dataset '{heading.rest or said}=NAME' says it, "
-                    f"--dataset '{heading.rest or said}=-' leaves it out"
-                    if said and (heading.rest or not heading.metrics)
-                    else f"the set of the column '{said}'; --dataset NAME says it"
+                rest = heading.rest or ("" if heading.metrics else said)
+                option = (
+                    f"--dataset '{rest}=NAME' says it, '{rest}=-' leaves it out" if rest else "--dataset NAME says it"
                 )
+                self._open("the set of", option, f"column '{said}'")
             if metric == PLACE:
-                self._open(f"the metric of the column '{said}'; --metric NAME says it")
+                self._open("the metric of", "--metric NAME says it", f"column '{said}'")
             found.append((key, self._value(part, heading.unit, f"{name}, {said}")))
         return found
 
     def _paired(self, column: int) -> bool:
         """Whether a column holds two values in a cell somewhere."""
-        texts = [line[column].text for _, line in self.body]
-        return any(text.count("/") == 1 and _is_number(text) for text in texts)
+        return any(len(_parts(line[column])) == 2 and _is_number(line[column].text) for _, line in self.body)
 
     def _value(self, cell: PastedCell, unit: str, place: str) -> str:
         """Write a value as table files do; `PLACE` where it is no printed number."""
@@ -470,7 +482,7 @@ class _Understanding:
             return PLACE
         if text.lower() in _NONE or not text:
             return _NONE.get(text.lower(), "")
-        plain = re.sub(r" ?dB$", "", text.strip(" *†‡§↑↓")).strip()
+        plain = re.sub(r" ?dB$", "", text.strip(_AROUND)).strip()
         if plain.startswith("."):
             plain = f"0{plain}"
         if unit and re.fullmatch(r"\d{1,7}(?:\.\d{1,4})?", plain.replace(",", "")):
@@ -480,19 +492,21 @@ class _Understanding:
         except HarnessError:
             number = None
         if number is None:
-            self._open(f"'{text[:40]}' ({place}) is no printed number; write the value by hand")
+            self._open("a printed number for", "write it by hand", f"'{text[:40]}' ({place})")
             return PLACE
         if plain != text and not unit:
-            self._note(f"'{text[:40]}' ({place}) is written {plain}")
+            self._note("values are written otherwise", f"{plain} for '{text[:40]}' ({place})")
         return {"best": f"**{plain}**", "second": f"_{plain}_", "": plain}[mark]
 
-    def _note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
+    def _note(self, what: str, where: str = "") -> None:
+        places = self.notes.setdefault(what, [])
+        if where and where not in places:
+            places.append(where)
 
-    def _open(self, text: str) -> None:
-        if text not in self.open:
-            self.open.append(text)
+    def _open(self, what: str, option: str, where: str) -> None:
+        places = self.open.setdefault((what, option), [])
+        if where not in places:
+            places.append(where)
 
     def _made(
         self,
@@ -506,7 +520,7 @@ class _Understanding:
         read_rows = []
         for name, row_level, values in rows:
             if len(values) < len(columns):
-                self._note(f"'{system_name(name)}' has no value in {len(columns) - len(values)} columns")
+                self._note("columns without a value", f"{len(columns) - len(values)} of '{system_name(name)}'")
             read_rows.append(ReadRow(system_name(name), row_level, tuple(values.get(key, "") for key in columns)))
         by_row = any(row.level is not None for row in read_rows)
         read = []
@@ -517,10 +531,8 @@ class _Understanding:
                 level = default
                 if default is None:
                     level = PLACE
-                    self._open(
-                        f"the {self.task.level_name} of the column '{heading or f'{dataset} {metric}'}'; "
-                        "--level NUMBER says it"
-                    )
+                    place = f"column '{heading or f'{dataset} {metric}'}'"
+                    self._open(f"the {self.task.level_name} of", "--level NUMBER says it", place)
             read.append(ReadColumn(metric, dataset, level, heading))
         # The same set twice in other words, or a default for what differs: no column may stand for two.
         for index, column in enumerate(read):
@@ -528,12 +540,35 @@ class _Understanding:
                 raise HarnessError(
                     f"{self.where}: two columns are both {column.dataset} {column.metric}; name them apart"
                 )
-        return UnderstoodTable(tuple(read), tuple(read_rows), methods_as, tuple(self.notes), tuple(self.open))
+        return UnderstoodTable(
+            tuple(read),
+            tuple(read_rows),
+            methods_as,
+            tuple(f"{what}: {_listed(places)}" if places else what for what, places in self.notes.items()),
+            tuple(f"{what} {_listed(places)}; {option}" for (what, option), places in self.open.items()),
+        )
+
+
+def _listed(places: list[str]) -> str:
+    return ", ".join(places[:4]) + (f" and {len(places) - 4} more" if len(places) > 4 else "")
+
+
+def _parts(cell: PastedCell) -> list[PastedCell]:
+    """Cut a cell that holds a pair, ``28.35/0.8012`` or ``28.35 (0.8012)``; the slash of ``N/A`` is none of a pair."""
+    parts: list[PastedCell] = []
+    if _BRACKETED.fullmatch(cell.text):
+        cell = PastedCell(tuple((text.replace("(", "/").replace(")", ""), mark) for text, mark in cell.pieces))
+    for part in cell.split("/"):
+        if parts and parts[-1].text.lower() == "n" and part.text.lower() == "a":
+            parts[-1] = PastedCell(((_NONE["n/a"], ""),))
+        else:
+            parts.append(part)
+    return parts
 
 
 def _is_number(text: str) -> bool:
     """Whether a text is surely a value: a decimal, a pair of them, a count."""
-    parts = [part.strip(" *†‡§↑↓").removesuffix("dB").strip() for part in text.split("/")]
+    parts = [part.text.strip(_AROUND).removesuffix("dB").strip() for part in _parts(PastedCell(((text, ""),)))]
     told = [part for part in parts if part and part.lower() not in _NONE]
     return bool(told) and len(parts) <= 3 and all(_VALUE.match(part) is not None for part in told)
 

@@ -47,7 +47,7 @@ _DROPPED = {
 # Commands that only wrap their last argument, with the number of those before it.
 _WRAPPING = {
     **dict.fromkeys(("text", "textrm", "textit", "texttt", "textsf", "textsc", "emph", "mathrm", "mathit", "mbox"), 0),
-    **dict.fromkeys(("makecell", "shortstack", "thead", "ensuremath", "textnormal", "fbox", "operatorname"), 0),
+    **dict.fromkeys(("makecell", "shortstack", "thead", "ensuremath", "textnormal", "num", "fbox", "operatorname"), 0),
     **dict.fromkeys(("rotatebox", "scalebox", "raisebox", "parbox", "colorbox", "href"), 1),
     "resizebox": 2,
 }
@@ -141,11 +141,9 @@ def read_pasted(text: str, form: Form | None = None, where: str = "the pasted ta
     """
     if len(text) > MOST_CHARACTERS:
         raise HarnessError(f"{where}: is longer than {MOST_CHARACTERS:,} characters; paste the table alone")
-    # Line ends and tabs stay; other control characters are nobody's digits.
-    text = "".join(
-        c for c in text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n") if c in "\n\t" or ord(c) >= 32
-    )
-    text = re.sub("[\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ud800-\udfff]", "", text)
+    # Line ends and tabs stay; signs that cannot be seen are nobody's digits.
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = "".join(c if c in "\n\t" or c.isprintable() else " " if c.isspace() else "" for c in text)
     form = form or form_of(text)
     caption = ""
     unknown: tuple[str, ...] = ()
