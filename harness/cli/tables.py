@@ -33,7 +33,8 @@ COMPARED_FIELDS = ("published", "delta")
     help="Write the counts over all papers into this Markdown file, between its marks.",
 )
 @click.option("--check", is_flag=True, help="With --write-counts: only compare; exit status 1 if they differ.")
-def tables(form: str, systems: bool, own: bool, file: Path | None, check: bool) -> None:
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of table files instead, for editors.")
+def tables(form: str, systems: bool, own: bool, file: Path | None, check: bool, schema: bool) -> None:
     """List the published tables: how many numbers they print, how many were measured, what the others take."""
     from harness.report.coverage import counts_block, coverage_text, papers_coverage, write_counts
     from harness.report.grid import recorded_text
@@ -43,6 +44,11 @@ def tables(form: str, systems: bool, own: bool, file: Path | None, check: bool) 
     from harness.tables.published import published_tables
     from harness.tables.reach import MEANINGS, REACHES
 
+    if schema:
+        from harness.tables.schema import schema_text
+
+        echo(schema_text(), nl=False)
+        return
     workspace = Workspace.find(needed=False)
     if file is not None:
         changed = write_counts(file, counts_block(papers_coverage(workspace, here=False)), check=check)

@@ -33,7 +33,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-WRONG = "one.yaml, line 9 (at $.parts[0].columns[0]): unknown key 'levl'; did you mean 'level'"
+WRONG = "one.yaml, line 10 (at $.parts[0].columns[0]): unknown key 'levl'; did you mean 'level'"
 
 
 @pytest.mark.parametrize(
