@@ -6,6 +6,7 @@ is told with the option that fills it.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 
@@ -211,13 +212,18 @@ class _Understanding:
         self.spellings = dataset_spellings(task)
         self.caption = table.caption
         # Both by what is said, with the places that it is said of.
-        self.notes: dict[str, list[str]] = {}
-        self.open: dict[tuple[str, str], list[str]] = {}
+        self.notes: dict[str, dict[str, None]] = {}
+        self.open: dict[tuple[str, str], dict[str, None]] = {}
+        # Each is asked for at every cell.
+        self.heading = functools.cache(self._heading)
+        self._paired = functools.cache(self._holds_pairs)
         if table.unknown:
-            self._note(f"commands read as plain text: {', '.join(table.unknown[:12])}")
+            self._note(
+                "commands that are not known, read as plain text (a mark may be lost)", ", ".join(table.unknown[:12])
+            )
         self.head, self.body = self._cut(table.lines)
 
-    def heading(self, text: str) -> Heading:
+    def _heading(self, text: str) -> Heading:
         """Understand one heading."""
         meaning = self.choices.meanings.get(compact(text))
         if meaning is not None:
@@ -362,7 +368,7 @@ class _Understanding:
         columns: dict[tuple[str, int | None, str, str], None] = {}
         rows: dict[tuple[object, ...], tuple[str, int | None, dict[tuple[str, int | None, str, str], str]]] = {}
         before: dict[int, str] = {}
-        pivoted = False
+        of_columns = [self._joined(texts) for texts in heads]
         for number, (section, line) in enumerate(self.body):
             for column in (*places, name_column):
                 before[column] = line[column].text or before.get(column, "")
@@ -375,7 +381,7 @@ class _Understanding:
             identity = (system_key(name), of_row.level) if pivoted else (number,)
             _, _, values = rows.setdefault(identity, (name, of_row.level, {}))
             for column in range(first, len(kinds)):
-                of_column = self._joined(heads[column])
+                of_column = of_columns[column]
                 if kinds[column] != "values" or of_column.left_out or of_row.left_out:
                     continue
                 # A column that says something else than a set of ours is not on the set of its line, either.
@@ -471,7 +477,7 @@ class _Understanding:
             found.append((key, self._value(part, heading.unit, f"{name}, {said}")))
         return found
 
-    def _paired(self, column: int) -> bool:
+    def _holds_pairs(self, column: int) -> bool:
         """Whether a column holds two values in a cell somewhere."""
         return any(len(_parts(line[column])) == 2 and _is_number(line[column].text) for _, line in self.body)
 
@@ -499,14 +505,12 @@ class _Understanding:
         return {"best": f"**{plain}**", "second": f"_{plain}_", "": plain}[mark]
 
     def _note(self, what: str, where: str = "") -> None:
-        places = self.notes.setdefault(what, [])
-        if where and where not in places:
-            places.append(where)
+        places = self.notes.setdefault(what, {})
+        if where:
+            places[where] = None
 
     def _open(self, what: str, option: str, where: str) -> None:
-        places = self.open.setdefault((what, option), [])
-        if where not in places:
-            places.append(where)
+        self.open.setdefault((what, option), {})[where] = None
 
     def _made(
         self,
@@ -549,8 +553,8 @@ class _Understanding:
         )
 
 
-def _listed(places: list[str]) -> str:
-    return ", ".join(places[:4]) + (f" and {len(places) - 4} more" if len(places) > 4 else "")
+def _listed(places: dict[str, None]) -> str:
+    return ", ".join(list(places)[:4]) + (f" and {len(places) - 4} more" if len(places) > 4 else "")
 
 
 def _parts(cell: PastedCell) -> list[PastedCell]:

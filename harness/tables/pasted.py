@@ -193,7 +193,7 @@ def _filled(spanned: list[list[_Spanned]], where: str) -> tuple[tuple[PastedCell
     for number, line in enumerate(spanned):
         at = 0
         for cell in line:
-            pieces = tuple((text[:_LONGEST_CELL], mark) for text, mark in cell.pieces if text)
+            pieces = _short(cell.pieces)
             for column in range(at, at + cell.columns):
                 grid[number][column] = PastedCell(pieces, continued=column > at)
             if 1 < abs(cell.lines) <= MOST_COLUMNS and pieces:
@@ -207,6 +207,17 @@ def _filled(spanned: list[list[_Spanned]], where: str) -> tuple[tuple[PastedCell
                 if not grid[other][column].text:
                     grid[other][column] = continued
     return tuple(tuple(line) for line in grid if any(cell.text for cell in line))
+
+
+def _short(pieces: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Keep of a cell what a printed one may hold."""
+    kept: list[tuple[str, str]] = []
+    left = _LONGEST_CELL
+    for text, mark in pieces:
+        if text and left > 0:
+            kept.append((text[:left], mark))
+            left -= len(text)
+    return tuple(kept)
 
 
 class _Latex:

@@ -246,6 +246,102 @@ def test_a_table_comes_back_digit_by_digit(workspace: Path, name: str, style: Ca
     assert "harness repro doe-table1" in told
 
 
+TRAINED_ON = r"""\begin{table*}[t]\caption{\textbf{Average PSNR/SSIM}. Best in {\color{red} red}.}\scalebox{0.78}{
+\begin{tabular}{|l|c|c|c|c|c|c|} \hline
+\multirow{2}{*}{Method} & \multirow{2}{*}{Scale} & \multirow{2}{*}{\makecell{Training \\ Dataset}} &
+\multicolumn{2}{c|}{Set5~\cite{a}} & \multicolumn{2}{c|}{Manga109 [49]}
+\\ \cline{4-7} & & & PSNR & SSIM & PSNR & SSIM
+\\ \hline\hline
+EDSR+~\cite{b}& $\times$2 & DIV2K & {38.20} & {0.9606} & {39.10} & - \\
+\textbf{SwinIR} (Ours) & $\times$2 & DIV2K & \textcolor{red}{38.35} & \textcolor{red}{0.9620} & 39.60 & 0.9792 \\
+\end{tabular}}\end{table*}"""
+NUMBERED = """| Method | Params (M) | FLOPs (G) | CBSD68 15 | CBSD68 25 |
+|---|---|---|---|---|
+| DnCNN [12] | 0.56 | 37 | 33.90 | 31.24 |
+| Restormer | 26.1 | 140 | **34.40** | **31.79** |"""
+BRACKETS = r"""\begin{tabular}{lcc} Method & Set5 & BSDS100 \\ \hline \multicolumn{3}{l}{\emph{Scale} 2} \\
+EDSR+ & 38.20 (\textbf{0.9606}) & 32.37 (0.9018) \\ EDSR & \num{38.11} (0.9602) & 32.32 dB (0.9013) \\ \end{tabular}"""
+MIXED = """Quality,Dataset,JPEG,Foo
+10,LIVE1,27.77/0.7905,N/A/N/A
+20,LIVE1,30.07/0.8683,*31.59*/.8802
+10,Classic5,27.82/0.7800,29.40/N/A"""
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "options", "expected"),
+    [
+        (
+            "sr",
+            TRAINED_ON,
+            [],
+            {
+                ("edsr+", "set5", 2): ("38.20", "0.9606"),
+                ("edsr+", "manga109", 2): ("39.10", "-"),
+                ("swinir", "set5", 2): ("**38.35**", "**0.9620**"),
+                ("swinir", "manga109", 2): ("39.60", "0.9792"),
+            },
+        ),
+        (
+            "denoise-rgb",
+            NUMBERED,
+            ["--metric", "psnr"],
+            {
+                ("dncnn", "", None): ("0.56M",),
+                ("dncnn", "cbsd68", 15): ("33.90",),
+                ("dncnn", "cbsd68", 25): ("31.24",),
+                ("restormer", "", None): ("26.1M",),
+                ("restormer", "cbsd68", 15): ("**34.40**",),
+                ("restormer", "cbsd68", 25): ("**31.79**",),
+            },
+        ),
+        (
+            "sr",
+            BRACKETS,
+            [],
+            {
+                ("edsr+", "set5", 2): ("38.20", "**0.9606**"),
+                ("edsr+", "b100", 2): ("32.37", "0.9018"),
+                ("edsr", "set5", 2): ("38.11", "0.9602"),
+                ("edsr", "b100", 2): ("32.32 dB (0.9013)",),
+            },
+        ),
+        (
+            "jpeg",
+            MIXED,
+            [],
+            {
+                ("jpeg", "live1", 10): ("27.77", "0.7905"),
+                ("jpeg", "live1", 20): ("30.07", "0.8683"),
+                ("jpeg", "classic5", 10): ("27.82", "0.7800"),
+                ("foo", "live1", 10): ("N/A", "N/A"),
+                ("foo", "live1", 20): ("_31.59_", "0.8802"),
+                ("foo", "classic5", 10): ("29.40", "N/A"),
+            },
+        ),
+    ],
+    ids=["training sets", "numbered sets", "brackets", "pairs without values"],
+)
+def test_what_papers_write(
+    workspace: Path,
+    task: str,
+    text: str,
+    options: list[str],
+    expected: dict[tuple[str, str, int | None], tuple[str, ...]],
+) -> None:
+    told = run("new", "published", "doe-table1", "--task", task, "--from", "-", *options, text=text)
+    path = workspace / "tables/doe-table1.yaml"
+    if "place:" in told:
+        # What cannot be read is named, and a person writes it.
+        assert "'32.32 dB (0.9013)'" in told
+        path.write_text(path.read_text().replace(f'"{PLACE}", "{PLACE}"', '"32.32", "0.9013"'))
+        expected = {**expected, ("edsr", "b100", 2): ("32.32", "0.9013")}
+    found: dict[tuple[str, str, int | None], tuple[str, ...]] = {}
+    for (row, dataset, level, _), value in cells_of(Workspace(workspace).table("doe-table1").parts[0]).items():
+        level = level if dataset else None
+        found[row, dataset, level] = (*found.get((row, dataset, level), ()), value)
+    assert found == expected
+
+
 def test_headings_that_nobody_knows_are_places_until_they_are_said(workspace: Path) -> None:
     text = (
         r"Method & FooSet $\sigma=50$ & Kodak24 & Time (s) \\ DnCNN & 29.16 & 28.9? & 0.1 \\ New & 29.2 & 29.40 & - \\"
