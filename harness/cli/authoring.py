@@ -237,7 +237,7 @@ def write_table(
     plain = {
         "name": name,
         "paper": "",
-        "title": f"{chosen.title.capitalize()}: {name}",
+        "title": f"{chosen.title[:1].upper()}{chosen.title[1:]}: {name}",
         "source": "measured here",
         "parts": [
             {

@@ -262,7 +262,7 @@ def write_published(
         notes.insert(0, f"methods are proposed by name, correct them in the file: {', '.join(proposed)}")
     if unknown:
         notes.append(f"no method is known for {', '.join(unknown)}; --method ROW=METHOD names one")
-    text = _as_yaml(name, chosen, read, rows, title or f"{chosen.title.capitalize()}: {name}", source)
+    text = _as_yaml(name, chosen, read, rows, title or f"{chosen.title[:1].upper()}{chosen.title[1:]}: {name}", source)
     if PLACE not in text:
         check_table(convert(yaml.safe_load(text), Table, name), name)
     own_folder(workspace, "tables")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -468,12 +469,12 @@ class _Understanding:
             key = (dataset, level if image else None, metric, said if PLACE in (dataset, metric) else "")
             if dataset == PLACE:
                 rest = heading.rest or ("" if heading.metrics else said)
-                option = (
-                    f"--dataset '{rest}=NAME' says it, '{rest}=-' leaves it out" if rest else "--dataset NAME says it"
-                )
-                self._open("the set of", option, f"column '{said}'")
+                # The heading is a stranger's text, and the option is there to be copied into a shell.
+                says, leaves = (shlex.quote(f"{rest}={name}") for name in ("NAME", "-"))
+                option = f"--dataset {says} says it, {leaves} leaves it out" if rest else "--dataset NAME says it"
+                self._open("the set of columns", option, f"'{said}'")
             if metric == PLACE:
-                self._open("the metric of", "--metric NAME says it", f"column '{said}'")
+                self._open("the metric of columns", "--metric NAME says it", f"'{said}'")
             found.append((key, self._value(part, heading.unit, f"{name}, {said}")))
         return found
 
@@ -535,8 +536,8 @@ class _Understanding:
                 level = default
                 if default is None:
                     level = PLACE
-                    place = f"column '{heading or f'{dataset} {metric}'}'"
-                    self._open(f"the {self.task.level_name} of", "--level NUMBER says it", place)
+                    place = f"'{heading or f'{dataset} {metric}'}'"
+                    self._open(f"the {self.task.level_name} of columns", "--level NUMBER says it", place)
             read.append(ReadColumn(metric, dataset, level, heading))
         # The same set twice in other words, or a default for what differs: no column may stand for two.
         for index, column in enumerate(read):

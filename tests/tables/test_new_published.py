@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from harness.cli import harness as command
 from harness.cli.initialising import initialise
 from harness.cli.publishing import write_published
 from harness.errors import HarnessError
+from harness.methods.fingerprints import PACKAGE
 from harness.records.tasks import TASKS
 from harness.tables.checking import remarks, system_key
 from harness.tables.headings import ReadColumn, ReadRow, UnderstoodTable
@@ -342,12 +345,23 @@ def test_what_papers_write(
     assert found == expected
 
 
+def test_the_page_shows_what_is_printed(workspace: Path) -> None:
+    page = (PACKAGE.parent / "docs/tables.md").read_text()
+    blocks = dict(re.findall(r"```(\w+)\n(.*?)```", page, re.DOTALL))
+    commands = [line.split("#")[0] for line in re.findall(r"^harness new published.*", page, re.MULTILINE)]
+    (workspace / "table.tex").write_text(blocks["latex"])
+    said = [run(*shlex.split(command)[1:]) for command in commands]
+    assert said[0] == blocks["text"] and "place:" not in said[1] and "written: tables/ournet-table3.yaml" in said[2]
+    (workspace / "tables/ournet-table2.yaml").write_text(blocks["yaml"])
+    assert "'ournet-table2' can be read: 4 numbers" in run("check", "ournet-table2")
+
+
 def test_headings_that_nobody_knows_are_places_until_they_are_said(workspace: Path) -> None:
     text = (
         r"Method & FooSet $\sigma=50$ & Kodak24 & Time (s) \\ DnCNN & 29.16 & 28.9? & 0.1 \\ New & 29.2 & 29.40 & - \\"
     )
     told = run("new", "published", "new-table", "--from", "-", text=text)
-    for open_place in ("--dataset 'fooset=NAME'", "--metric NAME", "--level NUMBER", "'28.9?'"):
+    for open_place in ("--dataset fooset=NAME", "--metric NAME", "--level NUMBER", "'28.9?'"):
         assert open_place in told
     written = (workspace / "tables/new-table.yaml").read_text()
     assert f'dataset: "{PLACE}", level: 50}}  # FooSet σ=50' in written
@@ -480,5 +494,10 @@ def test_from_pasted_lines_to_verdicts(tmp_path: Path, monkeypatch: pytest.Monke
     # It stands among the user's tables, and raises no count of the project.
     assert counted == run("tables").partition("different published numbers")[0].splitlines()[-1]
     assert json.loads(run("tables", "--format", "json")) == listed
+    run("report")
+    index = (tmp_path / "results/site/index.html").read_text()
+    groups = dict(re.findall(r'colspan="2">([^<]*)</th>.*?<td class="n">([\d,]+)</td></tr>', index))
+    printed = sum(table.number_count() for table in published_tables().values() if table.paper == "panet")
+    assert (groups["PANet"], groups["panet, added here"]) == (str(printed), "5")
     own = {record["table"]: record for record in json.loads(run("tables", "--own", "--format", "json"))}
     assert own["panet-table10"]["numbers"] == 5 and not own["panet-table10"]["published"]
