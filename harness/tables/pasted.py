@@ -62,7 +62,7 @@ _SIGNS = {
     "ldots": "…",
     "dots": "…",
 }
-_TABULARS = ("tabular", "tabular*", "tabularx", "tabulary", "longtable", "array")
+_TABULARS = ("tabular", "tabular*", "tabularx", "tabulary", "longtable", "tblr", "array")
 
 
 class PastedCell(msgspec.Struct, frozen=True):
@@ -344,10 +344,10 @@ class _Latex:
             return [], "best", nested
         if name == "color":
             self._options()
-            return [], _COLOURS.get(self._raw().strip().lower(), mark), nested
+            return [], _colour_mark(self._raw()) or mark, nested
         if name == "textcolor":
             self._options()
-            own = _COLOURS.get(self._raw().strip().lower(), mark)
+            own = _colour_mark(self._raw()) or mark
             return self._argument(own, depth), mark, nested
         if name in ("multicolumn", "multirow"):
             return self._spanning(name, mark, depth), mark, nested
@@ -373,7 +373,10 @@ class _Latex:
         self._options()
         count = self._raw().strip()
         self._options()
-        self._raw()
+        if self.text[self.at : self.at + 1] in ("*", "="):  # a width without braces
+            self.at += 1
+        else:
+            self._raw()
         self._options()
         pieces = self._argument(mark, depth)
         if re.fullmatch(r"-?\d{1,4}", count):
@@ -421,6 +424,29 @@ class _Latex:
                 # Options are short; an unclosed bracket is text.
                 end = self.text.find(closing, self.at, self.at + 80)
                 self.at = end + 1 if end >= 0 else self.at
+
+
+def _colour_mark(text: str) -> str:
+    """Tell what a colour marks: by name, as ``FE0000`` or as ``1, 0, 0``; clear red is the best, clear blue the second.
+
+    Examples
+    --------
+    >>> _colour_mark("red"), _colour_mark("FE0000"), _colour_mark("0,0,1"), _colour_mark("gray")
+    ('best', 'best', 'second', '')
+    """
+    text = text.strip().lower()
+    if re.fullmatch(r"[0-9a-f]{6}", text):
+        shares = [int(text[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    elif re.fullmatch(r"[\d.]{1,8}(?:, ?[\d.]{1,8}){2}", text) and all(n.count(".") < 2 for n in text.split(",")):
+        numbers = [float(f"0{number.strip()}") for number in text.split(",")]
+        shares = [number / max(1.0, *numbers) for number in numbers]
+    else:
+        return _COLOURS.get(text, "")
+    red, green, blue = shares
+    clear = 0.75
+    if red > clear > 2 * max(green, blue):
+        return "best"
+    return "second" if blue > clear > 2 * max(red, green) else ""
 
 
 def _joined(pieces: list[tuple[str, str]]) -> list[tuple[str, str]]:

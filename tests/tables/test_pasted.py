@@ -78,6 +78,29 @@ def test_spans_colours_pairs_and_sections() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("cell", "mark"),
+    [
+        (r"\color[HTML]{FE0000} 38.11", "best"),
+        (r"{\color[rgb]{0,0,1}38.11}", "second"),
+        (r"\textcolor[rgb]{1.00,0.00,0.00}{38.11}", "best"),
+        (r"\textcolor[RGB]{255, 0, 0}{38.11}", "best"),
+        (r"\textcolor{gray}{38.11}", ""),
+        (r"\textcolor[HTML]{C0C0C0}{38.11}", ""),
+        (r"\cellcolor{red!20}38.11", ""),
+        (r"\textbf{\textcolor{black}{38.11}}", "best"),
+        (r"$\bm{38.11}$", "best"),
+        (r"\bfseries{38.11}", "best"),
+        (r"\second{38.11}", "second"),
+        (r"\multirow{-2}*{\underline{38.11}}", "second"),
+        (r"\begin{tabular}{@{}c@{}}\textbf{38.11}\end{tabular}", "best"),
+    ],
+)
+def test_marks(cell: str, mark: str) -> None:
+    read = read_pasted(rf"\begin{{tabular}}{{lc}} EDSR & {cell} \\ B & 1.5 \end{{tabular}}")
+    assert (read.lines[0][1].text, read.lines[0][1].mark) == ("38.11", mark)
+
+
 def test_methods_as_columns() -> None:
     text = """
     | Dataset | q | JPEG | JPEG | DnCNN | DnCNN |
