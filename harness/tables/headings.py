@@ -139,7 +139,7 @@ class ReadRow(msgspec.Struct, frozen=True):
     """A row of the table: name, level if rows carry it, and a value a column, in the form of table files."""
 
     name: str
-    level: int | None
+    level: int | str | None
     values: tuple[str, ...]
 
 
@@ -207,6 +207,11 @@ def understand(
     return _Understanding(table, task, choices or Choices(), where).reading()
 
 
+# Dataset, level, metric and, where those are open, the heading; and what a row has there.
+_Key = tuple[str, int | None, str, str]
+_Values = dict[_Key, str]
+
+
 class _Understanding:
     def __init__(self, table: PastedTable, task: str, choices: Choices, where: str) -> None:
         self.task, self.choices, self.where = TASKS[task], choices, where
@@ -232,7 +237,7 @@ class _Understanding:
         lower = _CITATION.sub(" ", text.lower())
         metrics: list[str] = []
         unit = ""
-        if (found := re.search(r"param\w{0,7} ?[(\[] ?([km]) ?[)\]]", lower)) is not None:
+        if (found := re.search(r"param\w{0,7}\.? ?[(\[/] ?([km])\b[)\]]?", lower)) is not None:
             unit = found[1].upper()
             lower = lower[: found.start()] + "params" + lower[found.end() :]
 
@@ -366,10 +371,13 @@ class _Understanding:
         for column in set(range(first)) - {name_column, *places}:
             corner = [line[column].text for line in self.head if line[column].text]
             self._note("left out, columns beside the names", self._named(corner, column))
-        columns: dict[tuple[str, int | None, str, str], None] = {}
-        rows: dict[tuple[object, ...], tuple[str, int | None, dict[tuple[str, int | None, str, str], str]]] = {}
+        columns: dict[_Key, None] = {}
+        rows: dict[tuple[object, ...], tuple[str, int | None, _Values]] = {}
         before: dict[int, str] = {}
         of_columns = [self._joined(texts) for texts in heads]
+        for heading in of_columns:
+            if heading.dataset and heading.rest:
+                self._note("not understood in headings and left aside", f"'{heading.rest}'")
         for number, (section, line) in enumerate(self.body):
             for column in (*places, name_column):
                 before[column] = line[column].text or before.get(column, "")
@@ -392,17 +400,12 @@ class _Understanding:
                     line[column], heading, heads[column], of_column.level, name, self._paired(column)
                 ):
                     columns.setdefault(key)
-                    if values.get(key):
-                        raise HarnessError(
-                            f"{self.where}: '{name}' has two values for {' '.join(str(k) for k in key if k)}; "
-                            "paste the parts of the table apart"
-                        )
-                    values[key] = value
+                    self._put(values, key, value, name)
         return self._made(columns, [(name, level, values) for name, level, values in rows.values()], "rows")
 
     def _methods_as_columns(self, kinds: list[str], first: int, heads: list[list[str]]) -> UnderstoodTable:
-        columns: dict[tuple[str, int | None, str, str], None] = {}
-        rows: dict[str, dict[tuple[str, int | None, str, str], str]] = {}
+        columns: dict[_Key, None] = {}
+        rows: dict[str, _Values] = {}
         before: dict[int, str] = {}
         for section, line in self.body:
             for column in range(first):
@@ -424,13 +427,16 @@ class _Understanding:
                 heading = facets.beside(of_line)
                 for key, value in self._cell(line[column], heading, where, heading.level, name, self._paired(column)):
                     columns.setdefault(key)
-                    if rows.setdefault(name, {}).get(key):
-                        raise HarnessError(
-                            f"{self.where}: '{name}' has two values for {' '.join(str(k) for k in key if k)}; "
-                            "paste the parts of the table apart"
-                        )
-                    rows[name][key] = value
+                    self._put(rows.setdefault(name, {}), key, value, name)
         return self._made(columns, [(name, None, values) for name, values in rows.items()], "columns")
+
+    def _put(self, values: _Values, key: _Key, value: str, name: str) -> None:
+        if values.get(key):
+            raise HarnessError(
+                f"{self.where}: '{name}' has two values for {' '.join(str(k) for k in key if k)}; "
+                "paste the parts of the table apart"
+            )
+        values[key] = value
 
     @staticmethod
     def _named(texts: list[str], column: int) -> str:
@@ -438,7 +444,7 @@ class _Understanding:
 
     def _cell(
         self, cell: PastedCell, heading: Heading, texts: list[str], level: int | None, name: str, paired: bool
-    ) -> list[tuple[tuple[str, int | None, str, str], str]]:
+    ) -> list[tuple[_Key, str]]:
         """Read a cell: one value for each metric, with the column that it belongs to."""
         parts = _parts(cell)
         metrics = heading.metrics or self.choices.metrics
@@ -475,14 +481,14 @@ class _Understanding:
                 self._open("the set of columns", option, f"'{said}'")
             if metric == PLACE:
                 self._open("the metric of columns", "--metric NAME says it", f"'{said}'")
-            found.append((key, self._value(part, heading.unit, f"{name}, {said}")))
+            found.append((key, self._value(part, metric, heading.unit, f"{name}, {said}")))
         return found
 
     def _holds_pairs(self, column: int) -> bool:
         """Whether a column holds two values in a cell somewhere."""
         return any(len(_parts(line[column])) == 2 and _is_number(line[column].text) for _, line in self.body)
 
-    def _value(self, cell: PastedCell, unit: str, place: str) -> str:
+    def _value(self, cell: PastedCell, metric: str, unit: str, place: str) -> str:
         """Write a value as table files do; `PLACE` where it is no printed number."""
         text, mark = cell.text, cell.mark
         if text == PLACE:
@@ -492,7 +498,10 @@ class _Understanding:
         plain = re.sub(r" ?dB$", "", text.strip(_AROUND)).strip()
         if plain.startswith("."):
             plain = f"0{plain}"
-        if unit and re.fullmatch(r"\d{1,7}(?:\.\d{1,4})?", plain.replace(",", "")):
+        if metric == _PARAMETERS and re.fullmatch(r"\d{1,7}(?:\.\d{1,4})?", plain.replace(",", "")):
+            if not unit and len(plain) < 5:
+                self._open("the unit (K or M) of parameters", "write it by hand", f"'{text[:40]}' ({place})")
+                return PLACE
             plain += unit
         try:
             number = published_number(plain)
@@ -515,30 +524,35 @@ class _Understanding:
 
     def _made(
         self,
-        keys: Mapping[tuple[str, int | None, str, str], None],
-        rows: list[tuple[str, int | None, dict[tuple[str, int | None, str, str], str]]],
+        keys: Mapping[_Key, None],
+        rows: list[tuple[str, int | None, _Values]],
         methods_as: str,
     ) -> UnderstoodTable:
         columns = list(keys)
-        has_level = bool(self.task.level_name)
-        default = self.choices.level
+        by_row = any(level is not None for _, level, _ in rows)
+        leveled = bool(self.task.level_name)
+
+        def said(level: int | None, what: str, where: str) -> int | str | None:
+            """Take the level that the user says where none is printed."""
+            if level is not None or not leveled:
+                return level
+            if self.choices.level is None:
+                self._open(f"the {self.task.level_name} of {what}", "--level NUMBER says it", f"'{where}'")
+                return PLACE
+            return self.choices.level
+
         read_rows = []
-        for name, row_level, values in rows:
+        for name, level, values in rows:
+            name = system_name(name)
             if len(values) < len(columns):
-                self._note("columns without a value", f"{len(columns) - len(values)} of '{system_name(name)}'")
-            read_rows.append(ReadRow(system_name(name), row_level, tuple(values.get(key, "") for key in columns)))
-        by_row = any(row.level is not None for row in read_rows)
+                self._note("columns without a value", f"{len(columns) - len(values)} of '{name}'")
+            row_level = said(level, "rows", name) if by_row else None
+            read_rows.append(ReadRow(name, row_level, tuple(values.get(key, "") for key in columns)))
         read = []
-        for dataset, of_heading, metric, heading in columns:
-            image = metric not in (_PARAMETERS, _SECONDS)
-            level: int | str | None = of_heading
-            if image and has_level and level is None and not by_row:
-                level = default
-                if default is None:
-                    level = PLACE
-                    place = f"'{heading or f'{dataset} {metric}'}'"
-                    self._open(f"the {self.task.level_name} of columns", "--level NUMBER says it", place)
-            read.append(ReadColumn(metric, dataset, level, heading))
+        for dataset, level, metric, heading in columns:
+            of_image = metric not in (_PARAMETERS, _SECONDS) and not by_row
+            of_column = said(level, "columns", heading or f"{dataset} {metric}") if of_image else level
+            read.append(ReadColumn(metric, dataset, of_column, heading))
         # The same set twice in other words, or a default for what differs: no column may stand for two.
         for index, column in enumerate(read):
             if column in read[:index]:

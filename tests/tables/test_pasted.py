@@ -131,6 +131,23 @@ def test_what_is_not_recognised_is_a_place() -> None:
     assert [(c.dataset, c.level, c.metric) for c in read.columns] == [("kodak24", 30, "psnr")]
 
 
+def test_nothing_is_guessed_in_silence() -> None:
+    """Units of counts, levels of rows above the first section, sets of the line, words that nobody knows."""
+    read = understand(read_pasted("Method,Params,Set5 x2 PSNR\nA,26.1,38.11\nB,1.5M,38.00\nC,1494000,38.00"), "sr")
+    assert [row.values[0] for row in read.rows] == [PLACE, "1.5M", "1494000"]
+    assert any("unit (K or M)" in told and "'26.1'" in told for told in read.open)
+    sections = r"Method & Set5 PSNR & Set14 PSNR \\ A & 38.11 & 33.92 \\ \multicolumn{3}{c}{x3} \\ A & 34.65 & 30.52 \\"
+    read = understand(read_pasted(sections), "sr")
+    assert [row.level for row in read.rows] == [PLACE, 3] and "the scale of rows 'A'" in read.open[0]
+    assert [r.level for r in understand(read_pasted(sections), "sr", Choices(level=2)).rows] == [2, 3]
+    by_line = "Set,Method,PSNR x2,Foo PSNR x2\nSet5,A,38.11,20.00\n,B,38.20,21.00"
+    read = understand(read_pasted(by_line), "sr")
+    assert [column.dataset for column in read.columns] == ["set5", PLACE]
+    read = understand(read_pasted("Method,Set5 x2,Set14 x2\n,PSNR (blurred),PSNR\nA,38.11,33.92"), "sr")
+    assert [column.dataset for column in read.columns] == ["set5", "set14"]
+    assert any("not understood" in note and "'blurred'" in note for note in read.notes)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
