@@ -84,6 +84,8 @@ def new_published(
 
         if rows:
             raise HarnessError("--row goes without --from: the rows are those of the pasted table")
+        if len(levels) > 1 or sum("=" not in text for text in datasets) > 1:
+            raise HarnessError("a pasted table takes one --level and one --dataset NAME, of columns that name none")
         where = "standard input" if source_file == "-" else source_file
         pasted = read_pasted(_text(source_file), form, where)
         form, caption = pasted.form, pasted.caption
@@ -118,7 +120,10 @@ def _text(source_file: str) -> str:
 
     try:
         with click.open_file(source_file, "rb") as file:
-            return bytes(file.read(4 * MOST_CHARACTERS)).decode("utf-8-sig")
+            data = bytes(file.read(4 * MOST_CHARACTERS + 1))
+        if len(data) > 4 * MOST_CHARACTERS:
+            raise HarnessError(f"{source_file}: is longer than a table is; paste the table alone")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise HarnessError(f"{source_file}: is no text in UTF-8; save it as such") from None
     except OSError as error:

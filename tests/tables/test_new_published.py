@@ -401,6 +401,8 @@ def test_a_form_to_fill_in(workspace: Path) -> None:
         (["a", "--from", "-", "--method", "DnCN=dncnn"], "did you mean 'DnCNN'"),
         (["a", "--from", "-", "--method", "DnCNN=arcnn"], "does not do 'denoise-rgb'"),
         (["a", "--from", "-", "--row", "DnCNN"], "goes without --from"),
+        (["a", "--from", "-", "--level", "30", "--level", "50"], "one --level"),
+        (["a", "--from", "-", "--dataset", "kodak24", "--dataset", "cbsd68"], "one --dataset"),
         (["a", "--format", "csv"], "goes with --from"),
         (["a", "--dataset", "kodak24"], "--row NAME"),
     ],
@@ -410,6 +412,20 @@ def test_mistakes_are_told_and_write_nothing(workspace: Path, arguments: list[st
     before = sorted(workspace.rglob("*"))
     assert message in run("new", "published", *arguments, text=text, code=2)
     assert sorted(workspace.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("data", "message"), [(b"a,28.35\xff", "UTF-8"), (b"x" * 4_100_000, "longer than a table")])
+def test_files_that_are_no_table(workspace: Path, data: bytes, message: str) -> None:
+    (workspace / "table.csv").write_bytes(data)
+    assert message in run("new", "published", "a", "--from", "table.csv", code=2)
+
+
+def test_an_option_to_copy_is_quoted_for_a_shell(workspace: Path) -> None:
+    text = r"Method & it's \$(touch here) `x` & Set5 x2 PSNR \\ A & 38.11 & 38.11 \\"
+    told = run("new", "published", "a", "--task", "sr", "--from", "-", "--metric", "psnr", "--level", "2", text=text)
+    (place,) = [line for line in told.splitlines() if line.startswith("place:")]
+    option = place.partition("--dataset ")[2].partition(" says it")[0]
+    assert shlex.split(option) == ["it's $ touch here `x`=NAME"]
 
 
 def doubtful(*rows: tuple[str, str], metric: str = "psnr") -> list[str]:
