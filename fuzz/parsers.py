@@ -231,6 +231,22 @@ def _tables() -> list[bytes]:
     return [table_file("rnan-table6").read_bytes()]
 
 
+def _pasted(data: bytes) -> object:
+    from harness.tables.headings import understand
+    from harness.tables.pasted import read_pasted
+
+    return understand(read_pasted(data.decode("utf-8", errors="replace")), "sr")
+
+
+def _pasted_tables() -> list[bytes]:
+    latex = r"""\begin{tabular}{l|cc} \toprule
+      \multirow{2}{*}{Method} & \multicolumn{2}{c}{Set5~\cite{a}} \\ \cmidrule(lr){2-3}
+      & $\times2$ & \textcolor{red}{x4} \\[2pt] % comment
+      EDSR & \textbf{38.11}/{\bf 0.9602} & N/A \\ \end{tabular}"""
+    markdown = "| a | Set5 x2 | <b>Set14</b> x2 |\n|--|:-:|--|\n| EDSR | **38.11**/_0.9602_ | 33.92 (0.9195) |"
+    return [latex.encode(), markdown.encode(), b"Method;Set5 x2;Set14 x2\nEDSR;38.11;33.92"]
+
+
 def parsers() -> dict[str, tuple[Parse, list[bytes]]]:
     """Parsers by name, each with valid files."""
     weights = np.ones((2, 1, 3, 3), np.float32)
@@ -278,6 +294,7 @@ def parsers() -> dict[str, tuple[Parse, list[bytes]]]:
         "manifest": (_through_file(".json", _manifest), [manifest_text]),
         "dataset record": (_through_file(".json", _record), [record.read_bytes()]),
         "published numbers": (_through_file(".yaml", _table), _tables()),
+        "pasted table": (_pasted, _pasted_tables()),
         "parameters": (_through_file(".yaml", _params), [b"methods: []\ntables: []\nnoise: {images: 6}\n"]),
         "rows": (_through_file(".csv", _rows), [b"level,draw,image,protocol,value\n10,0,a,psnr.1,28.5\n"]),
         "cluster": (

@@ -14,6 +14,7 @@ from harness.records.tasks import TASKS, Task, task
 from harness.records.workspace import PARAMS_FILE
 from harness.tables.published import Row, Table, check_table
 from harness.tables.requests import default_protocol
+from harness.tables.schema import SCHEMA_LINE, write_schema
 from harness.tables.workspace import Workspace
 
 Kind = Literal["tensor", "array", "images"]
@@ -214,13 +215,10 @@ def write_table(
     import yaml
 
     from harness.assets.datasets.registry import dataset
-    from harness.names import check_name
 
     workspace.define()
     chosen = task(task_name)
-    check_name(name)
-    if name in workspace.tables():
-        raise HarnessError(f"a table '{name}' is there already; choose another name")
+    path = new_table_path(workspace, name)
     levels = levels or list(chosen.levels)
     columns = [
         {"dataset": dataset(d).name, **({"level": level} if level else {}), "metric": metric}
@@ -230,10 +228,10 @@ def write_table(
     ]
     if not methods and not published:
         raise HarnessError(f"table '{name}': a table needs rows; name some with --method and --published")
-    copies = [_published_row(workspace, task_name, columns, source) for source in published]
+    copies = [published_row(workspace, task_name, columns, source) for source in published]
     metrics = dict.fromkeys(str(column["metric"]) for column in columns)
     chosen_input, chosen_protocols = _chosen(chosen, metrics, copies, degradation, protocols, asks=bool(methods))
-    rows = [_without_defaults(copy, chosen, chosen_input, chosen_protocols) for copy in copies]
+    rows = [without_defaults(copy, chosen, chosen_input, chosen_protocols) for copy in copies]
     for method_name in methods:
         found = workspace.method(method_name)
         if task_name not in found.tasks:
@@ -242,7 +240,7 @@ def write_table(
     plain = {
         "name": name,
         "paper": "",
-        "title": f"{chosen.title.capitalize()}: {name}",
+        "title": f"{chosen.title[:1].upper()}{chosen.title[1:]}: {name}",
         "source": "measured here",
         "parts": [
             {
@@ -257,8 +255,10 @@ def write_table(
     from harness.records.loading import convert
 
     check_table(convert(plain, Table, name), name)
-    path = workspace.root / own_folder(workspace, "tables") / f"{name}.yaml"
-    write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120))
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120)
+    own_folder(workspace, "tables")
+    write_text(path, f"{SCHEMA_LINE}\n{text}")
+    write_schema(path.parent)
     return path
 
 
@@ -276,7 +276,23 @@ def input_note(path: Path, methods: Sequence[str]) -> str:
     return ""
 
 
-def _published_row(workspace: Workspace, task_name: str, columns: list[dict[str, Any]], source: str) -> dict[str, Any]:
+def new_table_path(workspace: Workspace, name: str, *, force: bool = False) -> Path:
+    """Choose the file of a new table; a name that is taken or not plain raises HarnessError.
+
+    With `force` the user's own table of that name is to be written anew.
+    """
+    from harness.names import check_name
+
+    check_name(name)
+    # A file that cannot be read is no known table, and is not to be lost.
+    places = [workspace.root / folder / f"{name}.yaml" for folder in workspace.params.tables or ("tables",)]
+    there = next((path for path in places if path.exists()), None)
+    if (there is not None and not force) or (there is None and name in workspace.tables()):
+        raise HarnessError(f"a table '{name}' is there already; choose another name")
+    return there or places[0]
+
+
+def published_row(workspace: Workspace, task_name: str, columns: list[dict[str, Any]], source: str) -> dict[str, Any]:
     """Copy a row of another table, as far as the columns are the same."""
     table_name, colon, row_name = source.partition(":")
     if not colon:
@@ -367,7 +383,7 @@ def _chosen(
     return found, {metric: name for metric, name in said.items() if name != default_protocol(task, metric)}
 
 
-def _without_defaults(copy: dict[str, Any], task: Task, degradation: str, protocols: dict[str, str]) -> dict[str, Any]:
+def without_defaults(copy: dict[str, Any], task: Task, degradation: str, protocols: dict[str, str]) -> dict[str, Any]:
     """Leave out of a copied row what its table states for all rows."""
     own = {m: name for m, name in copy["protocol"].items() if name != (protocols.get(m) or default_protocol(task, m))}
     kept = {"degradation": copy["degradation"] if copy["degradation"] != degradation else "", "protocol": own}

@@ -69,6 +69,7 @@ def initialise(folder: Path) -> Initialised:
 
     from harness.run.pipeline import write_stage_files
     from harness.run.sources import is_checkout
+    from harness.tables.schema import SCHEMA_FILE, schema_text
     from harness.tables.workspace import Workspace
 
     folder = folder.resolve()
@@ -85,6 +86,7 @@ def initialise(folder: Path) -> Initialised:
     values = {"title": folder.name or "tables", "version": __version__}
     in_git = _in_git(folder)
     texts = {file: environment.get_template(f"{name}.j2").render(**values) for file, name in FILES.items()}
+    texts[f"tables/{SCHEMA_FILE}"] = schema_text()
     if not (folder / ".dvc").is_dir():
         texts |= {".dvc/config": DVC_CONFIG + ("" if in_git else NO_GIT), **DVC_FILES}
     written, kept = [], []
@@ -96,7 +98,8 @@ def initialise(folder: Path) -> Initialised:
             written.append(name)
     if (folder / ".dvc/config").is_file() and ".dvc/config" not in texts:
         kept.append(".dvc/config")
-    stages = write_stage_files(Workspace(folder))
+    workspace = Workspace(folder)
+    stages = [] if workspace.broken_tables else write_stage_files(workspace)
     if any(str(path) == "dvc.yaml" for path in stages):
         written.append("dvc.yaml")
     elif (folder / "dvc.yaml").exists():

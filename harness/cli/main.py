@@ -18,6 +18,7 @@ from harness.errors import HarnessError
 NEW: Index = {
     "method": ("harness.cli.methods:new_method", "Write the file of a method of your own."),
     "table": ("harness.cli.methods:new_table", "Write a table of your own."),
+    "published": ("harness.cli.publishing:new_published", "Write another paper's table, from a pasted one."),
     "task": ("harness.cli.plugins:new_task", "Write the file of a task of your own."),
     "degradation": ("harness.cli.plugins:new_degradation", "Write the file of a degradation of your own."),
     "metric": ("harness.cli.plugins:new_metric", "Write the file of a metric of your own."),
@@ -62,7 +63,7 @@ COMMANDS: Index = {
     "describe": ("harness.cli.methods:describe", "Say what a method is and what it costs."),
     "init": ("harness.cli.starting:init", "Make a folder a workspace of your own: methods, tables, CI."),
     "new": ("harness.cli.main:new", "Write a file to start from: a method or a table of your own."),
-    "check": ("harness.cli.methods:check_method", "Check that a method keeps what methods promise."),
+    "check": ("harness.cli.methods:check_method", "Check a method of yours, or a table that you wrote."),
     "measure": ("harness.cli.stages:measure", "Measure a folder of restored images."),
     "train": ("harness.cli.training:train", "Train a method, or every trainable row of a table."),
     "export": ("harness.cli.main:export", "Make archives: a table's run as an RO-Crate, DND's submission."),
@@ -163,7 +164,7 @@ def stage() -> None:
 
 
 def _tell_left_out(message: str = "") -> None:
-    """Name the plugins that could not be imported: what they define is missing in whatever was printed."""
+    """Name the plugins and tables that could not be read: what they define is missing in whatever was printed."""
     registry = sys.modules.get("harness.methods")
     # A stage's last line is what a run shows of it, and the run tells of plugins itself.
     if registry is None or "DVC_STAGE" in os.environ:
@@ -173,6 +174,10 @@ def _tell_left_out(message: str = "") -> None:
     for reason in (*reasons.values(), *registry.broken_plugins().values()):
         if reason not in message:
             echo(f"could not be loaded: {reason}", err=True)
+    tables = sys.modules.get("harness.tables.workspace")
+    for reason in list(tables.LEFT_OUT.values()) if tables is not None else ():
+        if reason not in message:
+            echo(f"left out: {reason}", err=True)
 
 
 def _open_streams() -> None:

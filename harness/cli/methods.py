@@ -166,6 +166,8 @@ def new_method(name: str, task: str, kind: str, checkpoint: Path | None, levels:
 def check_method(name: str, limit: float, form: str) -> None:
     """Try METHOD on small images: sizes, range, determinism, batches; exit status 1 if a promise is broken.
 
+    Of a table NAME: say what is odd about its marks and digits, and which of its numbers other tables print otherwise.
+
     The status is 1, too, where nothing could be tried because its weights are not here.
 
     A method that hangs, crashes or ends the process is stopped, and the message says so.
@@ -174,6 +176,9 @@ def check_method(name: str, limit: float, form: str) -> None:
     from harness.supervision import Supervised, supervise
 
     workspace = Workspace.find(needed=False)
+    if name in workspace.tables() or name in workspace.broken_tables:
+        _check_table(workspace, name)
+        return
     supervised = Supervised()
     about = click.get_current_context().find_root().obj
     if isinstance(about, dict) and about.get("own"):
@@ -204,6 +209,15 @@ def check_method(name: str, limit: float, form: str) -> None:
         raise CheckFailedError(f"nothing of '{name}' could be tried, so it is not known whether it conforms")
     if form == "text":
         echo(f"'{name}' conforms" if held else f"'{name}' gives images that were restored elsewhere")
+
+
+def _check_table(workspace: Workspace, name: str) -> None:
+    from harness.tables.checking import remarks
+
+    table = workspace.table(name)
+    for text in remarks(table, workspace.tables().values()):
+        echo(f"remark: {text}")
+    echo(f"'{name}' can be read: {plural(table.number_count(), 'number')} in {plural(table.cell_count(), 'place')}")
 
 
 @click.command(epilog=examples("harness describe dncnn --size 128x96"))

@@ -26,7 +26,7 @@ COMPARED_FIELDS = ("published", "delta")
 @click.command(epilog=examples("harness tables", "harness tables --own --format json"))
 @format_option("text", "json", "md")
 @click.option("--systems", is_flag=True, help="List the systems in the papers' tables instead.")
-@click.option("--own", is_flag=True, help="List the tables that are no paper's, too: the project's and yours.")
+@click.option("--own", is_flag=True, help="List the project's own tables and yours, too.")
 @click.option(
     "--write-counts",
     "file",
@@ -34,7 +34,8 @@ COMPARED_FIELDS = ("published", "delta")
     help="Write the counts over all papers into this Markdown file, between its marks.",
 )
 @click.option("--check", is_flag=True, help="With --write-counts: only compare; exit status 1 if they differ.")
-def tables(form: str, systems: bool, own: bool, file: Path | None, check: bool) -> None:
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of table files instead, for editors.")
+def tables(form: str, systems: bool, own: bool, file: Path | None, check: bool, schema: bool) -> None:
     """List the published tables: how many numbers they print, how many were measured, what the others take."""
     from harness.report.coverage import counts_block, coverage_text, papers_coverage, write_counts
     from harness.report.grid import recorded_text
@@ -44,6 +45,11 @@ def tables(form: str, systems: bool, own: bool, file: Path | None, check: bool) 
     from harness.tables.published import published_tables
     from harness.tables.reach import MEANINGS, REACHES
 
+    if schema:
+        from harness.tables.schema import schema_text
+
+        echo(schema_text(), nl=False)
+        return
     workspace = Workspace.find(needed=False)
     if file is not None:
         changed = write_counts(file, counts_block(papers_coverage(workspace, here=False)), check=check)
@@ -99,7 +105,8 @@ def tables(form: str, systems: bool, own: bool, file: Path | None, check: bool) 
             "What the project recorded is in its repository and not in the package: numbers are those of this folder."
         )
     if not own and others:
-        echo_text(f"And {plural(len(others), 'table')} that no paper printed (--own lists them): {', '.join(others)}")
+        others_text = f"And {plural(len(others), 'table')} of the project and of yours (--own lists them)"
+        echo_text(f"{others_text}: {', '.join(others)}")
 
 
 def _list_systems(workspace: Workspace, form: str) -> None:

@@ -117,9 +117,8 @@ def train(
     from harness.run.selection import method_run, table_runs
     from harness.tables.published import select
 
-    tables = workspace.tables()
-    if target in tables:
-        runs = table_runs(select(tables[target], row=rows), methods)
+    if target in workspace.tables() or target in workspace.broken_tables:
+        runs = table_runs(select(workspace.table(target), row=rows), methods)
         if task:
             runs = [run for run in runs if run.task == task]
         if levels:

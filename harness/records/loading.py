@@ -129,10 +129,75 @@ def convert(plain: Any, kind: type[T], where: str, *, str_keys: bool = False) ->
         if found:
             near = unknown_name("key", found["field"], _field_names(kind))
             at = f" (at {found['path']})" if found["path"] else ""
-            raise HarnessError(f"{where}{at}: {near}") from None
-        raise HarnessError(f"{where}: {error}") from None
+            raise HarnessError(
+                f"{yaml_place(where, *_keys(found['path'] or '$'), found['field'])}{at}: {near}"
+            ) from None
+        raise HarnessError(_in_words(str(error), where)) from None
     except (RecursionError, TypeError, ValueError) as error:
         raise HarnessError(f"{where}: cannot be understood ({error})") from None
+
+
+_AT = re.compile(r" - at `(\$[^`]*)`$")
+_KINDS = {"str": "text", "int": "whole number", "array": "list", "object": "block of keys", "bool": "true or false"}
+
+
+def _in_words(message: str, where: str) -> str:
+    """Say what msgspec found wrong: the file, the line, the key, and what belongs there."""
+    found = _AT.search(message)
+    path = found[1] if found else "$"
+    said = message[: found.start()] if found else message
+    keys = _keys(path)
+    if missing := re.search(r"missing required field `([^`]+)`", said):
+        said = f"the key '{missing[1]}' is missing"
+    elif kinds := re.fullmatch(r"Expected `([a-z |]+)`, got `([a-z]+)`", said):
+        wanted = " or ".join(_KINDS.get(kind, kind) for kind in kinds[1].split(" | "))
+        said = f"expected a {wanted}, found a {_KINDS.get(kinds[2], kinds[2])}"
+        if kinds[1] == "str" and kinds[2] in ("int", "float"):
+            said += "; put it in quotes, so that its digits stay as they are written"
+    return f"{yaml_place(where, *keys)}{f' ({path[2:]})' if keys else ''}: {said}"
+
+
+def _keys(path: str) -> tuple[str | int, ...]:
+    """Cut msgspec's path (``$.parts[0].rows``) into keys; it ends where a key's name is not told (``[...]``)."""
+    keys: list[str | int] = []
+    for name, number in re.findall(r"\.([^.\[\]]+)|\[([^\]]*)\]", path):
+        if not name and not number.isdigit():
+            break
+        keys.append(name or int(number))
+    return tuple(keys)
+
+
+def yaml_place(where: str, *keys: str | int) -> str:
+    """Name a file and the line where a value stands in it; the file alone where that is no YAML file.
+
+    Parameters
+    ----------
+    where : str
+        The file, or what else a record came from.
+    keys : str or int
+        The way to the value; as far as it can be gone.
+    """
+    import yaml
+
+    try:
+        node = yaml.compose(_read_file(where).decode("utf-8-sig"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (HarnessError, OSError, ValueError, RecursionError, yaml.YAMLError):
+        return where
+    if node is None or not where.endswith((".yaml", ".yml")):
+        return where
+    mark = node.start_mark
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            pairs = [(name, value) for name, value in node.value if getattr(name, "value", None) == str(key)]
+            if not pairs:
+                break
+            mark, node = pairs[-1][0].start_mark, pairs[-1][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            node = node.value[key]
+            mark = node.start_mark
+        else:
+            break
+    return f"{where}, line {mark.line + 1}"
 
 
 def _field_names(kind: Any, seen: set[Any] | None = None) -> set[str]:

@@ -118,12 +118,14 @@ def _project(workspace: Workspace) -> Iterator[Finding]:
     damaged = sorted(workspace.root.glob("pipelines/**/dvc.lock.damaged"))
     if damaged:
         yield Finding("DVC", "note", f"{len(damaged)} lock files were put aside after a kill; delete *.damaged")
-    outdated = write_stage_files(workspace, check=True)
+    for reason in workspace.broken_tables.values():
+        yield Finding("tables", "wrong", reason)
+    outdated = [] if workspace.broken_tables else write_stage_files(workspace, check=True)
     if outdated:
         yield Finding(
             "pipelines", "note", f"{len(outdated)} are out of date; harness repro or harness pipeline writes them"
         )
-    else:
+    elif not workspace.broken_tables:
         yield Finding("pipelines", "fine", "up to date")
 
 

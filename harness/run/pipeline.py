@@ -141,7 +141,15 @@ def write_stage_files(workspace: Workspace, *, check: bool = False) -> list[Pure
     -------
     list of path
         Files that were (or are) out of date, those no table needs any more included.
+
+    Raises
+    ------
+    HarnessError
+        A table's file cannot be read: what it needs is not known, and would be dropped.
     """
+    if workspace.broken_tables:
+        reason = next(iter(workspace.broken_tables.values()))
+        raise HarnessError(f"{reason} (until it can be read, no pipeline is written)")
     return _write(workspace, stage_files(workspace), check=check)
 
 
@@ -165,10 +173,12 @@ def _write(workspace: Workspace, wanted: Mapping[PurePosixPath, str], *, check: 
                 f"{workspace.root / path}: not written by harness, which needs this place; move your stages elsewhere"
             )
     pipelines = workspace.root / "pipelines"
+    # A table that cannot be read today is mended tomorrow: the record of what was made for it stays.
+    unneeded = ("dvc.yaml",) if workspace.broken_tables else ("dvc.yaml", "dvc.lock")
     stale = [
         path
         for file in sorted(pipelines.glob("**/dvc.*"))
-        if (path := PurePosixPath(file.relative_to(workspace.root).as_posix())).name in ("dvc.yaml", "dvc.lock")
+        if (path := PurePosixPath(file.relative_to(workspace.root).as_posix())).name in unneeded
         and path.with_name("dvc.yaml") not in wanted
         and _is_ours(file.with_name("dvc.yaml"))
     ]

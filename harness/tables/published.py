@@ -18,8 +18,8 @@ from typing import Literal
 import msgspec
 
 from harness.errors import HarnessError, unknown_name
-from harness.names import check_name
-from harness.records.loading import convert, read_yaml
+from harness.names import check_name, is_name
+from harness.records.loading import convert, read_yaml, yaml_place
 from harness.records.tasks import TASKS
 
 Mark = Literal["", "best", "second"]
@@ -30,7 +30,10 @@ METRICS = ("psnr", "ssim", "parameters", "seconds")
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _KEYS = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._+/-]*(,[A-Za-z0-9][A-Za-z0-9:._+/-]*)*")
-_COUNT = re.compile(r"(\d{1,3}(?:,\d{3})*|\d+)\s*[Kk]")
+_COUNT = re.compile(r"(\d{1,3}(?:,\d{3})*|\d+)(\.\d+)?\s*([KkM])")
+
+# Stands in a table's file where a person must still write something; `harness new published` puts it there.
+PLACE = "???"
 
 
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -371,7 +374,7 @@ def published_number(printed: str) -> PublishedNumber | None:
     Parameters
     ----------
     printed : str
-        As written in a table file, such as ``"**0.9239**"``, ``"1,494K"``, ``"N/A"``.
+        As written in a table file, such as ``"**0.9239**"``, ``"1,494K"``, ``"5.7M"``, ``"N/A"``.
 
     Returns
     -------
@@ -392,7 +395,10 @@ def published_number(printed: str) -> PublishedNumber | None:
         return None
     count = _COUNT.fullmatch(text)
     if count:
-        return PublishedNumber(text, Decimal(count[1].replace(",", "")) * 1000, Decimal(1000), mark)  # type: ignore[arg-type]
+        digits = Decimal(count[1].replace(",", "") + (count[2] or ""))
+        last = Decimal(1).scaleb(-len((count[2] or ".")[1:]))
+        times = 1_000_000 if count[3] == "M" else 1000
+        return PublishedNumber(text, digits * times, last * times, mark)  # type: ignore[arg-type]
     if not _NUMBER.fullmatch(text):
         raise HarnessError(f"'{printed}' is not a printed number, 'N/A' or '-'")
     value = Decimal(text)
@@ -409,7 +415,24 @@ def read_table(path: Path) -> Table:
     HarnessError
         A key, task, dataset count or value is wrong; the message says which row.
     """
-    return check_table(convert(read_yaml(path), Table, str(path)), str(path))
+    plain = read_yaml(path)
+    # An anchor or a key cannot hide a place: what is looked through is what YAML made of the text.
+    if PLACE in _texts(plain):
+        lines = [n for n, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1) if PLACE in line]
+        told = ", ".join(map(str, lines[:8])) + (", …" if len(lines) > 8 else "")
+        raise HarnessError(
+            f"{path}, line{'s' * (len(lines) > 1)} {told}: something is still to be written where '{PLACE}' stands"
+        )
+    return check_table(convert(plain, Table, str(path)), str(path))
+
+
+def _texts(plain: object) -> set[str]:
+    """Collect the texts of plain values."""
+    if isinstance(plain, dict):
+        return set().union(*map(_texts, plain.values()))
+    if isinstance(plain, list):
+        return set().union(*map(_texts, plain))
+    return {plain} if isinstance(plain, str) else set()
 
 
 def check_table(table: Table, where: str) -> Table:
@@ -419,33 +442,38 @@ def check_table(table: Table, where: str) -> Table:
     or plain ones.
     """
     check_name(table.name, "table name", where)
-    for part in table.parts:
-        _check_names(part, where)
+    for index, part in enumerate(table.parts):
+        _check_names(part, where, index)
         if part.task and part.task not in TASKS:
-            raise HarnessError(f"{where}: {unknown_name('task', part.task, TASKS)}")
-        for row in part.rows:
+            place = yaml_place(where, "parts", index, "task")
+            raise HarnessError(f"{place}: {unknown_name('task', part.task, TASKS)}")
+        for line, row in enumerate(part.rows):
+            at = ("parts", index, "rows", line)
             if row.values and len(row.values) != len(part.columns):
                 raise HarnessError(
-                    f"{where}: row '{row.name}' has {len(row.values)} values for {len(part.columns)} columns"
+                    f"{yaml_place(where, *at, 'values')}: row '{row.name}' has {len(row.values)} values for "
+                    f"{len(part.columns)} columns"
                 )
-            for value in row.values:
+            for number, value in enumerate(row.values):
                 try:
                     published_number(value)
                 except HarnessError as error:
-                    raise HarnessError(f"{where}: row '{row.name}': {error}") from None
+                    place = yaml_place(where, *at, "values", number)
+                    raise HarnessError(f"{place}: row '{row.name}': {error}") from None
             if row.cite and not _KEYS.fullmatch(row.cite):
                 raise HarnessError(
-                    f"{where}: row '{row.name}': cite '{row.cite}' holds no BibTeX keys; write keys of letters, digits "
-                    "and : . _ + / -, with commas and no blanks between"
+                    f"{yaml_place(where, *at, 'cite')}: row '{row.name}': cite '{row.cite}' holds no BibTeX keys; "
+                    "write keys of letters, digits and : . _ + / -, with commas and no blanks between"
                 )
             keys = {part.column_key(column, row) for column in part.columns}
             for key in row.cells:
                 if key not in keys:
-                    raise HarnessError(f"{where}: row '{row.name}': {unknown_name('cell', key, keys)}")
+                    place = yaml_place(where, *at, "cells", key)
+                    raise HarnessError(f"{place}: row '{row.name}': {unknown_name('cell', key, keys)}")
     return table
 
 
-def _check_names(part: TablePart, where: str) -> None:
+def _check_names(part: TablePart, where: str, index: int) -> None:
     """Check that datasets, metrics, degradations, protocols, policies, saving rules and methods are known or plain."""
     from harness.assets.datasets.registry import dataset_names
     from harness.degradations.registry import degradation
@@ -460,15 +488,20 @@ def _check_names(part: TablePart, where: str) -> None:
             raise HarnessError(f"{where}: {error}") from None
 
     datasets = dataset_names()
-    for column in part.columns:
+    for position, column in enumerate(part.columns):
+        at = ("parts", index, "columns", position)
         for kind, name, known in (
             ("metric", column.metric, (*METRICS, *OWN_METRICS)),
             ("dataset", column.dataset, ("", *datasets)),
         ):
             if name not in known:
-                raise HarnessError(f"{where}: {unknown_name(kind, name, known)}")
-        if column.protocol and protocol_family(column.protocol, where) != column.metric:
-            raise HarnessError(f"{where}: '{column.protocol}' is no protocol of '{column.metric}'; correct one of them")
+                raise HarnessError(f"{yaml_place(where, *at, kind)}: {unknown_name(kind, name, known)}")
+        if column.protocol:
+            place = yaml_place(where, *at, "protocol")
+            if protocol_family(column.protocol, place) != column.metric:
+                raise HarnessError(
+                    f"{place}: '{column.protocol}' is no protocol of '{column.metric}'; correct one of them"
+                )
         if column.variant:
             check_name(column.variant, "variant", where)
     degradations = {part.degradation, *(row.degradation for row in part.rows)} - {""}
@@ -482,17 +515,19 @@ def _check_names(part: TablePart, where: str) -> None:
             protocol(name)
     except HarnessError as error:
         raise HarnessError(f"{where}: {error}") from None
-    for row in part.rows:
+    for line, row in enumerate(part.rows):
+        at = ("parts", index, "rows", line)
         for name in (*([row.method] if row.method else []), *row.images.values()):
-            check_name(name, "method name", where)
+            check_name(name, "method name", yaml_place(where, *at) if not is_name(name) else where)
         of_columns = {column.dataset for column in part.columns}
         for name in row.images:
             if name not in of_columns:
-                raise HarnessError(f"{where}: row '{row.name}': {unknown_name('dataset', name, of_columns)}")
+                place = yaml_place(where, *at, "images", name)
+                raise HarnessError(f"{place}: row '{row.name}': {unknown_name('dataset', name, of_columns)}")
         savings = [row.saving, *(cell.saving for cell in row.cells.values())]
         for kind, name, names in (("policy", row.policy, POLICIES), *(("saving rule", s, SAVINGS) for s in savings)):
             if name and name not in names:
-                raise HarnessError(f"{where}: row '{row.name}': {unknown_name(kind, name, names)}")
+                raise HarnessError(f"{yaml_place(where, *at)}: row '{row.name}': {unknown_name(kind, name, names)}")
 
 
 @functools.cache

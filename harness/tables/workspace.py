@@ -10,10 +10,14 @@ from pathlib import Path
 
 from harness.errors import HarnessError, unknown_name
 from harness.methods import Method
+from harness.records.loading import yaml_place
 from harness.records.training_runs import TrainingRun, parse_seeded, read_training_plans, shipped_runs
 from harness.records.workspace import Folder
 from harness.tables.published import Table, own_tables, published_tables, read_table
 from harness.tables.trained import with_trained_rows
+
+# Table files that could not be read, with what is wrong; the command line tells of them after what it did.
+LEFT_OUT: dict[str, str] = {}
 
 
 class Workspace(Folder):
@@ -86,20 +90,42 @@ class Workspace(Folder):
             return method
         return replace(method, depends=tuple(self.root.resolve() / path for path in method.depends))
 
-    @functools.cached_property
+    @property
     def table_files(self) -> dict[str, Path]:
         """The user's own table files by table name."""
+        return {name: file for name, (file, _) in self._own_tables[0].items()}
+
+    @property
+    def broken_tables(self) -> dict[str, str]:
+        """What is wrong with the user's table files that cannot be read, by the files' stems.
+
+        They stop only commands that ask for them.
+        """
+        return self._own_tables[1]
+
+    @functools.cached_property
+    def _own_tables(self) -> tuple[dict[str, tuple[Path, Table]], dict[str, str]]:
         self.define()
-        files: dict[str, Path] = {}
+        LEFT_OUT.clear()
+        found: dict[str, tuple[Path, Table]] = {}
+        broken: dict[str, str] = {}
         for name in self.params.tables:
             for file in sorted(self._inside(name, "tables").glob("*.yaml")):
-                table = read_table(file)
-                if table.name != file.stem:
-                    raise HarnessError(f"{file}: the table is named '{table.name}'; name the file {table.name}.yaml")
-                if table.name in files:
-                    raise HarnessError(f"{file}: a table '{table.name}' is also in {files[table.name]}")
-                files[table.name] = file
-        return files
+                try:
+                    table = read_table(file)
+                    if table.name != file.stem:
+                        place = f"{yaml_place(str(file), 'name')}: the table is named '{table.name}'"
+                        raise HarnessError(f"{place}; name the file {table.name}.yaml")
+                    if table.name in published_tables() | own_tables():
+                        raise HarnessError(f"{file}: '{table.name}' is taken by a table of the package; choose another")
+                    if table.name in found:
+                        raise HarnessError(f"{file}: a table '{table.name}' is also in {found[table.name][0]}")
+                except HarnessError as error:
+                    broken.setdefault(file.stem, str(error))
+                    LEFT_OUT[str(file)] = str(error)
+                else:
+                    found[table.name] = (file, table)
+        return found, broken
 
     def tables(self) -> dict[str, Table]:
         """Every table known here: the papers', the project's own, the user's.
@@ -107,16 +133,15 @@ class Workspace(Folder):
         Below a row whose network was also trained here stands one for that, see `harness.tables.trained`.
         """
         known = {**published_tables(), **own_tables()}
-        for name, file in self.table_files.items():
-            if name in known:
-                raise HarnessError(f"{file}: '{name}' is taken by a table of the package; choose another")
-            known[name] = read_table(file)
+        known |= {name: table for name, (_, table) in self._own_tables[0].items()}
         runs = self.training_runs()
         return {name: with_trained_rows(table, runs) for name, table in known.items()}
 
     def table(self, name: str) -> Table:
         """Look a table up; an unknown name raises HarnessError with the nearest known ones."""
         known = self.tables()
+        if name not in known and name in self.broken_tables:
+            raise HarnessError(self.broken_tables[name])
         if name not in known:
             raise unknown_name("table", name, known)
         return known[name]

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from harness.cli import harness as command
 from harness.cli.initialising import FILES, initialise
+from harness.cli.main import NEW
 from harness.errors import HarnessError
 from harness.methods.fingerprints import PACKAGE
 from harness.run.environment import examine
@@ -111,7 +112,7 @@ def test_its_pages_and_workflow_name_commands_that_exist(fresh: Path) -> None:
     steps = [step["run"] for step in workflow["jobs"]["tables"]["steps"] if "run" in step]
     texts = "\n".join([*steps, *((fresh / name).read_text() for name in FILES if name.endswith(".md"))])
     named = set(re.findall(r"\bharness ((?:new )?[a-z]+)", texts))
-    known = {name for name in command.list_commands(None)} | {"new method", "new table"}  # type: ignore[arg-type]
+    known = {name for name in command.list_commands(None)} | {f"new {kind}" for kind in NEW}  # type: ignore[arg-type]
     assert {"doctor", "repro", "report", "new method", "new table", "check"} <= named <= known
 
 

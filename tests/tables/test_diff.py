@@ -425,4 +425,4 @@ def test_columns_may_have_protocols_of_their_own(workspace: Workspace) -> None:
     assert grid.heads[-1] == ("SSIM (ssim-gauss)", "SSIM (ssim-8x8)")
     (workspace.root / "tables" / "two.yaml").write_text(text.replace("ssim-gauss", "psnr"))
     with pytest.raises(HarnessError, match="'psnr' is no protocol of 'ssim'"):
-        workspace.table("two")
+        Workspace(workspace.root).table("two")

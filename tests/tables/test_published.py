@@ -43,6 +43,7 @@ def write(folder: Path, text: str) -> Path:
         ("4,131 K", "4131000", "1000", ""),
         ("239.0", "239.0", "0.1", ""),
         ("40", "40", "1", ""),
+        ("5.7M", "5700000", "100000", ""),
     ],
 )
 def test_published_number(printed: str, value: str, unit: str, mark: str) -> None:
@@ -74,7 +75,7 @@ def test_table_counts(tmp_path: Path) -> None:
         (('"27.77", ', ""), "row 'JPEG' has 1 values for 2 columns"),
         (("27.77", "27,77"), "row 'JPEG': '27,77' is not a printed number"),
         (("method: jpeg", "metod: jpeg"), "unknown key 'metod'; did you mean 'method'"),
-        (("title: A table", "title: [1]"), "Expected `str`"),
+        (("title: A table", "title: [1]"), "line 4 (title): expected a text, found a list"),
         (("name: JPEG,", "name: JPEG, cells: {live1/20/psnr: {note: x}},"), "unknown cell 'live1/20/psnr'"),
         (("dataset: live1,", "dataset: ../../live1,"), "unknown dataset '../../live1'"),
         (("dataset: live1,", "dataset: live1; touch x,"), "unknown dataset 'live1; touch x'"),
@@ -122,3 +123,51 @@ def test_policies_are_those_of_inference() -> None:
     from harness.tables import published
 
     assert tuple(policies.POLICIES) == published.POLICIES
+
+
+def test_a_place_to_be_filled_is_named_by_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, TABLE.replace('"27.77"', '"???"'))
+    with pytest.raises(HarnessError, match="line 12: something is still to be written"):
+        read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "message"),
+    [
+        (("metod: jpeg", "metod: jpeg"), 12, "did you mean 'method'"),
+        (("27.77", "27,77"), 12, "'27,77' is not a printed number"),
+        (('"27.77"', "27.77"), 12, "put it in quotes"),
+        (("metric: ssim", "metric: sim"), 10, "did you mean 'ssim'"),
+        (("source: nowhere\n", ""), 2, "the key 'source' is missing"),
+    ],
+)
+def test_a_broken_table_is_told_by_line_and_stops_no_other(
+    tmp_path: Path, change: tuple[str, str], line: int, message: str
+) -> None:
+    from harness.tables.workspace import Workspace
+
+    (tmp_path / "params.yaml").write_text("tables: [tables]\n")
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    text = TABLE.replace("method: jpeg", "metod: jpeg") if "metod" in change[0] else TABLE.replace(*change, 1)
+    write(folder, text)
+    (folder / "good.yaml").write_text(TABLE.replace("doe-table1", "good"))
+    workspace = Workspace(tmp_path)
+    assert {"good", "embedded", "panet-table1"} <= set(workspace.tables())
+    assert workspace.table("good").name == "good"
+    with pytest.raises(HarnessError) as caught:
+        workspace.table("doe-table1")
+    told = str(caught.value)
+    assert f"doe-table1.yaml, line {line}" in told and message in told and "\n" not in told
+
+
+def test_a_new_table_overwrites_no_broken_one(tmp_path: Path) -> None:
+    from harness.cli.authoring import write_table
+    from harness.tables.workspace import Workspace
+
+    (tmp_path / "params.yaml").write_text("tables: [tables]\n")
+    (tmp_path / "tables").mkdir()
+    path = write(tmp_path / "tables", "name: [")
+    with pytest.raises(HarnessError, match="is there already"):
+        write_table(Workspace(tmp_path), "doe-table1", "jpeg", ["embedded-gray"], [10], ["jpeg"], [])
+    assert path.read_text() == "name: ["

@@ -16,6 +16,7 @@ from harness.report.site.pages import Pages
 from harness.report.site.scenes import ShownScenes
 from harness.tables.collected import TableResults
 from harness.tables.counting import WITH_MEASURED, count_tables, counts_of, coverage, of_papers
+from harness.tables.published import published_tables
 from harness.tables.verdicts import VERDICTS
 
 # Scenes that the index leads to; the rest is on their own list.
@@ -26,17 +27,19 @@ _PAPERS = {"panet": "PANet", "rnan": "RNAN", "kit": "KiT", "csnln": "CSNLN"}
 
 def write_index(pages: Pages, contents: Contents, scenes: ShownScenes, notes: Sequence[str]) -> None:
     """Write the first page: how much of every paper and table is reproduced, and what is off."""
-    papers: dict[str, list[TableResults]] = defaultdict(list)
+    # A user may transcribe another table of a paper that the project reproduces; it counts by itself.
+    papers: dict[tuple[str, bool], list[TableResults]] = defaultdict(list)
+    known = published_tables()
     for item in contents.tables:
-        papers[item.table.paper].append(item)
+        papers[item.table.paper, item.table.name in known].append(item)
     groups = [
         {
             "paper": paper,
-            "title": _PAPERS.get(paper, paper or "Own tables"),
+            "title": _PAPERS.get(paper, paper) if ours else f"{paper}, added here" if paper else "Own tables",
             "lines": [{"table": item.table, "counts": counts_of(item)} for item in items],
             "counts": count_tables(items),
         }
-        for paper, items in papers.items()
+        for (paper, ours), items in papers.items()
     ]
     whole = coverage(of_papers(contents.tables), contents.methods)
     lines = [line["counts"] for group in groups for line in group["lines"]]  # type: ignore[attr-defined]
@@ -56,7 +59,7 @@ def write_index(pages: Pages, contents: Contents, scenes: ShownScenes, notes: Se
         counts=whole.all,
         shown=shown,
         said=meanings(published=any(prints_numbers(item.results) for item in contents.tables)),
-        histogram=plots.delta_histogram(item for item in contents.tables if item.table.paper),
+        histogram=plots.delta_histogram(of_papers(contents.tables)),
         off=[
             cell_record(item, result)
             for item in contents.tables
@@ -74,7 +77,7 @@ def write_plots(pages: Pages, contents: Contents, scenes: Sequence[Scene]) -> No
     pages.write(
         "plots.html",
         "plots.html.j2",
-        histogram=plots.delta_histogram(item for item in contents.tables if item.table.paper),
+        histogram=plots.delta_histogram(of_papers(contents.tables)),
         costs=[chart for item in contents.tables for chart in plots.cost_charts(item.table, item.results)],
         times=_time_charts(contents, scenes),
         tables=[item.table for item in contents.tables if plots.level_charts(item.table, item.results)],
