@@ -12,6 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from harness.cli.options import (
+    dataset_option,
+    examples,
+    level_option,
+    listed,
+    method_option,
+    row_option,
+    task_option,
+)
 from harness.cli.printing import echo
 from harness.errors import HarnessError, plural, unknown_name
 
@@ -25,26 +34,30 @@ if TYPE_CHECKING:
 NOT_KNOWN = "the harness knows no method of this name"
 
 
-@click.command("published")
+@click.command(
+    "published",
+    epilog=examples(
+        "harness new published doe-table2 --task sr --from table.tex",
+        "harness new published doe-table2 --dataset set5 --level 2 --row MyNet",
+    ),
+)
 @click.argument("name")
-@click.option("--task", default="denoise-rgb", show_default=True, help="Task of every number.")
+@task_option("Task of every number.", default="denoise-rgb", show_default=True)
 @click.option("--from", "source_file", type=click.Path(allow_dash=True), help="A file with the pasted table; -: input.")
 @click.option(
-    "--format",
+    "--syntax",
     "form",
     type=click.Choice(["latex", "markdown", "csv"]),
     help="How it is written; default: told from the text. CSV may have commas, semicolons or tabs.",
 )
-@click.option(
-    "--dataset",
-    "datasets",
-    multiple=True,
-    help="HEADING=NAME: what a heading stands for; HEADING=-: leave it out; NAME: of columns that name none (repeat).",
+@dataset_option(
+    "HEADING=NAME: what a heading stands for; HEADING=-: leave it out; NAME: of columns that name none (repeat).",
+    between="",
 )
-@click.option("--level", "levels", type=int, multiple=True, help="Sigma, quality or scale of columns that name none.")
-@click.option("--metric", "metrics", multiple=True, help="Metric of columns that name none; psnr,ssim of pairs.")
-@click.option("--method", "methods", multiple=True, help="ROW=METHOD: what makes a row (repeat).")
-@click.option("--row", "rows", multiple=True, help="Without --from: a row of the form (repeat).")
+@level_option("Sigma, quality or scale of columns that name none.")
+@listed("metric", help="Metric of columns that name none; psnr,ssim of pairs.")
+@method_option("ROW=METHOD: what makes a row (repeat).", between="")
+@row_option
 @click.option("--force", is_flag=True, help="Write tables/NAME.yaml anew where it is there.")
 @click.option("--source", default="", help="Paper and number of the table, and where it was read.")
 def new_published(
@@ -77,7 +90,7 @@ def new_published(
     caption = ""
     if source_file is None:
         if form:
-            raise HarnessError("--format goes with --from FILE")
+            raise HarnessError("--syntax goes with --from FILE")
         read = empty_table(task, choices, levels, [d for d in datasets if "=" not in d], rows)
     else:
         from harness.tables.headings import understand
@@ -143,14 +156,13 @@ def _choices(datasets: Sequence[str], levels: Sequence[int], metrics: Sequence[s
         if not compact(heading):
             raise HarnessError(f"'{heading}={said}': write HEADING=NAME, with the heading as it is printed")
         meanings[compact(heading)] = said if said == "-" else dataset(said).name
-    named = [part.strip() for text in metrics for part in text.split(",")]
     known = (*METRICS, *OWN_METRICS)
-    for metric in named:
+    for metric in metrics:
         if metric not in known:
             raise unknown_name("metric", metric, known)
     return Choices(
         dataset=dataset(plain[0]).name if len(plain) == 1 else "",
-        metrics=tuple(named),
+        metrics=tuple(metrics),
         level=levels[0] if len(levels) == 1 else None,
         meanings=meanings,
     )

@@ -138,13 +138,13 @@ def test_what_takes_several_takes_them_with_commas_and_given_again() -> None:
 def test_levels_and_names_are_parted_at_commas() -> None:
     table = dict(every())["new table"]
     words = ["t", "--dataset", "set5, set14", "--dataset", "b100", "--level", "2,3", "--level", "4", "--task", "sr"]
-    given = table.make_context("table", [*words, "--published", "a:B, C,d:E"])
+    given = table.make_context("table", [*words, "--published", "a:B, C,d:E"], help_option_names=["-h", "--help"])
     assert given.params["datasets"] == ("set5", "set14", "b100") and given.params["levels"] == (2, 3, 4)
     assert given.params["published"] == ("a:B, C", "d:E")
     with pytest.raises(click.BadParameter, match="'x' is not a valid integer"):
-        table.make_context("table", [*words, "--level", "2,x"])
+        table.make_context("table", [*words, "--level", "2,x"], help_option_names=["-h", "--help"])
     with pytest.raises(click.BadParameter, match="a name is empty"):
-        table.make_context("table", [*words, "--dataset", "set5,,set14"])
+        table.make_context("table", [*words, "--dataset", "set5,,set14"], help_option_names=["-h", "--help"])
 
 
 def test_an_older_spelling_is_understood_and_not_shown() -> None:

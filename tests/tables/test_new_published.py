@@ -403,7 +403,7 @@ def test_a_form_to_fill_in(workspace: Path) -> None:
         (["a", "--from", "-", "--row", "DnCNN"], "goes without --from"),
         (["a", "--from", "-", "--level", "30", "--level", "50"], "one --level"),
         (["a", "--from", "-", "--dataset", "kodak24", "--dataset", "cbsd68"], "one --dataset"),
-        (["a", "--format", "csv"], "goes with --from"),
+        (["a", "--syntax", "csv"], "goes with --from"),
         (["a", "--dataset", "kodak24"], "--row NAME"),
     ],
 )
