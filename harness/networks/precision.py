@@ -28,12 +28,15 @@ def in_full_precision(function: Function) -> Function:
     @functools.wraps(function)
     def run(first: Tensor, *others: Any) -> Any:
         before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("highest")
-        try:
-            # A gradient may be asked for inside the autocast that its forward pass was kept out of.
-            with without_autocast(first.device):
+        # A gradient may be asked for inside the autocast that its forward pass was kept out of.
+        with without_autocast(first.device):
+            if before == "highest":
+                # Setting what is set would still change torch's newer switches, which others see.
                 return function(first, *others)
-        finally:
-            torch.set_float32_matmul_precision(before)
+            torch.set_float32_matmul_precision("highest")
+            try:
+                return function(first, *others)
+            finally:
+                torch.set_float32_matmul_precision(before)
 
     return run  # type: ignore[return-value]

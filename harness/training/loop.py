@@ -362,7 +362,8 @@ class Training:
         )
         cuda = self.world.device.type == "cuda"
         # Digits come first: reduced-precision products are no silent default.
-        torch.set_float32_matmul_precision(self.options.precision)
+        if torch.get_float32_matmul_precision() != self.options.precision:
+            torch.set_float32_matmul_precision(self.options.precision)
         torch.backends.cudnn.allow_tf32 = self.options.precision != "highest"
         torch.backends.cudnn.benchmark = not self.options.deterministic
         if self.options.deterministic and cuda:
@@ -373,7 +374,8 @@ class Training:
             yield
         finally:
             torch.backends.cudnn.allow_tf32 = before[0]
-            torch.set_float32_matmul_precision(before[1])
+            if torch.get_float32_matmul_precision() != before[1]:
+                torch.set_float32_matmul_precision(before[1])
             torch.backends.cudnn.benchmark = before[2]
             torch.use_deterministic_algorithms(before[3], warn_only=before[4])
 

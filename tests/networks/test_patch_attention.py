@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -143,6 +146,18 @@ def test_autocast_and_precision_leave_the_scores_and_their_gradients_alone(kerne
     finally:
         torch.set_float32_matmul_precision("highest")
     assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
+
+
+def test_attention_changes_no_setting_that_others_see() -> None:
+    program = (
+        "import torch\n"
+        "from harness.networks.patch_attention import patch_attention\n"
+        "seen = lambda: getattr(torch.backends.mkldnn.matmul, 'fp32_precision', '')\n"
+        "before, x = seen(), torch.rand(1, 2, 5, 5)\n"
+        "patch_attention(x, [x], [x])\n"
+        "assert seen() == before, (seen(), before)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_the_softmax_in_place_is_the_softmax() -> None:
