@@ -80,3 +80,9 @@ def synthetic_image(height: int = 97, width: int = 130, channels: int = 3) -> ND
 def synthetic() -> Synthetic:
     """`synthetic_image`, for tests to call."""
     return synthetic_image
+
+
+@pytest.fixture(autouse=True)
+def _text_as_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no width reach the tests: pytest-xdist gives its processes one."""
+    monkeypatch.delenv("COLUMNS", raising=False)
