@@ -29,6 +29,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import click
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -36,6 +37,7 @@ from harness.degradations.registry import degradation
 from harness.methods import get_method, methods
 from harness.networks import batched_attention, dot_product_attention, patch_attention
 from harness.networks.measure import accepted_side, peak_memory
+from harness.records.devices import device_facts
 from harness.records.tasks import task as task_of
 from harness.records.training_runs import Options, TrainingPlan, TrainingRun
 from harness.training.losses import weighted
@@ -89,14 +91,12 @@ class Place:
 
     def environment(self) -> dict[str, Any]:
         """What a number on this card depends on."""
-        found: dict[str, Any] = {"python": platform.python_version(), "torch": torch.__version__, "device": "cpu"}
+        found: dict[str, Any] = {"python": platform.python_version(), "torch": torch.__version__}
+        facts = msgspec.structs.asdict(device_facts(self.device.type))
+        found |= {"device": facts.pop("name"), **facts}
         if self.cuda:
-            properties = torch.cuda.get_device_properties(0)
             found |= {
-                "device": properties.name,
-                "memory": properties.total_memory,
-                "cuda": torch.version.cuda,
-                "cudnn": torch.backends.cudnn.version(),
+                "memory": torch.cuda.get_device_properties(0).total_memory,
                 "triton": batched_attention.has_triton(),
             }
         return found
@@ -330,11 +330,10 @@ def made_training(place: Place, dataset: str, name: str, work: Path, plan: Train
     from harness.training.loop import Training
     from harness.training.world import World
 
-    plan = TrainingPlan(plan.budget, plan.iterations, plan.minutes, dataset, plan.options)
     workers = min(8, os.cpu_count() or 1) if place.cuda else 0
     return Training(
         TrainingRun("denoise-rgb", name, 50),
-        plan,
+        msgspec.structs.replace(plan, data=dataset),
         get_method(name),
         data=place.data,
         work=work,

@@ -8,10 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from types import FrameType
 
 import msgspec
 
@@ -19,6 +17,7 @@ from harness.cli.printing import echo
 from harness.errors import HarnessError, plural
 from harness.records.training_runs import Options, TrainingPlan, TrainingRun
 from harness.tables.workspace import Workspace
+from harness.training.stopping import told_to_stop
 
 # Kills a run's processes where this process was killed: nobody would wait for them, and another might begin the same.
 _GUARD = ("sh", "-c", 'read -r done || kill -s KILL -- "-$1"', "guard")
@@ -103,7 +102,8 @@ def train_side_by_side(
         for process in list(running.values()):
             process.send_signal(signal.SIGINT)
 
-    with _stopping(stop), ThreadPoolExecutor(jobs) as pool:
+    # The runs write a checkpoint each.
+    with told_to_stop(stop), ThreadPoolExecutor(jobs) as pool:
         failures = dict(zip(plans, pool.map(train, plans, plans.values()), strict=True))
     if stopped.is_set():
         raise KeyboardInterrupt
@@ -126,21 +126,6 @@ def _listen(run: TrainingRun, process: subprocess.Popen[str], gpu: str) -> str:
     if process.wait() == 0:
         return ""
     return last.removeprefix("error: ") or f"its process ended with the status {process.returncode}"
-
-
-@contextmanager
-def _stopping(stop: Callable[[], None]) -> Iterator[None]:
-    """Pass Ctrl-C and SIGTERM on to the runs, which write a checkpoint each."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        stop()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _arguments(run: TrainingRun, plan: TrainingPlan) -> list[str]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from harness.networks.flat_keys import FlatKeys
+from harness.networks.tiled_attention import evenly
 
 MEMORY_UNIT = 8 * 2**30
 """A GPU takes the memory budget once for every 8 GiB that it has."""
@@ -162,16 +163,12 @@ def chunks(batch: int, size: tuple[int, int], layout: FlatKeys, row_bytes: int, 
             yield Chunk(slice(start, min(batch, start + group)), 0, 0, height, width)
         return
     side = max(1, math.isqrt(max(1, queries)) - 2 * layout.pad)
-    rows = _even(height, min(height, side))
-    columns = _even(width, min(width, max(1, queries // (rows + 2 * layout.pad) - 2 * layout.pad)))
+    rows = evenly(height, min(height, side))
+    columns = evenly(width, min(width, max(1, queries // (rows + 2 * layout.pad) - 2 * layout.pad)))
     for item in range(batch):
         for top in range(0, height, rows):
             for left in range(0, width, columns):
                 yield Chunk(slice(item, item + 1), top, left, min(rows, height - top), min(columns, width - left))
-
-
-def _even(length: int, step: int) -> int:
-    return math.ceil(length / math.ceil(length / step))
 
 
 def forward(query: Tensor, keys: Tensor, values: Tensor, weights: Tensor, layout: FlatKeys, budget: int) -> Tensor:

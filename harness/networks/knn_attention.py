@@ -163,7 +163,7 @@ class KNNLocalAttention(nn.Module):
         area = partners // 2 * pixels
         row_bytes = area * (6 * partners * pixels + 5 * channels) * x.element_size()
         step = max(1, self.memory_budget // (batch * row_bytes))
-        outs, totals = [], []
+        merging, outs, totals = self.assumptions.round_merge != "mean", [], []
         for round_members, round_place in zip(members.unbind(1), place.unbind(1), strict=True):
             parts = []
             for start in range(0, count, step):
@@ -176,9 +176,10 @@ class KNNLocalAttention(nn.Module):
             # From the order of the hashes back to the order of the map.
             out = torch.cat([part[0] for part in parts], dim=1).flatten(1, 2)
             outs.append(_patches_at(out, round_place))
-            totals.append(torch.cat([part[1] for part in parts], dim=1).flatten(1).gather(1, round_place))
+            if merging:
+                totals.append(torch.cat([part[1] for part in parts], dim=1).flatten(1).gather(1, round_place))
         rounds = torch.stack(outs)
-        if self.assumptions.round_merge == "mean":
+        if not merging:
             return from_patches(rounds.mean(dim=0), grid, r)
         merge = torch.stack(totals).softmax(dim=0)
         return from_patches(torch.einsum("hbn,hbnic->bnic", merge.to(rounds.dtype), rounds), grid, r)

@@ -264,8 +264,9 @@ def _tile_size(size: tuple[int, int], queries: int) -> tuple[int, int]:
     tile_width = min(width, max(1, math.isqrt(queries)))
     tile_height = min(height, max(1, queries // tile_width))
     tile_width = min(width, max(1, queries // tile_height))
-    return _even(height, tile_height), _even(width, tile_width)
+    return evenly(height, tile_height), evenly(width, tile_width)
 
 
-def _even(length: int, step: int) -> int:
+def evenly(length: int, step: int) -> int:
+    """Shorten a step so that as many steps divide a length into parts that are as equal as can be."""
     return math.ceil(length / math.ceil(length / step))

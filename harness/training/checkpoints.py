@@ -85,11 +85,16 @@ def read_checkpoint(path: Path) -> tuple[Progress, dict[str, Tensor]]:
     HarnessError
         The file is damaged.
     """
+    tensors = read_tensors(path)
+    return read_progress(path), tensors
+
+
+def read_progress(path: Path) -> Progress:
+    """Read where a run stands, and none of its tensors; the file is a checkpoint's and whole."""
     from safetensors import safe_open
 
-    tensors = read_tensors(path)
     with safe_open(path, "pt") as file:
-        return msgspec.json.decode(file.metadata()["progress"], type=Progress), tensors
+        return msgspec.json.decode(file.metadata()["progress"], type=Progress)
 
 
 def restore_checkpoint(

@@ -16,13 +16,11 @@ import math
 import os
 import platform
 import resource
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import msgspec
@@ -64,6 +62,7 @@ from harness.training.losses import weighted
 from harness.training.recipe import Recipe, learning_rate, overridden, recipe
 from harness.training.samples import Samples, batches
 from harness.training.standing import not_continued, progress_of, write_identity
+from harness.training.stopping import told_to_stop
 from harness.training.stores import Store, check_channels, make_store
 from harness.training.validation import Split
 from harness.training.world import World
@@ -188,7 +187,7 @@ class Training:
         HarnessError
             The loss became NaN or infinite, the disk is full, and the like; the last good checkpoint is kept.
         """
-        with self._torch_settings():
+        with self.torch_settings():
             while True:
                 try:
                     return self._finish()
@@ -242,10 +241,6 @@ class Training:
             The training set is not here.
         """
         self._store(open_dataset(self.recipe.data, self.data))
-
-    def torch_settings(self) -> contextlib.AbstractContextManager[None]:
-        """Torch's process-wide settings of this run, for a block of code."""
-        return self._torch_settings()
 
     def _new_network(self) -> nn.Module:
         """Make the network as it is before the first step: random, or with the weights of the run it starts from."""
@@ -351,7 +346,7 @@ class Training:
         return store
 
     @contextlib.contextmanager
-    def _torch_settings(self) -> Iterator[None]:
+    def torch_settings(self) -> Iterator[None]:
         """Choose torch's process-wide settings for this run and put them back."""
         before = (
             torch.backends.cudnn.allow_tf32,
@@ -368,7 +363,7 @@ class Training:
         torch.backends.cudnn.benchmark = not self.options.deterministic
         if self.options.deterministic and cuda:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        # On a GPU the gradient of the bicubic pyramid has no deterministic form; torch warns and goes on.
+        # On a GPU the gradient of torch's own bilinear enlargement has no deterministic form; torch warns and goes on.
         torch.use_deterministic_algorithms(self.options.deterministic, warn_only=cuda)
         try:
             yield
@@ -583,15 +578,11 @@ class Training:
             yield
             return
 
-        def stop(number: int, frame: FrameType | None) -> None:
+        def stop() -> None:
             self._interrupted = True
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with told_to_stop(stop):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     @contextlib.contextmanager
     def _peak(self) -> Iterator[None]:

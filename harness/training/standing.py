@@ -15,7 +15,7 @@ import msgspec
 
 from harness.errors import HarnessError, plural
 from harness.files import write_json
-from harness.training.checkpoints import FILE, Progress
+from harness.training.checkpoints import FILE, Progress, read_progress
 
 IDENTITY = "identity.json"
 
@@ -30,11 +30,10 @@ def write_identity(folder: Path, identity: Mapping[str, Any]) -> None:
 
 def progress_of(folder: Path) -> Progress | None:
     """Read how far the checkpoint of a run's folder has come; None where there is none that can be read."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(folder / FILE, "pt") as file:
-            return msgspec.json.decode(file.metadata()["progress"], type=Progress)
+        return read_progress(folder / FILE)
     except (OSError, SafetensorError, KeyError, TypeError, msgspec.DecodeError):
         return None
 
