@@ -87,12 +87,20 @@ def make_input(
 
 def iterate_inputs(
     fetched: FetchedDataset, degrader: Degradation, ids: list[InputId], workers: int
-) -> Iterator[tuple[InputId, NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.float64]]]:
-    """Make inputs in order, a few ahead in threads, so that memory holds a few images and never the set."""
+) -> Iterator[tuple[InputId, NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.float64], str]]:
+    """Make inputs in order, a few ahead in threads, so that memory holds a few images and never the set.
 
-    def one(input_id: InputId) -> tuple[InputId, NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.float64]]:
+    Yields
+    ------
+    input_id, reference, degraded
+        As `make_input`.
+    digest : str
+        SHA-256 of the degraded samples.
+    """
+
+    def one(input_id: InputId) -> tuple[InputId, NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.float64], str]:
         reference, degraded = make_input(fetched, degrader, input_id, fetched.read(input_id.image))
-        return input_id, reference, degraded
+        return input_id, reference, degraded, pixels_sha256(degraded)
 
     with ThreadPoolExecutor(max_workers=workers) as pool:
         ahead = workers + 1
@@ -139,8 +147,8 @@ def record_inputs(
     ids = input_ids(fetched.image_ids, levels, degrader.random, noise)
     hashes: dict[str, str] = {}
     dimensions: dict[str, int] = {}
-    for input_id, reference, degraded in iterate_inputs(fetched, degrader, ids, workers):
-        hashes[input_id.file] = pixels_sha256(degraded)
+    for input_id, reference, _, digest in iterate_inputs(fetched, degrader, ids, workers):
+        hashes[input_id.file] = digest
         dimensions[input_id.image] = reference.ndim
     mixed = gray_among_colour(dimensions)
     if mixed:

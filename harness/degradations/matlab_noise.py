@@ -45,8 +45,7 @@ def matlab_randn(shape: tuple[int, ...]) -> NDArray[np.float64]:
         Read-only; images of one size get the same field, as in the authors' programs.
     """
     field = _field if math.prod(shape) <= _KEPT_SAMPLES else _field.__wrapped__
-    result: NDArray[np.float64] = field(math.prod(shape)).reshape(shape, order="F")
-    return result
+    return field(tuple(shape))
 
 
 def matlab_awgn(image: NDArray[Any], sigma: float) -> NDArray[np.float32]:
@@ -74,12 +73,15 @@ def matlab_awgn(image: NDArray[Any], sigma: float) -> NDArray[np.float32]:
         raise InvalidArgumentError(
             f"noise of sigma {sigma} cannot be added to {image.dtype}; 8-bit images and 0 or more are needed"
         )
-    return (image / 255 + sigma / 255 * matlab_randn(image.shape)).astype(np.float32)
+    noisy = sigma / 255 * matlab_randn(image.shape)
+    noisy += image / 255
+    return noisy.astype(np.float32)
 
 
 @functools.lru_cache(maxsize=4)
-def _field(size: int) -> NDArray[np.float64]:
-    """Make the first `size` deviates."""
+def _field(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Make as many deviates as an image has samples."""
+    size = math.prod(shape)
     result = np.empty(size)
     filled, state = 0, _STATE
     while filled < size:
@@ -91,8 +93,10 @@ def _field(size: int) -> NDArray[np.float64]:
         deviates = (x * np.sqrt(-2 * log(radius) / radius))[: size - filled]
         result[filled : filled + deviates.size] = deviates
         filled += deviates.size
-    result.flags.writeable = False
-    return result
+    # Laid out as images are: sums with them are half again as fast.
+    field = np.ascontiguousarray(result.reshape(shape, order="F"))
+    field.flags.writeable = False
+    return field
 
 
 def _numbers(state: int, count: int) -> tuple[NDArray[np.uint64], int]:

@@ -40,10 +40,19 @@ def mse(reference: NDArray[Any], image: NDArray[Any]) -> float:
     # Stripes of about 64 thousand samples: the difference stays in the processor's cache.
     rows = max(1, 65536 // (reference.size // reference.shape[0]))
     for top in range(0, reference.shape[0], rows):
-        difference = np.subtract(reference[top : top + rows], image[top : top + rows], dtype=np.float64)
-        np.multiply(difference, difference, out=difference)
-        total += float(np.sum(difference))
+        total += _squared_error(reference[top : top + rows], image[top : top + rows])
     return total / reference.size
+
+
+def _squared_error(reference: NDArray[Any], image: NDArray[Any]) -> float:
+    """Sum squared differences; those of bytes are whole numbers of 16 bits, a third of the time of floats."""
+    if reference.dtype == image.dtype == np.uint8:
+        apart = (np.maximum(reference, image) - np.minimum(reference, image)).astype(np.uint16)
+        np.multiply(apart, apart, out=apart)
+        return float(np.sum(apart, dtype=np.uint64))
+    difference = np.subtract(reference, image, dtype=np.float64)
+    np.multiply(difference, difference, out=difference)
+    return float(np.sum(difference))
 
 
 def psnr_of_mse(error: float) -> float:

@@ -14,7 +14,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import shorten
@@ -61,6 +61,8 @@ RECORDED = "recorded.json"
 
 # Restored pixels from an input's name and pixels (units of 0..255), with less computed at once the larger the number.
 Restoring = Callable[[InputId, NDArray[Any], int], NDArray[np.float64]]
+# An input, what a method made of it, and the seconds that this took.
+_Restored = tuple[InputId, NDArray[np.float64], float]
 
 
 def restore(
@@ -305,30 +307,29 @@ def _restore_level(
             yield input_id, finished, 0.0
     workers = core_count()
 
-    def one(input_id: InputId, reference: NDArray[np.uint8], degraded: NDArray[Any]) -> tuple[InputId, str, float]:
-        found = pixels_sha256(degraded)
-        if found != inputs.inputs[input_id.file]:
+    def run(input_id: InputId, reference: NDArray[np.uint8], degraded: NDArray[Any], digest: str) -> _Restored:
+        if digest != inputs.inputs[input_id.file]:
             raise HarnessError(
                 f"{group.dataset}/{input_id.file}: the input made now differs from the recorded one "
-                f"({found[:12]} instead of {inputs.inputs[input_id.file][:12]}); a library has changed: "
+                f"({digest[:12]} instead of {inputs.inputs[input_id.file][:12]}); a library has changed: "
                 "delete their record in work/inputs, run harness repro, and compare the versions"
             )
         start = time.perf_counter()
         restored = _run(method, restorer, degraded, input_id, group, shrink, retries)
         took = time.perf_counter() - start
         _check_size(restored, reference, degraded, method, input_id, group)
+        return input_id, restored, took
+
+    def keep(input_id: InputId, restored: NDArray[np.float64], took: float) -> tuple[InputId, str, float]:
         return input_id, _save(folder / input_id.file, restored, group.saving), took
 
-    stream = iterate_inputs(fetched, degrader, todo, workers)
-    if method.on == "tensor" or method.random:
-        # Torch uses every core by itself; random methods are seeded one image at a time.
-        for item in stream:
-            yield one(*item)
-        return
+    # Torch uses every core by itself; random methods are seeded one image at a time.
+    in_turn = method.on == "tensor" or method.random
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        running: list[Any] = []
-        for item in stream:
-            running.append(pool.submit(one, *item))
+        running: list[Future[tuple[InputId, str, float]]] = []
+        for item in iterate_inputs(fetched, degrader, todo, workers):
+            # A network goes on with the next image while this one is written.
+            running.append(pool.submit(keep, *run(*item)) if in_turn else pool.submit(lambda i: keep(*run(*i)), item))
             if len(running) > workers:
                 yield running.pop(0).result()
         for future in running:

@@ -29,6 +29,12 @@ def test_bytes_are_compared_exactly(pair) -> None:
     assert mse(*pair) == ((x - y) ** 2).sum() / x.size
 
 
+def test_rows_of_any_length_are_added_up_exactly() -> None:
+    # One row of them sums to more than 32 bits hold.
+    black = np.zeros((2, 40_000, 3), np.uint8)
+    assert mse(black, black + np.uint8(255)) == 255**2
+
+
 @given(PAIRS)
 def test_symmetric_and_blind_to_transposition(pair) -> None:
     x, y = pair

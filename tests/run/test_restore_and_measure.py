@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -138,6 +139,30 @@ def test_noise_draws_differ_and_only_draw_0_counts(data: Path, tmp_path: Path) -
     _, rows = measure(tmp_path / "restored", data=data, protocols=("psnr",))
     assert sum(row.draw == 0 for row in rows) == 3
     assert len({row.value for row in rows}) == 7
+
+
+def test_a_network_goes_on_while_an_image_is_written(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first image is written only once the network has begun the second; order and bytes stay."""
+    began, waited = [threading.Event(), threading.Event()], []
+
+    def network(batch: Any) -> Any:
+        began[1 if began[0].is_set() else 0].set()
+        return batch
+
+    def write_later(path: Path, pixels: Any) -> None:
+        waited.append(began[1].wait(60))
+        write_png(path, pixels)
+
+    made = record_inputs(data, "embedded", "jpeg-y8", (10,), NOISE)
+    options = {"group": Group("jpeg", "embedded", "jpeg-y8", "test", "whole"), "levels": (10,)}
+    plain, _ = run(data, made, tmp_path / "plain", method(unchanged), **options)
+    monkeypatch.setattr("harness.run.restore.write_png", write_later)
+    written = replace(method(unchanged), build=lambda task, level: network, on="tensor")
+    record, _ = run(data, made, tmp_path / "behind", written, **options)
+    assert all(waited)
+    assert list(record.images.items()) == list(plain.images.items())
 
 
 def test_an_interrupted_run_goes_on(data: Path, inputs: InputRecord, tmp_path: Path) -> None:
