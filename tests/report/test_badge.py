@@ -51,8 +51,8 @@ def test_commands(run: Any, tmp_path: Path) -> None:
     assert summary.exit_code == 0
     line = next(text for text in summary.output.splitlines() if text.startswith("report-mine"))
     assert line.split()[2:] == ["2", "·", "·", "2", "3", "2", "·", "3", "12"]
-    made = run("report", "--table", "report-mine", "--out", str(tmp_path / "site"), "--budget", "0.5")
+    made = run("report", "--table", "report-mine", "--out", str(tmp_path / "site"), "--megabytes", "0.5")
     assert made.exit_code == 0 and (tmp_path / "site" / "index.html").is_file()
     assert os.fspath(tmp_path / "site" / "index.html") in made.output
     assert run("report", "--table", "report-min").exit_code != 0
-    assert run("report", "--budget", "-1").exit_code != 0
+    assert run("report", "--megabytes", "-1").exit_code != 0

@@ -381,7 +381,7 @@ def test_the_site_keeps_its_limit_by_fewer_pictures(
     smaller = build(site.bytes - 1)
     assert smaller.bytes < site.bytes - 1
     assert 0 < smaller.images_shown < site.images_shown
-    assert any("images fewer" in note and "--budget 7" in note for note in smaller.notes)
+    assert any("images fewer" in note and "--megabytes 7" in note for note in smaller.notes)
     index = html.unescape((smaller.folder / "compare" / "index.html").read_text())
     assert f"{smaller.images_left_out} further images" in index and smaller.notes[-1] in index
     assert len(list((smaller.folder / "pictures").iterdir())) == len(list((site.folder / "pictures").iterdir()))

@@ -73,7 +73,7 @@ def test_a_plan_as_arguments() -> None:
     run = TrainingRun("denoise-rgb", "panet-s", 50)
     options = Options(amp="bfloat16", compile=True, deterministic=False, clip=1.5, seed=4)
     assert _arguments(run, TrainingPlan(minutes=1.5, data="bsd400", options=options)) == [
-        *("--task", "denoise-rgb", "--level", "50", "--minutes", "1.5", "--data", "bsd400"),
+        *("--task", "denoise-rgb", "--level", "50", "--minutes", "1.5", "--dataset", "bsd400"),
         *("--set", "amp=bfloat16", "--set", "compile=true", "--set", "deterministic=false", "--set", "clip=1.5"),
         *("--seed", "4"),
     ]

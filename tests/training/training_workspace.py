@@ -59,8 +59,9 @@ class Place:
         fetch("embedded", root / "data")
 
     def start(self, *arguments: str, **options: object) -> subprocess.Popen[str]:
-        """Start `harness train` on the tiny network in a process of its own."""
-        command = [sys.executable, "-m", "harness", "train", self.method, "--level", "50", *arguments]
+        """Start `harness train` on the tiny network in a process of its own, at sigma 50 unless a level is named."""
+        level = () if "--level" in arguments else ("--level", "50")
+        command = [sys.executable, "-m", "harness", "train", self.method, *level, *arguments]
         return subprocess.Popen(
             command,
             cwd=self.root,
