@@ -118,6 +118,22 @@ def test_rounding_is_no_influence() -> None:
     assert not failed(checks(lambda batch: batch + len(batch) * 1e-4))
 
 
+class InTiles(torch.nn.Module):
+    """Takes sides of a multiple of 16 alone: what applies networks pads for it."""
+
+    size_multiple = 16
+    rgb_range = 1.0
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        if batch.shape[2] % 16 or batch.shape[3] % 16:
+            raise ValueError("a side is no multiple of 16")
+        return batch
+
+
+def test_a_network_is_padded_in_batches_too() -> None:
+    assert not failed(checks(mark_ready(InTiles(), "trained", "nothing to train")))
+
+
 @pytest.mark.parametrize("task", ["denoise-rgb", "deblur", "demosaic"])
 @pytest.mark.parametrize("random", [False, True])
 def test_one_channel_is_no_colour_image(task: str, random: bool) -> None:

@@ -71,7 +71,7 @@ def test_more_vectors_than_pixels_change_nothing() -> None:
 
 
 def test_samples_that_are_no_numbers_reach_the_result_and_no_other_image() -> None:
-    """So that it is refused, and a training stopped, as with every network; pinv alone fails with an error of its own."""
+    """So that it is refused, as with every network; pinv alone fails with an error of its own."""
     basis, features = torch.rand(2, 4, 5, 5, requires_grad=True), torch.rand(2, 3, 5, 5)
     expected = project(features, basis)
     for value in (torch.nan, torch.inf):
