@@ -114,7 +114,7 @@ class Downloader:
                 break
             if self.cancelled.wait(BACKOFF_SECONDS * 2 ** (idle - 1) if idle else 0):
                 raise CancelledError("stopped")
-        if self.hosts.failed(url):
+        if self.hosts.failed(url, connected=True):
             raise UnreachableError("could not be reached")
         raise DownloadError(busy or "broken off again and again")
 
@@ -129,9 +129,8 @@ class Downloader:
         headers = {"Accept-Encoding": "identity"}
         if offset:
             headers |= {"Range": f"bytes={offset}-", **tag}
-        response = _in_time(lambda: _ask(self._session, url, headers))
+        response = _in_time(lambda: _ask(self._session, url, headers, self.hosts))
         try:
-            self.hosts.answered(url)
             status = response.status_code
             if status not in (200, 206, 416):
                 raise (_AskAgainError if status in _BUSY else DownloadError)(f"status {status}")
@@ -213,7 +212,7 @@ def _in_time(call: Callable[[], Any]) -> Any:
     return result
 
 
-def _ask(session: Any, url: str, headers: dict[str, str]) -> Any:
+def _ask(session: Any, url: str, headers: dict[str, str], hosts: Hosts) -> Any:
     """Ask for a file; follow redirects by hand, because `requests` would read the body of each, however long.
 
     A user and a password in the address go to their own host only.
@@ -224,6 +223,7 @@ def _ask(session: Any, url: str, headers: dict[str, str]) -> Any:
     auth = (user, password) if user or password else None
     for _ in range(_MOST_REDIRECTS + 1):
         response = session.get(url, headers=headers, auth=auth, stream=True, timeout=_SECONDS, allow_redirects=False)
+        hosts.answered(url)
         target = session.get_redirect_target(response)
         if target is None:
             return response

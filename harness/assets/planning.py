@@ -77,18 +77,17 @@ def _plan(kind: Kind, record: AssetRecord, data: Path, folders: list[Path]) -> P
     paths = AssetPaths(data, kind, own.name)
     manifest = KINDS[kind].manifest.read(paths.manifest) if paths.manifest.is_file() else None
     have = {file.name for file in manifest.files} if manifest else set()
-    holders = [folder / path for folder in folders for path in own.mirror_paths]
     mirrored: list[AssetFile] = []
     downloads: list[AssetFile] = []
     supplied: list[AssetFile] = []
     for file in own.files:
         if file.name in have:
             continue
-        in_mirror = any((holder / file.name).is_file() for holder in holders)
+        in_mirror = any((folder / path).is_file() for folder in folders for path in own.in_mirror(file))
         (mirrored if in_mirror else downloads if file.at else supplied).append(file)
     # Of a set that the user supplies no file is registered: its images count.
     unregistered = 0 if own.files or have else getattr(own, "count", 0)
-    there = any(holder.is_dir() for holder in holders)
+    there = any((folder / path).is_dir() for folder in folders for path in own.mirror_paths)
     missing = len(supplied) + (0 if there else unregistered)
     return PlannedSet(
         name=record.name,
@@ -99,7 +98,7 @@ def _plan(kind: Kind, record: AssetRecord, data: Path, folders: list[Path]) -> P
         supplied=missing,
         bytes=sum(file.bytes for file in downloads),
         unknown=sum(not file.bytes for file in downloads),
-        repositories=tuple(dict.fromkeys(own.sources[file.at[0][0]].repo for file in downloads)),
+        repositories=tuple(dict.fromkeys(own.sources[index].repo for file in downloads for index, _ in file.at)),
         note=(getattr(own, "obtain", "") or f"get it from {own.homepage}") if missing else "",
         archives=tuple(map(archive_text, getattr(own, "archives", ()))) if missing else (),
     )

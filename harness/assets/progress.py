@@ -17,6 +17,8 @@ LINE_SECONDS = 30.0
 
 def bytes_text(size: int) -> str:
     """Write a number of bytes for readers, such as ``3.5 GB``."""
+    if 0 < size < 5e4:
+        return f"{size / 1e3:.1f} kB"
     return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
 
 

@@ -36,7 +36,6 @@ def _register(system: str, title: str, paper: str) -> None:
         released=[name],
         file=lambda task, level, dataset: name if dataset in SETS else "",
         on="images",
-        checked="images of MSPFN's authors",
     )
     def build(task: str, level: int) -> Callable[[str, str], Any]:
         """Return the function that finds a derained image."""

@@ -68,7 +68,9 @@ def project(features: Tensor, basis: Tensor) -> Tensor:
     vectors = basis.flatten(2).double()
     vectors = vectors / (1e-6 + vectors.abs().sum(2, keepdim=True))
     samples = features.flatten(2).double().transpose(1, 2)
-    inverse = torch.linalg.pinv(vectors @ vectors.transpose(1, 2), rtol=1e-12, hermitian=True)
+    # Of NaN pinv makes an error of its own; left out there, it still reaches the result through `vectors`.
+    products = (vectors @ vectors.transpose(1, 2)).nan_to_num()
+    inverse = torch.linalg.pinv(products, rtol=1e-12, hermitian=True)
     projected = vectors.transpose(1, 2) @ (inverse @ (vectors @ samples))
     return projected.transpose(1, 2).reshape(features.shape).to(features.dtype)
 

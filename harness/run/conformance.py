@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,10 @@ from harness.run.apply import array_restorer, seed_random, tensor_restorer
 # Sizes of images in the papers' sets and of the tiles of their tiled inference, and what breaks networks with strides.
 SIZES = ((64, 48), (47, 61), (321, 21), (1, 40), (40, 1))
 THREADS = 4
-TOLERANCE = 1e-3  # of a gray level: batched and single float32 results may differ in the last bits
+TOLERANCE = 1e-3  # of a gray level, between results of the same computation
+# Of a gray level, between a batch and single images: other products of matrices round otherwise, in float32 and in each
+# layer. RIDNet, RCAN and SAN with random weights differ by 0.002 to 0.1, and in float64 by nothing.
+ROUNDING = 0.25
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -137,20 +141,30 @@ def _threads(restorer: Callable[[NDArray[np.float64]], NDArray[np.float64]], col
 
 
 def _batch(function: Callable[[Any], Any], colour: bool) -> Check:
-    """Images of a batch must not influence each other."""
+    """Images of a batch must not influence each other: beside another one, each is restored as it was."""
     import torch
 
-    images = [_image(24, 32, colour, seed) for seed in (1, 2)]
-    batch = torch.stack([torch.from_numpy(np.atleast_3d(i).transpose(2, 0, 1)).float() / 255 for i in images])
+    from harness.inference.policies import restore
+
+    # As `tensor_restorer` does it: on the device, and a network with what pads its images.
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    apply = functools.partial(restore, function) if isinstance(function, torch.nn.Module) else function
+    images = [_image(24, 32, colour, seed) / 255 for seed in (1, 2, 3)]
+    first, second, third = (
+        torch.from_numpy(np.atleast_3d(image).transpose(2, 0, 1)).float()[None].to(device) for image in images
+    )
     try:
         with torch.inference_mode():
             # Copies: a method may write into its input, and return the same buffer again.
-            together = function(batch.clone()).clone()
-            apart = torch.cat([function(batch[:1].clone()).clone(), function(batch[1:].clone())])
+            together, beside = (apply(torch.cat([first, other])).clone() for other in (second, third))
+            apart = torch.cat([apply(image.clone()).clone() for image in (first, second)])
     except Exception as error:
         return Check("batch of two", False, _told(error))
+    influence = float((together[0] - beside[0]).abs().max()) * 255
+    if influence > TOLERANCE:
+        return Check("batch of two", False, f"an image changes by {influence:g} gray levels beside another one")
     difference = float((together - apart).abs().max()) * 255
-    if difference > TOLERANCE:
+    if difference > ROUNDING:
         return Check("batch of two", False, f"differs from one by one by {difference:g} gray levels")
     return Check("batch of two", True, "")
 

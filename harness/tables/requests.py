@@ -125,7 +125,8 @@ def _request(table: Table, index: int, line: int, position: int, methods: Mappin
     level = column.level if column.level is not None else row.level
     special = row.cells.get(key, CellNote())
     name = f"{row.method}-{column.variant}" if row.method and column.variant else row.method
-    name = row.images.get(column.dataset, name)
+    # What the row says of `method` does not hold of the images that its printed numbers were measured on.
+    name, own = (row.images[column.dataset], True) if column.dataset in row.images else (name, False)
     column_protocol = protocol = ""
     group, reason, averages = None, row.not_run, False
     missing = Missing(row.lacks, row.name) if reason else None
@@ -159,7 +160,9 @@ def _request(table: Table, index: int, line: int, position: int, methods: Mappin
         printed=_printed(row, column, position),
         reason=reason,
         averages=averages,
-        special=special if special.incomparable else msgspec.structs.replace(special, incomparable=row.incomparable),
+        special=special
+        if own or special.incomparable
+        else msgspec.structs.replace(special, incomparable=row.incomparable),
         evidence=row.evidence,
         fitted=_fitted(row, column, special),
         choices=_choices(part, row, methods.get(name)),

@@ -31,13 +31,19 @@ def test_what_would_be_downloaded(published: Published, server: Server) -> None:
     assert (one.here, one.mirrored, one.downloads, one.supplied) == (0, 0, len(published.content), 0)
     assert one.bytes == sum(map(len, published.content.values())) and one.unknown == 0
     assert one.licence == "none" and one.repositories == ("one/set",)
+    published.add(published.content, ("one/set", "two/copy"))
+    assert planned(published).repositories == ("one/set", "two/copy")
+    assert f"to download, {one.bytes / 1000:.1f} kB, from one/set" in plan_text([one])
     assert not server.requests and not published.paths.data.exists()
 
 
+@pytest.mark.parametrize("copies", [False, True])
 def test_what_is_here_or_in_a_mirror(
-    published: Published, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    published: Published, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copies: bool
 ) -> None:
-    published.fill(tmp_path / "mirror" / published.kind / published.name)
+    """A mirror holds files of the set, or copies of their public sources."""
+    folder = Path("extra/one+set/test set") if copies else Path(published.kind) / published.name
+    published.fill(tmp_path / "mirror" / folder)
     monkeypatch.setenv("HARNESS_MIRROR", str(tmp_path / "mirror"))
     count = len(published.content)
     assert (planned(published).mirrored, planned(published).downloads) == (count, 0)

@@ -100,7 +100,8 @@ class Again:
         (lambda batch: batch / 0, "tensor", "returned NaN or infinity"),
         (lambda batch: batch * 255, "tensor", "(as if in 0..255); real floating-point samples in [0, 1] were"),
         (even_only, "tensor", "47x61: ValueError: height and width must be even"),
-        (lambda batch: batch - batch.mean(0, keepdim=True), "tensor", "batch of two: differs from one by one"),
+        (lambda batch: batch - batch.mean(0, keepdim=True) * 1e-4, "tensor", "batch of two: an image changes by 0.00"),
+        (lambda batch: batch / len(batch), "tensor", "batch of two: differs from one by one"),
         (lambda batch: batch**0.5, "tensor", "input outside [0, 1]"),
         (remembers, "array", "deterministic: two runs differ"),
         (lambda image: np.dstack([image] * 4), "array", "returned (64, 48, 4)"),
@@ -110,6 +111,27 @@ class Again:
 )
 def test_broken_promises_are_found(function: Callable[[Any], Any], on: str, said: str) -> None:
     assert said in failed(checks(function, on=on))
+
+
+def test_rounding_is_no_influence() -> None:
+    """What a batch rounds otherwise than single images do depends on their number, not on the other images."""
+    assert not failed(checks(lambda batch: batch + len(batch) * 1e-4))
+
+
+class InTiles(torch.nn.Module):
+    """Takes sides of a multiple of 16 alone: what applies networks pads for it."""
+
+    size_multiple = 16
+    rgb_range = 1.0
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        if batch.shape[2] % 16 or batch.shape[3] % 16:
+            raise ValueError("a side is no multiple of 16")
+        return batch
+
+
+def test_a_network_is_padded_in_batches_too() -> None:
+    assert not failed(checks(mark_ready(InTiles(), "trained", "nothing to train")))
 
 
 @pytest.mark.parametrize("task", ["denoise-rgb", "deblur", "demosaic"])

@@ -70,6 +70,18 @@ def test_more_vectors_than_pixels_change_nothing() -> None:
     torch.testing.assert_close(project(features, torch.rand(1, 16, 2, 2)), features, rtol=1e-4, atol=1e-5)
 
 
+def test_samples_that_are_no_numbers_reach_the_result_and_no_other_image() -> None:
+    """So that it is refused, as with every network; pinv alone fails with an error of its own."""
+    basis, features = torch.rand(2, 4, 5, 5, requires_grad=True), torch.rand(2, 3, 5, 5)
+    expected = project(features, basis)
+    for value in (torch.nan, torch.inf):
+        with torch.no_grad():
+            basis[0, 1, 2, 3] = value
+        found = project(features, basis)
+        assert found[0].isnan().all() and found[1].equal(expected[1])
+        found.sum().backward()
+
+
 @pytest.mark.parametrize("size", [(16, 16), (32, 48)])
 def test_small_images(size: tuple[int, int]) -> None:
     torch.manual_seed(2)

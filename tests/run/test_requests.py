@@ -74,6 +74,15 @@ def test_requests_of_a_table() -> None:
     assert found["Old", "live1/10/psnr"].reason == "no code"
 
 
+def test_what_makes_a_row_incomparable_is_no_word_about_its_released_images() -> None:
+    """The row's reason is about the weights of its method; the authors' images are what was measured."""
+    part = table().parts[0]
+    row = msgspec.structs.replace(part.rows[1], images={"live1": "jpeg"})
+    own = table(parts=[msgspec.to_builtins(msgspec.structs.replace(part, rows=(row,)))])
+    found = [(r.method, r.special.incomparable) for r in requests(own, METHODS)]
+    assert found == [("jpeg", ""), ("jpeg", ""), ("net", "other images")]
+
+
 def test_a_cell_may_be_saved_differently_from_its_row() -> None:
     found = table()
     row = msgspec.structs.replace(

@@ -80,15 +80,65 @@ def test_a_file_of_unknown_size_is_fetched_and_its_sha256_recorded(
     assert [(f.bytes, f.sha256) for f in manifest.files] == [(len(CONTENT), hashlib.sha256(CONTENT).hexdigest())]
 
 
-def test_another_file_gives_way_to_the_next_source(
-    pinned: Callable[..., None], server: Server, data: Path, blob: str
+def sends_another_file(server: Server, path: str) -> None:
+    server.files[path] = CONTENT[:-1] + b"?"
+
+
+def has_no_file(server: Server, path: str) -> None:
+    server.files.pop(path, None)
+
+
+def is_always_busy(server: Server, path: str) -> None:
+    server.files[path] = CONTENT
+    server.status[path] = [503] * 50
+
+
+def breaks_off_at_once(server: Server, path: str) -> None:
+    server.files[path] = CONTENT
+    server.cut[path] = [0] * 50
+
+
+def breaks_off_in_the_middle(server: Server, path: str) -> None:
+    server.files[path] = CONTENT[::-1]
+    server.cut[path] = [5_000, *[0] * 50]
+
+
+def hangs_up(server: Server, path: str) -> None:
+    server.raw[path] = []
+
+
+def answers_nonsense(server: Server, path: str) -> None:
+    server.raw[path] = [b"hello\r\n\r\n"]
+
+
+def leads_elsewhere(server: Server, path: str) -> None:
+    server.raw[path] = [b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/x\r\nContent-Length: 0\r\n\r\n"]
+
+
+@pytest.mark.parametrize("sized", [True, False])
+@pytest.mark.parametrize(
+    "fails",
+    [
+        sends_another_file,
+        has_no_file,
+        is_always_busy,
+        breaks_off_at_once,
+        breaks_off_in_the_middle,
+        hangs_up,
+        answers_nonsense,
+        leads_elsewhere,
+    ],
+)
+def test_whatever_the_first_source_does_the_next_is_asked(
+    pinned: Callable[..., None], server: Server, data: Path, blob: str, fails: Callable[..., None], sized: bool
 ) -> None:
-    pinned(("one/net", "two/net"), git_blob=blob)
-    server.files[source("one/net")] = CONTENT[:-1] + b"?"
+    """Also where both are on one host, as repositories of one service are."""
+    pinned(("one/net", "two/net"), git_blob=blob, **({"bytes": len(CONTENT)} if sized else {}))
+    fails(server, source("one/net"))
     server.files[source("two/net")] = CONTENT
     said: list[str] = []
-    assert get(data, said).status == "complete"
-    assert "wrong checksum" in said[0]
+    assert get(data, said).status == "complete", said
+    assert server.counts[source("one/net")] and server.counts[source("two/net")]
 
 
 def test_a_broken_download_goes_on(pinned: Callable[..., None], server: Server, data: Path, blob: str) -> None:
