@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -9,11 +10,13 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "tutorial.md"
 
 
 class Elsewhere:
@@ -116,3 +119,65 @@ def test_dvc_and_edits_of_the_installed_package(elsewhere: Elsewhere) -> None:
     assert "Running stage 'mine'" in said and "Running stage 'pipelines/jpeg" not in said
     said = elsewhere.harness("repro", "mine", "--verbose")
     assert "Running stage" not in said
+
+
+def fenced(section: str) -> list[tuple[str, str, str]]:
+    """The fenced blocks of a section: language, text, and the last name of a file in the sentence before."""
+    found = []
+    for match in re.finditer(r"^```(\w+)\n(.*?)^```$", section, re.DOTALL | re.MULTILINE):
+        before = section[: match.start()].rpartition("```")[2]
+        names = re.findall(r"`([\w./-]+\.(?:toml|py|tex))`", before)
+        found.append((match[1], match[2], names[-1] if names else ""))
+    return found
+
+
+def test_a_paper_of_ones_own_in_ten_commands(wheel: Path, tmp_path: Path) -> None:
+    """The tutorial's section, read from the page: its files are written, its commands run as they stand there."""
+    pytest.importorskip("setuptools")
+    if importlib.util.find_spec("pyiqa") is None:
+        pytest.skip("pyiqa (extra 'iqa') is missing")
+    section = PAGE.read_text(encoding="utf-8").split("\n### Your own paper, in ten commands\n")[1].split("\n## ")[0]
+    blocks = fenced(section)
+    commands = [line for language, text, _ in blocks if language == "sh" for line in text.splitlines()]
+    assert len(commands) <= 10
+    there = Elsewhere(tmp_path / "empty", tmp_path / "installed")
+    there.folder.mkdir()
+    # What the page's `pip` finds: the wheel, no index, and what this environment has already.
+    there.environment |= {
+        **dict.fromkeys(("PIP_NO_INDEX", "PIP_NO_DEPS", "PIP_DISABLE_PIP_VERSION_CHECK"), "1"),
+        **{"PIP_FIND_LINKS": str(wheel.parent), "PIP_TARGET": str(there.package), "PIP_NO_BUILD_ISOLATION": "0"},
+    }
+    said = {}
+    for language, text, name in blocks:
+        if language != "sh":
+            file = there.folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        for command in text.splitlines() if language == "sh" else ():
+            if command.startswith("pip install ./"):
+                parameters = save_checkpoint(there)
+            if not command.startswith("pdflatex") or shutil.which("pdflatex"):
+                said[command.split()[0], len(said)] = there.run("bash", "-c", command)
+    cells = json.loads((there.folder / "results/mine.json").read_text())
+    own = {(c["dataset"], c["metric"]): c for c in cells if c["row"] == "MyNet"}
+    assert all(own["embedded-gray", metric]["verdict"] == "measured" for metric in ("psnr", "ssim", "ms-ssim"))
+    assert list(own["embedded-gray", "psnr"]["own_files"]) == ["my_net.pth"]
+    assert {c["row"] for c in cells if c["published"]} == {"DnCNN (panet-table3)", "RNAN (panet-table3)"}
+    twice = json.loads((there.folder / "results/twice.json").read_text())
+    assert {(c["degradation"], c["verdict"]) for c in twice} == {("double-jpeg", "measured")}
+    table = (there.folder / "results/mine--paper.tex").read_text()
+    value = Decimal(own["embedded-gray", "psnr"]["measured"]).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    assert str(value) in table and f"{round(parameters, -3) // 1000}K" in table and "29.40" in table
+    assert (there.folder / "paper.pdf").is_file() or shutil.which("pdflatex") is None
+    (again,) = [text for (program, _), text in said.items() if program == "dvc"]
+    assert "Stage 'mine' didn't change" in again and "Running stage 'pipelines/jpeg" not in again
+
+
+def save_checkpoint(there: Elsewhere) -> int:
+    """What the student's training would have left, in the way that the page says; the number of parameters."""
+    save = (
+        "import sys, torch; sys.path.insert(0, 'my-net'); from my_net.network import MyNet; torch.manual_seed(0);"
+        " network = MyNet(); [p.data.mul_(0.1) for p in network.parameters()];"
+    )
+    (line,) = re.findall(r"`(torch\.save\(.+?\))`", PAGE.read_text(encoding="utf-8"))
+    return int(there.run(sys.executable, "-c", f"{save} {line}; print(sum(map(torch.numel, network.parameters())))"))

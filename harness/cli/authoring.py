@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -17,10 +17,16 @@ from harness.tables.requests import default_protocol
 from harness.tables.schema import SCHEMA_LINE, write_schema
 from harness.tables.workspace import Workspace
 
+if TYPE_CHECKING:
+    from harness.degradations.kinds import Degradation
+
 Kind = Literal["tensor", "array", "images"]
 
 # Enlarges luma alone, though it takes RGB images: the programs behind the papers' Bicubic rows do.
 _LUMA_ONLY = "bicubic-luma"
+
+DEFAULT_METRICS = ("psnr", "ssim")
+"""Metrics of a new table's columns where nobody says others."""
 
 
 def write_method(workspace: Workspace, name: str, task_name: str, kind: Kind) -> Path:
@@ -182,6 +188,7 @@ def write_table(
     published: list[str],
     degradation: str = "",
     protocols: Sequence[str] = (),
+    metrics: Sequence[str] = (),
 ) -> Path:
     """Write tables/<name>.yaml and list its folder in params.yaml.
 
@@ -205,6 +212,8 @@ def write_table(
         are none.
     protocols : sequence of str
         How they are measured, at most one for each metric; likewise.
+    metrics : sequence of str
+        Metrics of the columns; PSNR and SSIM where none is named.
 
     Raises
     ------
@@ -220,16 +229,16 @@ def write_table(
     chosen = task(task_name)
     path = new_table_path(workspace, name)
     levels = levels or list(chosen.levels)
+    metrics = metrics or DEFAULT_METRICS
     columns = [
         {"dataset": dataset(d).name, **({"level": level} if level else {}), "metric": metric}
         for d in datasets
         for level in levels
-        for metric in ("psnr", "ssim")
+        for metric in metrics
     ]
     if not methods and not published:
         raise HarnessError(f"table '{name}': a table needs rows; name some with --method and --published")
     copies = [published_row(workspace, task_name, columns, source) for source in published]
-    metrics = dict.fromkeys(str(column["metric"]) for column in columns)
     chosen_input, chosen_protocols = _chosen(chosen, metrics, copies, degradation, protocols, asks=bool(methods))
     rows = [without_defaults(copy, chosen, chosen_input, chosen_protocols) for copy in copies]
     for method_name in methods:
@@ -330,7 +339,7 @@ def published_row(workspace: Workspace, task_name: str, columns: list[dict[str, 
     # Of the metrics whose numbers were copied.
     metrics = dict.fromkeys(c["metric"] for c, value in zip(columns, found, strict=True) if value)
     copied["protocol"] = {metric: protocols.get(metric) or default_protocol(task, metric) for metric in metrics}
-    for key in ("policy", "saving", "source_digits", "fitted", "not_run", "incomparable", "evidence"):
+    for key in ("cite", "policy", "saving", "source_digits", "fitted", "not_run", "incomparable", "evidence"):
         if getattr(row, key):
             copied[key] = getattr(row, key)
     if row.not_run:
@@ -363,7 +372,7 @@ def _chosen(
         if metric in said:
             raise HarnessError(f"'{said[metric]}' and '{name}' both measure {metric}; name one of them")
         said[metric] = name
-    if degradation and degradation_of(degradation).level_name != degradation_of(task.degradation).level_name:
+    if degradation and not _fits(degradation_of(degradation), task):
         raise HarnessError(f"degradation '{degradation}' is not one of {task.title}; its default is {task.degradation}")
 
     def agreed(what: str, option: str, of_row: dict[str, str], default: str) -> str:
@@ -381,6 +390,16 @@ def _chosen(
             of_row = {copy["name"]: copy["protocol"][metric] for copy in copies if metric in copy["protocol"]}
             said[metric] = agreed(f"{metric} protocols", "--protocol NAME", of_row, default_protocol(task, metric))
     return found, {metric: name for metric, name in said.items() if name != default_protocol(task, metric)}
+
+
+def _fits(degradation: Degradation, task: Task) -> bool:
+    """Whether a task's level means something to a degradation; of one's own only the size of its output is known."""
+    from harness.degradations import degradation as degradation_of
+    from harness.degradations.defining import Defined
+
+    if isinstance(degradation, Defined):
+        return degradation.shrinks == (task.level_name == "scale")
+    return degradation.level_name == degradation_of(task.degradation).level_name
 
 
 def without_defaults(copy: dict[str, Any], task: Task, degradation: str, protocols: dict[str, str]) -> dict[str, Any]:

@@ -103,6 +103,9 @@ def _defined(kind: str, own: Callable[[], Iterable[str]]) -> Callable[[click.Con
         yield from own()
         here = Folder.find(needed=False)
         yield from _written_names(here, here.params.plugins, kind)
+        if kind == "metric":
+            for name in _written_names(here, here.params.plugins, "pyiqa_metric"):
+                yield name.replace("_", "-")
 
     return names
 
@@ -136,3 +139,4 @@ complete_trainable = _completing(lambda context: [*_tables(context), *_methods(c
 complete_tasks = _completing(_defined("task", _package_tasks))
 complete_degradations = _completing(_defined("degradation", _package_degradations))
 complete_protocols = _completing(_defined("metric", _package_protocols))
+complete_metrics = _completing(_defined("metric", lambda: ("psnr", "ssim")))

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, NotAvailableError, plural
 from harness.files import file_sha256
-from harness.methods import Method, build_method
+from harness.methods import Method
 from harness.records.in_use import name_in_use
 from harness.records.restored import OwnFile
 from harness.records.tasks import Task
 from harness.records.tasks import task as task_of
+from harness.run.built import first_built
 from harness.run.cost import SIDE
 
 if TYPE_CHECKING:
@@ -135,17 +136,11 @@ def _named(
 
 def _built(method: Method, task: Task, size: tuple[int, int], measure: bool) -> Facts:
     """Count and measure whatever a method's `build` returns."""
-    dataset = next(iter(method.weights_for), "")
-    reason = ""
-    for level in task.levels:
-        try:
-            function = build_method(method, task.name, level, dataset)
-            break
-        except NotAvailableError as missing:
-            # A missing file says more than that there is no model for a level.
-            reason = str(missing) if not reason or (missing.missing and missing.missing.file) else reason
-    else:
-        yield "not counted", reason
+    try:
+        function, level = first_built(method, task)
+    except NotAvailableError as missing:
+        made = "; its network is made from its weights, so that there is none to count before" * bool(method.weights)
+        yield "not counted", f"{missing}{made}"
         return
     import torch
 

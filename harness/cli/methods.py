@@ -17,6 +17,7 @@ from harness.cli.options import (
     listed,
     method_argument,
     method_option,
+    metric_option,
     protocol_option,
     task_option,
 )
@@ -271,6 +272,7 @@ def describe(name: str, task: str, size: str, measure: bool, form: str) -> None:
     shell_complete=complete_degradations,
 )
 @protocol_option("How your rows are measured, such as ssim-8x8; likewise.")
+@metric_option("Metrics of the columns; default: psnr,ssim.")
 def new_table(
     name: str,
     task: str,
@@ -280,9 +282,10 @@ def new_table(
     published: tuple[str, ...],
     degradation: str,
     protocols: tuple[str, ...],
+    metrics: tuple[str, ...],
 ) -> None:
     """Write a table of your own: choose task, sets, levels, methods and published rows."""
-    from harness.cli.authoring import input_note, write_table
+    from harness.cli.authoring import DEFAULT_METRICS, input_note, write_table
     from harness.records.tasks import task as task_of
     from harness.tables.published import read_table
     from harness.tables.requests import default_protocol
@@ -293,11 +296,12 @@ def new_table(
         *(name, task, list(datasets), list(levels), list(methods), list(published)),
         degradation=degradation,
         protocols=protocols,
+        metrics=metrics,
     )
     echo(f"written: {path}")
     if methods and (published or degradation or protocols):
         part, chosen = read_table(path).parts[0], task_of(task)
-        ways = [part.protocol.get(metric) or default_protocol(chosen, metric) for metric in ("psnr", "ssim")]
+        ways = [part.protocol.get(metric) or default_protocol(chosen, metric) for metric in metrics or DEFAULT_METRICS]
         likewise = " (as of the published rows)" if published and not degradation else ""
         echo(f"input of your rows: {part.degradation or chosen.degradation}{likewise}; measured by {', '.join(ways)}")
     if note := input_note(path, methods):

@@ -16,6 +16,7 @@ from harness.cli.completion import (
     Complete,
     complete_datasets,
     complete_methods,
+    complete_metrics,
     complete_protocols,
     complete_rows,
     complete_tables,
@@ -138,6 +139,11 @@ def level_option(help: str = "Only these levels: sigma, quality or scale.", **at
 def protocol_option(help: str, **attributes: Any) -> _Decorator:
     """Add ``--protocol``."""
     return listed("protocol", help=help, complete=complete_protocols, **attributes)
+
+
+def metric_option(help: str) -> _Decorator:
+    """Add ``--metric``."""
+    return listed("metric", help=help, complete=complete_metrics)
 
 
 def table_option(help: str = "Only these tables.") -> _Decorator:

@@ -16,8 +16,8 @@ from harness.cli.options import (
     dataset_option,
     examples,
     level_option,
-    listed,
     method_option,
+    metric_option,
     row_option,
     task_option,
 )
@@ -55,7 +55,7 @@ NOT_KNOWN = "the harness knows no method of this name"
     between="",
 )
 @level_option("Sigma, quality or scale of columns that name none.")
-@listed("metric", help="Metric of columns that name none; psnr,ssim of pairs.")
+@metric_option("Metric of columns that name none; psnr,ssim of pairs.")
 @method_option("ROW=METHOD: what makes a row (repeat).", between="")
 @row_option
 @click.option("--force", is_flag=True, help="Write tables/NAME.yaml anew where it is there.")
@@ -320,6 +320,7 @@ def _row(
     row = read.rows[index]
     key = system_key(row.name)
     plain: dict[str, Any] = {"name": row.name, **({} if row.level is None else {"level": row.level})}
+    plain |= {"cite": row.cite} if row.cite else {}
     if key in given:
         return plain | {"method": given[key], "values": list(row.values)}
     like = _like(known, task, read, index)
@@ -337,7 +338,7 @@ def _row(
         columns.append({"dataset": column.dataset, "metric": column.metric, **({"level": level} if level else {})})
     copied = published_row(workspace, task.name, columns, f"{like.table}:{like.row.name}")
     copied = without_defaults(copied, task, task.degradation, {})
-    copied = {key: value for key, value in copied.items() if key not in ("name", "values", "evidence")}
+    copied = {key: value for key, value in copied.items() if key not in ("name", "cite", "values", "evidence")}
     more = [key for key in copied if key != "method"]
     told = f"its {plural(like.equal, 'number')} that {like.table} prints, too, are equal"
     if more and "method" in copied:

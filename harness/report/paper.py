@@ -6,6 +6,7 @@ one's own paper; `harness.report.render` sets published and measured numbers one
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ from harness.records.tasks import TASKS
 from harness.report.facts import machine_of, seconds_of
 from harness.report.grid import dataset_title, metric_title
 from harness.report.render import few_empty_lines, markdown_environment, tex_environment
+from harness.run.built import built_cost
 from harness.run.cost import count_cost
 from harness.tables.diff import CellResult
 from harness.tables.measurements import Measurement
@@ -388,8 +390,16 @@ def _network_cost(workspace: Workspace, name: str, task: str, cells: Sequence[Ce
     methods = workspace.methods()
     for method_name in dict.fromkeys(cell.request.method for cell in cells if cell.request.group is not None):
         method = methods.get(method_name)
-        if method is not None and method.network is not None and task in method.tasks:
-            cost = (read_cost(workspace.work, method_name) or count_cost(method)).of(task)
+        if method is None or task not in method.tasks:
+            continue
+        # One's own network may be none of torch's, and weights may be missing.
+        with contextlib.suppress(HarnessError):
+            if method.network is not None:
+                cost = (read_cost(workspace.work, method_name) or count_cost(method)).of(task)
+            elif method.on == "tensor":
+                cost = built_cost(method, task)
+            else:
+                continue
             return cost.parameters if name == COUNTED else cost.multiply_adds
     return None
 

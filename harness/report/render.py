@@ -32,7 +32,7 @@ from harness.report.grid import (
 )
 from harness.tables.collected import place_of, table_results
 from harness.tables.comparison import Comparison
-from harness.tables.diff import CellResult, as_record
+from harness.tables.diff import CellResult, Difference, as_record
 from harness.tables.measurements import Measurement
 from harness.tables.ordering import orderings
 from harness.tables.paired import SIGNIFICANCE
@@ -41,7 +41,7 @@ from harness.tables.workspace import Workspace
 
 CSV_FIELDS = (
     *("table", "row", "dataset", "level", "metric", "printed", "measured", "delta", "verdict", "reason"),
-    *("protocol", "degradation", "method", "policy", "origin", "images", "noise", "recorded"),
+    *("protocol", "degradation", "method", "policy", "origin", "images", "noise", "recorded", "differs"),
 )
 
 # Greek letters in the order of Unicode; omicron looks like an o and has no command.
@@ -210,8 +210,13 @@ def latex(table: Table, results: list[CellResult], compared: Sequence[Comparison
 
 
 def csv_text(results: list[CellResult]) -> str:
-    """Render one line a cell; measured values with every digit."""
-    return csv_lines(map(as_record, results), CSV_FIELDS)
+    """Render one line a cell; measured values with every digit, what a cell was made otherwise in as words."""
+    records = (as_record(result) | {"differs": "; ".join(map(_difference_text, result.differs))} for result in results)
+    return csv_lines(records, CSV_FIELDS)
+
+
+def _difference_text(difference: Difference) -> str:
+    return f"{difference.kind}: {difference.own} ({difference.beside}: {difference.others})"
 
 
 def csv_lines(records: Iterable[dict[str, Any]], fields: Sequence[str]) -> str:

@@ -124,8 +124,28 @@ def results_of(workspace: Workspace, table: Table) -> list[CellResult]:
 
 
 def table_results(workspace: Workspace, table: Table) -> TableResults:
-    """Gather the results of one table, with what could not be read."""
-    return _collect(table, workspace.methods(), Measurements(workspace.work), workspace.results)
+    """Gather the results of one table, with what could not be read.
+
+    In what the cells of some rows were made otherwise is told against the whole table.
+    """
+    methods, measurements = workspace.methods(), Measurements(workspace.work)
+    found = _collect(table, methods, measurements, workspace.results)
+    whole = workspace.tables().get(table.name, table)
+    if whole == table:
+        return found
+    beside = _collect(whole, methods, measurements, workspace.results).results
+    differs = {_cell(whole, result.request): result.differs for result in beside}
+    results = [
+        msgspec.structs.replace(result, differs=differs.get(_cell(table, result.request), ()))
+        for result in found.results
+    ]
+    return msgspec.structs.replace(found, results=results)
+
+
+def _cell(table: Table, request: Request) -> tuple[object, ...]:
+    """Name a cell by what stays as it is where rows and columns are left out."""
+    place = table.parts[request.part].title, request.row, request.dataset, request.level, request.metric
+    return *place, request.column_protocol, request.protocol, request.method, request.group
 
 
 def _collect(table: Table, methods: Mapping[str, Method], measurements: Measurements, folder: Path) -> TableResults:

@@ -136,11 +136,12 @@ class ReadColumn(msgspec.Struct, frozen=True):
 
 
 class ReadRow(msgspec.Struct, frozen=True):
-    """A row of the table: name, level if rows carry it, and a value a column, in the form of table files."""
+    """A row of the table: name, level if rows carry it, a value a column in the form of table files, BibTeX keys."""
 
     name: str
     level: int | str | None
     values: tuple[str, ...]
+    cite: str = ""
 
 
 class UnderstoodTable(msgspec.Struct, frozen=True):
@@ -216,7 +217,7 @@ class _Understanding:
     def __init__(self, table: PastedTable, task: str, choices: Choices, where: str) -> None:
         self.task, self.choices, self.where = TASKS[task], choices, where
         self.spellings = dataset_spellings(task)
-        self.caption = table.caption
+        self.caption, self.cites = table.caption, table.cites
         # Both by what is said, with the places that it is said of.
         self.notes: dict[str, dict[str, None]] = {}
         self.open: dict[tuple[str, str], dict[str, None]] = {}
@@ -542,12 +543,13 @@ class _Understanding:
             return self.choices.level
 
         read_rows = []
-        for name, level, values in rows:
-            name = system_name(name)
+        for printed, level, values in rows:
+            name = system_name(printed)
             if len(values) < len(columns):
                 self._note("columns without a value", f"{len(columns) - len(values)} of '{name}'")
             row_level = said(level, "rows", name) if by_row else None
-            read_rows.append(ReadRow(name, row_level, tuple(values.get(key, "") for key in columns)))
+            cite = self.cites.get(printed, "")
+            read_rows.append(ReadRow(name, row_level, tuple(values.get(key, "") for key in columns), cite))
         read = []
         for dataset, level, metric, heading in columns:
             of_image = metric not in (_PARAMETERS, _SECONDS) and not by_row

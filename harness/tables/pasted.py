@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from harness.errors import HarnessError
+from harness.tables.published import CITE_KEY
 
 Form = Literal["latex", "markdown", "csv"]
 FORMS: tuple[Form, ...] = ("latex", "markdown", "csv")
@@ -30,6 +31,8 @@ _BEST = {"textbf", "mathbf", "bm", "boldsymbol", "bf", "bfseries", "best", "firs
 _SECOND = {"underline", "uline", "ul", "second", "snd", "scnd", "blue", "secondbest"}
 _COLOURS = {"red": "best", "blue": "second"}
 
+_CITING = ("cite", "citep", "citet")
+
 # Commands without a meaning for the table, with the number of their braced arguments.
 _DROPPED = {
     **dict.fromkeys(
@@ -40,7 +43,7 @@ _DROPPED = {
     **dict.fromkeys(("uparrow", "downarrow", "dagger", "dag", "ddagger", "ddag", "ast", "star", "quad", "qquad"), 0),
     **dict.fromkeys(("cline", "cmidrule", "rowcolor", "cellcolor", "label", "ref", "cref", "footnote", "vspace"), 1),
     **dict.fromkeys(("footnotemark", "tnote", "textsuperscript", "hspace", "phantom", "hphantom", "rule"), 1),
-    **dict.fromkeys(("cite", "citep", "citet", "citeauthor", "citeyear", "arrayrulecolor", "noalign"), 1),
+    **dict.fromkeys((*_CITING, "citeauthor", "citeyear", "arrayrulecolor", "noalign"), 1),
     **dict.fromkeys(("setlength", "addtolength"), 2),
     "specialrule": 3,
 }
@@ -108,12 +111,15 @@ class PastedTable(msgspec.Struct, frozen=True):
         How it was written.
     unknown : tuple of str
         LaTeX commands that nobody here knows; their arguments were read as text.
+    cites : dict
+        By a cell's text, the BibTeX keys that it cites, with commas between.
     """
 
     lines: tuple[tuple[PastedCell, ...], ...]
     caption: str
     form: Form
     unknown: tuple[str, ...] = ()
+    cites: dict[str, str] = {}
 
 
 def read_pasted(text: str, form: Form | None = None, where: str = "the pasted table") -> PastedTable:
@@ -147,18 +153,20 @@ def read_pasted(text: str, form: Form | None = None, where: str = "the pasted ta
     form = form or form_of(text)
     caption = ""
     unknown: tuple[str, ...] = ()
+    cites: dict[str, str] = {}
     if form == "latex":
         reader = _Latex(text, where)
         spanned, caption, unknown = reader.lines(), reader.caption, tuple(dict.fromkeys(reader.unknown))
+        cites = reader.cites
     else:
         cells = _markdown_cells(text) if form == "markdown" else _csv_cells(text, where)
         spanned = [[_Spanned(_inline(cell)) for cell in line] for line in cells]
     lines = _filled(spanned, where)
     if not lines or len(lines[0]) < 2:
         raise HarnessError(
-            f"{where}: no table with two columns was found in it, read as {form}; --format names another form"
+            f"{where}: no table with two columns was found in it, read as {form}; --syntax names another form"
         )
-    return PastedTable(lines, caption, form, unknown)
+    return PastedTable(lines, caption, form, unknown, cites)
 
 
 def form_of(text: str) -> Form:
@@ -226,6 +234,8 @@ class _Latex:
     def __init__(self, text: str, where: str) -> None:
         self.where = where
         self.unknown: list[str] = []
+        self.cites: dict[str, str] = {}
+        self.cited: list[str] = []
         self.at = 0
         self.cell = _Spanned([])
         text = re.sub(r"(?<!\\)%[^\n]*\n?", "", text)
@@ -235,7 +245,7 @@ class _Latex:
             self.at = at + len("\\caption{")
             # Line ends of a caption are no lines of the table.
             self.caption = _plain(self._inline("}", "", 0))
-            self.unknown, self.cell = [], _Spanned([])
+            self.unknown, self.cited, self.cell = [], [], _Spanned([])
         self.text, self.at = self._body(text), 0
 
     def _body(self, text: str) -> str:
@@ -271,6 +281,9 @@ class _Latex:
             self.cell = _Spanned([])
             self.cell.pieces = self._inline("&\n", "", 0)
             lines[-1].append(self.cell)
+            if self.cited:
+                self.cites.setdefault(PastedCell(_short(self.cell.pieces)).text, ",".join(dict.fromkeys(self.cited)))
+                self.cited = []
             if self.at >= len(self.text):
                 return lines
             if self.text[self.at] == "&":
@@ -355,8 +368,12 @@ class _Latex:
             return [(_SIGNS[name], mark)], mark, nested
         if name in _DROPPED:
             self._options(rounded=name == "cmidrule")
+            if name in _CITING:  # natbib's take words before and after
+                self._options()
             for _ in range(_DROPPED[name]):
-                self._raw()
+                raw = self._raw()
+                if name in _CITING:
+                    self.cited += [key for key in map(str.strip, raw.split(",")) if CITE_KEY.fullmatch(key)]
             self._options()
             return [(" ", mark)], mark, nested
         if name in _WRAPPING:
@@ -495,7 +512,7 @@ def _csv_cells(text: str, where: str) -> list[list[str]]:
     try:
         return [line for line in csv.reader(text.splitlines(), delimiter=delimiter) if any(map(str.strip, line))]
     except csv.Error as error:
-        raise HarnessError(f"{where}: is no CSV ({error}); --format names another form") from None
+        raise HarnessError(f"{where}: is no CSV ({error}); --syntax names another form") from None
 
 
 _HTML = {

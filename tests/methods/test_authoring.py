@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+import harness
 import harness.methods as registry
 from harness.cli.authoring import write_method, write_table
 from harness.errors import HarnessError
+from harness.protocols.own import Metric, define_metric
 from harness.records.tasks import TASKS
+from harness.registries import added, take_out
 from harness.run.conformance import check_method
-from harness.tables.published import select
+from harness.tables.published import read_table, select
 from harness.tables.workspace import Workspace
 
 
@@ -64,6 +67,39 @@ def test_a_new_table_copies_published_rows(workspace: Workspace) -> None:
     # The new row is measured as the published one.
     assert (part.protocol, arcnn.protocol, dncnn.protocol) == ({"ssim": "ssim-8x8"}, {}, {})
     assert (dncnn.method, dncnn.values) == ("dncnn", ())
+
+
+def test_a_new_table_has_the_metrics_inputs_and_citations_that_were_asked_for(
+    workspace: Workspace,
+) -> None:
+    """A degradation and a metric of one's own are as good as the package's, and a copied row keeps its `cite`."""
+    before = added()
+    own = define_metric(Metric("evenness", lambda restored: float(restored.std()), 1, "lower", reference=False))
+    made = harness.degradation("half-lit", version=1)(lambda reference, level: reference // 2)
+    small = harness.degradation("every-other", version=1, shrinks=True)(lambda reference, level: reference[::2, ::2])
+    assert own and made and small
+    try:
+        where = (["classic5"], [10])
+        write_table(workspace, "known", "jpeg", *where, [], ["panet-table3:DnCNN"])
+        file = workspace.root / "tables/known.yaml"
+        file.write_text(file.read_text().replace("method: dncnn", "method: dncnn\n    cite: zhang2017,chen-2018"))
+        path = write_table(
+            Workspace(workspace.root),
+            *("mine", "jpeg", *where, ["jpeg"], ["known:DnCNN (panet-table3)"]),
+            degradation="half-lit",
+            metrics=["psnr", "evenness"],
+        )
+        (part,) = read_table(path).parts
+        assert [column.metric for column in part.columns] == ["psnr", "evenness"]
+        cited, measured = part.rows
+        assert cited.cite == "zhang2017,chen-2018" and measured.method == "jpeg"
+        assert (part.degradation, cited.degradation) == ("half-lit", "jpeg-y8")
+        with pytest.raises(HarnessError, match="'every-other' is not one of JPEG"):
+            write_table(Workspace(workspace.root), "other", "jpeg", *where, ["jpeg"], [], degradation="every-other")
+        with pytest.raises(HarnessError, match="metric 'evennes'"):
+            write_table(Workspace(workspace.root), "other", "jpeg", *where, ["jpeg"], [], metrics=["evennes"])
+    finally:
+        take_out(name for name in added() if name not in before)
 
 
 def test_scales_of_published_rows_are_told_apart(workspace: Workspace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import json
 import re
@@ -29,7 +30,7 @@ from harness.tables.collected import collect, results_of
 from harness.tables.diff import CellResult, Difference
 from harness.tables.fairness import footnotes, with_differences
 from harness.tables.measurements import Measurement
-from harness.tables.published import Table, check_table, read_table
+from harness.tables.published import Table, check_table, read_table, select
 from harness.tables.requests import requests
 from harness.tables.verdicts import Judgement
 from harness.tables.workspace import Workspace
@@ -119,6 +120,26 @@ def test_unclipped_noise_beside_8_bit_noise_is_said_in_every_form(workspace: Wor
     assert cells["FFDNet (panet-table1)", "psnr"] == [difference]
     assert cells["NewNet", "psnr"] == cells["NewNet", "ssim"] == []
     assert f"not alike: FFDNet (panet-table1): another input: {FLOAT}" in run("diff", "mine")
+    told = {(c["row"], c["metric"]): c["differs"] for c in csv.DictReader(texts["csv"].splitlines())}
+    assert told["FFDNet (panet-table1)", "psnr"] == f"input: {FLOAT} (own rows: {EIGHT_BITS})"
+    assert told["NewNet", "psnr"] == ""
+
+
+def test_a_row_shown_alone_is_marked_as_in_its_table(workspace: Workspace) -> None:
+    """Whatever rows and sets are left out, a cell's differences are those that it has in the whole table."""
+    for name in ("mine", "alike", "alone", "panet-table3"):
+        table = workspace.table(name)
+        whole = [(r.request.row, r.request.dataset, r.request.key, r.differs) for r in results_of(workspace, table)]
+        for row in {each[0] for each in whole}:
+            for dataset in {each[1] for each in whole}:
+                part = select(table, row=row, dataset=dataset)
+                shown = [
+                    (r.request.row, r.request.dataset, r.request.key, r.differs) for r in results_of(workspace, part)
+                ]
+                assert shown == [each for each in whole if each[:2] == (row, dataset)]
+    for command in ("table", "diff"):
+        assert "another input" in run(command, "mine", "--row", "FFDNet (panet-table1)")
+        assert "another input" not in run(command, "mine", "--row", "NewNet")
 
 
 @pytest.mark.parametrize("name", ["alike", "alone"])

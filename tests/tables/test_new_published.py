@@ -270,6 +270,21 @@ MIXED = """Quality,Dataset,JPEG,Foo
 10,Classic5,27.82/0.7800,29.40/N/A"""
 
 
+@pytest.mark.parametrize("style", ["rows", "columns"])
+def test_citations_of_the_pasted_rows_are_kept(workspace: Workspace, style: str) -> None:
+    """Keys that LaTeX cites beside a name become the row's `cite`, and come out as citations of the paper's table."""
+    cited = {r"DnCNN~\cite{zhang2017}": "zhang2017", r"Foo\citep[see][]{a:b, c_d+1,../x,}": "a:b,c_d+1", "Bar": ""}
+    lines = [["Method", r"LIVE1~\cite{live} $q=10$", "Classic5 $q=10$"], *([name, "29.19", "29.40"] for name in cited)]
+    if style == "columns":
+        lines = [list(line) for line in zip(*lines, strict=True)]
+    text = "\n".join(f"{' & '.join(line)} \\\\" for line in lines)
+    run("new", "published", "doe-table1", "--task", "jpeg", "--metric", "psnr", "--from", "-", text=text)
+    rows = Workspace(workspace).table("doe-table1").parts[0].rows
+    assert [(row.name, row.cite) for row in rows] == list(zip(("DnCNN", "Foo", "Bar"), cited.values(), strict=True))
+    made = run("table", "doe-table1", "--style", "paper")
+    assert r"\cite{zhang2017}" in made and r"\cite{a:b,c_d+1}" in made
+
+
 @pytest.mark.parametrize(
     ("task", "text", "options", "expected"),
     [
