@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 
@@ -36,8 +36,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def run(root: Path, *arguments: str, code: int = 0) -> str:
-    command = [sys.executable, "-m", "harness", *arguments]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, check=False)
+    done = forked.harness(*arguments, cwd=root)
     assert done.returncode == code, f"{arguments}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
 

@@ -16,9 +16,11 @@ import ast
 import functools
 import hashlib
 import io
+import re
 import sys
 import tokenize
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import harness
@@ -62,24 +64,81 @@ def _module_file(name: str) -> Path | None:
     return None
 
 
+class _Syntax:
+    """What counts of a module's syntax, read in one walk.
+
+    Attributes
+    ----------
+    running, checked : list of import statements
+        Those that run, and those that only a type checker reads.
+    attributes : set of (str, str)
+        Names and what is taken of them, such as ``("harness", "psnr")`` for ``harness.psnr``.
+    texts : list of expressions
+        Texts; not those inside formatted texts, which Python 3.11 misplaces.
+    verbatim : set of int
+        Lines of constants of several lines: an empty one inside is part of what the code does.
+    docstrings : list of expressions
+        As they come.
+    """
+
+    def __init__(self, source: str, name: str = "<unknown>") -> None:
+        self.running: list[ast.Import | ast.ImportFrom] = []
+        self.checked: list[ast.Import | ast.ImportFrom] = []
+        self.attributes: set[tuple[str, str]] = set()
+        self.texts: list[ast.Constant | ast.JoinedStr] = []
+        self.verbatim: set[int] = set()
+        self.docstrings: list[ast.Constant] = []
+        todo: list[tuple[ast.AST, bool, bool]] = [(ast.parse(source, name), True, False)]
+        while todo:
+            node, runs, inside = todo.pop()
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                (self.running if runs else self.checked).append(node)
+                continue
+            if isinstance(node, ast.Constant | ast.JoinedStr):
+                if node.end_lineno != node.lineno:
+                    self.verbatim |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+                if not inside and isinstance(getattr(node, "value", ""), str | bytes):
+                    self.texts.append(node)
+                inside = True
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                if runs:
+                    self.attributes.add((node.value.id, node.attr))
+                continue
+            elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+                runs = False
+            elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
+                first = node.body[0]
+                if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                    self.docstrings += [first.value] if isinstance(first.value.value, str) else []
+            for field in node._fields:
+                value = getattr(node, field, None)
+                if isinstance(value, list):
+                    todo += [(item, runs, inside) for item in value if isinstance(item, ast.AST)]
+                elif isinstance(value, ast.AST) and not isinstance(value, ast.Name | ast.expr_context | ast.operator):
+                    todo.append((value, runs, inside))
+
+
 @functools.cache
 def _imports(file: Path) -> frozenset[str]:
     """Names that a file imports anywhere; those relative to its package with a dot in front."""
     found: set[str] = set()
-    nodes = list(_running(ast.parse(file.read_text(encoding="utf-8"), str(file))))
-    imported = [alias for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    syntax = _syntax(file)
+    imported = [alias for node in syntax.running if isinstance(node, ast.Import) for alias in node.names]
     whole = {a.asname for a in imported if a.name == "harness"} | {"harness" for a in imported if not a.asname}
-    for node in nodes:
+    for node in syntax.running:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        else:
             module = "." * node.level + (node.module or "")
             # `from harness.networks import panet` imports a module, `from ... import psnr` a function.
             found |= {module} | {f"{module}{'.' * bool(node.module)}{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in whole:
-            # `harness.psnr` after `import harness`: the attribute is what imports.
-            found.add(f"harness.{node.attr}")
-    return frozenset(found)
+    # `harness.psnr` after `import harness`: the attribute is what imports.
+    return frozenset(found | {f"harness.{name}" for of, name in syntax.attributes if of in whole})
+
+
+@functools.cache
+def _syntax(file: Path) -> _Syntax:
+    return _Syntax(file.read_text(encoding="utf-8"), str(file))
 
 
 @functools.cache
@@ -127,15 +186,6 @@ def _packages(files: Iterable[Path], module: str = "") -> list[str]:
     modules = {name.split(".")[0] for name in imported} - {"harness", ""} - sys.stdlib_module_names
     known = packages_distributions()
     return sorted({package for name in modules for package in known.get(name, ())})
-
-
-def _running(node: ast.AST) -> Iterator[ast.AST]:
-    """Walk a module's syntax without the blocks that only a type checker runs."""
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
-            continue
-        yield from _running(child)
 
 
 def code_files(*roots: str | Path) -> list[Path]:
@@ -196,10 +246,10 @@ def _code_hash(file: Path) -> str:
 @functools.cache
 def _body(file: Path) -> tuple[str, tuple[tuple[str, str, str], ...]]:
     """Split a file into its plain source without what it imports from this package, and that: module, name, alias."""
-    source = file.read_text(encoding="utf-8")
-    lines = source.splitlines(keepends=True)
+    lines = file.read_text(encoding="utf-8").splitlines()
+    syntax = _syntax(file)
     imported: list[tuple[str, str, str]] = []
-    for node in ast.walk(ast.parse(source, str(file))):
+    for node in (*syntax.running, *syntax.checked):
         if isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] == "harness":
             found = [(node.module or "", alias.name, alias.asname or alias.name) for alias in node.names]
         elif isinstance(node, ast.Import) and all(alias.name.split(".")[0] == "harness" for alias in node.names):
@@ -209,10 +259,10 @@ def _body(file: Path) -> tuple[str, tuple[tuple[str, str, str], ...]]:
         imported += found
         first = lines[node.lineno - 1]
         # A block may hold nothing else, and must still be one.
-        lines[node.lineno - 1] = first[: len(first) - len(first.lstrip())] + "pass\n"
+        lines[node.lineno - 1] = first[: len(first) - len(first.lstrip())] + "pass"
         for number in range(node.lineno, node.end_lineno or node.lineno):
-            lines[number] = "\n"
-    text = plain_source("".join(lines))
+            lines[number] = ""
+    text = _plain(lines, syntax)
     return "".join(line for line in text.splitlines(keepends=True) if line.strip() != "pass"), tuple(imported)
 
 
@@ -233,22 +283,13 @@ def plain_source(source: str) -> str:
 
     Text is cut and not parsed and written again, because the latter differs between versions of Python.
     """
-    lines = source.splitlines()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
-    verbatim: set[int] = set()
-    docstrings: list[ast.expr] = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Constant | ast.JoinedStr) and node.end_lineno != node.lineno:
-            # An empty line inside a text is part of what the code does.
-            verbatim |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
-            first = node.body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                docstrings += [first.value] if isinstance(first.value.value, str) else []
-    for text in docstrings:
+    return _plain(source.splitlines(), _Syntax(source))
+
+
+def _plain(lines: list[str], syntax: _Syntax) -> str:
+    _cut_comments(lines, syntax)
+    verbatim = set(syntax.verbatim)
+    for text in syntax.docstrings:
         start, end = text.lineno, text.end_lineno or text.lineno
         before = lines[start - 1].encode()[: text.col_offset]
         after = lines[end - 1].encode()[text.end_col_offset or 0 :]
@@ -257,6 +298,34 @@ def plain_source(source: str) -> str:
             verbatim -= set(range(start, end + 1))
     kept = [line.rstrip() for row, line in enumerate(lines, 1) if row in verbatim or line.strip()]
     return "\n".join(kept) + "\n"
+
+
+def _cut_comments(lines: list[str], syntax: _Syntax) -> None:
+    """Cut off what begins with a sharp sign that is in no text."""
+    within: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for text in syntax.texts:
+        first, last = text.lineno, text.end_lineno or text.lineno
+        start, end = text.col_offset, text.end_col_offset or 0
+        if first == last:
+            within[first].append((start, end))
+        elif text not in syntax.docstrings and any("#" in line for line in lines[first - 1 : last]):
+            # Between the pieces of one text there may be comments, too.
+            for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
+                if token.type == tokenize.COMMENT:
+                    row, column = token.start
+                    lines[row - 1] = lines[row - 1][:column]
+            return
+        else:
+            for row in range(first, last + 1):
+                within[row].append((start if row == first else 0, end if row == last else sys.maxsize))
+    for row, line in enumerate(lines):
+        if "#" in line:
+            spans = within.get(row + 1, ())
+            for place in re.finditer("#", line):
+                at = len(line[: place.start()].encode())
+                if not any(start <= at < end for start, end in spans):
+                    lines[row] = line[: place.start()]
+                    break
 
 
 def stage_code(methods: Mapping[str, Method]) -> dict[str, list[Path]]:

@@ -155,6 +155,21 @@ def test_comments_and_docstrings_are_no_code() -> None:
     assert plain_source('def f(): "text"; return 1\n') == 'def f(): "text"; return 1\n'
 
 
+SHARPS = [
+    ('x = "é#" # é', 'x = "é#"'),
+    ("x = f'#{1}#'  # no # more", "x = f'#{1}#'"),
+    ('x = {"#": b"#"}["#"]#', 'x = {"#": b"#"}["#"]'),
+    ('x = ("#"  # one\n  "#"  # two\n)  # three', 'x = ("#"\n  "#"\n)'),
+    ('x = """#\n#""" + "#"  # end', 'x = """#\n#""" + "#"'),
+    ('"""Title # no.\n\nMore # no.\n"""  # end\nx = 1', "x = 1"),
+]
+
+
+@pytest.mark.parametrize(("source", "plain"), SHARPS)
+def test_a_sharp_sign_in_a_text_is_no_comment(source: str, plain: str) -> None:
+    assert plain_source(f"{source}\n") == f"{plain}\n"
+
+
 def test_every_kind_of_stage_is_followed() -> None:
     found = stage_code(methods())
     assert {"inputs", "measure", "render", "method-jpeg", "method-panet", "cost-panet"} <= set(found)
@@ -177,7 +192,7 @@ def test_a_moved_module_outdates_nothing(tmp_path: Path, monkeypatch: pytest.Mon
         for name, text in files.items():
             (package / name).parent.mkdir(parents=True, exist_ok=True)
             (package / name).write_text(text)
-        for cached in (fingerprints._module_file, fingerprints._body, fingerprints._code_hash):
+        for cached in (fingerprints._module_file, fingerprints._syntax, fingerprints._body, fingerprints._code_hash):
             cached.cache_clear()
         return code_hashes(package.rglob("*.py"))
 
@@ -195,7 +210,7 @@ def test_a_moved_module_outdates_nothing(tmp_path: Path, monkeypatch: pytest.Mon
         "c.py": h,
     }
     assert write(renamed) != before
-    for cached in (fingerprints._module_file, fingerprints._body, fingerprints._code_hash):
+    for cached in (fingerprints._module_file, fingerprints._syntax, fingerprints._body, fingerprints._code_hash):
         cached.cache_clear()
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import msgspec
 import numpy as np
 import pytest
 
 import harness
 from harness.errors import HarnessError, InvalidArgumentError, NotAvailableError
-from harness.methods.fingerprints import _body, _code_hash, metric_facts
+from harness.methods.fingerprints import _body, _code_hash, _syntax, metric_facts
 from harness.protocols import protocol
 from harness.protocols.own import OWN_METRICS, better_of
 from harness.records.rows import WHOLE_SET, read_rows
@@ -148,8 +147,8 @@ def test_a_metric_is_known_by_its_own_file(tmp_path: Path) -> None:
         workspace = project(tmp_path, tmp_path / "log", factor)
         workspace.define()
         assert OWN_METRICS.source("mean-error") == workspace.root / "plugins" / "mine.py"
-        _code_hash.cache_clear()
-        _body.cache_clear()
+        for cached in (_code_hash, _body, _syntax):
+            cached.cache_clear()
         facts.append(metric_facts(OWN_METRICS["mean-error"])["code"])
     Workspace(tmp_path / "plugins").define()
     assert "mean-error" not in OWN_METRICS
@@ -157,9 +156,7 @@ def test_a_metric_is_known_by_its_own_file(tmp_path: Path) -> None:
 
 
 def run(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
+    done = forked.harness(*arguments, cwd=folder)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return done.stdout
 

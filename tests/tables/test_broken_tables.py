@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 from harness.cli.authoring import write_table
@@ -14,8 +13,7 @@ from harness.tables.workspace import Workspace
 
 
 def harness(folder: Path, *arguments: str, fails: bool = False) -> str:
-    command = [sys.executable, "-m", "harness", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = forked.harness(*arguments, cwd=folder)
     assert bool(done.returncode) == fails, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import harness
 from training_workspace import Place
 
 from harness.images import write_png
 
 
 def run(place: Place, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *arguments],
-        cwd=place.root,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return harness(*arguments, cwd=place.root)
 
 
 def add_set(place: Place, name: str, shapes: dict[str, tuple[int, ...]]) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from forked import harness
+
 from harness.assets.datasets import fetch
 from harness.tables.workspace import Workspace
 
@@ -72,11 +74,11 @@ class Place:
             **options,  # type: ignore[call-overload]
         )
 
-    def train(self, *arguments: str, **options: object) -> tuple[int, str]:
+    def train(self, *arguments: str) -> tuple[int, str]:
         """Run `harness train` to its end; its exit status and what it said."""
-        process = self.start(*arguments, **options)
-        _, said = process.communicate(timeout=300)
-        return process.returncode, said
+        one = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = harness("train", self.method, "--level", "50", *arguments, cwd=self.root, env=one)
+        return done.returncode, done.stderr
 
     @property
     def trained(self) -> Path:
