@@ -40,6 +40,16 @@ def _printing_kept() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def _definitions_forgotten() -> Iterator[None]:
+    """What a test defines (tasks, degradations, metrics) is gone after it: the pipelines depend on what is known."""
+    from harness.registries import added, take_out
+
+    before = added()
+    yield
+    take_out(added().keys() - before.keys())
+
+
 Synthetic = Callable[..., NDArray[np.uint8]]
 
 

@@ -81,8 +81,8 @@ def modules_with_examples() -> list[str]:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project folder, and a registry that forgets the methods of the examples."""
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _definitions_forgotten: None) -> Path:
+    """An empty project folder, and registries that forget what the examples define."""
     (tmp_path / "params.yaml").write_text("{}\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(harness.methods, "_registry", harness.methods.methods())

@@ -118,8 +118,7 @@ def repro(
     """
     from harness.report.terminal import print_table
     from harness.run.execution import RunSettings
-    from harness.run.reproduction import make_tables
-    from harness.tables.collected import results_of
+    from harness.run.reproduction import make_tables, results_after
     from harness.tables.published import select
 
     workspace = Workspace.find()
@@ -127,7 +126,7 @@ def repro(
     whole, parts = ([], tables) if rows or datasets else (tables, [])
     settings = RunSettings(jobs, cluster, per_gpu, keep_going, force, pull)
     failed = make_tables(workspace, settings, whole=whole, parts=parts, verbose=verbose, push=push)
-    results = {table.name: results_of(workspace, table) for table in tables}
+    results = results_after(workspace, tables, settings)
     for table in tables:
         print_table(table, results[table.name], why=why)
     if failed:

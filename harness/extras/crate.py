@@ -22,7 +22,7 @@ import msgspec
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import file_sha256
 from harness.images import pixels_sha256
-from harness.names import is_safe
+from harness.names import is_name, is_safe
 from harness.records.restored import RECORD, read_pixels, read_restored
 from harness.records.runs import Clock, run_file
 from harness.records.training_runs import PLANS, WEIGHTS, TrainingRun, read_training_plans, trained_folder
@@ -40,6 +40,8 @@ METADATA = "ro-crate-metadata.json"
 # No crate of tables is larger when unpacked; a zip that says otherwise is refused before anything is written.
 MOST_BYTES = 64 * 2**30
 MOST_FILES = 2_000_000
+# Nor is one packed more tightly: images hardly shrink, and rows to a tenth.
+MOST_PACKED = 100
 
 
 class CrateCheck(msgspec.Struct, frozen=True):
@@ -215,7 +217,8 @@ def check_crate(source: Path, workspace: Workspace) -> CrateCheck:
     """
     with _opened(source) as folder:
         entities = _read_metadata(folder / METADATA)
-        table = str(entities.get("./", {}).get("harnessTable", ""))
+        named = entities.get("./", {}).get("harnessTable")
+        table = named if isinstance(named, str) and is_name(named) else ""
         software = str(entities.get("#harness", {}).get("softwareVersion", ""))
         files = {name: entity for name, entity in entities.items() if entity.get("@type") == "File"}
         problems = [problem for name, entity in files.items() if (problem := _check_file(folder, name, entity))]
@@ -224,11 +227,15 @@ def check_crate(source: Path, workspace: Workspace) -> CrateCheck:
             name = path.relative_to(folder).as_posix()
             if path.is_symlink():
                 problems.append(f"{name}: is a link, a crate holds none")
+            elif not (path.is_file() or path.is_dir()):
+                problems.append(f"{name}: is neither file nor folder")
             elif path.is_file() and name not in {*files, METADATA, "ro-crate-preview.html"}:
                 problems.append(f"{name}: is not listed in {METADATA}")
         remade, measured = False, 0
         if not table:
             problems.append(f"{METADATA}: names no table of this harness")
+        elif f"results/{table}.json" not in files:
+            problems.append(f"results/{table}.json: is not in the crate")
         elif not problems:
             problem = _remake(folder, workspace, table)
             remade = not problem
@@ -263,7 +270,8 @@ def unpack_zip(source: Path, target: Path) -> None:
     try:
         with zipfile.ZipFile(source) as archive:
             members = archive.infolist()
-            if len(members) > MOST_FILES or sum(member.file_size for member in members) > MOST_BYTES:
+            most = min(MOST_BYTES, max(2**24, MOST_PACKED * source.stat().st_size))
+            if len(members) > MOST_FILES or sum(member.file_size for member in members) > most:
                 raise HarnessError(f"{source}: would unpack to more than any crate holds; it is refused")
             for member in members:
                 name = member.filename.rstrip("/")
@@ -293,6 +301,8 @@ def unpack_zip(source: Path, target: Path) -> None:
 
 def _read_metadata(path: Path) -> dict[str, dict[str, Any]]:
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for without end
+            raise HarnessError(f"{path}: is no file")
         plain = json.loads(path.read_bytes())
         graph = plain["@graph"]
         return {str(entity["@id"]): entity for entity in graph if isinstance(entity, dict)}
@@ -306,9 +316,11 @@ def _check_file(folder: Path, name: str, entity: dict[str, Any]) -> str:
     if not is_safe(name):
         return f"'{name}': leaves the crate; it was not looked at"
     path = folder / name
-    if path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
-        return f"{name}: is a link, a crate holds none"
     try:
+        if path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
+            return f"{name}: is a link, a crate holds none"
+        if path.exists() and not path.is_file():
+            return f"{name}: is no file"
         digest = file_sha256(path)
     except OSError as error:
         return f"{name}: {'is missing' if isinstance(error, FileNotFoundError) else 'cannot be read'}"
@@ -321,7 +333,10 @@ def _remake(folder: Path, workspace: Workspace, table: str) -> str:
     made = json_text(diff_table(workspace.table(table), workspace.methods(), Measurements(folder / "work"))).encode()
     if made == stored:
         return ""
-    then, now = _by_cell(stored), _by_cell(made)
+    try:
+        then, now = _by_cell(stored), _by_cell(made)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return f"results/{table}.json: holds no results"
     differing = [name for name in then if then[name] != now.get(name)]
     if not differing and len(then) == len(now):
         return f"results/{table}.json: has another form in this version, with the same numbers"
@@ -344,13 +359,19 @@ def _check_images(folder: Path) -> tuple[int, list[str]]:
     """Compare the pixels of restored images with their records."""
     good, problems = 0, []
     for record_file in sorted((folder / "work" / "restored").rglob(RECORD)):
-        record = read_restored(record_file.parent)
+        try:
+            record = read_restored(record_file.parent)
+        except HarnessError as error:
+            problems.append(str(error))
+            continue
         for name, digest in record.images.items():
             path = record_file.parent / name
             if not path.is_file():
                 continue
-            if pixels_sha256(read_pixels(path, record.group.saving)) == digest:
-                good += 1
-            else:
-                problems.append(f"{path.relative_to(folder)}: the pixels are not the recorded ones")
+            try:
+                problem = pixels_sha256(read_pixels(path, record.group.saving)) != digest
+            except HarnessError:
+                problem = True
+            good += not problem
+            problems += [f"{path.relative_to(folder)}: the pixels are not the recorded ones"] if problem else []
     return good, problems

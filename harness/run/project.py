@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dvc.exceptions import DvcException, FileTransferError
 
@@ -29,8 +29,11 @@ from harness.run.dvc_private import (
     lock_file_is_whole,
     lock_repo,
     open_repo,
+    read_undisturbed,
 )
 from harness.run.graph import Node
+
+T = TypeVar("T")
 
 # DVC's lock on a stage's files is taken or refused at once; another run may hold it for hours.
 _RETRY_SECONDS = 0.5
@@ -207,16 +210,35 @@ class Project:
                         reproduce(force=True)
                     return "unchanged" if done is None else "computed" if processes else "restored"
             except LockError as error:
-                if not self._shared:
-                    drop_dead_locks(self.root)
-                holders = ", ".join(re.findall(r"\(PID (\d+)\)", str(error)))
-                by_whom = f" (process {holders})" if holders else ""
-                say(f"{name}: another run works on the same files{by_whom}; waiting for it")
-                time.sleep(_RETRY_SECONDS)
+                self._wait(name, error, say)
             except StageCmdFailedError as error:
                 raise StageFailedError(str(error), processes[-1].returncode) from None
             except (DvcException, OSError) as error:
                 raise StageFailedError(_sentence(error)) from None
+
+    def _wait(self, name: str, error: LockError, say: Callable[[str], object]) -> None:
+        """Wait a moment for whoever holds a lock of DVC's."""
+        if not self._shared:
+            drop_dead_locks(self.root)
+        holders = ", ".join(re.findall(r"\(PID (\d+)\)", str(error)))
+        by_whom = f" (process {holders})" if holders else ""
+        say(f"{name}: another run works on the same files{by_whom}; waiting for it")
+        time.sleep(_RETRY_SECONDS)
+
+    def read_rows(self, read: Callable[[], T]) -> T:
+        """Read measured rows while no other run replaces them: DVC deletes what a stage is about to make."""
+        told: set[str] = set()
+
+        def say(text: str) -> None:
+            if text not in told:
+                print(text, file=sys.stderr, flush=True)
+                told.add(text)
+
+        while True:
+            try:
+                return read_undisturbed(self._repo, Path(self._repo.root_dir) / "work/rows", read)
+            except LockError as error:
+                self._wait("rows", error, say)
 
     def fetch_cached(self, nodes: Iterable[Node]) -> None:
         """Get from the remote what earlier runs elsewhere made: recorded outputs, and DVC's cache of runs.

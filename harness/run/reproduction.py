@@ -75,7 +75,15 @@ def repro(
     failed = make_tables(workspace, RunSettings(jobs), whole=whole, parts=parts)
     if failed:
         raise HarnessError(f"{failed}; what was finished is kept, call it again to go on")
-    return {table.name: results_of(workspace, table) for table in tables}
+    return results_after(workspace, tables, RunSettings(jobs))
+
+
+def results_after(workspace: Workspace, tables: Sequence[Table], settings: RunSettings) -> dict[str, list[CellResult]]:
+    """Give the results of tables that were just made, while no other run replaces the rows behind them."""
+    from harness.run.project import Project
+
+    project = Project(workspace.root, shared=settings.cluster is not None)
+    return project.read_rows(lambda: {table.name: results_of(workspace, table) for table in tables})
 
 
 def make_tables(

@@ -23,13 +23,9 @@ OTHER = ONE + RNG.integers(0, 10, ONE.shape, dtype=np.uint8)
 
 
 @pytest.fixture(autouse=True)
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _definitions_forgotten: None) -> Path:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    before = set(OWN_METRICS)
-    yield tmp_path
-    for name in OWN_METRICS.keys() - before:
-        OWN_METRICS.pop(name)
-        OWN_METRICS.files.pop(name, None)
+    return tmp_path
 
 
 @pytest.mark.parametrize(("metric", "better", "equal"), [("ms_ssim", "higher", 1.0), ("gmsd", "lower", 0.0)])

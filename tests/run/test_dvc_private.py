@@ -13,7 +13,7 @@ import pytest
 from dvc.dvcfile import Lockfile
 from dvc.lock import Lock, LockBase, LockError, make_lock
 from dvc.repo import Repo, lock_repo
-from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK, SCHEMA
+from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK, SCHEMA, rwlock
 from dvc.stage import Stage, run
 from dvc.stage.exceptions import StageCmdFailedError
 from dvc.utils import strictyaml
@@ -29,6 +29,7 @@ SIGNATURES = {
     Lock.lock: "self",
     Lock._do_lock: "self",
     make_lock: "lockfile, tmp_dir, friendly, hardlink_lock, wait",
+    rwlock: "tmp_dir, fs, cmd, read, write, hardlink",
     Lockfile.__init__: "self, repo, path, verify, kwargs",
     Lockfile.load: "self, kwargs",
     Stage.dump: "self, kwargs",

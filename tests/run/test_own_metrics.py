@@ -63,16 +63,7 @@ parts:
 """
 
 
-@pytest.fixture
-def defined():
-    before = dict(OWN_METRICS)
-    yield
-    for name in OWN_METRICS.keys() - before.keys():
-        OWN_METRICS.pop(name)
-        OWN_METRICS.files.pop(name, None)
-
-
-def test_a_protocol_is_made_of_an_own_metric(defined: None) -> None:
+def test_a_protocol_is_made_of_an_own_metric(_definitions_forgotten: None) -> None:
     @harness.metric("mean-error", version=3, better="lower", unit="levels", title="MAE")
     def mean_error(reference, restored):
         return np.abs(reference.astype(float) - restored).mean()
@@ -95,7 +86,7 @@ def test_a_protocol_is_made_of_an_own_metric(defined: None) -> None:
         protocol("mean-error-pooled")
 
 
-def test_a_metric_may_write_into_its_arrays(defined: None) -> None:
+def test_a_metric_may_write_into_its_arrays(_definitions_forgotten: None) -> None:
     @harness.metric("greedy", version=1, better="lower", reference=False, luma=False, crop=False)
     def greedy(restored):
         restored[:] = 7
@@ -110,7 +101,7 @@ def test_a_metric_may_write_into_its_arrays(defined: None) -> None:
 
 
 @pytest.mark.parametrize("name", ["psnr", "ssim-mine", "my-y", "my-crop4", "pooled", "seconds", "My", "../x"])
-def test_names_that_mean_something_else_are_refused(name: str, defined: None) -> None:
+def test_names_that_mean_something_else_are_refused(name: str, _definitions_forgotten: None) -> None:
     with pytest.raises(HarnessError):
         harness.metric(name, version=1, better="lower")(lambda a, b: 0.0)
     assert name not in OWN_METRICS
@@ -126,7 +117,7 @@ def test_names_that_mean_something_else_are_refused(name: str, defined: None) ->
         (lambda a, b: __import__("not_there_at_all"), NotAvailableError, "not_there_at_all"),
     ],
 )
-def test_a_metric_that_fails_says_so(function, kind, text: str, defined: None) -> None:
+def test_a_metric_that_fails_says_so(function, kind, text: str, _definitions_forgotten: None) -> None:
     harness.metric("fails", version=1, better="lower")(function)
     one = np.zeros((8, 8), np.uint8)
     with pytest.raises(kind, match=text):
@@ -202,7 +193,7 @@ def test_a_table_with_own_metrics(tmp_path: Path) -> None:
         assert row.value == pytest.approx(first[row.image, row.protocol] * factor)
 
 
-def test_marks_follow_the_direction(defined: None) -> None:
+def test_marks_follow_the_direction(_definitions_forgotten: None) -> None:
     from harness.tables.measurements import Measurement
     from harness.tables.one_protocol import OneProtocolCell, ranked
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
@@ -9,7 +10,9 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -349,25 +352,91 @@ def test_a_crate_that_was_changed(crate: Path, tmp_path: Path, harm: object, sai
 
 
 ROWS = "work/rows/jpeg/embedded-gray/jpeg-y8/jpeg--whole.csv"
+RESULTS = "results/embedded.json"
+
+
+def change_metadata(root: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Let something happen to each entity of a crate's metadata."""
+    metadata = root / "ro-crate-metadata.json"
+    graph = json.loads(metadata.read_text())
+    for entity in graph["@graph"]:
+        change(entity)
+    metadata.write_text(json.dumps(graph))
+
+
+def name_table(root: Path, table: object) -> None:
+    change_metadata(root, lambda entity: entity["@id"] == "./" and entity.update(harnessTable=table))
+
+
+def write_and_sum(path: Path, root: Path, data: bytes) -> None:
+    """Replace a file, and put its checksum right."""
+    path.write_bytes(data)
+    name, digest = path.relative_to(root).as_posix(), hashlib.sha256(data).hexdigest()
+    change_metadata(root, lambda entity: entity["@id"] == name and entity.update(sha256=digest))
+
+
+def some(root: Path, pattern: str) -> Path:
+    return min((root / "work/restored").rglob(pattern))
+
+
+def make_pipe(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda root: name_table(root, "../../etc/passwd"), "names no table"),
+        (lambda root: name_table(root, "a\0b"), "names no table"),
+        (lambda root: name_table(root, ["embedded"]), "names no table"),
+        (lambda root: name_table(root, "panet-table3"), "is not in the crate"),
+        (lambda root: write_and_sum(root / RESULTS, root, b"5"), "holds no results"),
+        (lambda root: write_and_sum(root / RESULTS, root, b'["a"]'), "holds no results"),
+        (lambda root: write_and_sum(root / RESULTS, root, b'{"cells": null}'), "holds no results"),
+        (lambda root: write_and_sum(root / RESULTS, root, b"[" * 100_000), "holds no results"),
+        (lambda root: write_and_sum(root / RESULTS, root, b"\xff\xfe\x00"), "holds no results"),
+        (lambda root: write_and_sum(some(root, "restored.json"), root, b"[]"), "expected a block of keys"),
+        (lambda root: write_and_sum(some(root, "*.png"), root, b"none"), "are not the recorded ones"),
+        (lambda root: make_pipe(root / RESULTS), "is no file"),
+        (lambda root: make_pipe(root / "pipe"), "is neither file nor folder"),
+        (lambda root: change_metadata(root, lambda e: e["@id"] == RESULTS and e.update({"@id": "x" * 5000})), "read"),
+        (lambda root: change_metadata(root, lambda e: e["@id"] == RESULTS and e.update({"@id": "../x"})), "leaves"),
+    ],
+)
+def test_a_malformed_crate(crate: Path, tmp_path: Path, harm: Callable[[Path], object], said: str) -> None:
+    """Whatever a stranger's crate holds is a problem of the crate: no traceback, and nothing is waited for."""
+    root = tmp_path / "opened"
+    shutil.unpack_archive(crate, root)
+    harm(root)
+    checked = check_crate(root, Workspace(tmp_path))
+    assert any(said in problem for problem in checked.problems), checked.problems
+
+
+def test_the_metadata_is_a_pipe(tmp_path: Path) -> None:
+    make_pipe(tmp_path / "ro-crate-metadata.json")
+    with pytest.raises(HarnessError, match="is no file"):
+        check_crate(tmp_path, Workspace(tmp_path))
+
+
+def test_a_file_name_in_a_record_leaves_the_crate(crate: Path, tmp_path: Path) -> None:
+    root = tmp_path / "opened"
+    shutil.unpack_archive(crate, root)
+    file = some(root, "restored.json")
+    record = json.loads(file.read_text())
+    record["images"]["../" * 20 + "etc/passwd"] = "0"
+    write_and_sum(file, root, json.dumps(record).encode())
+    assert any("leaves the folder" in problem for problem in check_crate(root, Workspace(tmp_path)).problems)
 
 
 def test_results_that_do_not_follow_from_the_rows(crate: Path, tmp_path: Path) -> None:
     """Results that were edited, with their checksum put right: the rows tell."""
-    import hashlib
-
     root = tmp_path / "opened"
     shutil.unpack_archive(crate, root)
-    results = root / "results/embedded.json"
-    cells = json.loads(results.read_text())
+    cells = json.loads((root / RESULTS).read_text())
     first = next(cell for cell in cells if cell["measured"] is not None)
     first["measured"] += 0.1
-    results.write_text(json.dumps(cells))
-    metadata = root / "ro-crate-metadata.json"
-    graph = json.loads(metadata.read_text())
-    for entity in graph["@graph"]:
-        if entity["@id"] == "results/embedded.json":
-            entity["sha256"] = hashlib.sha256(results.read_bytes()).hexdigest()
-    metadata.write_text(json.dumps(graph))
+    write_and_sum(root / RESULTS, root, json.dumps(cells).encode())
     checked = check_crate(root, Workspace(tmp_path))
     assert any("do not follow from the rows" in problem for problem in checked.problems), checked.problems
 

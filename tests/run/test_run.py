@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -49,6 +50,65 @@ def test_the_lock_of_a_process_whose_number_another_has_now_is_dropped(tmp_path:
     os.utime(path, (born - 60, born - 60))
     drop_dead_locks(tmp_path)
     assert json.loads(path.read_text()) == {"write": {}, "read": {}}
+
+
+HOLDER = """
+import json, sys, time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from harness.run.dvc_private import open_repo
+root = Path(sys.argv[1])
+repo = open_repo(root, in_git=False)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_the_system_says_who_lives_and_no_clock(tmp_path: Path, lives: bool) -> None:
+    """A living run keeps its locks when the clock jumps; those of a killed one go, whoever has its number now."""
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=tmp_path, check=True)
+    run = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert run.stdout is not None and run.stdout.readline() == "\n"
+    path, known = tmp_path / ".dvc/tmp/rwlock", tmp_path / ".dvc/tmp/harness"
+    assert [file.name for file in known.iterdir()] == [str(run.pid)]
+    number = run.pid
+    if not lives:
+        run.kill()
+        run.communicate()
+        number = os.getpid()  # has the number of the killed run, and is older than the lock
+        (known / str(run.pid)).rename(known / str(number))
+    text = json.dumps({"write": {"b": {"pid": number, "cmd": "x"}}, "read": {}})
+    path.write_text(text)
+    if lives:  # the lock looks older than its holder
+        os.utime(path, (1, 1))
+    drop_dead_locks(tmp_path)
+    assert json.loads(path.read_text()) == (json.loads(text) if lives else {"write": {}, "read": {}})
+    if lives:
+        run.communicate("")
+
+
+def test_rows_are_not_read_while_another_run_makes_them(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """DVC deletes them first: a table printed in that moment would be empty."""
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=tmp_path, check=True)
+    project = Project(tmp_path)
+    rows = tmp_path / "work/rows/a.csv"
+    other = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdin=-1, stdout=-1, text=True)
+    assert other.stdout is not None and other.stdout.readline() == "\n"
+    lock = tmp_path / ".dvc/tmp/rwlock"
+    lock.write_text(json.dumps({"write": {str(rows): {"pid": other.pid, "cmd": "x"}}, "read": {}}))
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(project.read_rows, rows.exists)
+        said = ""
+        while f"process {other.pid}" not in said:
+            said += capfd.readouterr().err
+        rows.parent.mkdir(parents=True)
+        rows.touch()
+        lock.write_text("{}")
+        assert reading.result(timeout=60)
+    other.communicate("")
 
 
 def test_a_half_written_lock_file_is_dropped(tmp_path: Path) -> None:

@@ -90,10 +90,14 @@ def test_archives_that_leave_their_folder(tmp_path: Path, fill: Callable[[zipfil
 
 
 def test_archives_that_unpack_to_more_than_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bomb = zipped(tmp_path / "bomb.zip", lambda z: z.writestr("zeros", bytes(10_000_000)))
-    assert bomb.stat().st_size < 20_000
+    bomb = zipped(tmp_path / "bomb.zip", lambda z: z.writestr("zeros", bytes(20_000_000)))
+    assert bomb.stat().st_size < 40_000
     target = tmp_path / "target"
     target.mkdir()
+    with pytest.raises(HarnessError, match="would unpack to more"):  # less than a crate may hold, packed too tightly
+        unpack_zip(bomb, target)
+    assert not list(target.iterdir())
+    bomb = zipped(tmp_path / "bomb.zip", lambda z: z.writestr("zeros", bytes(10_000_000)))
     monkeypatch.setattr("harness.extras.crate.MOST_BYTES", 1_000_000)
     with pytest.raises(HarnessError, match="would unpack to more"):
         unpack_zip(bomb, target)
