@@ -62,8 +62,7 @@ class Place:
 
     def start(self, *arguments: str, **options: object) -> subprocess.Popen[str]:
         """Start `harness train` on the tiny network in a process of its own, at sigma 50 unless a level is named."""
-        level = () if "--level" in arguments else ("--level", "50")
-        command = [sys.executable, "-m", "harness", "train", self.method, *level, *arguments]
+        command = [sys.executable, "-m", "harness", *self._train(*arguments)]
         return subprocess.Popen(
             command,
             cwd=self.root,
@@ -77,8 +76,12 @@ class Place:
     def train(self, *arguments: str) -> tuple[int, str]:
         """Run `harness train` to its end; its exit status and what it said."""
         one = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = harness("train", self.method, "--level", "50", *arguments, cwd=self.root, env=one)
+        done = harness(*self._train(*arguments), cwd=self.root, env=one)
         return done.returncode, done.stderr
+
+    def _train(self, *arguments: str) -> tuple[str, ...]:
+        level = () if "--level" in arguments else ("--level", "50")
+        return ("train", self.method, *level, *arguments)
 
     @property
     def trained(self) -> Path:
