@@ -9,7 +9,7 @@ ifdef HARNESS_MIRROR
 export HARNESS_MIRROR
 endif
 
-.PHONY: help table test train-smoke venv lint docs report clean
+.PHONY: help table test mutations train-smoke venv lint docs report clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 14
@@ -19,6 +19,9 @@ table: $(BIN)/.installed ## Install, then make and print a first table on embedd
 
 test: $(BIN)/.installed-test ## Install with every extra, then run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder -q
+
+mutations: $(BIN)/.installed-test ## Take the guards of docs/reliability.md away one by one; the tests must notice (an hour)
+	@$(BIN)/python tests/faults/mutations.py $(FAULTS)
 
 train-smoke: $(BIN)/.installed-test ## Train two small networks for minutes on BSD400, compare them on CBSD68, plot the curves
 	@harness train train-smoke --budget smoke

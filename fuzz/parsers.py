@@ -225,6 +225,57 @@ def _info(file: h5py.File) -> None:
     file.create_dataset("info/boundingboxes", (1, 1), dtype=h5py.ref_dtype)[0, 0] = boxes.ref
 
 
+def _training_plans(path: Path) -> object:
+    from harness.records.training_runs import PLANS, read_training_plans
+
+    return read_training_plans(path.rename(path.with_name(PLANS)).parent)
+
+
+def _own_weights(path: Path) -> object:
+    from harness.methods.checkpoint import load_weights
+
+    return load_weights(torch.nn.Conv2d(1, 2, 3), path)
+
+
+def _own_weights_files() -> list[bytes]:
+    state = torch.nn.Conv2d(1, 2, 3).state_dict()
+    return [
+        _written(lambda stream: torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}}, stream)),
+        save_safetensors({key: tensor.numpy() for key, tensor in state.items()}),
+    ]
+
+
+def _progress(path: Path) -> object:
+    from harness.training.checkpoints import FILE
+    from harness.training.standing import progress_of
+
+    return progress_of(path.rename(path.with_name(FILE)).parent)
+
+
+def _training_checkpoint() -> bytes:
+    from harness.training.checkpoints import Progress, write_checkpoint
+
+    network = torch.nn.Conv2d(1, 2, 3)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "checkpoint"
+        write_checkpoint(path, network, torch.optim.Adam(network.parameters()), {}, Progress(3, 1.0))
+        return path.read_bytes()
+
+
+def _checkpoint_tensors(path: Path) -> object:
+    from harness.training.checkpoints import read_checkpoint
+
+    return read_checkpoint(path)
+
+
+def _crate_metadata(path: Path) -> object:
+    from harness.extras.crate import check_crate
+    from harness.tables.workspace import Workspace
+
+    path.rename(path.with_name("ro-crate-metadata.json"))
+    return check_crate(path.parent, Workspace(path.parent))
+
+
 def _tables() -> list[bytes]:
     from harness.tables.published import table_file
 
@@ -296,6 +347,17 @@ def parsers() -> dict[str, tuple[Parse, list[bytes]]]:
         "published numbers": (_through_file(".yaml", _table), _tables()),
         "pasted table": (_pasted, _pasted_tables()),
         "parameters": (_through_file(".yaml", _params), [b"methods: []\ntables: []\nnoise: {images: 6}\n"]),
+        "training plans": (
+            _through_file(".yaml", _training_plans),
+            [b"runs:\n  edsr-trained--sr-2: {budget: smoke, recipe: {rate: 0.1}, options: {ema: 0.9}}\n"],
+        ),
+        "weights of one's own": (_through_file(".pth", _own_weights), _own_weights_files()),
+        "training's progress": (_through_file(".safetensors", _progress), [_training_checkpoint()]),
+        "training's checkpoint": (_through_file(".safetensors", _checkpoint_tensors), [_training_checkpoint()]),
+        "crate's metadata": (
+            _through_file(".json", _crate_metadata),
+            [b'{"@graph": [{"@id": "./", "harnessTable": "a"}, {"@id": "b", "@type": "File", "sha256": "0"}]}'],
+        ),
         "rows": (_through_file(".csv", _rows), [b"level,draw,image,protocol,value\n10,0,a,psnr.1,28.5\n"]),
         "cluster": (
             _through_file(".yaml", _cluster),

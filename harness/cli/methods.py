@@ -188,7 +188,7 @@ def check_method(name: str, limit: float, form: str) -> None:
             f"check {name}",
             limit,
             kept="what was tried is above",
-            slow="Give --limit SECONDS if the method is that slow on an image of 321x21",
+            slow="Give --limit SECONDS if the method is that slow on an image of 21x321",
         )
     method = workspace.method(name)
     failed = held = 0

@@ -102,7 +102,7 @@ def imresize(
     if size is not None:
         height, width = size
         if height < 1 or width < 1:
-            raise InvalidArgumentError(f"an image cannot be resized to {height}x{width} pixels; give 1 or more a side")
+            raise InvalidArgumentError(f"an image cannot be resized to {width}x{height} pixels; give 1 or more a side")
         scales = (height / image.shape[0], width / image.shape[1])
     else:
         assert scale is not None
@@ -144,7 +144,7 @@ def modcrop(image: NDArray[Any], scale: int) -> NDArray[Any]:
     height, width = image.shape[0] // int(scale) * int(scale), image.shape[1] // int(scale) * int(scale)
     if height == 0 or width == 0:
         raise InvalidArgumentError(
-            f"an image of {image.shape[0]}x{image.shape[1]} pixels is too small for scale {scale}"
+            f"an image of {image.shape[1]}x{image.shape[0]} pixels is too small for scale {scale}"
         )
     return image[:height, :width]
 

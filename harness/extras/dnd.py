@@ -133,7 +133,7 @@ def cut(image: NDArray[Any], box: Box) -> NDArray[Any]:
     top, left, bottom, right = box
     if bottom > image.shape[0] or right > image.shape[1]:
         raise HarnessError(
-            f"box {box} leaves an image of {image.shape[0]}x{image.shape[1]} pixels; download info.mat again"
+            f"box {box} leaves an image of {image.shape[1]}x{image.shape[0]} pixels; download info.mat again"
         )
     return image[top - 1 : bottom, left - 1 : right]
 

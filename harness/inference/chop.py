@@ -173,8 +173,8 @@ def chop(
     for (top, left), tile in zip(corners, restored, strict=True):
         if tile.shape[-2:] != (scale * tile_height, scale * tile_width):
             raise HarnessError(
-                f"a tile of {tile_height}x{tile_width} came back as {tile.shape[-2]}x{tile.shape[-1]}; "
-                f"for scale {scale} it must be {scale * tile_height}x{scale * tile_width}"
+                f"a tile of {tile_width}x{tile_height} came back as {tile.shape[-1]}x{tile.shape[-2]}; "
+                f"for scale {scale} it must be {scale * tile_width}x{scale * tile_height}"
             )
         if out is None:
             out = tile.new_empty(batch, tile.shape[1], scale * height, scale * width)
@@ -198,7 +198,7 @@ _Piece = tuple[int, int, int, int, tuple[int, int, int, int]]
 def _pieces(rule: ChopRule, height: int, width: int, scale: int) -> list[_Piece]:
     """List the tiles: top, left, height, width, and the rectangle of the image that is kept of each."""
     if min(height, width) < 1:
-        raise HarnessError(f"an image of {height}x{width} has no pixels to restore")
+        raise HarnessError(f"an image of {width}x{height} has no pixels to restore")
     out: list[_Piece] = []
 
     def cut(top: int, left: int, height: int, width: int, keep: tuple[int, int, int, int]) -> None:

@@ -114,7 +114,7 @@ def aligned_ssim(pair: Aligned) -> float:
     structural_similarity: Any = metrics.structural_similarity
     if min(pair.mask.shape[:2]) <= 2 * REACH:
         raise InvalidArgumentError(
-            f"an image of {pair.mask.shape[0]}x{pair.mask.shape[1]} pixels is too small for SSIM"
+            f"an image of {pair.mask.shape[1]}x{pair.mask.shape[0]} pixels is too small for SSIM"
         )
     # The owners' version of scikit-image computes in double precision, as this does for double input.
     _, similarity = structural_similarity(

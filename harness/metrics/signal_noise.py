@@ -126,6 +126,6 @@ def crop_border(image: NDArray[Any], border: int) -> NDArray[Any]:
     height, width = image.shape[:2]
     if 2 * border >= min(height, width):
         raise InvalidArgumentError(
-            f"cutting a border of {border} pixels leaves nothing of an image of {height}x{width} pixels"
+            f"cutting a border of {border} pixels leaves nothing of an image of {width}x{height} pixels"
         )
     return image[border : height - border, border : width - border]

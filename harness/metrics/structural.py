@@ -252,7 +252,7 @@ def _mean_of_map(x: NDArray[Any], y: NDArray[Any], of: SsimWindow, borders: Sequ
         if min(left) < of.size:
             cut = f" after a border of {border} pixels is cut" if border else ""
             raise InvalidArgumentError(
-                f"an image of {left[0]}x{left[1]} pixels{cut} is smaller than the {of.size}x{of.size} window of SSIM; "
+                f"an image of {left[1]}x{left[0]} pixels{cut} is smaller than the {of.size}x{of.size} window of SSIM; "
                 "use a larger image"
             )
     channels = 1 if x.ndim == 2 else x.shape[2]

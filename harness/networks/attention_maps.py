@@ -93,7 +93,7 @@ def pyramid_attention_maps(
     height, width = features.shape[-2:]
     for row, column in queries:
         if not (0 <= row < height and 0 <= column < width):
-            raise HarnessError(f"query ({row}, {column}) is outside the {height}x{width} feature map")
+            raise HarnessError(f"query ({row}, {column}) is outside the {width}x{height} feature map")
     query, keys, _ = module.embed(features)
     pad = module.ksize // 2
     padded = functional.pad(query, (pad, pad, pad, pad))[0]

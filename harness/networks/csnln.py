@@ -69,8 +69,8 @@ class CrossScaleAttention(nn.Module):
         height, width = x.shape[-2:]
         if height % self.scale or width % self.scale:
             raise HarnessError(
-                f"cross-scale attention x{self.scale} needs a height and width that {self.scale} divides, "
-                f"not {height}x{width}; pad the image first"
+                f"cross-scale attention x{self.scale} needs a width and height that {self.scale} divides, "
+                f"not {width}x{height}; pad the image first"
             )
         shrunk = resize(x, (height // self.scale, width // self.scale), "bilinear")
         response = patch_attention(

@@ -104,7 +104,7 @@ class StackDMPHN(nn.Module):
         """Give the restored image of every stage, in [0, 1] as the input."""
         if x.shape[2] % self.size_multiple or x.shape[3] % self.size_multiple:
             raise HarnessError(
-                f"DMPHN needs a height and width that {self.size_multiple} divides, not {x.shape[2]}x{x.shape[3]}"
+                f"DMPHN needs a width and height that {self.size_multiple} divides, not {x.shape[3]}x{x.shape[2]}"
             )
         image = x - 0.5
         images: list[Tensor] = []

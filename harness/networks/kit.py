@@ -152,7 +152,7 @@ class KiT(nn.Module):
         height, width = x.shape[-2:]
         if height % self.size_multiple or width % self.size_multiple:
             raise HarnessError(
-                f"KiT needs a height and width that {self.size_multiple} divides, not {height}x{width}; "
+                f"KiT needs a width and height that {self.size_multiple} divides, not {width}x{height}; "
                 "pad the image first"
             )
         y = self.head(x)

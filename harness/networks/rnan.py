@@ -191,7 +191,7 @@ class RNAN(nn.Module):
         """Pass ``(B, n_feats, H, W)`` features through all groups."""
         height, width = x.shape[-2:]
         if height % 2 or width % 2:
-            raise HarnessError(f"RNAN needs an even height and width, not {height}x{width}; pad the image first")
+            raise HarnessError(f"RNAN needs an even width and height, not {width}x{height}; pad the image first")
         return self.body_nl_high(self.body(self.body_nl_low(x)))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -466,7 +466,7 @@ def _check_sizes(reference: NDArray[Any], restored: NDArray[Any], scale: int) ->
     if scale > 1 and restored.shape[:2] == (height // scale * scale, width // scale * scale):
         hint = f"crop the reference to a multiple of {scale} first"
     raise InvalidArgumentError(
-        f"the restored image is {restored.shape[0]}x{restored.shape[1]} pixels, the reference {height}x{width}; {hint}"
+        f"the restored image is {restored.shape[1]}x{restored.shape[0]} pixels, the reference {width}x{height}; {hint}"
     )
 
 

@@ -136,6 +136,6 @@ def read_rows(path: Path) -> tuple[MeasuredRecord, list[ImageRow]]:
             raise ValueError("its checksum is not the recorded one")
     except FileNotFoundError:
         raise HarnessError(f"{path}: no such file; run harness repro") from None
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise HarnessError(f"{path}: damaged ({error}); delete it and run harness repro") from None
     return msgspec.structs.replace(record, rows_sha256=""), rows

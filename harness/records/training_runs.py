@@ -18,7 +18,7 @@ import msgspec
 from harness.errors import HarnessError, Missing, NotAvailableError
 from harness.files import write_text
 from harness.names import check_name, is_name
-from harness.records.loading import load_json, load_yaml
+from harness.records.loading import convert, load_json, read_yaml
 
 PLANS = "training.yaml"
 RECORD = "training.json"
@@ -202,9 +202,9 @@ class _TrainingPlans(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_training_plans(root: Path) -> dict[TrainingRun, TrainingPlan]:
     """Read ``training.yaml`` of a workspace, if it is there."""
     path = root / PLANS
-    if not path.is_file() or not path.read_text(encoding="utf-8").strip():
+    if not path.exists() or (plain := read_yaml(path)) is None:
         return {}
-    found = load_yaml(path, _TrainingPlans)
+    found = convert(plain, _TrainingPlans, str(path))
     return {parse_run(name): check_training_plan(plan, f"{path}: {name}") for name, plan in sorted(found.runs.items())}
 
 

@@ -295,14 +295,14 @@ def _checked_crop(
     top, left, height, width = crop or (0, 0, *pixels.shape[:2])
     if top < 0 or left < 0 or height < 1 or width < 1 or top + height > len(pixels) or left + width > pixels.shape[1]:
         raise HarnessError(
-            f"the part {top},{left},{height},{width} leaves the input of {pixels.shape[0]}x{pixels.shape[1]} pixels"
+            f"the part {top},{left},{height},{width} leaves the input of {pixels.shape[1]}x{pixels.shape[0]} pixels"
         )
     height, width = height - height % multiple, width - width % multiple
     if not height or not width:
-        raise HarnessError(f"this network needs a height and width of at least {multiple} pixels")
+        raise HarnessError(f"this network needs a width and height of at least {multiple} pixels")
     if height * width > MOST_PIXELS:
         raise HarnessError(
-            f"{height}x{width} pixels are more than maps are made for ({MOST_PIXELS}); choose a part with "
+            f"{width}x{height} pixels are more than maps are made for ({MOST_PIXELS}); choose a part with "
             "--crop TOP,LEFT,HEIGHT,WIDTH"
         )
     for row, column in queries:

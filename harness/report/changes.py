@@ -271,7 +271,7 @@ def _samples(where: str, record: bytes, values: bytes) -> dict[Key, Sample]:
         for level, draw, image, version, value in lines:
             if int(draw) == FIRST_DRAW:
                 found[_key(group, int(level), names.get(version, version))][image] = float(value)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         raise HarnessError(f"{where}: no rows of this program ({type(error).__name__}: {error})") from None
     return {key: Sample(math.fsum(images.values()) / len(images), images) for key, images in found.items()}
 
@@ -290,7 +290,7 @@ def _read_results(where: str, text: bytes, verdicts: dict[CellKey, Verdict], pri
             seen[same] += 1
             if measured is not None and cell["protocol"] and cell["dataset"]:
                 printed[_key({"saving": "round"} | cell, cell["level"] or 0, cell["protocol"])] = Sample(measured, {})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise HarnessError(f"{where}: not a table's results ({type(error).__name__}: {error})") from None
 
 

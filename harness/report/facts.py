@@ -186,7 +186,7 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     try:
         plain = msgspec.json.decode(path.read_bytes())
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         # A fact like others: one damaged file must not keep every page from being written.
         return {"damaged": f"{path}: not valid JSON ({error}); delete it and run harness repro"}
     return plain if isinstance(plain, dict) else {}

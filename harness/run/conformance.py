@@ -93,7 +93,7 @@ def _check_level(method: Method, task: Task, level: int, function: Callable[[Any
         start = time.perf_counter()
         result, problem = run(image)
         took = time.perf_counter() - start
-        yield Check(f"{height}x{width}", result is not None, problem or f"{took:.2f} s")
+        yield Check(f"{width}x{height}", result is not None, problem or f"{took:.2f} s")
     image = _image(40, 48, colour)
     first, problem = run(image)
     second, again = run(image)

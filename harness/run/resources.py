@@ -41,7 +41,7 @@ def seconds_of(node: Node, work: Path) -> float:
 def _recorded(node: Node, work: Path, key: str) -> float:
     """Read a number from the record of a stage's last run; 0 where there is none."""
     if node.step.group is not None:
-        with suppress(OSError, msgspec.DecodeError, AttributeError, TypeError, ValueError):
+        with suppress(OSError, msgspec.DecodeError, AttributeError, TypeError, ValueError, RecursionError):
             record = msgspec.json.decode(run_file(work, node.step.group, node.step.verb).read_bytes())
             # A run that added a level took less than one of all levels.
             runs = [record, record.get("before") or {}]

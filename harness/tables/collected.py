@@ -199,7 +199,7 @@ def recorded_cells(
     try:
         # Not strict: an infinite number is a word.
         cells = msgspec.json.decode(path.read_bytes(), type=list[RecordedCell], strict=False)
-    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise HarnessError(f"{path}: not a table's results ({error}); harness repro renders it again") from None
     waiting: dict[tuple[object, ...], list[RecordedCell]] = defaultdict(list)
     for cell in reversed(cells):

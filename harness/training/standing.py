@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from harness.errors import HarnessError, plural
+from harness.errors import plural
 from harness.files import write_json
 from harness.training.checkpoints import FILE, Progress, read_progress
 
@@ -34,7 +34,7 @@ def progress_of(folder: Path) -> Progress | None:
 
     try:
         return read_progress(folder / FILE)
-    except (OSError, SafetensorError, KeyError, TypeError, msgspec.DecodeError):
+    except (OSError, SafetensorError, KeyError, TypeError, RecursionError, msgspec.DecodeError):
         return None
 
 
@@ -67,7 +67,7 @@ def not_continued(folder: Path, identity: Mapping[str, Any]) -> list[str]:
 def _reasons(other: Path, identity: Mapping[str, Any]) -> str:
     try:
         before = msgspec.json.decode((other / IDENTITY).read_bytes(), type=dict[str, Any])
-    except (OSError, HarnessError, msgspec.DecodeError):
+    except (OSError, RecursionError, UnicodeDecodeError, msgspec.DecodeError):
         return "it was made otherwise (an earlier version did not note how)"
     old, new = dict(_flat(before)), dict(_flat(json.loads(json.dumps(identity))))
     words = [

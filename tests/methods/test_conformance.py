@@ -96,10 +96,10 @@ class Again:
         (lambda batch: (batch * 255).byte(), "tensor", "of torch.uint8; a floating-point tensor"),
         (leaves_dtype, "tensor", "torch's default dtype (torch.float32 -> torch.float64)"),
         (Again(), "array", "in threads: returned the same array in two threads"),
-        (lambda batch: batch[:, :, 1:], "tensor", "64x48: returned (63, 48)"),
+        (lambda batch: batch[:, :, 1:], "tensor", "48x64: returned (63, 48)"),
         (lambda batch: batch / 0, "tensor", "returned NaN or infinity"),
         (lambda batch: batch * 255, "tensor", "(as if in 0..255); real floating-point samples in [0, 1] were"),
-        (even_only, "tensor", "47x61: ValueError: height and width must be even"),
+        (even_only, "tensor", "61x47: ValueError: height and width must be even"),
         (lambda batch: batch - batch.mean(0, keepdim=True) * 1e-4, "tensor", "batch of two: an image changes by 0.00"),
         (lambda batch: batch / len(batch), "tensor", "batch of two: differs from one by one"),
         (lambda batch: batch**0.5, "tensor", "input outside [0, 1]"),
@@ -138,7 +138,7 @@ def test_a_network_is_padded_in_batches_too() -> None:
 @pytest.mark.parametrize("random", [False, True])
 def test_one_channel_is_no_colour_image(task: str, random: bool) -> None:
     found = checks(lambda batch: batch.mean(1, keepdim=True), task, random=random)
-    assert "64x48: returned (64, 48), (64, 48, 3) was expected" in failed(found)
+    assert "48x64: returned (64, 48), (64, 48, 3) was expected" in failed(found)
     # Measured on luma alone, luma will do.
     assert not failed(checks(lambda batch: batch.mean(1, keepdim=True), "derain", random=random))
 

@@ -50,7 +50,7 @@ def test_maps_inside_a_network() -> None:
     assert torch.equal(network(image), before)
     with pytest.raises(HarnessError, match="there is no number 2"):
         pyramid_attention_maps(network, image, [(1, 2)], index=2)
-    with pytest.raises(HarnessError, match="outside the 8x10"):
+    with pytest.raises(HarnessError, match="outside the 10x8"):
         pyramid_attention_maps(network, image, [(8, 0)])
     with pytest.raises(HarnessError, match="one image, not for 2"):
         pyramid_attention_maps(network, torch.rand(2, 3, 8, 10), [(1, 2)])

@@ -57,7 +57,7 @@ def test_output_size_and_gradients(scale: int) -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(HarnessError, match="2 divides, not 5x6"):
+    with pytest.raises(HarnessError, match="2 divides, not 6x5"):
         CSNLN(2, depth=1, n_feats=4)(torch.rand(1, 3, 5, 6))
     with pytest.raises(HarnessError, match="the scales are 2, 3 and 4"):
         CSNLN(8)

@@ -80,7 +80,7 @@ def test_dmphns_patches_and_stages() -> None:
                 value.zero_()
         network.decoder_s2_lv1.layer24.bias.fill_(0.25)
         torch.testing.assert_close(network(x), torch.full_like(x, 0.75))
-    with pytest.raises(HarnessError, match="8 divides, not 12x24"):
+    with pytest.raises(HarnessError, match="8 divides, not 24x12"):
         network(x[:, :, :12])
 
 

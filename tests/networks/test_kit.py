@@ -178,7 +178,7 @@ def test_mixed_precision_keeps_the_denominator_of_equation_10() -> None:
 
 def test_refusals() -> None:
     small = KiTAssumptions(width=2)
-    with pytest.raises(HarnessError, match="64 divides, not 64x100"):
+    with pytest.raises(HarnessError, match="64 divides, not 100x64"):
         KiT(assumptions=small)(torch.rand(1, 3, 64, 100))
     with pytest.raises(HarnessError, match="at least 1"):
         KiT(k=0)

@@ -95,7 +95,7 @@ def test_softmax_axes(axis: str) -> None:
 
 def test_refusals() -> None:
     network = RNAN(n_resgroups=2, n_feats=4)
-    with pytest.raises(HarnessError, match="even height and width, not 7x8"):
+    with pytest.raises(HarnessError, match="even width and height, not 8x7"):
         network(torch.rand(1, 3, 7, 8))
     with pytest.raises(HarnessError, match="at most two non-local blocks"):
         RNAN(n_resgroups=1)

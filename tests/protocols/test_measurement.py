@@ -121,7 +121,7 @@ def test_channels_that_do_not_go_together_are_named(name: str, pair, synthetic) 
 
 def test_sizes_that_differ_are_named(pair) -> None:
     x, y = pair
-    with pytest.raises(HarnessError, match="restored image is 71x90 pixels, the reference 72x90"):
+    with pytest.raises(HarnessError, match="restored image is 90x71 pixels, the reference 90x72"):
         protocol("psnr").measure(x, y[:-1])
     with pytest.raises(HarnessError, match="crop the reference to a multiple of 4 first"):
         protocol("psnr-y-crop").measure(x[:, :-1], y[:, :88], 4)

@@ -123,7 +123,7 @@ def test_an_infinite_psnr_is_valid_json_and_told(computed: Workspace) -> None:
     assert not changes.changes and changes.unchanged
 
 
-@pytest.mark.parametrize("content", [b'[{"measured": Infinity}]', b"\xff\xfe", b""])
+@pytest.mark.parametrize("content", [b'[{"measured": Infinity}]', b"\xff\xfe", b"", b"[" * 100_000])
 def test_a_damaged_results_file_stops_no_other_page(computed: Workspace, content: bytes) -> None:
     for name in ("odd", "usual"):
         render(computed, computed.table(name))

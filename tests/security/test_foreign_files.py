@@ -40,6 +40,7 @@ from harness.extras.dnd import read_boxes
 from harness.images import decode_image
 from harness.names import check_name
 from harness.records.loading import load_json, read_yaml
+from harness.records.rows import read_rows
 from harness.report.render import csv_text, csv_value, latex, markdown
 from harness.tables.diff import diff_table
 from harness.tables.measurements import Measurements
@@ -565,6 +566,15 @@ def test_records_that_are_no_files(tmp_path: Path, read: Callable[[Path], object
     for path in (tmp_path, tmp_path / "pipe"):
         with pytest.raises(HarnessError, match="is no file"):
             read(path)
+
+
+def test_rows_with_a_word_that_is_too_long(tmp_path: Path) -> None:
+    record = {"group": {"task": "jpeg", "dataset": "a", "degradation": "b", "method": "c", "policy": "whole"}}
+    record |= {"origin": "none", "degradation_version": 1, "protocols": {}, "code": "", "reason": "", "levels": {}}
+    (tmp_path / "a.json").write_text(json.dumps({**record, "images": 1}))
+    (tmp_path / "a.csv").write_text("level,draw,image,protocol,value\n10,0," + "x" * 200_000 + ",psnr.1,1\n")
+    with pytest.raises(HarnessError, match="damaged"):
+        read_rows(tmp_path / "a.csv")
 
 
 def test_records_that_are_too_large(tmp_path: Path) -> None:
