@@ -16,9 +16,9 @@ from harness.cli.options import (
     dataset_option,
     examples,
     level_option,
+    listed,
     method_option,
     metric_option,
-    row_option,
     task_option,
 )
 from harness.cli.printing import echo
@@ -57,7 +57,7 @@ NOT_KNOWN = "the harness knows no method of this name"
 @level_option("Sigma, quality or scale of columns that name none.")
 @metric_option("Metric of columns that name none; psnr,ssim of pairs.")
 @method_option("ROW=METHOD: what makes a row (repeat).", between="")
-@row_option
+@listed("row", help="Rows of a form to fill in (repeat).", between="")
 @click.option("--force", is_flag=True, help="Write tables/NAME.yaml anew where it is there.")
 @click.option("--source", default="", help="Paper and number of the table, and where it was read.")
 def new_published(

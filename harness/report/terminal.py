@@ -179,7 +179,7 @@ def _print(console: Any, table: Table, results: list[CellResult], width: int = 0
     for ordering in orderings(table, results):
         console.print(_text(f"  ordering: {ordering.text}"))
     for remark in remarks(results):
-        console.print(_text(f"  {', '.join(remark.rows)} ({remark.cells} cells): {remark.reason}"))
+        console.print(_text(f"  {', '.join(remark.rows)} ({plural(remark.cells, 'cell')}): {remark.reason}"))
     for row, text in choices(table, results):
         console.print(_text(f"  choices for {row}: {text}", style="dim"))
     _print_not_run(console, reasons_not_run(results), width)

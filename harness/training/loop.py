@@ -89,9 +89,7 @@ def recipe_of(method: Method, task: str, plan: TrainingPlan | None = None) -> Re
     """
     if task not in method.recipes or method.network is None:
         if not method.recipes:
-            raise HarnessError(
-                f"method '{method.name}' has no recipe; `harness methods --trainable` lists those that do"
-            )
+            raise HarnessError(f"method '{method.name}' has no recipe; `harness train --list` lists those that do")
         raise HarnessError(f"method '{method.name}' has recipes for {', '.join(method.recipes)}, not for '{task}'")
     found = recipe(method.recipes[task])
     if plan is None:

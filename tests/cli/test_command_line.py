@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -19,6 +20,8 @@ from click.testing import CliRunner, Result
 from harness.cli import harness as command
 from harness.cli.main import COMMANDS, SECTIONS
 from harness.cli.options import Option
+
+PROJECT = Path(__file__).parents[2]
 
 # Commands that print a list or facts: each has a form for programs.
 LISTINGS = {
@@ -422,3 +425,29 @@ def test_facts_and_the_summary_fit(workspace: Path, monkeypatch: pytest.MonkeyPa
             assert len(line) <= 60 or len(line.split()[-1]) > 25, (words, line)
     narrow = run("report", "--summary", "--table", "embedded").stdout
     assert re.search(r"embedded +\d+ +6 match, \d+ not run", " ".join(narrow.split())), narrow
+
+
+def advised() -> Iterator[tuple[str, str, str]]:
+    """Every command with options that the pages and messages tell a user to run: where, command, option."""
+    commands = sorted((name for name, _ in every()), key=len, reverse=True)
+    pages = [*PROJECT.glob("docs/*.md"), *PROJECT.glob("*.md"), *(PROJECT / "harness").rglob("*.j2")]
+    texts = [(str(page), line) for page in pages for line in page.read_text(encoding="utf-8").splitlines()]
+    for file in (PROJECT / "harness").rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts += [(f"{file}:{node.lineno}", line) for line in node.value.splitlines()]
+    for where, text in texts:
+        for told in re.findall(r"(?<![\w/.-])harness ((?:[a-z-]+ ?)+(?:(?!, )[^`#|;])*)", text):
+            name = next((name for name in commands if re.match(rf"{name}\b", told)), "")
+            for option in re.findall(r"(?<!\S)--[a-z][a-z-]+", told) if name else ():
+                yield where, name, option
+
+
+def test_options_that_pages_and_messages_name_exist() -> None:
+    known = {(name, spelling) for name, _, option in options() for spelling in (*option.opts, *option.secondary_opts)}
+    known |= {(name, "--help") for name, _ in every()}
+    told = list(advised())
+    assert len(told) > 100
+    wrong = [(where, name, option) for where, name, option in told if (name, option) not in known]
+    assert wrong == []

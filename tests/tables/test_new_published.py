@@ -276,6 +276,7 @@ def test_citations_of_the_pasted_rows_are_kept(workspace: Workspace, style: str)
     cited = {r"DnCNN~\cite{zhang2017}": "zhang2017", r"Foo\citep[see][]{a:b, c_d+1,../x,}": "a:b,c_d+1", "Bar": ""}
     lines = [["Method", r"LIVE1~\cite{live} $q=10$", "Classic5 $q=10$"], *([name, "29.19", "29.40"] for name in cited)]
     if style == "columns":
+        lines[0][0] = "Dataset"
         lines = [list(line) for line in zip(*lines, strict=True)]
     text = "\n".join(f"{' & '.join(line)} \\\\" for line in lines)
     run("new", "published", "doe-table1", "--task", "jpeg", "--metric", "psnr", "--from", "-", text=text)
