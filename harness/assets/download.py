@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 
 from harness import __version__
 from harness.assets.foreign import MOST_BYTES
-from harness.assets.hosts import Hosts, leads_inside
+from harness.assets.hosts import Hosts, leads_inside, origin
 from harness.assets.places import ADVICE
 from harness.files import cannot_write
 
@@ -56,6 +56,7 @@ class Downloader:
         self.hosts = hosts
         self.report = report
         self.cancelled = threading.Event()
+        self._silent: dict[str, set[str]] = {}
         self._session = requests.Session()
         # It does not try again: it would read the refused answer to its end, which need not have one.
         for scheme in ("http://", "https://"):
@@ -114,7 +115,10 @@ class Downloader:
                 break
             if self.cancelled.wait(BACKOFF_SECONDS * 2 ** (idle - 1) if idle else 0):
                 raise CancelledError("stopped")
-        if self.hosts.failed(url, connected=True):
+        # Of a host that takes connections one address may be broken; no answer at a second one is the host's fault.
+        silent = self._silent.setdefault(origin(url), set())
+        silent.add(url)
+        if len(silent) > 1 and self.hosts.failed(url):
             raise UnreachableError("could not be reached")
         raise DownloadError(busy or "broken off again and again")
 

@@ -115,7 +115,6 @@ class Hosts:
         self._path = data / "state" / "hosts.json"
         self._known: dict[str, bool] = {}
         self._answered: set[str] = set()
-        self._silent: dict[str, set[str]] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         self._retry = retry
@@ -147,19 +146,12 @@ class Hosts:
         """Note that the host sent an answer: later failures of single requests do not make it unreachable."""
         self._answered.add(origin(url))
 
-    def failed(self, url: str, connected: bool = False) -> bool:
-        """Note that a request found no answer; True where the host is now taken for unreachable.
-
-        One that takes connections is, once it gave no answer at two addresses: it may be one of them that is broken.
-        """
+    def failed(self, url: str) -> bool:
+        """Note that a request found no answer; True where the host is now taken for unreachable."""
         host = origin(url)
         if host in self._answered:
             return False
         with self._lock:
-            silent = self._silent.setdefault(host, set())
-            silent.add(url)
-            if connected and len(silent) == 1:
-                return False
             self._known[host] = False
         self._write(lambda hosts: hosts.update({host: time.time()}))
         return True

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.assets.datasets.reading import FetchedDataset, open_dataset
+from harness.assets.datasets.registry import dataset
 from harness.degradations.kinds import Degradation
 from harness.degradations.registry import degradation
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError, plural
@@ -210,7 +211,7 @@ class Training:
         return parts
 
     def _finish(self) -> tuple[TrainedRecord, Path]:
-        fetched = open_dataset(self.recipe.data, self.data)
+        fetched = self._training_set()
         store = self._store(fetched)
         network = self._new_network()
         folder, identity = self._folder(fetched, network)
@@ -238,7 +239,18 @@ class Training:
         NotAvailableError
             The training set is not here.
         """
-        self._store(open_dataset(self.recipe.data, self.data))
+        self._store(self._training_set())
+
+    def _training_set(self) -> FetchedDataset:
+        """Open the training set; where it is not here, NotAvailableError also names one that anybody can have."""
+        try:
+            return open_dataset(self.recipe.data, self.data)
+        except NotAvailableError as missing:
+            pairs = self.degradation.name == "pairs"
+            others = self.recipe.validation.datasets if pairs else ("embedded",)
+            public = [name for name in others if name != self.recipe.data and dataset(name).supply != "user"]
+            hint = f"; or, to try it, train on another set with --dataset {public[0]}" if public else ""
+            raise NotAvailableError(f"{missing}{hint}", missing.missing) from None
 
     def _new_network(self) -> nn.Module:
         """Make the network as it is before the first step: random, or with the weights of the run it starts from."""
@@ -264,7 +276,7 @@ class Training:
         """Say what the run would begin with, without beginning it; the first sentence is about the run itself."""
         assert self.method.network is not None
         try:
-            fetched = open_dataset(self.recipe.data, self.data)
+            fetched = self._training_set()
         except NotAvailableError as missing:
             return ["set not here", f"needs a training set that is not here yet: {missing}"]
         with torch.device("meta"):

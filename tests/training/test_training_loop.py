@@ -163,8 +163,23 @@ def test_what_cannot_be_trained(place: Place) -> None:
         )
     with pytest.raises(HarnessError, match="a batch of 4 cannot be split evenly over 1 processes in 3 parts"):
         training(place, TrainingPlan(iterations=1, options=Options(accumulate=3)))
-    with pytest.raises(NotAvailableError, match="'div2k-train'"):
+    with pytest.raises(NotAvailableError, match=r"'div2k-train'.*; or, to try it, .* --dataset embedded$"):
         training(place, TrainingPlan(iterations=1, data="div2k-train")).finish()
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "hint"),
+    [("umrl-trained", "derain", " with --dataset rain100l"), ("srn-trained", "deblur", "")],
+)
+def test_a_set_of_pairs_that_anybody_can_have_is_named(place: Place, name: str, task: str, hint: str) -> None:
+    """Of blurred images none is public but in archives of gigabytes, which the sentence names."""
+    run = TrainingRun(task, name, 0)
+    method = place.workspace.method(name)
+    data, work = place.workspace.data, place.workspace.work
+    made = Training(run, TrainingPlan(iterations=1), method, data=data, work=work, world=CPU)
+    with pytest.raises(NotAvailableError) as error:
+        made.finish()
+    assert str(error.value).endswith(hint) and ("to try it" in str(error.value)) == bool(hint)
 
 
 def test_no_validation_set_is_no_obstacle(place: Place) -> None:
