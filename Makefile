@@ -4,6 +4,8 @@ BIN := .venv/bin
 EXTRAS ?= test,cluster,crate,iqa,bm3d,demosaicing,spandrel,alignment,audit,training,figures
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# The tests start more than a thousand processes: none should compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 # The data mirror, if there is one: a folder or a URL. `make table HARNESS_MIRROR=/data/mirror`
 ifdef HARNESS_MIRROR
 export HARNESS_MIRROR

@@ -20,10 +20,19 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 LONGEST = (
     "test_audits_on_the_mirror",
     "test_end_to_end",
-    "test_paired_tables",
-    "test_execution",
-    "test_workspace_from_wheel",
     "test_trained_tables",
+    "test_training_processes",
+    "test_execution",
+    "test_paired_tables",
+    "test_training_jobs",
+    "test_workspace_from_wheel",
+    "test_ci",
+    "test_own_plugins",
+    "test_wrong_rows",
+    "test_hidden_protocol",
+    "test_training_costs",
+    "test_savings",
+    "test_random_series",
 )
 
 
