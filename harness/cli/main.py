@@ -22,6 +22,7 @@ NEW: Index = {
     "task": ("harness.cli.plugins:new_task", "Write the file of a task of your own."),
     "degradation": ("harness.cli.plugins:new_degradation", "Write the file of a degradation of your own."),
     "metric": ("harness.cli.plugins:new_metric", "Write the file of a metric of your own."),
+    "dataset": ("harness.cli.plugins:new_dataset", "Write the file of a dataset of your own."),
 }
 
 EXPORT: Index = {

@@ -1,4 +1,4 @@
-"""The commands `new metric`, `new degradation` and `new task`: a file that runs, to be edited."""
+"""What plugins define: `new metric` and the like write a file that runs, `metrics` and the like list what is known."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_definition(workspace: Workspace, kind: str, name: str) -> Path:
     ----------
     workspace : Workspace
         Where to write.
-    kind : {"metric", "degradation", "task"}
+    kind : {"metric", "degradation", "task", "dataset"}
         What the file defines.
     name : str
         Its name; the file is named with underscores.
@@ -36,12 +36,13 @@ def write_definition(workspace: Workspace, kind: str, name: str) -> Path:
     """
     import jinja2
 
+    from harness.assets.registry import asset_names
     from harness.cli.authoring import own_folder
     from harness.methods.definitions import broken_definitions, registry_of
 
     check_name(name, kind)
     workspace.define()
-    if name in registry_of(kind):
+    if name in registry_of(kind) or (kind == "dataset" and name in asset_names("datasets")):
         raise HarnessError(f"a {kind} '{name}' is there already; choose another name")
     file = name.replace("-", "_")
     path = workspace.root / own_folder(workspace, "plugins") / f"{file}.py"
@@ -85,3 +86,10 @@ def new_degradation(name: str) -> None:
 def new_task(name: str) -> None:
     """Write the file of a task of your own, which already runs."""
     _write("task", name, f"`harness new method NAME --task {name}` and `harness new table NAME --task {name} ...`")
+
+
+@click.command("dataset", epilog=examples("harness new dataset ramps"))
+@click.argument("name")
+def new_dataset(name: str) -> None:
+    """Write the file of a dataset of your own, which already runs; for a folder of images: `harness datasets add`."""
+    _write("dataset", name, f"`harness datasets fetch {name}` and `harness new table NAME --dataset {name} ...`")
