@@ -132,6 +132,13 @@ complete_rows = _completing(_rows)
 complete_datasets = _completing(_defined("dataset", _recorded_datasets))
 complete_weights = _completing(_weights)
 complete_methods = _completing(_methods)
+complete_checked = _completing(
+    lambda context: [
+        *_tables(context),
+        *_methods(context),
+        *(n for kind in ("task", "degradation", "metric", "dataset") for n in _defined(kind, tuple)(context)),
+    ]
+)
 complete_trainable = _completing(lambda context: [*_tables(context), *_methods(context)])
 complete_tasks = _completing(_defined("task", _package_tasks))
 complete_degradations = _completing(_defined("degradation", _package_degradations))
