@@ -1,4 +1,5 @@
 # The public names, each from the module that defines it: what `import harness` loads on demand and type checkers read.
+from .assets.datasets.defining import dataset as dataset
 from .degradations.defining import degradation as degradation
 from .degradations.degrading import degrade as degrade
 from .degradations.resize import imresize as imresize

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 # What moves a terminal's cursor, sets its colours or title, or turns the order of letters; and what no terminal takes.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -68,6 +69,19 @@ def whole_number(value: object, what: str, least: int = 0) -> int:
     except (TypeError, ValueError, OverflowError):
         pass
     raise InvalidArgumentError(f"{what} {value!r} is not a whole number of {least} or more")
+
+
+def several(values: object, what: str) -> tuple[Any, ...]:
+    """Give the items of an argument that must be a list or the like; a text alone is none.
+
+    Examples
+    --------
+    >>> several([25, 50], "levels")
+    (25, 50)
+    """
+    if isinstance(values, str | bytes | os.PathLike) or not isinstance(values, Iterable):
+        raise InvalidArgumentError(f"{what} {values!r} is not a list; put it into brackets")
+    return tuple(values)
 
 
 class HarnessError(Exception):

@@ -20,7 +20,7 @@ _UNSAFE = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|\ud800-\udfff]')
 
 def is_name(text: str) -> bool:
     """Return whether a text may name a dataset, a method, a table and the like."""
-    return len(text) <= LONGEST and _NAME.fullmatch(text) is not None
+    return isinstance(text, str) and len(text) <= LONGEST and _NAME.fullmatch(text) is not None
 
 
 def check_name(text: str, kind: str = "name", where: str = "") -> str:
@@ -41,6 +41,7 @@ def check_name(text: str, kind: str = "name", where: str = "") -> str:
         It has other characters than lower-case letters, digits and single hyphens between them, or is too long.
     """
     if not is_name(text):
+        text = str(text)  # whatever was given
         shown = text if text.isprintable() and len(text) <= LONGEST else f"{ascii(text[:LONGEST])[1:-1]} …"
         place = f"{where}: " if where else ""
         raise HarnessError(

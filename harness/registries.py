@@ -1,4 +1,4 @@
-"""What is known by name and may be added to from outside the package: tasks, degradations, metrics.
+"""What is known by name and may be added to from outside the package: tasks, degradations, metrics, datasets.
 
 Nothing here imports more than the standard library's small modules: it runs before every table.
 """
@@ -40,6 +40,8 @@ class Registry(dict[str, T]):
     ----------
     files : dict
         Of those that were added: the file that defines them, by name; empty for what was typed in.
+    known_by : dict
+        Of those that make files: a hash of what they are made with, by name.
     """
 
     def __init__(self, kind: str, items: Iterable[T]) -> None:
@@ -47,6 +49,7 @@ class Registry(dict[str, T]):
         self.kind = kind
         self.built_in = frozenset(self)
         self.files: dict[str, str] = {}
+        self.known_by: dict[str, str] = {}
         REGISTRIES[kind] = self
 
     def define(self, item: T, depth: int = 2) -> T:

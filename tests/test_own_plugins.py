@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 import harness
-from harness.assets.datasets import open_dataset
+from harness.assets.datasets import fetch, open_dataset
 from harness.degradations import DEGRADATIONS, noise_generator
 from harness.errors import HarnessError, InvalidArgumentError
+from harness.methods.definitions import origin_of, registry_of
+from harness.registries import take_out
 from harness.tables.workspace import Workspace
 
 PAGE = Path(__file__).parent.parent / "docs" / "plugins.md"
@@ -139,22 +141,105 @@ def test_a_function_that_writes_into_its_image_does_not_change_the_truth(folder:
     assert (image == 9).all()
 
 
-def test_an_installed_package_defines_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "tasks_of_a_lab.py").write_text("import harness\nharness.task('lab-task', degradation='pairs')\n")
+OF_A_LAB = {
+    "task": "harness.task('of-a-lab', degradation='pairs')",
+    "degradation": "@harness.degradation('of-a-lab', version=1)\ndef made(reference, level):\n    return reference",
+    "metric": "@harness.metric('of-a-lab', version=1, better='lower')\ndef made(reference, restored):\n    return 1.0",
+    "dataset": "@harness.dataset('of-a-lab')\ndef made():\n    yield 'a', harness.imresize",
+}
+
+
+@pytest.mark.parametrize("kind", OF_A_LAB)
+def test_an_installed_package_defines(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / f"{kind}s_of_a_lab.py").write_text(f"import harness\n{OF_A_LAB[kind]}\n")
     about = tmp_path / "lab-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: lab\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[harness.tasks]\nlab = tasks_of_a_lab\n")
+    (about / "entry_points.txt").write_text(f"[harness.{kind}s]\nlab = {kind}s_of_a_lab\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     try:
         Workspace(tmp_path).define()
-        from harness.records.tasks import task
-
-        assert task("lab-task").degradation == "pairs"
+        assert "of-a-lab" in registry_of(kind)
+        assert origin_of(kind, "of-a-lab") == "package lab 1.0"
     finally:
         monkeypatch.undo()
         Workspace(tmp_path).define()
-        sys.modules.pop("tasks_of_a_lab", None)
+        sys.modules.pop(f"{kind}s_of_a_lab", None)
+    assert "of-a-lab" not in registry_of(kind)
+
+
+def test_an_own_dataset_is_made_again_where_its_images_change_and_only_then(folder: Path) -> None:
+    """From its file to its numbers; files that the function reads count, a comment makes nothing."""
+    (folder / "plugins" / "halves.py").write_text(block("A dataset"))
+    (folder / "plugins" / "scale.txt").write_text("40")
+    run(folder, "new", "table", "t", "--task", "denoise-real", "--dataset", "shadows", "--method", "noisy")
+    run(folder, "repro", "t")
+    truth = np.tile(np.arange(0, 240, 2, dtype=np.uint8), (80, 1))
+    assert psnr(folder, "t") == pytest.approx(harness.psnr(truth, (truth * 0.4).astype(np.uint8)), abs=1e-6)
+    before = psnr(folder, "t")
+    with (folder / "plugins" / "halves.py").open("a") as file:
+        file.write("# no other image\n")
+    assert "restore" not in run(folder, "repro", "t")
+    (folder / "plugins" / "scale.txt").write_text("80")
+    said = run(folder, "repro", "t")
+    assert "inputs" in said and "restore noisy shadows" in said and psnr(folder, "t") > before + 5
+    run(
+        folder, "measure", "--task", "denoise-real", "--dataset", "shadows", "--restored", "data/datasets/shadows/input"
+    )
+    assert "made by a plugin" in run(folder, "datasets", "ls") or "present" in run(
+        folder, "datasets", "show", "shadows"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "options", "reason"),
+    [
+        ("return ()", "", "gave no image"),
+        ("yield 'a'", "", "gave a str; it must give (name, image)"),
+        ("yield 'a', image", ", pairs=True", "gave 2 values; it must give (name, ground truth, input)"),
+        ("yield 'a/b', image", "", "cannot name an image"),
+        ("yield 3, image", "", "cannot name an image"),
+        ("yield 'a', image; yield 'A', image", "", "two images named 'A'"),
+        ("yield 'a', image / 255", "", "is an array of float64; give an array of uint8"),
+        ("yield 'a', image[None]", "", "has the shape (1, 8, 8)"),
+        ("yield 'a', 3", "", "is a int"),
+        ("yield 'a', 'nowhere.png'", "", "nowhere.png"),
+        ("yield 'a', image, image[1:]", ", pairs=True", "its partner 8x7"),
+        ("yield 'a', image; yield 'b', np.stack([image] * 3, 2)", "", "gray"),
+        ("yield 'a', image; raise KeyError('odd')", "", "failed: KeyError: 'odd'"),
+        ("yield 'a', image; import os; os.chdir('/')", "", "the current folder"),
+    ],
+)
+def test_what_a_dataset_gives_is_looked_at(tmp_path: Path, body: str, options: str, reason: str) -> None:
+    source = (
+        f"import harness\nimport numpy as np\nimage = np.zeros((8, 8), np.uint8)\n@harness.dataset('odd'{options})\n"
+    )
+    exec(f"{source}def odd():\n    {body}\n", {"__file__": str(tmp_path / "odd.py")})
+    try:
+        with pytest.raises(HarnessError, match=re.escape(reason)):
+            fetch("odd", tmp_path / "data")
+        assert not (tmp_path / "data" / "manifests" / "datasets" / "odd.json").exists()
+    finally:
+        take_out([("dataset", "odd")])
+
+
+def test_a_dataset_that_lacks_a_package_says_so(tmp_path: Path) -> None:
+    @harness.dataset("odd")
+    def odd() -> Iterator[tuple[str, object]]:
+        import no_such_package  # noqa: F401
+
+        yield "a", None
+
+    try:
+        assert "no_such_package" in fetch("odd", tmp_path).reason
+    finally:
+        take_out([("dataset", "odd")])
+
+
+@pytest.mark.parametrize("name", ["set5", "bsd68-color", "A B", 3])
+def test_a_dataset_has_a_name_of_its_own(name: object) -> None:
+    with pytest.raises(HarnessError, match=r"is there already|use lower-case letters"):
+        harness.dataset(name)(lambda: ())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

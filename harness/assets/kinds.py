@@ -27,6 +27,7 @@ _SUPPLY = {
     "embedded": "comes with scikit-image",
     "user": "you supply it",
     "derived": "made from",
+    "made": "made by a plugin",
 }
 _KIND = {"images": "images", "pairs": "pairs", "inputs": "inputs, no ground truth"}
 
@@ -102,7 +103,7 @@ def _dataset_row(record: Dataset, data: Path) -> dict[str, Any]:
         "title": record.title,
         "aliases": list(record.aliases),
         "kind": record.kind,
-        "images": record.count,
+        "images": _count(record, data),
         "bytes": record.bytes or None,
         "licence": record.licence,
         "supply": record.supply,
@@ -111,8 +112,14 @@ def _dataset_row(record: Dataset, data: Path) -> dict[str, Any]:
     }
 
 
+def _count(record: Dataset, data: Path) -> int:
+    """Count the images; those that a function gives once it was called, before that 0."""
+    made = None if record.count else _manifest(AssetPaths(data, "datasets", record.name), DatasetManifest)
+    return made.images if isinstance(made, DatasetManifest) else record.count
+
+
 def _dataset_cells(row: dict[str, Any]) -> tuple[str, ...]:
-    images = f"{row['images']}{'' if row['kind'] == 'images' else ' ' + row['kind']}"
+    images = f"{row['images'] or '?'}{'' if row['kind'] == 'images' else ' ' + row['kind']}"
     return row["name"], row["title"], images, size_text(row["bytes"] or 0), row["licence"], row["where"]
 
 
@@ -146,7 +153,10 @@ def _archive(archive: Archive) -> str:
 
 
 def _dataset_show(record: Dataset, data: Path) -> str:
-    head = f"{record.name} ({record.title}): {record.count:,} {_KIND[record.kind]}"
+    count = _count(record, data)
+    head = (
+        f"{record.name} ({record.title}): {count:,} {_KIND[record.kind]}" if count else f"{record.name}: not made yet"
+    )
     lines = [head, "", *_dataset_describe(record), ""]
     if record.bytes:
         lines.append(f"size: {size_text(record.bytes)} in {len(record.files)} files")

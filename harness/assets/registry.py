@@ -18,6 +18,7 @@ from harness.assets.verified import Hashes
 from harness.errors import HarnessError
 from harness.names import is_name, is_safe
 from harness.records.loading import load_json
+from harness.registries import REGISTRIES
 
 # Serves the files of GitHub repositories at a commit.
 SOURCE_HOST = "https://raw.githubusercontent.com"
@@ -193,4 +194,4 @@ def asset_names(kind: places.Kind) -> list[str]:
             if path.stem in names:
                 raise HarnessError(f"{path}: a dataset '{path.stem}' is also in {names[path.stem]}; rename one")
             names[path.stem] = path
-    return sorted(names)
+    return sorted({*names, *(REGISTRIES.get("dataset", ()) if kind == "datasets" else ())})

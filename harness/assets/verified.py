@@ -18,6 +18,7 @@ from typing import Any
 
 from harness.assets.places import ADVICE, AssetPaths, record_path
 from harness.files import file_sha256, git_blob, update_text
+from harness.registries import REGISTRIES
 
 _VERSION = 1
 
@@ -122,7 +123,10 @@ def forget(paths: AssetPaths) -> None:
 
 def _record_sha256(paths: AssetPaths) -> str:
     path = record_path(paths.kind, paths.name)
-    return "" if path is None else file_sha256(path)
+    if path is None:
+        made = REGISTRIES.get("dataset") if paths.kind == "datasets" else None
+        return made.known_by.get(paths.name, "") if made is not None else ""
+    return file_sha256(path)
 
 
 def _base_sha256(paths: AssetPaths, manifest: str) -> str:

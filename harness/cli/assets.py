@@ -106,6 +106,7 @@ def add_commands(group: click.Group, kind: Kind, *, ls: str, show: str, fetch: s
         if everything:
             from harness.assets.registry import asset_names
 
+            _described(kind)
             names = (*names, *(name for name in asset_names(kind) if name not in names))
         _fetch(kind, names, **options)
 
@@ -113,6 +114,11 @@ def add_commands(group: click.Group, kind: Kind, *, ls: str, show: str, fetch: s
 def _described(kind: Kind) -> AssetKind:
     from harness.assets.kinds import KINDS  # imports numpy and more
 
+    if kind == "datasets":
+        from harness.tables.workspace import Workspace
+
+        # Plugins may define some.
+        Workspace.find(needed=False).define()
     return KINDS[kind]
 
 

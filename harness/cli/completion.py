@@ -61,7 +61,7 @@ def _rows(context: click.Context) -> Iterator[str]:
                 yield from (row.name for part in read_table(files[name]).parts for row in part.rows)
 
 
-def _datasets(context: click.Context) -> Iterable[str]:
+def _recorded_datasets() -> Iterable[str]:
     from harness.assets.registry import asset_names
 
     return asset_names("datasets")
@@ -132,9 +132,16 @@ def _package_protocols() -> Iterable[str]:
 
 complete_tables = _completing(_tables)
 complete_rows = _completing(_rows)
-complete_datasets = _completing(_datasets)
+complete_datasets = _completing(_defined("dataset", _recorded_datasets))
 complete_weights = _completing(_weights)
 complete_methods = _completing(_methods)
+complete_checked = _completing(
+    lambda context: [
+        *_tables(context),
+        *_methods(context),
+        *(n for kind in ("task", "degradation", "metric", "dataset") for n in _defined(kind, tuple)(context)),
+    ]
+)
 complete_trainable = _completing(lambda context: [*_tables(context), *_methods(context)])
 complete_tasks = _completing(_defined("task", _package_tasks))
 complete_degradations = _completing(_defined("degradation", _package_degradations))

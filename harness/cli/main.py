@@ -22,6 +22,7 @@ NEW: Index = {
     "task": ("harness.cli.plugins:new_task", "Write the file of a task of your own."),
     "degradation": ("harness.cli.plugins:new_degradation", "Write the file of a degradation of your own."),
     "metric": ("harness.cli.plugins:new_metric", "Write the file of a metric of your own."),
+    "dataset": ("harness.cli.plugins:new_dataset", "Write the file of a dataset of your own."),
 }
 
 EXPORT: Index = {
@@ -57,13 +58,16 @@ COMMANDS: Index = {
     "why": ("harness.cli.provenance:why", "Show where a number comes from, down to the pixels."),
     "report": ("harness.cli.report:report", "Write a site of every table, cell and image; compare two runs."),
     "audit": ("harness.cli.audit:audit", "Find the protocol that makes each published number."),
+    "metrics": ("harness.cli.plugins:metrics", "List the metrics."),
+    "tasks": ("harness.cli.plugins:tasks", "List the tasks."),
+    "degradations": ("harness.cli.plugins:degradations", "List the degradations."),
     "datasets": ("harness.cli.datasets:datasets", "List, fetch and verify datasets."),
     "weights": ("harness.cli.weights:weights", "List, fetch and verify released weights."),
     "methods": ("harness.cli.methods:methods_command", "List the methods."),
     "describe": ("harness.cli.methods:describe", "Say what a method is and what it costs."),
     "init": ("harness.cli.starting:init", "Make a folder a workspace of your own: methods, tables, CI."),
     "new": ("harness.cli.main:new", "Write a file to start from: a method or a table of your own."),
-    "check": ("harness.cli.methods:check_method", "Check a method of yours, or a table that you wrote."),
+    "check": ("harness.cli.methods:check_method", "Check a method, metric, table … of yours."),
     "measure": ("harness.cli.stages:measure", "Measure a folder of restored images."),
     "train": ("harness.cli.training:train", "Train a method, or every trainable row of a table."),
     "export": ("harness.cli.main:export", "Make archives: a table's run as an RO-Crate, DND's submission."),
@@ -75,7 +79,7 @@ SECTIONS = {
     "Reproduce a table": ("tables", "repro", "diff", "table", "figure"),
     "Look into results": ("why", "rows", "report", "audit"),
     "Methods and tables of your own": ("init", "new", "check", "measure", "train"),
-    "What there is to work with": ("methods", "describe", "datasets", "weights"),
+    "What there is to work with": ("methods", "describe", "datasets", "weights", "tasks", "degradations", "metrics"),
     "Keep it running, pass it on": ("doctor", "pipeline", "export"),
 }
 

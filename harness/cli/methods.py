@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.completion import complete_degradations
+from harness.cli.completion import complete_checked, complete_degradations
 from harness.cli.options import (
+    argument,
     dataset_option,
     examples,
     format_option,
@@ -155,7 +156,7 @@ def new_method(name: str, task: str, kind: str, checkpoint: Path | None, levels:
 
 
 @click.command("check", epilog=examples("harness check bicubic"))
-@method_argument()
+@argument("name", "NAME", complete_checked)
 @click.option(
     "--limit",
     type=click.FloatRange(0.1),
@@ -165,15 +166,14 @@ def new_method(name: str, task: str, kind: str, checkpoint: Path | None, levels:
 )
 @format_option("text", "json")
 def check_method(name: str, limit: float, form: str) -> None:
-    """Try METHOD on small images: sizes, range, determinism, batches; exit status 1 if a promise is broken.
+    """Try a method, or a metric, degradation, task or dataset of a plugin, on small images; or look through a table.
 
-    Of a table NAME: say what is odd about its marks and digits, and which of its numbers other tables print otherwise.
-
-    The status is 1, too, where nothing could be tried because its weights are not here.
-
-    A method that hangs, crashes or ends the process is stopped, and the message says so.
+    Of a method: sizes, range, determinism, batches. Of a table: what is odd about its marks and digits, and which of
+    its numbers other tables print otherwise. The status is 1 where a promise is broken, and where nothing could be
+    tried because what it takes is not here. What hangs, crashes or ends the process is stopped, with a message.
     """
     from harness.run.conformance import check_method as run_checks
+    from harness.run.definitions_conformance import check_definition, defining_kinds
     from harness.supervision import Supervised, supervise
 
     workspace = Workspace.find(needed=False)
@@ -188,28 +188,33 @@ def check_method(name: str, limit: float, form: str) -> None:
             f"check {name}",
             limit,
             kept="what was tried is above",
-            slow="Give --limit SECONDS if the method is that slow on an image of 21x321",
+            slow="Give --limit SECONDS if it is that slow on an image of 21x321",
         )
-    method = workspace.method(name)
-    failed = held = 0
+    workspace.define()
+    kinds = defining_kinds(name)
+    method = workspace.method(name) if not kinds or name in workspace.methods() else None
+    runs = [("", run_checks(method))] if method is not None else []
+    runs += [(f"{kind}: ", check_definition(kind, name)) for kind in kinds]
+    outcomes: list[bool | None] = []
     records = []
-    for check in run_checks(method):
-        supervised.goes_on()
-        sign = {True: "ok", False: "FAIL", None: "skip"}[check.held]
-        if form == "text":
-            echo_text(f"{sign:<4}  {check.what}{': ' + check.found if check.found else ''}")
-        records.append({"check": check.what, "outcome": sign.lower(), "found": check.found})
-        failed += check.held is False
-        held += check.held is True
+    for of, checks in runs:
+        for check in checks:
+            supervised.goes_on()
+            sign = {True: "ok", False: "FAIL", None: "skip"}[check.held]
+            if form == "text":
+                echo_text(f"{sign:<4}  {of}{check.what}{': ' + check.found if check.found else ''}")
+            records.append({"check": f"{of}{check.what}", "outcome": sign.lower(), "found": check.found})
+            outcomes.append(check.held)
     supervised.done()
     if form == "json":
         echo(json.dumps(records, indent=1, ensure_ascii=False))
-    if failed:
+    if failed := outcomes.count(False):
         raise CheckFailedError(f"{plural(failed, 'check')} of '{name}' failed")
-    if not held and method.on != "images":
+    of_images = method is not None and method.on == "images"
+    if True not in outcomes and not of_images:
         raise CheckFailedError(f"nothing of '{name}' could be tried, so it is not known whether it conforms")
     if form == "text":
-        echo(f"'{name}' conforms" if held else f"'{name}' gives images that were restored elsewhere")
+        echo(f"'{name}' gives images that were restored elsewhere" if of_images else f"'{name}' conforms")
 
 
 def _check_table(workspace: Workspace, name: str) -> None:

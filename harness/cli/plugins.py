@@ -1,16 +1,19 @@
-"""The commands `new metric`, `new degradation` and `new task`: a file that runs, to be edited."""
+"""What plugins define: `new metric` and the like write a file that runs, `metrics` and the like list what is known."""
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import examples
-from harness.cli.printing import echo
+from harness.cli.options import examples, format_option
+from harness.cli.printing import echo, echo_table
 from harness.errors import HarnessError
-from harness.files import write_text
+from harness.files import json_numbers, write_text
 from harness.names import check_name
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ def write_definition(workspace: Workspace, kind: str, name: str) -> Path:
     ----------
     workspace : Workspace
         Where to write.
-    kind : {"metric", "degradation", "task"}
+    kind : {"metric", "degradation", "task", "dataset"}
         What the file defines.
     name : str
         Its name; the file is named with underscores.
@@ -36,12 +39,13 @@ def write_definition(workspace: Workspace, kind: str, name: str) -> Path:
     """
     import jinja2
 
+    from harness.assets.registry import asset_names
     from harness.cli.authoring import own_folder
     from harness.methods.definitions import broken_definitions, registry_of
 
     check_name(name, kind)
     workspace.define()
-    if name in registry_of(kind):
+    if name in registry_of(kind) or (kind == "dataset" and name in asset_names("datasets")):
         raise HarnessError(f"a {kind} '{name}' is there already; choose another name")
     file = name.replace("-", "_")
     path = workspace.root / own_folder(workspace, "plugins") / f"{file}.py"
@@ -85,3 +89,119 @@ def new_degradation(name: str) -> None:
 def new_task(name: str) -> None:
     """Write the file of a task of your own, which already runs."""
     _write("task", name, f"`harness new method NAME --task {name}` and `harness new table NAME --task {name} ...`")
+
+
+@click.command("dataset", epilog=examples("harness new dataset ramps"))
+@click.argument("name")
+def new_dataset(name: str) -> None:
+    """Write the file of a dataset of your own, which already runs; for a folder of images: `harness datasets add`."""
+    _write("dataset", name, f"`harness datasets fetch {name}` and `harness new table NAME --dataset {name} ...`")
+
+
+def _listing(kind: str, heads: tuple[str, ...], known: Callable[[], list[dict[str, Any]]], form: str) -> None:
+    """Print what is known of a kind; each line ends with where it comes from."""
+    from harness.methods.definitions import origin_of
+    from harness.tables.workspace import Workspace
+
+    workspace = Workspace.find(needed=False)
+    workspace.define()
+    records = [record | {"from": _shown(workspace, origin_of(kind, record[kind]))} for record in known()]
+    if form == "json":
+        echo(json.dumps(json_numbers(records), indent=1, ensure_ascii=False))
+    else:
+        echo_table([[_cell(record[head]) for head in (*heads, "from")] for record in records], (*heads, "from"), form)
+
+
+def _shown(workspace: Workspace, origin: str) -> str:
+    path, root = Path(origin), workspace.root.resolve()
+    return path.relative_to(root).as_posix() if path.is_absolute() and path.is_relative_to(root) else origin
+
+
+def _cell(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+@click.command("tasks", epilog=examples("harness tasks --format json"))
+@format_option("text", "json", "md")
+def tasks(form: str) -> None:
+    """List the tasks known here: levels, default degradation, protocols, and where each comes from."""
+
+    def known() -> list[dict[str, Any]]:
+        from harness.records.tasks import TASKS
+
+        return [
+            {
+                "task": task.name,
+                "title": task.title,
+                "level": task.level_name,
+                "levels": list(task.levels),
+                "degradation": task.degradation,
+                "protocols": list(task.metrics),
+                "channels": task.channels,
+            }
+            for task in TASKS.values()
+        ]
+
+    _listing("task", ("task", "title", "level", "levels", "degradation"), known, form)
+
+
+@click.command("degradations", epilog=examples("harness degradations --format json"))
+@format_option("text", "json", "md")
+def degradations(form: str) -> None:
+    """List the degradations known here: how inputs are made, under which version, and where each comes from."""
+
+    def known() -> list[dict[str, Any]]:
+        from harness.degradations import DEGRADATIONS
+
+        return [
+            {
+                "degradation": made.name,
+                "version": made.version,
+                "input": made.output,
+                "random": made.random,
+                "summary": made.summary,
+            }
+            for made in DEGRADATIONS.values()
+        ]
+
+    _listing("degradation", ("degradation", "version", "input", "summary"), known, form)
+
+
+@click.command("metrics", epilog=examples("harness metrics --format json"))
+@format_option("text", "json", "md")
+def metrics(form: str) -> None:
+    """List the metrics known here: what begins a protocol's name, which values are better, where each comes from."""
+
+    def known() -> list[dict[str, Any]]:
+        from harness.protocols import protocol
+        from harness.protocols.definitions import ALIGNED, METRICS
+        from harness.protocols.own import OWN_METRICS
+
+        built_in = [
+            {
+                "metric": part.name,
+                "version": part.version,
+                "better": "higher",
+                "unit": protocol(part.name).unit,
+                "of": "image",
+                "reference": True,
+                "range": [0 if part.name.startswith("psnr") else -1, math.inf if part.name.startswith("psnr") else 1],
+                "what": part.phrase,
+            }
+            for part in (*METRICS.values(), *ALIGNED.values())
+        ]
+        return built_in + [
+            {
+                "metric": own.name,
+                "version": own.version,
+                "better": own.better,
+                "unit": own.unit,
+                "of": own.of,
+                "reference": own.reference,
+                "range": list(own.range),
+                "what": own.title,
+            }
+            for own in OWN_METRICS.values()
+        ]
+
+    _listing("metric", ("metric", "version", "better", "unit", "of", "what"), known, form)

@@ -43,6 +43,7 @@ WITHOUT_INFLUENCE = frozenset(
         "harness.cli.main",
         "harness.records.tasks",
         "harness.registries",
+        "harness.assets.datasets.defining",
         "harness.cores",
         "harness.process_state",
         "harness.records.runs",
@@ -348,19 +349,31 @@ def stage_code(methods: Mapping[str, Method]) -> dict[str, list[Path]]:
 
 def metric_facts(metric: Metric) -> dict[str, str]:
     """List what a plugin's metric measures with: a hash of its code, versions of packages, hashes of its files."""
+    return made_with(OWN_METRICS.source(metric.name), metric.depends, metric.packages)
+
+
+def made_with(source: Path | None, depends: Iterable[Path], packages: Iterable[str] = ()) -> dict[str, str]:
+    """List what a plugin's function works with: a hash of its file's code, versions of packages, hashes of files."""
     from importlib.metadata import PackageNotFoundError, version
 
-    source = OWN_METRICS.source(metric.name)
     files = code_files(source) if source is not None else []
     found = {"code": fingerprint(files)} if files else {}
     outside = [file for file in files if not file.is_relative_to(PACKAGE)]
-    for package in sorted({*_packages(outside), *metric.packages}):
+    for package in sorted({*_packages(outside), *packages}):
         try:
             found[f"package {package}"] = version(package)
         except PackageNotFoundError:
             found[f"package {package}"] = "absent"
     folder = source.parent if source is not None else Path()
-    return found | {f"file {path.name}": file_sha256(folder / path, "absent") for path in metric.depends}
+    return found | {f"file {path.name}": _state(folder / path) for path in depends}
+
+
+def _state(path: Path) -> str:
+    """Hash a file; of a folder the names and sizes of its files, which may be gigabytes."""
+    if not path.is_dir():
+        return file_sha256(path, "absent")
+    files = [f"{file.relative_to(path).as_posix()} {file.stat().st_size}" for file in path.rglob("*") if file.is_file()]
+    return hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest()
 
 
 def method_code(method: Method) -> list[Path]:

@@ -478,9 +478,10 @@ def _dataset(workspace: Workspace, group: Group, rows: list[ImageRow]) -> Link:
 
     known = dataset(group.dataset)
     path = AssetPaths(workspace.data, "datasets", known.name).manifest
-    facts = {"dataset": f"{known.title}, {known.count} images", "licence": known.licence, "from": known.homepage}
+    facts = {"dataset": known.title, "licence": known.licence, "from": known.homepage}
     if path.is_file():
         manifest = DatasetManifest.read(path)
+        facts["dataset"] += f", {manifest.images or known.count} images"
         facts["manifest"] = f"{path}, {manifest.status}"
         image = min((row.image for row in rows), default="")
         for file in manifest.files:

@@ -89,12 +89,12 @@ def _check_level(method: Method, task: Task, level: int, function: Callable[[Any
         return None, f"returned {result.shape}, {wanted} was expected"
 
     for height, width in SIZES:
-        image = _image(height, width, colour)
+        image = small_image(height, width, colour)
         start = time.perf_counter()
         result, problem = run(image)
         took = time.perf_counter() - start
         yield Check(f"{width}x{height}", result is not None, problem or f"{took:.2f} s")
-    image = _image(40, 48, colour)
+    image = small_image(40, 48, colour)
     first, problem = run(image)
     second, again = run(image)
     if first is None or second is None:
@@ -125,7 +125,7 @@ def _told(error: Exception) -> str:
 
 def _threads(restorer: Callable[[NDArray[np.float64]], NDArray[np.float64]], colour: bool) -> Check:
     """Images restored in several threads at once must not influence each other."""
-    images = [_image(24, 32, colour, seed) for seed in range(2 * THREADS)]
+    images = [small_image(24, 32, colour, seed) for seed in range(2 * THREADS)]
     try:
         alone = [restorer(image) for image in images]
         # One that puts back what it changes must not do so while another call runs.
@@ -149,7 +149,7 @@ def _batch(function: Callable[[Any], Any], colour: bool) -> Check:
     # As `tensor_restorer` does it: on the device, and a network with what pads its images.
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     apply = functools.partial(restore, function) if isinstance(function, torch.nn.Module) else function
-    images = [_image(24, 32, colour, seed) / 255 for seed in (1, 2, 3)]
+    images = [small_image(24, 32, colour, seed) / 255 for seed in (1, 2, 3)]
     first, second, third = (
         torch.from_numpy(np.atleast_3d(image).transpose(2, 0, 1)).float()[None].to(device) for image in images
     )
@@ -169,7 +169,7 @@ def _batch(function: Callable[[Any], Any], colour: bool) -> Check:
     return Check("batch of two", True, "")
 
 
-def _image(height: int, width: int, colour: bool, seed: int = 0) -> NDArray[np.float64]:
+def small_image(height: int, width: int, colour: bool, seed: int = 0) -> NDArray[np.float64]:
     """Make a smooth image with an edge and some noise, in units of 0..255."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[0:height, 0:width]

@@ -43,6 +43,9 @@ LISTINGS = {
     "methods": ["--task", "sr"],
     "describe": ["bicubic", "--no-measure"],
     "check": ["bicubic-luma"],
+    "metrics": [],
+    "tasks": [],
+    "degradations": [],
     "measure": [
         "--task",
         "denoise-rgb",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import harness
+from harness.assets.datasets import fetch
 from harness.cli.plugins import write_definition
 from harness.errors import HarnessError
 from harness.methods.definitions import broken_definitions
@@ -88,7 +89,7 @@ def test_what_was_typed_in_may_be_typed_in_again() -> None:
         TASKS.files.pop("sr-typed")
 
 
-@pytest.mark.parametrize("kind", ["task", "degradation", "metric"])
+@pytest.mark.parametrize("kind", ["task", "degradation", "metric", "dataset"])
 def test_a_new_file_runs_as_it_is(tmp_path: Path, kind: str) -> None:
     folder = project(tmp_path / "mine")
     path = write_definition(folder, kind, "3-of-mine")
@@ -101,6 +102,8 @@ def test_a_new_file_runs_as_it_is(tmp_path: Path, kind: str) -> None:
     elif kind == "degradation":
         made = harness.degrade(image, "3-of-mine", 5).astype(float)
         assert 0 < np.abs(made - image).max() <= 5
+    elif kind == "dataset":
+        assert fetch("3-of-mine", tmp_path / "data").images == 3
     else:
         assert harness.measure(image, image + np.uint8(3), "3-of-mine") == 3
     with pytest.raises(HarnessError, match=f"a {kind} '3-of-mine' is there already"):
@@ -108,7 +111,9 @@ def test_a_new_file_runs_as_it_is(tmp_path: Path, kind: str) -> None:
     Workspace(tmp_path).define()
 
 
-@pytest.mark.parametrize(("kind", "name"), [("metric", "psnr"), ("metric", "seconds"), ("task", "sr"), ("task", "A B")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("metric", "psnr"), ("metric", "seconds"), ("task", "sr"), ("task", "A B"), ("dataset", "set5")]
+)
 def test_a_new_file_is_not_left_where_the_name_cannot_be(tmp_path: Path, kind: str, name: str) -> None:
     folder = project(tmp_path)
     with pytest.raises(HarnessError):

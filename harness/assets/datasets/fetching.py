@@ -42,6 +42,10 @@ def fetch(name: str, data: str | os.PathLike[str] | None = None, **options: Unpa
     """
     record = dataset(name)
     kind: type[DatasetCollection] = Derived if record.base else Registered if record.files else Supplied
+    if record.supply == "made":
+        from harness.assets.datasets.defining import Made
+
+        kind = Made
     return kind(record, data, **options).fetch()
 
 

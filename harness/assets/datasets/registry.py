@@ -14,6 +14,7 @@ from harness.assets.hosts import is_plain_address
 from harness.assets.registry import SHA256, AssetFile, AssetRecord, asset_names, read_asset_record
 from harness.errors import HarnessError, unknown_name
 from harness.names import check_name, is_safe
+from harness.registries import REGISTRIES
 
 
 class File(AssetFile, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -131,7 +132,7 @@ class Dataset(AssetRecord, frozen=True, forbid_unknown_fields=True, kw_only=True
         Images; a pair counts once.
     supply : str
         ``pinned`` (public sources with checksums), ``embedded`` (comes with scikit-image), ``user`` (no stable source
-        is known or allowed), ``derived`` (made from `base` when read).
+        is known or allowed), ``derived`` (made from `base` when read), ``made`` (by a plugin's function).
     description : str
         For readers.
     aliases : tuple of str
@@ -159,7 +160,7 @@ class Dataset(AssetRecord, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     kind: Literal["images", "pairs", "inputs"]
     count: int
-    supply: Literal["pinned", "embedded", "user", "derived"]
+    supply: Literal["pinned", "embedded", "user", "derived", "made"]
     description: str
     aliases: tuple[str, ...] = ()
     layouts: tuple[Layout, ...] = ()
@@ -205,6 +206,8 @@ def read_record(path: Path) -> Dataset:
             raise HarnessError(f"{path}: '{file.name}' has a checksum that is not 64 lower-case hex digits; correct it")
     if record.mirror_path and not is_safe(record.mirror_path):
         raise HarnessError(f"{path}: the mirror path '{record.mirror_path}' leaves the mirror; correct it")
+    if record.supply == "made":
+        raise HarnessError(f"{path}: only a plugin's dataset is 'made'; name another supply, such as 'user'")
     if (record.supply == "derived") != bool(record.base and record.crop):
         raise HarnessError(f"{path}: a derived dataset, and no other, has a base and a crop; correct the record")
     for problem in _archive_problems(record):
@@ -251,8 +254,8 @@ def dataset(name: str) -> Dataset:
         Nobody knows the name; the nearest known ones are in the message.
     """
     path = places.record_path("datasets", name)
-    if path is not None:
-        return read_record(path)
+    if path is not None or name in REGISTRIES.get("dataset", ()):
+        return _known(name)
     aliases: dict[str, str] = {}
     for known in dataset_names():
         record = _known(known)
@@ -269,6 +272,9 @@ def datasets() -> list[Dataset]:
 
 def _known(name: str) -> Dataset:
     path = places.record_path("datasets", name)
+    if path is None and name in REGISTRIES.get("dataset", ()):
+        made: Dataset = REGISTRIES["dataset"][name].record
+        return made
     if path is None:
         raise HarnessError(
             f"'{name}.json' is no name for a dataset's record; use lower-case letters, digits and hyphens"
