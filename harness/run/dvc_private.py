@@ -6,7 +6,6 @@ pyproject.toml bounds DVC's versions because of it, and a test compares every na
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
-import psutil
 import yaml
 from dvc.dvcfile import Lockfile
 from dvc.lock import Lock, LockError, make_lock
@@ -30,19 +28,17 @@ from dvc.utils import strictyaml
 from voluptuous import Invalid
 
 from harness.files import write_text
+from harness.run.living import lives, show_life
 
 __all__ = ["LockError", "StageCmdFailedError", "lock_repo"]
 
 T = TypeVar("T")
 
-# Where each process of this package keeps a file locked as long as it lives, below DVC's own temporary folder.
-_LIVING = "harness"
-
 
 def open_repo(root: Path, *, in_git: bool) -> Any:
     """Open a DVC repository whose lock is waited for."""
     strictyaml.parse_yaml = _parse_yaml
-    _show_life(root)
+    show_life(root)
     # A checkout that was downloaded as an archive has no .git; DVC works there if it is told so.
     repo = Repo(str(root), _wait_for_lock=True, config=None if in_git else {"core": {"no_scm": True}})
     if isinstance(repo.lock, Lock):  # the kind for network file systems stays
@@ -98,7 +94,7 @@ def drop_dead_locks(root: Path) -> None:
 
     DVC notices a process that is gone. It takes one that its parent has not collected (a zombie, as in a container
     without an init process) for a living one, and also another that got its number, after a reboot or later. Of the
-    processes of this package the system tells whether they live, whatever the clock says (`_show_life`).
+    processes of this package the system tells whether they live, whatever the clock says (`harness.run.living`).
     """
     path = root / ".dvc" / "tmp" / RWLOCK_FILE
     if not path.is_file():
@@ -111,71 +107,12 @@ def drop_dead_locks(root: Path) -> None:
             path.unlink(missing_ok=True)
             return
         holders = [*locks["write"].values(), *(holder for held in locks["read"].values() for holder in held)]
-        living = {pid for pid in {holder["pid"] for holder in holders} if _alive(pid, written, root)}
+        living = {pid for pid in {holder["pid"] for holder in holders} if lives(root, pid, written)}
         write = {file: holder for file, holder in locks["write"].items() if holder["pid"] in living}
         read = {f: [holder for holder in held if holder["pid"] in living] for f, held in locks["read"].items()}
         kept = {"write": write, "read": {file: held for file, held in read.items() if held}}
         if kept != locks:
             write_text(path, json.dumps(kept))
-
-
-def _alive(pid: int, written: float, root: Path) -> bool:
-    """Return whether a process lives that wrote its number at a time, or before it."""
-    try:
-        with open(_life(root, pid), "rb") as file, _locked(file) as ended:
-            return not ended
-    except OSError:
-        pass  # DVC's own command, or an older version's
-    try:
-        process = psutil.Process(pid)
-        # A younger process cannot have written its number.
-        return bool(process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= written + 1)
-    except psutil.Error:
-        return False
-
-
-_shown: dict[Path, Any] = {}  # by file
-
-
-def _show_life(root: Path) -> None:
-    """Keep a file locked until this process ends, however it ends: its number alone may be another's one day."""
-    path = _life(root, os.getpid())
-    if path in _shown:
-        return
-    with suppress(OSError, ImportError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for other in path.parent.iterdir():
-            with open(other, "rb") as file, _locked(file) as ended:
-                if ended:
-                    other.unlink()
-        import fcntl
-
-        _shown[path] = open(path, "wb")  # noqa: SIM115 (it stays open)
-        for _ in range(20):  # another process may look at it just now
-            try:
-                fcntl.flock(_shown[path], fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                time.sleep(0.01)
-
-
-def _life(root: Path, pid: int) -> Path:
-    return root.resolve() / ".dvc/tmp" / _LIVING / str(pid)
-
-
-@contextmanager
-def _locked(file: Any) -> Iterator[bool]:
-    """Try to lock a file for a moment; False where a process holds it. OSError where the system has no such locks."""
-    try:
-        import fcntl
-    except ImportError:
-        raise OSError("no locks") from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        yield False
-    else:
-        yield True
 
 
 def read_undisturbed(repo: Any, folder: Path, read: Callable[[], T]) -> T:
