@@ -122,7 +122,7 @@ GUARDS = (
     Guard(
         "inputs that differ from the recorded ones",
         RESTORE,
-        "if found != inputs.inputs[input_id.file]:",
+        "if digest != inputs.inputs[input_id.file]:",
         "if False:",
         f"{RESTORING}::test_changed_inputs_stop_the_run",
     ),
