@@ -17,9 +17,9 @@ import harness
 import harness.methods
 from harness.degradations import awgn, noise_generator
 from harness.errors import HarnessError
-from harness.registries import added, take_out
 from harness.images import read_image
 from harness.methods import Method
+from harness.registries import added, take_out
 
 ROOT = Path(__file__).parents[1]
 
@@ -63,8 +63,8 @@ def test_the_help_loads_less_than_twice_what_click_does() -> None:
 
 def test_public_names() -> None:
     names = (
-        "dataset degradation degrade imresize load_weights luma measure method metric protocol psnr published pyiqa_metric "
-        "repro restore rows ssim task"
+        "dataset degradation degrade imresize load_weights luma measure method metric protocol psnr published "
+        "pyiqa_metric repro restore rows ssim task"
     )
     assert harness.__all__ == dir(harness) == names.split()
     for name in harness.__all__:
