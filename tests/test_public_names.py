@@ -19,6 +19,7 @@ from harness.degradations import awgn, noise_generator
 from harness.errors import HarnessError
 from harness.images import read_image
 from harness.methods import Method
+from harness.registries import added, take_out
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,8 +63,8 @@ def test_the_help_loads_less_than_twice_what_click_does() -> None:
 
 def test_public_names() -> None:
     names = (
-        "degradation degrade imresize load_weights luma measure method metric protocol psnr published pyiqa_metric "
-        "repro restore rows ssim task"
+        "dataset degradation degrade imresize load_weights luma measure method metric protocol psnr published "
+        "pyiqa_metric repro restore rows ssim task"
     )
     assert harness.__all__ == dir(harness) == names.split()
     for name in harness.__all__:
@@ -91,7 +92,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _definitions_forg
 
 @pytest.mark.parametrize("name", modules_with_examples())
 def test_examples_run(name: str, workspace: Path) -> None:
+    before = added()
     found = doctest.testmod(importlib.import_module(name))
+    # What examples define is in no other test's listings.
+    take_out(name for name in added() if name not in before)
     assert found.attempted and not found.failed
 
 

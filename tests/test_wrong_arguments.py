@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import harness
-from harness.errors import InvalidArgumentError
+from harness.errors import HarnessError, InvalidArgumentError
 
 IMAGE = np.tile(np.arange(0, 240, 10, np.uint8), (24, 1))
 OTHER = IMAGE + np.uint8(2)
@@ -23,6 +23,8 @@ WRONG: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     (harness.measure, (IMAGE, OTHER, ["psnr", "ssim-gauss"]), "a protocol is one name, .* not a list"),
     (harness.measure, (IMAGE, OTHER, None), "a protocol is one name, .* not a NoneType"),
     (harness.measure, (IMAGE, "psnr", OTHER), "a protocol is one name, .* not a ndarray"),
+    *((harness.protocol, (name,), "a protocol is one name") for name in (["psnr"], None, 3, {})),
+    *((harness.imresize, (IMAGE, scale), "give a positive scale, as a number") for scale in ("2", [2], 2j, -1)),
     (harness.restore, ("nlm", IMAGE, "denoise-gray", 25), "named by a text, not by a ndarray: harness.restore"),
     (harness.restore, (IMAGE, "denoise-gray", "nlm", 25), "'denoise-gray' is a task and no method; the order is"),
     (harness.restore, (IMAGE, ["nlm"], "denoise-gray", 25), "named by a text, not by a list"),
@@ -33,6 +35,42 @@ WRONG: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     (harness.degrade, (IMAGE, "awgn-8bit-gray", "x"), "level 'x' is not a whole number"),
     (harness.repro, (["embedded"],), "tables are named one by one, as texts"),
 ]
+
+
+DEFINING: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
+    *((harness.task, {"degradation": "pairs", "levels": levels}, "levels") for levels in (3, None, "25", [True])),
+    *((harness.task, {"degradation": "pairs", "metrics": metrics}, "metrics") for metrics in (3, [3], "psnr")),
+    (harness.task, {"degradation": ["pairs"]}, "title and degradation are text"),
+    *((harness.metric, {"range": ends}, "is not .least, greatest.") for ends in (3, ("a", 3), (2, 1))),
+    *((harness.metric, {"depends": files}, "depends .* is not a list") for files in (3, "weights.pth")),
+    (harness.metric, {"packages": "torch"}, "packages 'torch' is not a list"),
+    (harness.degradation, {"levels": 3}, "levels 3 is not a list"),
+    (harness.degradation, {"output": "float32"}, "write 'uint8' or 'float64'"),
+    (harness.dataset, {"depends": "images"}, "depends 'images' is not a list"),
+]
+GIVEN: dict[Any, dict[str, Any]] = {
+    harness.metric: {"version": 1, "better": "lower"},
+    harness.degradation: {"version": 1},
+}
+
+
+def define(kind: Callable[..., Any], name: Any, function: Any, options: dict[str, Any]) -> None:
+    made = kind(name, **{**GIVEN.get(kind, {}), **options})
+    if kind is not harness.task:
+        made(function)
+
+
+@pytest.mark.parametrize(("kind", "options", "message"), DEFINING)
+def test_a_definition_that_cannot_be_is_named(kind: Callable[..., Any], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        define(kind, "never-defined", lambda *_: 1, options)
+
+
+@pytest.mark.parametrize("kind", [harness.task, harness.metric, harness.degradation, harness.dataset])
+@pytest.mark.parametrize("name", [3, ["a"], None, "A B"])
+def test_a_name_is_a_plain_text(kind: Callable[..., Any], name: Any) -> None:
+    with pytest.raises(HarnessError, match="use lower-case letters"):
+        define(kind, name, lambda *_: 1, {"degradation": "pairs"} if kind is harness.task else {})
 
 
 @pytest.mark.parametrize(("function", "arguments", "message"), WRONG)

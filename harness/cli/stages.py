@@ -182,6 +182,7 @@ def measure_restored(
     from harness.records.runs import Clock, write_run
     from harness.run.measure import measure as measure_group
     from harness.run.restore import keep_for_further_levels
+    from harness.run.sources import note_awaited
 
     clock = Clock()
     workspace = Workspace.find()
@@ -193,8 +194,9 @@ def measure_restored(
     workspace.define()
     names = tuple(protocols.split(","))
     made_with = {name: metric_facts(own) for name in names if (own := protocol(name).own) is not None}
-    kept = workspace.work / "partial" / "measured"
+    kept = workspace.work / "partial" / "measured" / group.place
     record, rows = measure_group(folder, data=workspace.data, protocols=names, made_with=made_with, kept=kept)
+    note_awaited(workspace, record)
     # DVC has recorded the stage before this one.
     keep_for_further_levels(workspace.work / "partial", group, record.levels)
     write_rows(workspace.work / "rows" / group.place.with_name(group.place.name + ".csv"), record, rows)

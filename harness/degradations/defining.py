@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from harness.degradations.kinds import Degradation
 from harness.degradations.registry import DEGRADATIONS
-from harness.errors import InvalidArgumentError
+from harness.errors import InvalidArgumentError, several
 
 Degrade = Callable[..., NDArray[Any]]
 
@@ -151,7 +151,13 @@ def degradation(
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise InvalidArgumentError(f"degradation '{name}': the version is a whole number of 1 or more, not {version!r}")
 
+    if output not in ("uint8", "float64"):
+        raise InvalidArgumentError(f"degradation '{name}': output={output!r}; write 'uint8' or 'float64'")
+    known = several(levels, f"degradation '{name}': levels")
+
     def register(function: Degrade) -> Degrade:
+        if not callable(function):
+            raise InvalidArgumentError(f"degradation '{name}': harness.degradation stands above a function")
         DEGRADATIONS.define(
             Defined(
                 name=name,
@@ -160,7 +166,7 @@ def degradation(
                 function=function,
                 draws=random,
                 returns=output,
-                levels=tuple(levels),
+                levels=known,
                 shrinks=shrinks,
                 to_reference=reference,
             )

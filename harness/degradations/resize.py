@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -106,8 +107,8 @@ def imresize(
         scales = (height / image.shape[0], width / image.shape[1])
     else:
         assert scale is not None
-        if not (math.isfinite(scale) and scale > 0):
-            raise InvalidArgumentError(f"an image cannot be resized by {scale}; give a positive scale")
+        if not isinstance(scale, numbers.Real) or not (math.isfinite(scale) and scale > 0):
+            raise InvalidArgumentError(f"an image cannot be resized by {scale!r}; give a positive scale, as a number")
         height, width = math.ceil(image.shape[0] * scale), math.ceil(image.shape[1] * scale)
         scales = (scale, scale)
     result = image

@@ -96,6 +96,13 @@ def _configuration(metric: str) -> dict[str, Any]:
     return about
 
 
+def weights_here(name: str) -> Path | None:
+    """Find a file of weights in the folders that pyiqa and torch read; torch itself is not imported."""
+    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
+    hub = Path(home).expanduser() / "hub"
+    return next((path for folder in ("pyiqa", "checkpoints") if (path := hub / folder / name).is_file()), None)
+
+
 class _Model:
     """A metric of pyiqa, built at its first image."""
 

@@ -333,6 +333,11 @@ def protocol(name: str) -> Protocol:
     Traceback (most recent call last):
     harness.errors.InvalidArgumentError: unknown part of protocol 'psnr-yy' 'yy'; did you mean 'y'?
     """
+    if not isinstance(name, str):
+        raise InvalidArgumentError(
+            f"a protocol is one name, such as 'psnr', or what harness.protocol gives, not a {type(name).__name__}; "
+            "call once for each"
+        )
     words = name.split("-")
     # "ssim-gauss-sample" before "ssim-gauss": the longest metric that the name begins with.
     known_metrics = _ALL_METRICS.keys() | OWN_METRICS.keys()

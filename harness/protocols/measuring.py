@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.errors import InvalidArgumentError, whole_number
+from harness.errors import whole_number
 from harness.metrics.samples import sample_pair
 from harness.protocols.definitions import Protocol, protocol
 
@@ -47,13 +47,5 @@ def measure(
     >>> round(harness.measure(reference, restored, "ssim-gauss-crop", scale=4), 4)
     0.9998
     """
-    if isinstance(name, str):
-        chosen = protocol(name)
-    elif isinstance(name, Protocol):
-        chosen = name
-    else:
-        raise InvalidArgumentError(
-            f"a protocol is one name, such as 'psnr', or what harness.protocol gives, not a {type(name).__name__}; "
-            "call harness.measure once for each"
-        )
+    chosen = name if isinstance(name, Protocol) else protocol(name)
     return chosen.measure(*sample_pair(reference, restored, data_range), whole_number(scale, "scale", 1))

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.errors import HarnessError, InvalidArgumentError, NotAvailableError, missing_package
+from harness.errors import HarnessError, InvalidArgumentError, NotAvailableError, missing_package, several
+from harness.names import check_name
 from harness.registries import Registry
 
 Better = Literal["higher", "lower"]
@@ -157,7 +158,8 @@ def metric(
     def define(function: Callable[..., Any]) -> Metric:
         made = Metric(
             name, function, version, better, unit, title or name, reference, of, range, luma, crop,
-            tuple(Path(path) for path in depends), tuple(packages),
+            tuple(map(Path, several(depends, f"metric '{name}': depends"))),
+            several(packages, f"metric '{name}': packages"),
         )  # fmt: skip
         return define_metric(made)
 
@@ -166,7 +168,9 @@ def metric(
 
 def define_metric(made: Metric, depth: int = 2) -> Metric:
     """Make a metric known; `depth` counts the calls between the file that defines it and here."""
-    words = made.name.split("-")
+    words = check_name(made.name, "metric").split("-")
+    if not callable(made.function):
+        raise InvalidArgumentError(f"metric '{made.name}': harness.metric stands above a function")
     if made.name in _RESERVED or words[0] in ("psnr", "ssim") or any(map(_WORDS.fullmatch, words)):
         raise InvalidArgumentError(
             f"metric '{made.name}': a part of this name means something else in protocols; choose another"
@@ -176,7 +180,8 @@ def define_metric(made: Metric, depth: int = 2) -> Metric:
     for what, value, known in (("better", made.better, ("higher", "lower")), ("of", made.of, ("image", "set"))):
         if value not in known:
             raise InvalidArgumentError(f"metric '{made.name}': {what}={value!r}; write '{known[0]}' or '{known[1]}'")
-    if len(made.range) != 2 or not made.range[0] < made.range[1]:
+    ends = made.range if isinstance(made.range, tuple | list) and len(made.range) == 2 else ("", "")
+    if not all(isinstance(end, int | float) for end in ends) or not ends[0] < ends[1]:
         raise InvalidArgumentError(f"metric '{made.name}': range {made.range!r} is not (least, greatest)")
     return OWN_METRICS.define(made, depth + 1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.errors import InvalidArgumentError
+from harness.errors import InvalidArgumentError, several
 from harness.records.tasks import TASKS, Task
 
 
@@ -54,11 +54,14 @@ def task(
     >>> harness.task("sr-x16", degradation="bicubic-replicate", level_name="scale", levels=[16]).level_label(16)
     'x16'
     """
-    levels = tuple(levels)
-    if not levels or not all(isinstance(level, int) and level >= 0 for level in levels):
+    levels = several(levels, f"task '{name}': levels")
+    if not levels or not all(type(level) is int and level >= 0 for level in levels):
         raise InvalidArgumentError(f"task '{name}': levels are whole numbers of 0 or more, not {list(levels)}")
     if channels not in (1, 3):
         raise InvalidArgumentError(f"task '{name}': an image has 3 channels or 1, not {channels}")
-    if isinstance(metrics, str) or not metrics:
-        raise InvalidArgumentError(f"task '{name}': metrics is a list of protocols, such as ['psnr']")
+    metrics = several(metrics, f"task '{name}': metrics")
+    if not metrics or not all(isinstance(text, str) for text in (*metrics, degradation, title, level_name)):
+        raise InvalidArgumentError(
+            f"task '{name}': metrics is a list of protocols, such as ['psnr']; title and degradation are text"
+        )
     return TASKS.define(Task(name, title or name, level_name, levels, degradation, tuple(metrics), channels))

@@ -86,10 +86,12 @@ class _Kept:
                 found[name] = float(json.loads(self._files[name].read_text(encoding="utf-8")))
         return found
 
-    def keep(self, values: Mapping[str, float]) -> None:
+    def keep(self, values: Mapping[str, float]) -> set[Path]:
+        """Keep new values; give every file that holds one of this image."""
         for name, file in self._files.items():
             if name in values:
                 write_json(file, values[name])
+        return set(self._files.values())
 
 
 def _is_gray(image: NDArray[Any]) -> bool:
@@ -145,8 +147,8 @@ def measure(
     made_with : mapping, optional
         By protocol of a plugin's metric: code, packages and files that it measures with, for the record.
     kept : path, optional
-        Folder where values of plugins' metrics are kept, for they may take hours; one that was measured of the same
-        pixels with the same code, packages and files is taken from there.
+        The group's folder where values of plugins' metrics are kept, for they may take hours; one that was measured of
+        the same pixels with the same code, packages and files is taken from there. Others are deleted.
 
     Returns
     -------
@@ -176,6 +178,7 @@ def measure(
         ids = sorted(_parse(file) for file in made_by.images)
 
         dimensions: dict[str, int] = {}
+        used: set[Path] = set()
 
         def one(input_id: InputId) -> tuple[list[ImageRow], dict[str, HarnessError]]:
             file = restored / input_id.file
@@ -191,7 +194,7 @@ def measure(
                 values, problems = (
                     _measure_each(reference, pixels, group.task, input_id.level, wanted) if wanted else ({}, {})
                 )
-                known.keep(values)
+                used.update(known.keep(values))
                 values = {name: {**old, **values}[name] for name in protocols if name in old or name in values}
             except HarnessError as error:
                 raise type(error)(f"{file}: {error}") from None
@@ -210,6 +213,9 @@ def measure(
                     failed.setdefault(input_id.level, {}).setdefault(name, {})[f"{where}{problem}"] = None
                     if isinstance(problem, NotAvailableError) and problem.missing:
                         missing.setdefault(input_id.level, {})[name] = problem.missing
+        # Values of other images and of metrics as they were before.
+        for outdated in set(kept.glob("*.json")) - used if kept is not None else ():
+            outdated.unlink(missing_ok=True)
         for name in of_sets:
             for level in sorted({input_id.level for input_id in ids}):
                 first = [i for i in ids if i.level == level and i.draw == FIRST_DRAW]

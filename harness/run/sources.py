@@ -11,11 +11,15 @@ import sysconfig
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.files import file_sha256, write_json
+from harness.files import file_sha256, write_json, write_text
 from harness.methods.definitions import registry_of
 from harness.methods.fingerprints import PACKAGE, code_files, code_hashes, metric_facts, stage_code
+from harness.methods.pyiqa import weights_here
+from harness.names import is_safe
+from harness.protocols import protocol
 from harness.protocols.own import OWN_METRICS
 from harness.records.cells import Group
+from harness.records.rows import MeasuredRecord
 from harness.tables.published import own_tables, published_tables, table_file
 from harness.tables.workspace import Workspace
 from harness.training.recipe import recipe_file, recipe_names
@@ -72,12 +76,35 @@ def fingerprints(workspace: Workspace) -> dict[str, list[str]]:
             found[f"{kind}-{name}"] = code_hashes(code_files(source)) if source else []
     for name, own in OWN_METRICS.items():
         found[f"metric-{name}"] = [f"{what} {text}" for what, text in metric_facts(own).items()]
+        found[f"metric-{name}"] += [
+            f"file {file.name} {file_sha256(here)}"
+            for file in sorted(awaited_folder(workspace, name).glob("*"))
+            if (here := weights_here(file.name)) is not None
+        ]
     if not is_checkout(workspace.root):
         for name in (*published_tables(), *own_tables()):
             found[f"table-{name}"] = [file_sha256(table_file(name))]
         for name in recipe_names():
             found[f"recipe-{name}"] = [file_sha256(recipe_file(name))]
     return found
+
+
+def awaited_folder(workspace: Workspace, metric: str) -> Path:
+    """Give the folder where weights are noted that a metric lacked: once they are here, it is measured again.
+
+    A metric of pyiqa finds its files only when it is built, so they stand in no fingerprint before. The notes stay, for
+    without them the fingerprint would change once more.
+    """
+    return workspace.work / "partial" / "awaited" / metric
+
+
+def note_awaited(workspace: Workspace, record: MeasuredRecord) -> None:
+    """Note the weights that metrics lacked."""
+    for of_level in record.unmeasured_missing.values():
+        for name, missing in of_level.items():
+            own = protocol(name).own
+            if own is not None and missing.kind == "weights" and is_safe(missing.file) and "/" not in missing.file:
+                write_text(awaited_folder(workspace, own.name) / missing.file, "")
 
 
 def defined_by(group: Group) -> list[str]:

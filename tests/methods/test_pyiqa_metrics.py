@@ -5,15 +5,21 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 import harness
 import harness.methods
 from harness.errors import HarnessError, InvalidArgumentError, NotAvailableError
+from harness.files import file_sha256
 from harness.protocols import protocol
 from harness.protocols.own import OWN_METRICS
+from harness.records.cells import Group
+from harness.records.rows import MeasuredRecord
 from harness.registries import added, take_out
+from harness.run.sources import fingerprints, note_awaited
+from harness.tables.workspace import Workspace
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("pyiqa") is None, reason="pyiqa (extra 'iqa') is missing")
 
@@ -94,3 +100,34 @@ def test_the_examples_of_the_page_run(request: pytest.FixtureRequest, monkeypatc
         "musiq": "higher",
     }
     assert not OWN_METRICS["niqe"].reference and OWN_METRICS["lpips"].reference
+
+
+def test_weights_that_appear_are_measured_with(hub: Path, tmp_path: Path) -> None:
+    """The fingerprint that stages depend on changes when the file comes, and at no other time."""
+    import scipy.io
+
+    root = tmp_path / "project"
+    (root / "plugins").mkdir(parents=True)
+    (root / "params.yaml").write_text("plugins: [plugins]\n")
+    (root / "plugins" / "q.py").write_text("import harness\nharness.pyiqa_metric('niqe')\n")
+    workspace = Workspace(root)
+    before = fingerprints(workspace)["metric-niqe"]
+    with pytest.raises(NotAvailableError) as caught:
+        harness.measure(ONE, OTHER, "niqe")
+    record = MeasuredRecord(
+        *(Group("denoise-rgb", "embedded", "awgn-8bit", "noisy", "whole"), "", 1, {"niqe": "niqe.1"}, "", "", {}, 0),
+        unmeasured_missing={50: {"niqe": caught.value.missing}},
+    )
+    note_awaited(workspace, record)
+    assert fingerprints(workspace)["metric-niqe"] == before
+    rng = np.random.default_rng(0)
+    mixed = rng.normal(size=(36, 36))
+    (hub / "hub" / "pyiqa").mkdir(parents=True)
+    weights = hub / "hub" / "pyiqa" / "niqe_modelparameters.mat"
+    scipy.io.savemat(weights, {"mu_prisparam": rng.normal(size=(1, 36)), "cov_prisparam": mixed @ mixed.T + np.eye(36)})
+    after = fingerprints(workspace)["metric-niqe"]
+    assert after == [*before, f"file {weights.name} {file_sha256(weights)}"]
+    note_awaited(workspace, msgspec.structs.replace(record, unmeasured_missing={}))
+    assert fingerprints(workspace)["metric-niqe"] == after
+    assert np.isfinite(harness.measure(ONE, OTHER, "niqe"))
+    Workspace(tmp_path / "none").define()
