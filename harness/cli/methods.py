@@ -76,7 +76,19 @@ def methods_command(task: str, only_here: bool, why: bool, form: str) -> None:
     if form == "json":
         echo(json.dumps(records if why else shown, indent=1, ensure_ascii=False))
         return
-    lines = [[r["method"], r["title"], _abilities(r), r["origin"], r["policy"], r["paper"]] for r in shown]
+    # A method that loads a file of its own is not one without weights.
+    own = {m.name for m in found if m.origin == "none" and m.depends}
+    lines = [
+        [
+            r["method"],
+            r["title"],
+            _abilities(r),
+            "own file" if r["method"] in own else r["origin"],
+            r["policy"],
+            r["paper"],
+        ]
+        for r in shown
+    ]
     echo_table(lines, ("method", "title", "tasks", "weights", "policy", "paper"), form)
     if others:
         _tell_others(records, others, why, form)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -193,11 +194,30 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         return tuple(map(int, parts))
 
 
+class Region(click.ParamType[tuple[int, ...]]):
+    """A part of an image, written as for `harness figure --crop`; TOP,LEFT,HEIGHT,WIDTH is an older form."""
+
+    name = "LEFT,TOP,WIDTHxHEIGHT"
+
+    def convert(
+        self, value: str | tuple[int, ...], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Give top, left, height and width."""
+        if isinstance(value, tuple):
+            return value
+        if found := re.fullmatch(r"(\d+),(\d+),(\d+)x(\d+)", value.replace(" ", "")):
+            left, top, width, height = map(int, found.groups())
+            return top, left, height, width
+        if re.fullmatch(r"\d+(, *\d+){3}", value):
+            return tuple(map(int, value.split(",")))
+        self.fail(f"'{value}' is not {self.name}", param, ctx)
+
+
 @click.command(
     "attention-maps",
     epilog=examples(
         "harness report attention-maps panet kodak24/kodim08 --level 50 \\",
-        "    --at 240,300 --region 200,250,96,96",
+        "    --at 240,300 --region 250,200,96x96",
     ),
 )
 @method_argument("method")
@@ -211,7 +231,7 @@ class Numbers(click.ParamType[tuple[int, ...]]):
     "crop",
     cls=Option,
     formerly="--crop",
-    type=Numbers("TOP,LEFT,HEIGHT,WIDTH"),
+    type=Region(),
     help="Let the network see only this part.",
 )
 @click.option("--generated-weights", is_flag=True, help="Random weights: a demonstration, marked as one.")

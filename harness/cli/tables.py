@@ -166,7 +166,7 @@ def diff(
     measured rows with each other, it is 1 only with --strict, and only if nothing could be compared.
     """
     from harness.report.columns import folded
-    from harness.report.grid import prints_numbers, reasons_not_run, recorded_text, summary, unlike
+    from harness.report.grid import off_advice, prints_numbers, reasons_not_run, recorded_text, summary, unlike
     from harness.tables.collected import results_of
     from harness.tables.diff import as_record, measured_text
     from harness.tables.ordering import orderings
@@ -224,6 +224,8 @@ def diff(
         echo_text(summary(table, results))
         if recorded := recorded_text(results):
             echo_text(recorded)
+        if advice := off_advice(table, results):
+            echo_text(advice)
     check_results({name: results}, fail_on, strict, junit)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -340,6 +341,15 @@ def remarks(results: list[CellResult]) -> list[Reason]:
             text = f"printed under {own}, the column's other rows under {others}: {beside}"
             said.setdefault(text, []).append(result)
     return [_reason(text, cells) for text, cells in said.items()]
+
+
+def off_advice(table: Table, results: list[CellResult]) -> str:
+    """Say what to do about rows that are off: a paper seldom says how its input was made; empty where none is."""
+    rows = dict.fromkeys(result.request.row for result in results if result.verdict == "off")
+    if not rows:
+        return ""
+    command = f"harness audit {table.name} --row {shlex.quote(next(iter(rows)))}"
+    return f"off: {', '.join(rows)}; `{command}` looks for the input and protocol that make a row's numbers"
 
 
 def summary(table: Table, results: list[CellResult]) -> str:

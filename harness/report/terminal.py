@@ -19,6 +19,7 @@ from harness.report.grid import (
     grids,
     legend,
     marks_text,
+    off_advice,
     prints_numbers,
     reasons_not_run,
     recorded_text,
@@ -58,6 +59,8 @@ def print_table(table: Table, results: list[CellResult], *, why: bool = False) -
     console = _console(WIDE)
     console.print()
     _print(console, table, results, 0 if why else text_width())
+    if advice := off_advice(table, results):
+        console.print(_text(f"  {advice}"))
 
 
 def _console(least: int) -> Any:

@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 from harness.cli import harness as command
 from harness.cli.main import COMMANDS, SECTIONS
 from harness.cli.options import Option
+from harness.report.figures.crops import parse_crop
 
 PROJECT = Path(__file__).parents[2]
 
@@ -158,6 +159,17 @@ def test_an_older_spelling_is_understood_and_not_shown() -> None:
     words = ["--task", "sr", "--dataset", "set5", "--restored", "x", "--protocols", "psnr,ssim-gauss"]
     assert measure.make_context("measure", words).params["protocols"] == ("psnr", "ssim-gauss")
     assert "--protocols" not in run("measure", "--help").output
+
+
+def test_a_part_of_an_image_is_written_alike_everywhere() -> None:
+    """As `figure --crop` takes it: left, top, width x height."""
+    region = next(o for name, spelling, o in options() if (name, spelling) == ("report attention-maps", "--region"))
+    crop = next(o for name, spelling, o in options() if (name, spelling) == ("figure", "--crop"))
+    assert region.type.name == crop.metavar
+    made = parse_crop("30,20,96x64")
+    assert region.type("30,20,96x64") == region.type("20,30,64,96") == (made.top, made.left, made.height, made.width)
+    with pytest.raises(click.BadParameter, match="is not LEFT,TOP,WIDTHxHEIGHT"):
+        region.type("30,20,96")
 
 
 def test_several_where_one_is_needed_is_said(workspace: Path) -> None:

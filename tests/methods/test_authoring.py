@@ -6,17 +6,38 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
+from msgspec.structs import replace
 
 import harness
 import harness.methods as registry
+from harness.cli import harness as command
 from harness.cli.authoring import write_method, write_table
 from harness.errors import HarnessError
 from harness.protocols.own import Metric, define_metric
 from harness.records.tasks import TASKS
 from harness.registries import added, take_out
+from harness.report.paper import paper_tables
+from harness.run.built import built_cost
 from harness.run.conformance import check_method
+from harness.tables.collected import results_of
+from harness.tables.measurements import Measurement
 from harness.tables.published import read_table, select
 from harness.tables.workspace import Workspace
+
+OWN_NETWORK = """
+import harness
+
+@harness.method("my-net", tasks=["jpeg"], depends=[__file__])
+def build(task, level):
+    import torch
+    network = torch.nn.Conv2d(1, 1, 3, padding=1)
+    return network.eval()
+
+@harness.method("my-filter", tasks=["jpeg"])
+def filtered(task, level):
+    return lambda batch: batch
+"""
 
 
 @pytest.fixture
@@ -67,6 +88,34 @@ def test_a_new_table_copies_published_rows(workspace: Workspace) -> None:
     # The new row is measured as the published one.
     assert (part.protocol, arcnn.protocol, dncnn.protocol) == ({"ssim": "ssim-8x8"}, {}, {})
     assert (dncnn.method, dncnn.values) == ("dncnn", ())
+
+
+def test_a_network_with_a_file_of_its_own_is_listed_and_counted(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not as one without weights; and the paper's table knows its parameters, but not those of a function."""
+    for folder in ("methods", "tables"):
+        (workspace.root / folder).mkdir()
+    (workspace.root / "params.yaml").write_text("methods: [methods]\ntables: [tables]\n")
+    (workspace.root / "methods/mine.py").write_text(OWN_NETWORK)
+    monkeypatch.chdir(workspace.root)
+    listing = CliRunner().invoke(command, ["methods", "--task", "jpeg"]).output
+    told = {line.split()[0]: line for line in listing.splitlines() if line.startswith("my-")}
+    assert "own file" in told["my-net"] and "none" in told["my-filter"]
+    here = Workspace(workspace.root)
+    network = here.method("my-net").build("jpeg", 10)
+    assert built_cost(here.method("my-net"), "jpeg").parameters == sum(p.numel() for p in network.parameters())
+    with pytest.raises(HarnessError, match="no torch network in what 'my-filter' builds"):
+        built_cost(here.method("my-filter"), "jpeg")
+    write_table(here, "mine", "jpeg", ["embedded-gray"], [10], ["my-net", "my-filter"], ["embedded:JPEG"])
+    made = Workspace(workspace.root)
+    with pytest.raises(HarnessError, match="no row of the table names a network"):
+        table = select(made.table("mine"), row="JPEG (embedded)")
+        paper_tables(made, table, results_of(made, table), ["parameters"])
+    results = results_of(made, made.table("mine"))
+    numbers = [replace(r, measured=Measurement(27.0, 1, None)) for r in results]
+    (paper,) = paper_tables(made, made.table("mine"), numbers, ["parameters"])
+    assert [row.cells[-1].text for row in paper.rows] == ["", "10", ""]
 
 
 def test_a_new_table_has_the_metrics_inputs_and_citations_that_were_asked_for(

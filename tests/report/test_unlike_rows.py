@@ -142,6 +142,14 @@ def test_a_row_shown_alone_is_marked_as_in_its_table(workspace: Workspace) -> No
         assert "another input" not in run(command, "mine", "--row", "NewNet")
 
 
+def test_a_row_that_is_off_is_a_question_for_the_audit(workspace: Workspace) -> None:
+    odd = own_table(NEW, {**FFDNET, "values": ["20.00", ""]}, name="odd")
+    (workspace.root / "tables/odd.yaml").write_text(yaml.safe_dump(odd))
+    for command in ("table", "diff"):
+        assert "`harness audit odd --row 'FFDNet (panet-table1)'`" in " ".join(run(command, "odd").split())
+        assert "harness audit" not in run(command, "mine")
+
+
 @pytest.mark.parametrize("name", ["alike", "alone"])
 def test_equal_rows_are_not_marked(workspace: Workspace, name: str) -> None:
     table = workspace.table(name)
