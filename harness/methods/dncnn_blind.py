@@ -22,5 +22,5 @@ released_method(
     title="CDnCNN-B",
     paper="Zhang et al., IEEE TIP 2017",
     url="https://github.com/cszn/DnCNN",
-    checked="the released weights and the numbers printed for them",
+    checked="the released weights, within 0.02 dB of those for sigma 50 alone",
 )
