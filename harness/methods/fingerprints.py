@@ -181,12 +181,24 @@ def method_packages(method: Method) -> list[str]:
 
 
 def _packages(files: Iterable[Path], module: str = "") -> list[str]:
-    from importlib.metadata import packages_distributions
-
     imported = {module, *(name for file in files for name in _imports(file))}
-    modules = {name.split(".")[0] for name in imported} - {"harness", ""} - sys.stdlib_module_names
-    known = packages_distributions()
-    return sorted({package for name in modules for package in known.get(name, ())})
+    return _distributions({name.split(".")[0] for name in imported} - {"harness", ""} - sys.stdlib_module_names)
+
+
+def _distributions(modules: set[str]) -> list[str]:
+    """Name the installed distributions that modules come from, as `importlib.metadata.packages_distributions` does.
+
+    That reads every file list and every name for it, a quarter of what a light stage takes.
+    """
+    from importlib.metadata import distributions
+
+    path = re.compile(rf"^(?:{'|'.join(map(re.escape, modules))})(?:/|\.py,)", re.MULTILINE)
+    found = set()
+    for distribution in distributions() if modules else ():
+        declared = (distribution.read_text("top_level.txt") or "").split()
+        if modules.intersection(declared) or (not declared and path.search(distribution.read_text("RECORD") or "")):
+            found.add(distribution.metadata["Name"])
+    return sorted(found)
 
 
 def code_files(*roots: str | Path) -> list[Path]:

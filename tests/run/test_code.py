@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import shutil
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,7 @@ import pytest
 from harness.methods import Method, fingerprints, methods
 from harness.methods.fingerprints import (
     PACKAGE,
+    _distributions,
     code_files,
     code_hashes,
     fingerprint,
@@ -100,6 +102,12 @@ def test_a_plugins_helpers_count(tmp_path: Path) -> None:
     finally:
         del sys.modules["mine"]
     assert "PyYAML" in packages and "numpy" not in packages
+
+
+@pytest.mark.parametrize("modules", [set(), {"yaml", "no_such_module"}, {"numpy", "PIL", "torch", "click", "py"}])
+def test_modules_come_from_the_packages_that_python_names(modules: set[str]) -> None:
+    known = packages_distributions()
+    assert _distributions(modules) == sorted({package for name in modules for package in known.get(name, ())})
 
 
 def test_unknown_module() -> None:
