@@ -106,7 +106,7 @@ def _sums(workspace: Workspace, estimates: list[Estimate], planner: Planner, her
     if named is not None:
         said.append(
             f"estimated: arithmetic at {100 * SHARE['float32']:.0f} % of the printed peak "
-            f"({100 * SHARE['bfloat16']:.0f} % in bfloat16), with terms for memory and for each operation; 0.7 to 3 "
+            f"({100 * SHARE['bfloat16']:.0f} % in bfloat16), with terms for memory and for each operation; 0.4 to 1.8 "
             "times as long is possible (docs/training.md)"
         )
     said.append("arithmetic: three forward passes a patch, counted without computing; PFLOP are 10^15 operations")

@@ -132,10 +132,8 @@ def train(
         runs = [method_run(target, task, level, methods) for level in levels or (0,)]
     plans = read_training_plans(workspace.root)
     if budget or iterations or minutes:
-        options, values, start = _settings(settings, seed)
-        plan = check_training_plan(
-            TrainingPlan(budget, iterations or 0, minutes or 0.0, data, options, values, start), "harness train"
-        )
+        length = TrainingPlan(budget, iterations or 0, minutes or 0.0, data)
+        plan = check_training_plan(_settings(length, settings, seed), "harness train")
         wanted: dict[TrainingRun, TrainingPlan] = {}
         for run in runs:
             wanted |= _with_seeds(run, plan, seeds, methods)
@@ -207,7 +205,7 @@ def _prepare(workspace: Workspace, plans: Mapping[TrainingRun, TrainingPlan], he
 def _fetch(workspace: Workspace, training: Training) -> None:
     from harness.assets.datasets import fetch
 
-    for name in (training.recipe.data, *training.recipe.validation.datasets):
+    for name in (*training.recipe.sets, *training.recipe.validation.datasets):
         fetch(name, workspace.data)
 
 
@@ -233,8 +231,8 @@ def _seeded(plan: TrainingPlan, seed: int) -> TrainingPlan:
     return msgspec.structs.replace(plan, options=msgspec.structs.replace(plan.options, seed=seed))
 
 
-def _settings(settings: tuple[str, ...], seed: int) -> tuple[Options, dict[str, str | int | float], str]:
-    """Read ``key=value`` pairs: options, values of the recipe, and the run to start from.
+def _settings(plan: TrainingPlan, settings: tuple[str, ...], seed: int) -> TrainingPlan:
+    """Put ``key=value`` pairs into a plan: options, values of the recipe, what to start from, what to keep.
 
     HarnessError names a key that is none, or a value that does not fit.
     """
@@ -242,7 +240,7 @@ def _settings(settings: tuple[str, ...], seed: int) -> tuple[Options, dict[str, 
 
     options: dict[str, str] = {}
     values: dict[str, str | int | float] = {}
-    known = [*(field for field in Options.__struct_fields__ if field != "seed"), *OVERRIDES, "start"]
+    known = [*(field for field in Options.__struct_fields__ if field != "seed"), *OVERRIDES, "start", "keep"]
     for setting in settings:
         key, sign, value = setting.partition("=")
         if key not in known:
@@ -253,9 +251,16 @@ def _settings(settings: tuple[str, ...], seed: int) -> tuple[Options, dict[str, 
             values[key] = _number(value)
         else:
             options[key] = value
-    start = options.pop("start", "")
+    own: dict[str, object] = {key: options.pop(key) for key in ("start", "keep") if key in options}
     try:
-        return msgspec.structs.replace(msgspec.convert(options, Options, strict=False), seed=seed), values, start
+        read = msgspec.convert({"options": options, "recipe": values, **own}, TrainingPlan, strict=False)
+        return msgspec.structs.replace(
+            plan,
+            options=msgspec.structs.replace(read.options, seed=seed),
+            recipe=values,
+            start=read.start,
+            keep=read.keep,
+        )
     except msgspec.ValidationError as error:
         raise HarnessError(f"--set {' '.join(settings)}: {error}") from None
 

@@ -140,6 +140,9 @@ def _arguments(run: TrainingRun, plan: TrainingPlan) -> list[str]:
     for name, value in given.items():
         if value != usual[name]:
             found += ["--seed", str(value)] if name == "seed" else ["--set", f"{name}={str(value).lower()}"]
-    for name, setting in (*plan.recipe.items(), *([("start", plan.start)] if plan.start else [])):
+    for name, setting in (
+        *plan.recipe.items(),
+        *((n, v) for n, v in (("start", plan.start), ("keep", plan.keep)) if v),
+    ):
         found += ["--set", f"{name}={setting}"]
     return found

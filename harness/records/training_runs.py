@@ -151,6 +151,8 @@ class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         Values of the recipe that are others here, by name (`harness.training.recipe.OVERRIDES`).
     start : str
         Name of the run whose weights are begun with, such as ``edsr-trained--sr-2``; empty: random ones.
+    keep : int
+        Iterations between two files of weights that are kept beside the run's checkpoint; 0 keeps none.
     """
 
     budget: str = ""
@@ -160,6 +162,7 @@ class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     options: Options = Options()
     recipe: dict[str, str | int | float] = {}
     start: str = ""
+    keep: int = 0
 
     @property
     def label(self) -> str:
@@ -179,6 +182,8 @@ def check_training_plan(plan: TrainingPlan, where: str) -> TrainingPlan:
         from harness.errors import unknown_name
 
         raise HarnessError(f"{where}: {unknown_name('budget', plan.budget, BUDGETS)}")
+    if plan.keep < 0:
+        raise HarnessError(f"{where}: keep is a number of iterations, 0 or more")
     if plan.iterations < 0 or not 0 <= plan.minutes < float("inf"):
         raise HarnessError(f"{where}: the length must be above 0")
     if plan.start:

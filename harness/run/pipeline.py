@@ -33,7 +33,7 @@ from harness.run.sources import defined_by, is_checkout, is_own
 from harness.tables.published import Table, table_file
 from harness.tables.requests import Plan, counted, plans
 from harness.tables.workspace import Workspace
-from harness.training.recipe import recipe, recipe_file
+from harness.training.recipe import overridden, recipe, recipe_file
 
 # DVC reads and writes a file's lock after every stage; a file of more methods than this slows all of them down.
 MOST_GROUPS = 25
@@ -404,7 +404,7 @@ class _Writer:
     def training_stages(self) -> dict[str, dict[str, Family]]:
         """Make a stage ``train`` per task, with an instance ``train@<method>-<level>`` per planned run.
 
-        Runs that start from the weights of another are instances of ``train-from``.
+        Runs that start from the weights of another are instances of ``train-from``, those on two sets of ``train-on2``.
         """
         items: dict[tuple[str, str], dict[str, dict[str, str]]] = defaultdict(dict)
         for run, training_plan in self._training_plans.items():
@@ -413,16 +413,18 @@ class _Writer:
                 raise HarnessError(f"{PLANS}: no method trains '{run.name}'; `harness train --list` shows what can be")
             name = method.recipes[run.task]
             start = parse_run(training_plan.start) if training_plan.start else None
-            family = "train" if start is None else "train-from"
-            items[run.task, family][f"{run.method}-{run.level}"] = {
+            mix = overridden(recipe(name), training_plan.recipe).mix
+            family = ("train" if start is None else "train-from") + (f"-on{1 + len(mix)}" if mix else "")
+            item = items[run.task, family][f"{run.method}-{run.level}"] = {
                 "run": run.name,
                 "recipe": self._recipe(name),
                 "data": dataset_of(training_plan.data or recipe(name).data).name,
                 "place": str(run.place),
             }
             if start is not None:
-                folder = trained_folder(Path(), start, start in self._training_plans)
-                items[run.task, family][f"{run.method}-{run.level}"]["start"] = folder.as_posix()
+                item["start"] = trained_folder(Path(), start, start in self._training_plans).as_posix()
+            for number, further in enumerate(mix, 2):
+                item[f"data{number}"] = f"data/manifests/datasets/{dataset_of(further).name}.json"
         do: dict[str, Any] = {
             "wdir": "../../..",
             "cmd": "harness stage train ${item.run}",
@@ -433,8 +435,9 @@ class _Writer:
         found: dict[str, dict[str, Family]] = defaultdict(dict)
         for (task, family), of_task in items.items():
             steps = {key: Step("", "train", f"train {item['run']}", gpu=True) for key, item in of_task.items()}
-            further = ["${item.start}"] if family == "train-from" else []
-            found[task][family] = Family({**do, "deps": [*do["deps"], *further]}, of_task, steps)
+            some = next(iter(of_task.values()))
+            more = [f"${{item.{key}}}" for key in some if key not in ("run", "recipe", "data", "place")]
+            found[task][family] = Family({**do, "deps": [*do["deps"], *more]}, of_task, steps)
         return found
 
     def _recipe(self, name: str) -> str:

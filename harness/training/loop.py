@@ -60,7 +60,7 @@ from harness.training.checkpoints import (
 )
 from harness.training.logs import Log, LogRow
 from harness.training.losses import weighted
-from harness.training.recipe import Recipe, learning_rate, overridden, recipe
+from harness.training.recipe import Recipe, checked, learning_rate, overridden, recipe
 from harness.training.samples import Samples, batches
 from harness.training.standing import not_continued, progress_of, write_identity
 from harness.training.stopping import told_to_stop
@@ -96,7 +96,7 @@ def recipe_of(method: Method, task: str, plan: TrainingPlan | None = None) -> Re
     if plan is None:
         return found
     found = overridden(found, plan.recipe) if plan.recipe else found
-    return msgspec.structs.replace(found, data=plan.data) if plan.data else found
+    return checked(msgspec.structs.replace(found, data=plan.data), f"recipe '{found.name}'") if plan.data else found
 
 
 def planned_length(found: Recipe, plan: TrainingPlan) -> int:
@@ -169,7 +169,8 @@ class Training:
         self.seed = plan.options.seed or self.recipe.seed
         self.data, self.work, self.world, self.workers = data, work, world, workers
         self.checkpoint_minutes, self.report, self.notice = checkpoint_minutes, report, notice
-        self.parts = world.share(self.recipe.batch, self.options.accumulate)
+        self.phases = self.recipe.phases(self.length)
+        self._check_parts()
         self.degradation: Degradation = degradation(self.recipe.degradation)
         self._interrupted = False
         # What the memory budgets of attention are divided by, after a batch did not fit.
@@ -195,7 +196,6 @@ class Training:
                 # Outside the handler: the failed step's tensors are held by the error.
                 self.notice(f"does not fit into the GPU's memory; a batch is now computed in {parts} parts")
                 self.options = msgspec.structs.replace(self.options, accumulate=parts)
-                self.parts = self.world.share(self.recipe.batch, parts)
                 self._less_memory *= 4
                 gc.collect()
                 if self.world.device.type == "cuda":
@@ -203,16 +203,27 @@ class Training:
 
     def _smaller_parts(self, error: Exception) -> int:
         """Parts of a batch that need less memory; HarnessError where there are none, or other processes to ask."""
-        share = self.recipe.batch // self.world.size
+        share = math.gcd(*(phase.batch for phase in self.phases)) // self.world.size
         parts = next((n for n in range(self.options.accumulate + 1, share + 1) if share % n == 0), 0)
         if not parts or self.world.size > 1:
             way = f"give --set accumulate={parts}" if parts else "take a GPU with more memory"
             raise HarnessError(f"{self.run.name}: the GPU's memory is not enough ({error}); {way}") from None
         return parts
 
+    def parts(self, batch: int) -> list[range]:
+        """Places of a batch that this process computes, one part after the other (`World.share`)."""
+        return self.world.share(batch, self.options.accumulate)
+
+    def _check_parts(self) -> None:
+        for phase in self.phases:
+            self.parts(phase.batch)
+
+    def _sets(self) -> list[FetchedDataset]:
+        return [self._training_set(name) for name in self.recipe.sets]
+
     def _finish(self) -> tuple[TrainedRecord, Path]:
-        fetched = self._training_set()
-        store = self._store(fetched)
+        fetched = self._sets()
+        stores = [self._store(each) for each in fetched]
         network = self._new_network()
         folder, identity = self._folder(fetched, network)
         done = self._done(folder)
@@ -229,7 +240,7 @@ class Training:
         network.to(self.world.device)
         if self.options.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return self._train(network, store, folder), folder
+        return self._train(network, stores, folder), folder
 
     def prepare(self) -> None:
         """Decode the training set, unless that was done.
@@ -239,16 +250,17 @@ class Training:
         NotAvailableError
             The training set is not here.
         """
-        self._store(self._training_set())
+        for fetched in self._sets():
+            self._store(fetched)
 
-    def _training_set(self) -> FetchedDataset:
-        """Open the training set; where it is not here, NotAvailableError also names one that anybody can have."""
+    def _training_set(self, name: str) -> FetchedDataset:
+        """Open a training set; where it is not here, NotAvailableError also names one that anybody can have."""
         try:
-            return open_dataset(self.recipe.data, self.data)
+            return open_dataset(name, self.data)
         except NotAvailableError as missing:
             pairs = self.degradation.name == "pairs"
             others = self.recipe.validation.datasets if pairs else ("embedded",)
-            public = [name for name in others if name != self.recipe.data and dataset(name).supply != "user"]
+            public = [other for other in others if other != name and dataset(other).supply != "user"]
             hint = f"; or, to try it, train on another set with --dataset {public[0]}" if public else ""
             raise NotAvailableError(f"{missing}{hint}", missing.missing) from None
 
@@ -276,7 +288,7 @@ class Training:
         """Say what the run would begin with, without beginning it; the first sentence is about the run itself."""
         assert self.method.network is not None
         try:
-            fetched = self._training_set()
+            fetched = self._sets()
         except NotAvailableError as missing:
             return ["set not here", f"needs a training set that is not here yet: {missing}"]
         with torch.device("meta"):
@@ -298,11 +310,16 @@ class Training:
             ]
         return [f"goes on after {plural(progress.iteration, 'iteration')}"]
 
-    def _folder(self, fetched: FetchedDataset, network: nn.Module) -> tuple[Path, dict[str, Any]]:
+    def _folder(self, fetched: list[FetchedDataset], network: nn.Module) -> tuple[Path, dict[str, Any]]:
         """Folder named by everything that determines the weights, except the length and the code; and all that."""
         shapes = [(key, list(value.shape)) for key, value in network.state_dict().items()]
-        images = hashlib.sha256("".join(map(fetched.pixels_sha256, fetched.image_ids)).encode()).hexdigest()
+        pixels = (each.pixels_sha256(image) for each in fetched for image in each.image_ids)
+        images = hashlib.sha256("".join(pixels).encode()).hexdigest()
         plain = msgspec.to_builtins(self.recipe)
+        for later in ("mix", "sizes"):
+            # Recipes without them keep the folders that they had.
+            if not plain[later]:
+                del plain[later]
         for words in ("title", "source", "length_of", "assumptions", "budgets", "validation"):
             del plain[words]
         options = msgspec.to_builtins(self.options)
@@ -386,7 +403,7 @@ class Training:
 
     # Training itself
 
-    def _train(self, network: nn.Module, store: Store, folder: Path) -> TrainedRecord:
+    def _train(self, network: nn.Module, stores: list[Store], folder: Path) -> TrainedRecord:
         world, found, options = self.world, self.recipe, self.options
         trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
         adam = torch.optim.AdamW if found.optimizer.name == "adamw" else torch.optim.Adam
@@ -408,11 +425,11 @@ class Training:
             progress, tensors = checkpoint
             if progress.iteration > self.length:
                 # A longer run is there, and this length was not kept: it is made anew, beside the other.
-                return self._from_the_beginning(network, store, folder)
+                return self._from_the_beginning(stores, folder)
             restore_checkpoint(tensors, path, network, optimizer, average)
         if code not in progress.code:
             progress = msgspec.structs.replace(progress, code=(*progress.code, code))
-        samples = Samples(store, found, self.degradation, self.run.level, self.seed)
+        samples = Samples(stores[0], found, self.degradation, self.run.level, self.seed, stores[1:])
         split = Split(found, self.degradation, self.run.level, self.data) if world.first else None
         log = Log(folder, progress.iteration) if world.first else None
         try:
@@ -425,11 +442,11 @@ class Training:
         world.barrier()
         return result if result is not None else self._plain_record(progress)
 
-    def _from_the_beginning(self, network: nn.Module, store: Store, folder: Path) -> TrainedRecord:
+    def _from_the_beginning(self, stores: list[Store], folder: Path) -> TrainedRecord:
         fresh = self._new_network().to(self.world.device)
         other = folder / f"only-{self.length}"
         done = self._done(other)
-        return done if done is not None else self._train(fresh, store, other)
+        return done if done is not None else self._train(fresh, stores, other)
 
     def _steps(
         self,
@@ -449,18 +466,16 @@ class Training:
         model: nn.Module = torch.compile(network) if options.compile else network  # type: ignore[assignment]
         if world.size > 1:
             model = nn.parallel.DistributedDataParallel(model, [device.index] if device.type == "cuda" else None)
-        places = range(self.parts[0].start, self.parts[-1].stop)
         pinned = device.type == "cuda"
-        stream = batches(samples, places, progress.iteration, self.length, self.workers, pinned)
+        stream = self._batches(samples, progress.iteration, pinned)
         look = CUDA_LOOK if device.type == "cuda" else 1
         log_every = max(1, min(100, self.length // 50))
         # A multiple of `log_every`, so that every PSNR has its line.
         validate_every = math.ceil(max(1, min(found.validation.every, self.length / 10)) / log_every) * log_every
-        size = len(self.parts[0])
         start_seconds, validating, waiting = progress.seconds, 0.0, 0.0
         started = last_saved = time.perf_counter()
         sums, summed, last_seconds = torch.zeros((), device=device), 0, progress.seconds
-        iteration = progress.iteration
+        iteration, count, seen = progress.iteration, options.accumulate, found.patches(progress.iteration)
         while iteration < self.length:
             waited = time.perf_counter()
             inputs, targets = next(stream)
@@ -470,11 +485,11 @@ class Training:
                 group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
             total = torch.zeros((), device=device)
-            for part in range(len(self.parts)):
-                x, y = (t[part * size : (part + 1) * size].to(device, non_blocking=pinned) for t in (inputs, targets))
+            for part, chunk in enumerate(zip(inputs.chunk(count), targets.chunk(count), strict=True)):
+                x, y = (t.to(device, non_blocking=pinned) for t in chunk)
                 if options.channels_last:
                     x = x.contiguous(memory_format=torch.channels_last)
-                last = part == len(self.parts) - 1
+                last = part == count - 1
                 with (
                     contextlib.nullcontext() if last or world.size == 1 else model.no_sync()  # type: ignore[operator]
                 ):
@@ -485,7 +500,7 @@ class Training:
                             f"'{self.method.name}' returned {tuple(output.shape)} for targets of {tuple(y.shape)}; "
                             "network and recipe do not belong together"
                         )
-                    loss = criterion(output, to_network(network, y)) / len(self.parts)
+                    loss = criterion(output, to_network(network, y)) / count
                     loss.backward()
                 total += loss.detach()
             total = world.mean(total)
@@ -527,24 +542,35 @@ class Training:
                     rate,
                     float(norm),
                     psnr,
-                    summed * found.batch / between,
+                    (found.patches(iteration) - seen) / between,
                     waiting / between,
                     seconds,
                 )
                 log.add(row)
                 self.report(row, self.length)
                 sums, summed, last_seconds, waiting = torch.zeros((), device=device), 0, seconds, 0.0
+                seen = found.patches(iteration)
             progress = Progress(iteration, seconds, progress.code)
             if (saving or over or stopping) and world.first:
                 if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
                     raise self._diverged("a weight is NaN or infinite", network, iteration, rate, path)
                 write_checkpoint(path, network, optimizer, average, progress)
                 last_saved = time.perf_counter()
+            if self.plan.keep and iteration % self.plan.keep == 0 and world.first:
+                write_tensors(path.with_name("kept") / f"{iteration}.safetensors", average or network.state_dict())
             if stopping:
                 raise KeyboardInterrupt
             if over:
                 break
         return progress
+
+    def _batches(self, samples: Samples, start: int, pinned: bool) -> Iterator[tuple[Tensor, Tensor]]:
+        """Iterate over this process's share of every batch from step `start` on, phase by phase."""
+        for phase in self.phases:
+            if phase.end > start:
+                parts = self.parts(phase.batch)
+                places = range(parts[0].start, parts[-1].stop)
+                yield from batches(samples, places, max(phase.begin, start), phase.end, self.workers, pinned)
 
     def _check(self, loss: Tensor, norm: Tensor, network: nn.Module, iteration: int, rate: float, path: Path) -> None:
         if not math.isfinite(float(loss)):
@@ -646,7 +672,7 @@ class Training:
             seed=self.seed,
             parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
             rgb_range=rgb_range(network),
-            samples=progress.iteration * self.recipe.batch,
+            samples=self.recipe.patches(progress.iteration),
             loss=rows[-1].loss if rows else 0.0,
             seconds=round(progress.seconds, 1),
             peak_memory=peak,

@@ -28,7 +28,7 @@ from harness.records.tasks import task as task_of
 from harness.records.training_runs import Options, TrainingPlan, TrainingRun, parse_seeded
 from harness.training.loop import Training, planned_length, recipe_of
 from harness.training.losses import weighted
-from harness.training.recipe import Recipe
+from harness.training.recipe import Phase, Recipe
 from harness.training.stores import INDEX, store_place, stores_inputs
 from harness.training.world import World
 
@@ -75,7 +75,7 @@ DEVICES = {
 
 # A step on a GPU takes its arithmetic at this share of the printed peak, this long for every operation of torch in the
 # forward pass, and moves what is kept for the backward pass so many times. Fitted to twelve of the papers' networks on
-# one H200 (docs/training.md); their steps took 0.7 to 3 times the estimate.
+# one H200; the steps of eleven take 0.4 to 1.8 times the estimate (docs/training.md).
 SHARE = {"float32": 0.6, "bfloat16": 0.5}
 CALL = 60e-6
 MOVES = 36
@@ -193,21 +193,22 @@ def least_operations(run: TrainingRun, plan: TrainingPlan, method: Method) -> fl
     if plan.minutes:
         return 0.0
     with _counting(run):
-        counted = multiply_adds(_on_meta(method, run), (1, task_of(run.task).channels, found.patch, found.patch))
-    return 2.0 * PASSES * counted * found.batch * planned_length(found, plan)
+        network, channels = _on_meta(method, run), task_of(run.task).channels
+        return sum(
+            2.0 * PASSES * multiply_adds(network, (1, channels, at.patch, at.patch)) * (at.end - at.begin) * at.batch
+            for at in found.phases(planned_length(found, plan))
+        )
 
 
-def count_work(network: nn.Module, found: Recipe, channels: int, part: int, options: Options) -> Work:
+def count_work(network: nn.Module, patch: int, channels: int, part: int, options: Options) -> Work:
     """Count what a step of a network on the meta device takes.
 
     Parameters
     ----------
     network : Module
         On the meta device.
-    found : Recipe
-        Gives the patch.
-    channels : int
-        Of an input.
+    patch, channels : int
+        Side and channels of an input.
     part : int
         Patches that a process computes at once.
     options : Options
@@ -215,9 +216,9 @@ def count_work(network: nn.Module, found: Recipe, channels: int, part: int, opti
     """
     parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
     state = sum(value.numel() * value.element_size() for value in network.state_dict().values())
-    kept, calls = _forward(network, torch.empty((part, channels, found.patch, found.patch), device="meta"))
+    kept, calls = _forward(network, torch.empty((part, channels, patch, patch), device="meta"))
     return Work(
-        multiply_adds=multiply_adds(network, (1, channels, found.patch, found.patch)),
+        multiply_adds=multiply_adds(network, (1, channels, patch, patch)),
         parameters=parameters,
         held=state * (2 if options.ema else 1) + (HELD - 1) * 4 * parameters,
         kept=kept,
@@ -252,18 +253,20 @@ def _forward(network: nn.Module, inputs: Tensor) -> tuple[int, int]:
     return sum(storage.nbytes() for storage in kept.values()), calls.count
 
 
-def calibrate(training: Training) -> Pace:
+def calibrate(training: Training, phase: Phase) -> Pace:
     """Time some steps of a run on random patches on its device, without optimiser and loading.
 
     Parameters
     ----------
     training : Training
         The run; nothing of it is begun.
+    phase : Phase
+        Gives patch and batch.
     """
     run, found, options, device = training.run, training.recipe, training.options, training.world.device
     cuda = device.type == "cuda"
     # A CPU takes as long for a patch whether it is alone or not, and a batch of some networks takes gigabytes.
-    part, side = (len(training.parts[0]) if cuda else 1), found.patch
+    part, side = (len(training.parts(phase.batch)[0]) if cuda else 1), phase.patch
     scale = training.degradation.scale(run.level)
     assert training.method.network is not None
     network = training.method.network(run.task, run.level).to(device).train()
@@ -340,57 +343,71 @@ class Planner:
         shapes = tuple((key, tuple(value.shape)) for key, value in network.state_dict().items())
         base = (parse_seeded(run.method) or (run.method, 0))[0]
         plain = msgspec.structs.replace(options, seed=0)
-        same = (base, shapes, found.patch, tuple(training.parts), plain)
-        if same not in self._counted:
-            channels = task_of(run.task).channels
-            with _counting(run):
-                self._counted[same] = count_work(network, found, channels, len(training.parts[0]), options)
-        work = self._counted[same]
-        a_patch = 2.0 * PASSES * work.multiply_adds
-        pace, basis = self._pace(same, work, training)
-        step = pace.seconds * found.batch / self.world.size
-        iterations = max(1, int(60 * plan.minutes / step)) if plan.minutes else training.length
+        iterations, seconds, operations, memory = 0, 0.0, 0.0, 0
+        most: Work | None = None
+        for phase in training.phases:
+            part = len(training.parts(phase.batch)[0])
+            same = (base, shapes, phase.patch, part, self.world.size, plain)
+            if same not in self._counted:
+                with _counting(run):
+                    self._counted[same] = count_work(network, phase.patch, task_of(run.task).channels, part, options)
+            work = self._counted[same]
+            pace, basis = self._pace(same, work, training, phase)
+            step = pace.seconds * phase.batch / self.world.size
+            steps = phase.end - phase.begin
+            if plan.minutes:
+                steps = min(steps, int((60 * plan.minutes - seconds) / step))
+                # A limit in minutes is looked at after a step.
+                steps = max(steps, 0 if iterations else 1)
+            iterations, seconds = iterations + steps, seconds + steps * step
+            operations += 2.0 * PASSES * work.multiply_adds * phase.batch * steps
+            # The calibration has weights and gradients, and no optimiser.
+            needs = pace.memory + work.held - 8 * work.parameters if pace.memory else work.held + work.kept
+            if most is None or (steps and needs > memory):
+                most, memory = work, needs
+            if plan.minutes and seconds + step > 60 * plan.minutes:
+                break
+        assert most is not None
         state, *notes = training.standing()
         return Estimate(
             run=run,
             iterations=iterations,
             recipe_iterations=found.iterations,
-            work=work,
-            operations=a_patch * found.batch * iterations,
-            seconds=60 * plan.minutes or step * iterations,
+            work=most,
+            operations=operations,
+            seconds=seconds if iterations == training.length else 60 * plan.minutes,
             basis=basis,
-            # The calibration has weights and gradients, and no optimiser.
-            memory=pace.memory + work.held - 8 * work.parameters if pace.memory else work.held + work.kept,
-            store_of=found.data,
+            memory=memory,
+            store_of=", ".join(found.sets),
             store=self._store(found, training.degradation, run.level),
             state=state,
             notes=tuple(notes),
         )
 
     def _pace(
-        self, same: tuple[object, ...], work: Work, training: Training
+        self, same: tuple[object, ...], work: Work, training: Training, phase: Phase
     ) -> tuple[Pace, Literal["measured", "scaled", "estimated"]]:
         a_patch = 2.0 * PASSES * work.multiply_adds
         if self.named is not None:
-            return Pace(_on(self.named, work, len(training.parts[0]), training.options)), "estimated"
+            return Pace(_on(self.named, work, len(training.parts(phase.batch)[0]), training.options)), "estimated"
         if same in self._paces:
             return self._paces[same], "measured"
         if self._rate is not None and self._spent > ALL_SECONDS:
             return Pace(a_patch / self._rate), "scaled"
         begun = time.perf_counter()
-        pace = calibrate(training)
+        pace = calibrate(training, phase)
         self._spent += time.perf_counter() - begun
         self._paces[same], self._rate = pace, a_patch / pace.seconds
         return pace, "measured"
 
     def _store(self, found: Recipe, made: Degradation, level: int) -> int | None:
         try:
-            fetched = open_dataset(found.data, self.data)
+            sets = [open_dataset(name, self.data) for name in found.sets]
         except NotAvailableError:
             return None
-        if (self.work / "training" / "stores" / store_place(fetched, made, level) / INDEX).is_file():
-            return 0
-        return store_bytes(fetched, made, level)
+        stores = self.work / "training" / "stores"
+        missing = [each for each in sets if not (stores / store_place(each, made, level) / INDEX).is_file()]
+        return sum(store_bytes(each, made, level) for each in missing)
 
 
 def _on(device: Device, work: Work, part: int, options: Options) -> float:

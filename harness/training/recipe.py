@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -93,6 +93,15 @@ class Validation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     every: int = 1000
 
 
+class Phase(NamedTuple):
+    """Steps `begin` to `end` (exclusive), all with batches of `batch` patches of side `patch`."""
+
+    begin: int
+    end: int
+    patch: int
+    batch: int
+
+
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How networks are trained for one task.
 
@@ -108,12 +117,16 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Restoration task; a run adds its level.
     data : str
         Training dataset.
+    mix : dict
+        Further training datasets: how many patches come from each for one that comes from `data`.
     degradation : str
         How inputs are made: the evaluation's own code.
     patch : int
         Side of an input patch in pixels (super-resolution: of the small image).
     batch : int
         Patches in a step, over all processes.
+    sizes : tuple of (int, int, int)
+        Progressive training: the iteration from which on patch and batch are others, and both.
     loss : dict
         Weight by term: ``l1``, ``mse``, ``charbonnier``, ``edge``; computed in the network's own range.
     optimizer, schedule : Optimizer, Schedule
@@ -157,6 +170,27 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     augmentation: Literal["dihedral", "none"] = "dihedral"
     seed: int = 1
     assumptions: tuple[str, ...] = ()
+    mix: dict[str, float] = {}
+    sizes: tuple[tuple[int, int, int], ...] = ()
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """Names of all training datasets."""
+        return (self.data, *self.mix)
+
+    def phases(self, length: int) -> list[Phase]:
+        """Cut the first steps into those with the same patch and batch."""
+        begins = [(0, self.patch, self.batch), *self.sizes]
+        ends = [*(begin for begin, _, _ in self.sizes), length]
+        return [
+            Phase(begin, min(end, length), patch, batch)
+            for (begin, patch, batch), end in zip(begins, ends, strict=True)
+            if begin < length
+        ]
+
+    def patches(self, length: int) -> int:
+        """Count the patches that the first steps see."""
+        return sum((phase.end - phase.begin) * phase.batch for phase in self.phases(length))
 
     def length(self, budget: str) -> int:
         """Iterations of a named budget.
@@ -172,7 +206,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 OVERRIDES = {
-    **dict.fromkeys(("patch", "batch", "augmentation"), ""),
+    **dict.fromkeys(("patch", "batch", "augmentation", "mix", "sizes"), ""),
     **dict.fromkeys(("rate", "epsilon", "weight_decay"), "optimizer"),
     **dict.fromkeys(("every", "times", "warmup", "last", "power"), "schedule"),
 }
@@ -187,7 +221,8 @@ def overridden(found: Recipe, values: Mapping[str, str | int | float]) -> Recipe
     found : Recipe
         As the file says.
     values : mapping
-        By the names of `OVERRIDES`.
+        By the names of `OVERRIDES`; ``mix`` may be text such as ``bsd400:2,sr291:0.5``, and ``sizes`` such as
+        ``92000:160:40,156000:192:32`` (iteration, patch, batch).
 
     Raises
     ------
@@ -199,12 +234,19 @@ def overridden(found: Recipe, values: Mapping[str, str | int | float]) -> Recipe
         if name not in OVERRIDES:
             raise unknown_name("value of a recipe", name, OVERRIDES)
         part = plain[OVERRIDES[name]] if OVERRIDES[name] else plain
-        part[name] = value
+        part[name] = _LISTS[name](value) if name in _LISTS and isinstance(value, str) else value
     try:
         changed = msgspec.convert(plain, Recipe, strict=False)
     except msgspec.ValidationError as error:
         raise HarnessError(f"recipe '{found.name}': {error}") from None
     return checked(changed, f"recipe '{found.name}'")
+
+
+_LISTS = {
+    "mix": lambda text: {name: weight or 1 for name, _, weight in (item.partition(":") for item in text.split(","))},
+    "sizes": lambda text: [item.split(":") for item in text.split(",")],
+}
+"""How the values that are lists are read from text."""
 
 
 def recipe_file(name: str) -> Path:
@@ -255,7 +297,7 @@ def read_recipe(path: Path) -> Recipe:
         degradation(found.degradation)
     except HarnessError as error:
         raise HarnessError(f"{path}: {error}") from None
-    for name in (found.data, *found.validation.datasets):
+    for name in found.validation.datasets:
         check_name(name, "dataset", str(path))
     for term in found.loss:
         if term not in LOSSES:
@@ -275,6 +317,19 @@ def checked(found: Recipe, where: str) -> Recipe:
     for key in ("patch", "batch"):
         if getattr(found, key) < 1:
             raise HarnessError(f"{where}: {key} must be 1 or more, not {getattr(found, key)}")
+    begins = [0, *(begin for begin, _, _ in found.sizes)]
+    if begins != sorted(set(begins)) or any(min(size) < 1 for size in found.sizes):
+        raise HarnessError(
+            f"{where}: sizes are iteration, patch and batch, each 1 or more, the iterations rising; they are "
+            + (", ".join(":".join(map(str, size)) for size in found.sizes))
+        )
+    for name in found.sets:
+        check_name(name, "dataset", where)
+    if len(set(found.sets)) < len(found.sets):
+        raise HarnessError(f"{where}: '{found.data}' is the training set itself; mix names further ones")
+    for name, weight in found.mix.items():
+        if not 0 < weight < float("inf"):
+            raise HarnessError(f"{where}: the weight of '{name}' in mix must be above 0, not {weight:g}")
     numbers = {
         "rate": found.optimizer.rate,
         "epsilon": found.optimizer.epsilon,

@@ -5,7 +5,8 @@ So a run that resumes, a run with other numbers of loader processes, and several
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import TypeVar
 
 import numpy as np
@@ -42,28 +43,34 @@ class Samples:
     store : Store
         Decoded images.
     recipe : Recipe
-        Patch, batch, augmentation.
+        Patch, batch, augmentation, and the weights of further sets.
     degradation : Degradation
         The evaluation's.
     level : int
         Sigma, quality, scale or 0.
     seed : int
         Of the run.
+    others : sequence of Store
+        Images of the recipe's further sets, in its order.
     """
 
-    def __init__(self, store: Store, recipe: Recipe, degradation: Degradation, level: int, seed: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        recipe: Recipe,
+        degradation: Degradation,
+        level: int,
+        seed: int,
+        others: Sequence[Store] = (),
+    ) -> None:
         self.store, self.recipe, self.degradation = store, recipe, degradation
         self.level, self.seed = level, seed
         self.scale = degradation.scale(level)
         self.period = 2 if isinstance(degradation, Mosaic) else 1
-        side = recipe.patch
-        sides = [item.input_shape[:2] if store.has_inputs else item.shape[:2] for item in store.index.images]
-        # SR291 has images smaller than 48 pixels at scale 4; those are passed over, as no patch fits.
-        self.usable = [index for index, (height, width) in enumerate(sides) if min(height, width) >= side]
-        if not self.usable:
-            raise HarnessError(
-                f"no image of '{store.index.dataset}' holds a patch of {side}x{side} pixels; take another training set"
-            )
+        self.stores = (store, *others)
+        self.shares = list(accumulate((1.0, *recipe.mix.values()))) if others else [1.0]
+        self.sides = [(0, recipe.patch), *((begin, side) for begin, side, _ in recipe.sizes)]
+        self.usable = {side: [_usable(each, side) for each in self.stores] for _, side in self.sides}
 
     def sample(self, iteration: int, place: int) -> tuple[NDArray[np.uint8], NDArray[np.generic]]:
         """Draw one sample.
@@ -76,20 +83,24 @@ class Samples:
         Returns
         -------
         target : ndarray of uint8
-            ``(scale P, scale P, C)``.
+            ``(scale P, scale P, C)``, P as the recipe has it at this step.
         degraded : ndarray
             ``(P, P, C)``, uint8 or float64 in units of 0..255.
         """
         rng = noise_generator(f"training {self.store.index.dataset}", f"{iteration}/{place}", self.level, self.seed)
-        raw = [int(value) for value in np.asarray(rng.bit_generator.random_raw(4), dtype=np.uint64)]
-        index = self.usable[_below(raw[0], len(self.usable))]
+        mixed = len(self.stores) > 1
+        raw = [int(v) for v in np.asarray(rng.bit_generator.random_raw(5 if mixed else 4), dtype=np.uint64)]
+        scale, side = self.scale, next(side for begin, side in reversed(self.sides) if begin <= iteration)
+        at = (raw[4] >> 32) / 2**32 * self.shares[-1] if mixed else 0.0
+        which = next(i for i, share in enumerate(self.shares) if at < share)
+        store, usable = self.stores[which], self.usable[side][which]
+        index = usable[_below(raw[0], len(usable))]
         turn = _below(raw[3], 8) if self.recipe.augmentation == "dihedral" else 0
-        side, scale = self.recipe.patch, self.scale
-        source = self.store.input(index) if self.store.has_inputs else self.store.target(index)
+        source = store.input(index) if store.has_inputs else store.target(index)
         top = _below(raw[1], source.shape[0] - side + 1)
         left = _below(raw[2], source.shape[1] - side + 1)
-        target = self.store.target(index)[scale * top : scale * (top + side), scale * left : scale * (left + side)]
-        if self.store.has_inputs:
+        target = store.target(index)[scale * top : scale * (top + side), scale * left : scale * (left + side)]
+        if store.has_inputs:
             degraded: NDArray[np.generic] = source[top : top + side, left : left + side]
         else:
             # Begun on the grid of filters: a patch of the mosaic of the whole image, in whichever phase it lies.
@@ -106,6 +117,17 @@ class Samples:
         pairs = [self.sample(iteration, place) for place in places]
         inputs, targets = (np.stack([pair[i] for pair in pairs]).transpose(0, 3, 1, 2) for i in (1, 0))
         return tuple(torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32)).div_(255) for a in (inputs, targets))  # type: ignore[return-value]
+
+
+def _usable(store: Store, side: int) -> list[int]:
+    """Find the images that hold a patch: SR291 has some that are smaller than 48 pixels at scale 4."""
+    sides = [item.input_shape[:2] if store.has_inputs else item.shape[:2] for item in store.index.images]
+    usable = [index for index, (height, width) in enumerate(sides) if min(height, width) >= side]
+    if not usable:
+        raise HarnessError(
+            f"no image of '{store.index.dataset}' holds a patch of {side}x{side} pixels; take another training set"
+        )
+    return usable
 
 
 def _below(raw: int, limit: int) -> int:

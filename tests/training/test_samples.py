@@ -162,7 +162,7 @@ def test_every_crop_and_turn_is_drawn(data: Path) -> None:
     chosen = {drawn.sample(step, 0)[0].tobytes() for step in range(60)}
     assert len(chosen) > 50
     # chelsea is 300 pixels high: it has one row of crops and still takes part.
-    assert len(drawn.usable) == 3
+    assert len(drawn.usable[300][0]) == 3
 
 
 def test_a_patch_that_no_image_holds(data: Path) -> None:

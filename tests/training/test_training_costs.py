@@ -67,15 +67,15 @@ def test_arithmetic_and_memory_are_counted_exactly(place: Place) -> None:
     recipe = read_recipe(place.root / "tiny.yaml")
     with torch.device("meta"):
         network = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 3, 3, padding=1))
-    work = count_work(network, recipe, 3, 4, Options())
+    work = count_work(network, recipe.patch, 3, 4, Options())
     pixels = recipe.patch**2
     assert work.multiply_adds == 2 * 3 * 16 * 9 * pixels
     assert work.parameters == 2 * 3 * 16 * 9 + 16 + 3 and work.held == 4 * 4 * work.parameters
     # The input of either convolution; ReLU keeps its output, which is the second of them.
     assert work.kept == 4 * 4 * (3 + 16) * pixels
     assert work.calls == 3
-    assert count_work(network, recipe, 3, 4, Options(ema=0.9)).held == 5 * 4 * work.parameters
-    assert count_work(network, recipe, 3, 2, Options(accumulate=2)).kept == work.kept // 2
+    assert count_work(network, recipe.patch, 3, 4, Options(ema=0.9)).held == 5 * 4 * work.parameters
+    assert count_work(network, recipe.patch, 3, 2, Options(accumulate=2)).kept == work.kept // 2
 
 
 def test_an_estimate_follows_from_what_was_counted(place: Place) -> None:
@@ -90,9 +90,11 @@ def test_an_estimate_follows_from_what_was_counted(place: Place) -> None:
     assert paper.seconds == pytest.approx(10 * short.seconds)
     assert paper.operations == 6.0 * paper.work.multiply_adds * 4 * 400
     assert estimate(TrainingPlan(budget="paper"), "a100").seconds > paper.seconds
-    # As many steps as fit; the time is the wish itself.
+    # As many steps as fit; the time is the wish itself. A run ends with its recipe, whatever time is left.
+    half = estimate(TrainingPlan(minutes=paper.seconds / 120))
+    assert half.seconds == pytest.approx(paper.seconds / 2) and 199 <= half.iterations <= 200
     minutes = estimate(TrainingPlan(minutes=2))
-    assert minutes.seconds == 120 and minutes.iterations == int(120 / (paper.seconds / 400))
+    assert (minutes.seconds, minutes.iterations) == (paper.seconds, 400)
     with pytest.raises(HarnessError, match=r"unknown device 'h10'.*h100"):
         estimate(TrainingPlan(budget="paper"), "h10")
     assert not work.exists()
@@ -103,7 +105,7 @@ def test_the_device_at_hand_is_timed_and_serves_its_like(place: Place, monkeypat
 
     timed = []
     real = planning.calibrate
-    monkeypatch.setattr(planning, "calibrate", lambda training: timed.append(training.run) or real(training))
+    monkeypatch.setattr(planning, "calibrate", lambda training, at: timed.append(training.run) or real(training, at))
     method = place.workspace.method(place.method)
     planner = Planner(place.workspace.data, place.workspace.work, CPU)
     runs = [TrainingRun("denoise-rgb", name, 50) for name in (place.method, f"{place.method}-seed2")]

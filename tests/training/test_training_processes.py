@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from safetensors.torch import load
 from training_workspace import Place
@@ -88,6 +89,31 @@ def test_two_processes_equal_one(places: Places) -> None:
     shorter = [*command[: command.index("--iterations")], "--iterations", "19", "--device", "cpu"]
     ran = subprocess.run(shorter, cwd=two.root, env=environment, capture_output=True, text=True, timeout=240)
     assert ran.returncode != 0 and "weights of 20 iterations" in ran.stderr
+
+
+def test_a_killed_worker_is_started_again_and_costs_no_bit(places: Places) -> None:
+    one, group = places("one"), places("group")
+    assert one.train("--iterations", "200", "--set", "accumulate=2")[0] == 0
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "2"),
+        *("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"),
+        *("-m", "harness", "train", group.method, "--level", "50", "--iterations", "200", "--device", "cpu"),
+        *("--checkpoint-minutes", "0.0005"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    log = group.root / "said.txt"
+    with open(log, "w") as said:
+        running = subprocess.Popen(command, cwd=group.root, env=environment, stdout=said, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + 120
+        while running.poll() is None and time.monotonic() < deadline and not _checkpoints(group):
+            time.sleep(0.01)
+        assert running.poll() is None, log.read_text()
+        # The second process, which writes nothing: the first one waits for it in the middle of a step.
+        workers = psutil.Process(running.pid).children(recursive=True)
+        (second,) = (worker for worker in workers if worker.environ().get("RANK") == "1")
+        second.kill()
+        assert running.wait(timeout=240) == 0, log.read_text()
+    assert group.weights() == one.weights()
 
 
 def _process(place: Place, rank: int, port: int, *arguments: str) -> subprocess.Popen[str]:
