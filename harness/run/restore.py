@@ -456,11 +456,21 @@ def depends_sha256(method: Method) -> dict[str, str]:
     -------
     dict
         SHA-256 by path.
+
+    Raises
+    ------
+    HarnessError
+        A folder holds a link to another folder: DVC does not look behind it, and would keep rows of other files.
     """
     found: dict[str, str] = {}
     for path in method.depends:
         # As its own code finds it: DVC runs a stage in the workspace's folder.
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file != path and file.is_symlink() and file.is_dir():
+                raise HarnessError(
+                    f"{file}: is a link to a folder, in which nobody would notice a change; name the folder itself "
+                    f"among what '{method.name}' depends on"
+                )
             # Importing a helper from the folder leaves its compiled form there.
             if not file.is_dir() and "__pycache__" not in file.parts:
                 found[file.as_posix()] = file_sha256(file, "")
