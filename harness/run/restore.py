@@ -153,6 +153,7 @@ def restore(
                     done += len(of_level)
                     continue
             _check_unchanged(method, depends)
+            _check_named(method, own, depends)
             own |= _own_files(method, depends)
             record_levels[level] = LevelRecord("", dict(sorted(used.items())), own_files=dict(sorted(own.items())))
             circumstances = (
@@ -482,6 +483,16 @@ def _check_unchanged(method: Method, depends: Mapping[str, str]) -> None:
     changed = sorted(name for name in now.keys() | depends.keys() if now.get(name) != depends.get(name))
     if changed:
         raise HarnessError(f"{changed[0]}: was changed while '{method.name}', which depends on it, ran; run it again")
+
+
+def _check_named(method: Method, own: Collection[str], depends: Collection[str]) -> None:
+    """Refuse weights of the user's own that a method does not depend on: rows of replaced ones would stand."""
+    named = {name_in_use(Path(file)) for file in depends}
+    if unnamed := sorted(set(own) - named):
+        raise HarnessError(
+            f"method '{method.name}' loads {unnamed[0]}, which it does not name: a changed file would leave its rows "
+            f"as they are; write depends=['{unnamed[0]}'] in its @method line"
+        )
 
 
 def _collect(record: RestoredRecord, folders: Mapping[int, Path], partial: Path, target: Path) -> None:

@@ -127,6 +127,13 @@ GUARDS = (
         f"{RESTORING}::test_images_that_nothing_has_recorded_yet_are_not_lost",
     ),
     Guard(
+        "weights that a method does not name",
+        RESTORE,
+        "    if unnamed := sorted(set(own) - named):",
+        "    if unnamed := []:",
+        "methods/test_own_weights.py::test_the_file_is_recorded_with_what_it_restored",
+    ),
+    Guard(
         "a link to a folder in a folder of `depends`",
         RESTORE,
         "            if file != path and file.is_symlink() and file.is_dir():",
