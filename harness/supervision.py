@@ -26,6 +26,8 @@ _BEAT, _DONE = b".", b"!"
 _POLL_SECONDS = 0.5
 # How long a stage that was told to stop, or that is done, may take to end.
 _GRACE_SECONDS = 20.0
+# A process that looks every half second and did not for so long was stopped itself.
+_STOPPED_SECONDS = 5.0
 
 
 class KilledError(HarnessError):
@@ -147,6 +149,7 @@ def _watch(child: int, pipe: int, limit: float, abandoned: Callable[[], bool]) -
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     last, done, why, open_pipe = time.monotonic(), False, "", True
+    looked = last
     try:
         while True:
             ready = select.select([pipe] if open_pipe else [], [], [], _POLL_SECONDS if open_pipe else 0.005)[0]
@@ -160,6 +163,9 @@ def _watch(child: int, pipe: int, limit: float, abandoned: Callable[[], bool]) -
             if pid:
                 return status, done, why
             now = time.monotonic()
+            if now - looked > _STOPPED_SECONDS:
+                last += now - looked  # this process was stopped (Ctrl-Z, a debugger), and the copy most likely, too
+            looked = now
             if not why:
                 if done and now - last > _GRACE_SECONDS:
                     why = "lingers"

@@ -155,6 +155,7 @@ def restore(
                     done += len(of_level)
                     continue
             _check_unchanged(method, depends)
+            _check_named(method, own, depends)
             own |= _own_files(method, depends)
             record_levels[level] = LevelRecord("", dict(sorted(used.items())), own_files=dict(sorted(own.items())))
             circumstances = (
@@ -457,11 +458,21 @@ def depends_sha256(method: Method) -> dict[str, str]:
     -------
     dict
         SHA-256 by path.
+
+    Raises
+    ------
+    HarnessError
+        A folder holds a link to another folder: DVC does not look behind it, and would keep rows of other files.
     """
     found: dict[str, str] = {}
     for path in method.depends:
         # As its own code finds it: DVC runs a stage in the workspace's folder.
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file != path and file.is_symlink() and file.is_dir():
+                raise HarnessError(
+                    f"{file}: is a link to a folder, in which nobody would notice a change; name the folder itself "
+                    f"among what '{method.name}' depends on"
+                )
             # Importing a helper from the folder leaves its compiled form there.
             if not file.is_dir() and "__pycache__" not in file.parts:
                 found[file.as_posix()] = file_sha256(file, "")
@@ -473,6 +484,16 @@ def _check_unchanged(method: Method, depends: Mapping[str, str]) -> None:
     changed = sorted(name for name in now.keys() | depends.keys() if now.get(name) != depends.get(name))
     if changed:
         raise HarnessError(f"{changed[0]}: was changed while '{method.name}', which depends on it, ran; run it again")
+
+
+def _check_named(method: Method, own: Collection[str], depends: Collection[str]) -> None:
+    """Refuse weights of the user's own that a method does not depend on: rows of replaced ones would stand."""
+    named = {name_in_use(Path(file)) for file in depends}
+    if unnamed := sorted(set(own) - named):
+        raise HarnessError(
+            f"method '{method.name}' loads {unnamed[0]}, which it does not name: a changed file would leave its rows "
+            f"as they are; write depends=['{unnamed[0]}'] in its @method line"
+        )
 
 
 def _collect(record: RestoredRecord, folders: Mapping[int, Path], partial: Path, target: Path) -> None:

@@ -113,13 +113,6 @@ GUARDS = (
         f"{RESTORING}::test_a_replaced_restored_image_is_noticed",
     ),
     Guard(
-        "a flipped bit in a restored image",
-        MEASURE,
-        "if pixels_sha256(pixels) != made_by.images[input_id.file]:",
-        "if False:",
-        f"{STORAGE}::test_pixels_that_change_unseen_make_no_row",
-    ),
-    Guard(
         "inputs that differ from the recorded ones",
         RESTORE,
         "if digest != inputs.inputs[input_id.file]:",
@@ -132,6 +125,34 @@ GUARDS = (
         '        for outdated in set(unfinished(partial, record.group).glob("*")) - set(folders.values()):',
         '        for outdated in unfinished(partial, record.group).glob("*"):',
         f"{RESTORING}::test_images_that_nothing_has_recorded_yet_are_not_lost",
+    ),
+    Guard(
+        "weights that a method does not name",
+        RESTORE,
+        "    if unnamed := sorted(set(own) - named):",
+        "    if unnamed := []:",
+        "methods/test_own_weights.py::test_the_file_is_recorded_with_what_it_restored",
+    ),
+    Guard(
+        "a link to a folder in a folder of `depends`",
+        RESTORE,
+        "            if file != path and file.is_symlink() and file.is_dir():",
+        "            if False:",
+        f"{WRONG}::test_a_link_to_a_folder_in_a_folder_of_depends",
+    ),
+    Guard(
+        "a pipe among images",
+        IMAGES,
+        "    return path.exists() and not path.is_file() and not path.is_dir()",
+        "    return False",
+        "assets/datasets/test_releases.py::test_a_pipe_among_images",
+    ),
+    Guard(
+        "a run that is stopped and goes on",
+        SUPERVISION,
+        "            if now - looked > _STOPPED_SECONDS:",
+        "            if False:",
+        f"{BAD_PLUGINS}::test_a_run_that_is_stopped_and_goes_on",
     ),
     # What a method returns
     Guard(
@@ -175,7 +196,7 @@ GUARDS = (
         APPLY,
         "        return result.astype(np.float64)\n\n    if policy",
         "        return result\n\n    if policy",
-        f"{APPLYING}::test_a_buffer_that_is_used_again",
+        f"{WRONG}::test_a_method_that_returns_the_same_buffer",
     ),
     Guard(
         "the same buffer of a network under x8",
@@ -715,32 +736,23 @@ GUARDS = (
 )
 
 
-def tried(copy: Path, tests: list[str]) -> tuple[int, str]:
-    """Run tests in a copy of the checkout; the exit status of pytest, and its last line."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "-p",
-        "no:cacheprovider",
-        *(f"tests/{test}" for test in tests),
-    ]
+def tried(copy: Path, test: str) -> tuple[int, str]:
+    """Run a test in a copy of the checkout; the exit status of pytest, and its last line."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{test}"]
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, (done.stdout.strip().splitlines() or [""])[-1]
 
 
-def mutate(copy: Path, guard: Guard) -> str:
+def survives(copy: Path, guard: Guard) -> str:
     """Take a guard away in the copy, run its test, put it back; say what is wrong, empty where the test failed."""
     file = copy / "harness" / guard.file
     text = file.read_text(encoding="utf-8")
-    if text.count(guard.code) < 1:
+    if guard.code not in text:
         return "the guard is not there any more"
     file.write_text(text.replace(guard.code, guard.without), encoding="utf-8")
     try:
-        status, said = tried(copy, [guard.test])
+        status, said = tried(copy, guard.test)
     finally:
         file.write_text(text, encoding="utf-8")
     return "" if status == 1 else f"{guard.test} does not notice ({said})"
@@ -749,20 +761,20 @@ def mutate(copy: Path, guard: Guard) -> str:
 def main(words: list[str]) -> int:
     """Try the guards whose faults hold one of the words; 1 where a test fails as it is, or notices nothing."""
     guards = [guard for guard in GUARDS if not words or any(word in guard.fault for word in words)]
+    passes: dict[str, str] = {}  # by test: why it cannot tell, empty where it passes as it is
+    noticed = 0
     with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
         copy = Path(folder) / "checkout"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "work", "data", "__pycache__"))
-        status, said = tried(copy, sorted({guard.test for guard in guards}))
-        if status:
-            print(f"the tests fail as they are: {said}")
-            return 1
-        survived = 0
         for number, guard in enumerate(guards, 1):
-            problem = mutate(copy, guard)
-            survived += bool(problem)
+            if guard.test not in passes:
+                status, said = tried(copy, guard.test)
+                passes[guard.test] = f"{guard.test} does not pass as it is ({said})" if status else ""
+            problem = passes[guard.test] or survives(copy, guard)
+            noticed += not problem
             print(f"[{number}/{len(guards)}] {guard.fault}: {problem or 'noticed'}", flush=True)
-    print(f"{len(guards) - survived} of {len(guards)} noticed")
-    return 1 if survived else 0
+    print(f"{noticed} of {len(guards)} noticed")
+    return int(noticed < len(guards))
 
 
 if __name__ == "__main__":

@@ -142,6 +142,27 @@ def test_what_a_method_prints_spoils_nothing(project: Project) -> None:
     assert "printed while" in listed.stderr
 
 
+WORK = """
+import time
+from harness.supervision import supervise
+work = supervise("it", 8.0)
+print("begun", flush=True)
+time.sleep(12)
+work.done()
+"""
+
+
+def test_a_run_that_is_stopped_and_goes_on() -> None:
+    """Ctrl-Z for longer than an image may take, then `fg`: nothing hung."""
+    process = subprocess.Popen([sys.executable, "-c", WORK], stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout is not None and process.stdout.readline() == b"begun\n"
+    os.killpg(process.pid, signal.SIGSTOP)
+    time.sleep(9)
+    os.killpg(process.pid, signal.SIGCONT)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
 def test_killing_the_supervisor_ends_the_work(project: Project) -> None:
     """With kill -9 of the stage's process no forgotten copy goes on writing beside the next run."""
     project.plugin("__import__('time').sleep(300)")

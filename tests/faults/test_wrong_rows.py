@@ -154,6 +154,15 @@ def test_a_file_that_a_method_depends_on_is_replaced(project: Project, depends: 
     assert found == project.from_nothing()
 
 
+def test_a_link_to_a_folder_in_a_folder_of_depends(project: Project) -> None:
+    """DVC does not look behind it: rows of other weights would stand."""
+    (project.root / "elsewhere").mkdir(exist_ok=True)
+    (project.root / "methods/net").mkdir()
+    (project.root / "methods/net/best").symlink_to(project.root / "elsewhere")
+    project.method("return image", options='depends=["methods/net"]')
+    assert "is a link to a folder, in which nobody would notice a change" in project.restore(code=2)
+
+
 def test_it_is_replaced_while_the_method_runs(project: Project) -> None:
     """DVC hashes dependencies when a stage has ended: it would take the new file for the one that made the images."""
     project.root.joinpath("methods/net.txt").write_text("0.9")

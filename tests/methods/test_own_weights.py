@@ -141,6 +141,13 @@ def test_the_file_is_recorded_with_what_it_restored(
             partial=Path("partial"), target=Path("restored"), noise=noise, code=fingerprint(method_code(found)),
         )  # fmt: skip
         said = [text for name, text in describe_method(found, "denoise-rgb", (8, 8), False) if name == "own file"]
+        with pytest.raises(
+            HarnessError, match=r"loads methods/net\.pth, which it does not name: .* depends=\['methods"
+        ):
+            restore(
+                Group("denoise-rgb", "embedded", "awgn-8bit", "own-net", "whole"), defined(build), (30,), inputs,
+                data=Path("data"), partial=Path("partial"), target=Path("other"), noise=noise, code="c0",
+            )  # fmt: skip
     data = Path("methods/net.pth").read_bytes()
     digest, table = hashlib.sha256(data).hexdigest(), hashlib.sha256(b"12345").hexdigest()
     about = record.levels[30]

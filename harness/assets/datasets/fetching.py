@@ -86,6 +86,8 @@ class Registered(DatasetCollection):
         wanted = self.wanted()
         if wanted:
             return missing_dataset(self.record.name, self._reason(len(wanted)))
+        if self.given is not None:
+            self._tell_of_given(self.given)
         return complete_dataset(self.record.name, self._describe())
 
     def is_registered(self, file: File, path: Path) -> bool:
@@ -148,6 +150,16 @@ class Registered(DatasetCollection):
             self.tried.append(f"in {label} {name} {problem}" + (f" and {more} more differ" if more else ""))
         absent = [file.name for file in self.wanted() if file.name not in match.differing]
         self._note(absent, f"is not in {label}", f"are not in {label}")
+
+    def _tell_of_given(self, folder: Path) -> None:
+        """Say when the folder that was named is no copy of the set, although all was had from elsewhere."""
+        files = list(self.record.files)
+        found = len(folders.match_files(files, folder, self.record.name, self.hashes).found)
+        if found < len(files):
+            self.say(
+                f"{self.record.name}: {folder} holds {found or 'none'} of its {len(files)} files; the "
+                f"{'others' if found else 'set'} had been fetched, or came from a mirror or public source"
+            )
 
     def _note(self, names: list[str], one: str, many: str) -> None:
         if names:

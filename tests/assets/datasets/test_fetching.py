@@ -65,6 +65,18 @@ def test_folder_mirror_is_used_in_place(registry, data, get, tmp_path, monkeypat
     assert DatasetManifest.read(AssetPaths(data, "datasets", "tiny").manifest) == manifest
 
 
+@pytest.mark.parametrize(("held", "told"), [(0, "holds none of its 3 files"), (1, "holds 1 of its 3 files"), (3, "")])
+def test_a_folder_that_does_not_hold_the_set_is_told(registry, get, said, tmp_path, monkeypatch, held, told):
+    """Also where a mirror has everything: the user believes that the own copy is used."""
+    registry.fill("tiny", tmp_path / "mirror" / "datasets" / "tiny")
+    monkeypatch.setenv("HARNESS_MIRROR", str(tmp_path / "mirror"))
+    own = registry.fill("tiny", tmp_path / "own")
+    for file in sorted(own.iterdir())[held:]:
+        file.unlink()
+    assert get(folder=own).complete
+    assert any(told in line for line in said) if told else not any("holds" in line for line in said)
+
+
 def test_copies_where_links_cannot_be_made(registry, data, get, tmp_path, monkeypatch):
     registry.fill("tiny", tmp_path / "mirror" / "datasets" / "tiny")
     monkeypatch.setenv("HARNESS_MIRROR", str(tmp_path / "mirror"))

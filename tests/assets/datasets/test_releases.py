@@ -38,6 +38,7 @@ from harness.assets.datasets.unpacking import read_dnd_image
 from harness.assets.datasets.verification import verify_folder
 from harness.assets.places import REGISTRIES
 from harness.errors import HarnessError, NotAvailableError
+from harness.images import read_image
 
 RECORDS = REGISTRIES["datasets"]
 
@@ -843,6 +844,17 @@ def test_usual_folders_and_names_in_any_case(project, tmp_path: Path, degraded: 
     folder = pairs_below(tmp_path / "own", degraded, clean, names)
     record, _, left = add_dataset("own-pairs", folder)
     assert (record.kind, record.count, left) == ("pairs", len(names), ())
+
+
+def test_a_pipe_among_images(project, tmp_path: Path, capsys) -> None:
+    """Nobody writes into it: whoever reads would wait without end."""
+    put(tmp_path / "own/1.png", clean(1))
+    os.mkfifo(tmp_path / "own/2.png")
+    with pytest.raises(HarnessError) as refused:
+        run("datasets", "add", "with-a-pipe", "--from", str(tmp_path / "own"))
+    assert "is no file, but a pipe" in f"{refused.value}{''.join(capsys.readouterr())}"
+    with pytest.raises(HarnessError, match="is no file, but a pipe"):
+        read_image(tmp_path / "own/2.png")
 
 
 @pytest.mark.parametrize(
