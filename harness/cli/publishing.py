@@ -329,6 +329,11 @@ def _row(
         about = {"method": method} if method else {"not_run": NOT_KNOWN}
         return plain | about | {"values": list(row.values)}
     if not like.equal or like.differing:
+        if like.equal:
+            notes.append(
+                f"{row.name}: {like.equal} of the {like.equal + like.differing} numbers that {like.table} prints, too, "
+                "are equal; its input and protocols are not taken over"
+            )
         about = {"method": like.row.method} if like.row.method else {"not_run": like.row.not_run or NOT_KNOWN}
         return plain | about | {"values": list(row.values)}
     # Levels of rows stand in the other table's columns, or in its rows.
@@ -343,7 +348,10 @@ def _row(
     told = f"its {plural(like.equal, 'number')} that {like.table} prints, too, are equal"
     if more and "method" in copied:
         copied["evidence"] = f"{told}: {', '.join(more)} as there"
-    notes.append(f"{row.name}: {told}" + (f"; taken over: {', '.join(more)}" if more else ""))
+    notes.append(
+        f"{row.name}: {told}"
+        + (f"; taken over: {', '.join(more)}" if more else "; its input and protocols are the task's")
+    )
     return plain | copied | {"values": list(row.values)}
 
 

@@ -247,11 +247,15 @@ def measure(
     chosen = protocols or known.metrics
     dataset, level = one_of(datasets, "--dataset", "measure"), one_of(levels, "--level", "measure", 0)
     if level not in known.levels:
-        raise HarnessError(f"{task} has the levels {', '.join(map(str, known.levels))}; give one with --level")
+        given = f", not {level}" if levels else ""
+        raise HarnessError(f"{task} has the levels {', '.join(map(str, known.levels))}; give one with --level{given}")
     data = workspace.data if workspace.exists else Path(os.environ.get(DATA_VARIABLE) or workspace.data)
     fetch(dataset, data)
     degrading = degradation or known.degradation
-    values = measure_folder(restored, data, task, dataset, level, degrading, chosen, saving)
+    values = measure_folder(
+        *(restored, data, task, dataset, level, degrading, chosen, saving),
+        remark=lambda text: echo(f"note: {text}", err=True),
+    )
     means = {name: sum(of_image[name] for of_image in values.values()) / len(values) for name in chosen}
     records = [
         {"image": image, **{name: of_image[name] for name in chosen}}

@@ -155,7 +155,7 @@ def checkpoint_sha256(path: Path) -> str:
     try:
         return file_sha256(path)
     except FileNotFoundError:
-        raise NotAvailableError(f"the checkpoint {path} is not here; put it back") from None
+        raise NotAvailableError(f"the checkpoint {path} is not here; put the file there, or correct the path") from None
     except OSError as error:
         raise HarnessError(f"{path}: cannot be read ({error.strerror or error})") from None
 

@@ -151,7 +151,9 @@ def _in_words(message: str, where: str) -> str:
         said = f"the key '{missing[1]}' is missing"
     elif kinds := re.fullmatch(r"Expected `([a-z |]+)`, got `([a-z]+)`", said):
         wanted = " or ".join(_KINDS.get(kind, kind) for kind in kinds[1].split(" | "))
-        said = f"expected a {wanted}, found a {_KINDS.get(kinds[2], kinds[2])}"
+        said = (
+            f"expected a {wanted}, found {'nothing' if kinds[2] == 'null' else 'a ' + _KINDS.get(kinds[2], kinds[2])}"
+        )
         if kinds[1] == "str" and kinds[2] in ("int", "float"):
             said += "; put it in quotes, so that its digits stay as they are written"
     return f"{yaml_place(where, *keys)}{f' ({path[2:]})' if keys else ''}: {said}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from harness.assets.datasets.reading import gray_among_colour, open_dataset
 from harness.cores import core_count
 from harness.degradations import degradation
-from harness.errors import HarnessError, Missing, NotAvailableError
+from harness.errors import HarnessError, Missing, NotAvailableError, plural
 from harness.files import write_json
 from harness.images import pixels_sha256, read_result
 from harness.protocols import measure_many, protocol
-from harness.protocols.definitions import Protocol, own_inputs, planes_of
+from harness.protocols.definitions import LUMAS, Protocol, own_inputs, planes_of
 from harness.records.cells import FIRST_DRAW, InputId
 from harness.records.restored import read_pixels, read_restored
 from harness.records.rows import WHOLE_SET, ImageRow, MeasuredRecord
@@ -278,6 +278,7 @@ def measure_folder(
     degradation_name: str,
     protocols: tuple[str, ...],
     saving: str = "round",
+    remark: Callable[[str], object] = lambda text: None,
 ) -> dict[str, dict[str, float]]:
     """Measure a folder of images that were restored elsewhere.
 
@@ -296,6 +297,8 @@ def measure_folder(
         Names of protocols.
     saving : str
         ``unrounded`` measures files of 16 bits a sample at their precision.
+    remark : callable
+        Called with a sentence on images that may not be what was meant: gray beside colour, or the ground truth itself.
 
     Returns
     -------
@@ -310,15 +313,20 @@ def measure_folder(
     """
     if not restored.is_dir():
         raise HarnessError(f"{restored}: no such folder of restored images")
+    if not any(restored.iterdir()):
+        raise HarnessError(f"{restored}: the folder is empty; it is to hold an image for each of {dataset}")
     fetched = open_dataset(dataset, data)
     degrader = degradation(degradation_name)
     values: dict[str, dict[str, float]] = {}
     dimensions: dict[str, int] = {}
+    gray = same = 0
     for image in fetched.image_ids:
         file = _restored_file(restored, image, fetched.name)
         reference = degrader.reference(fetched.read(image), level)
         dimensions[image] = reference.ndim
         pixels = read_result(file, saving)
+        gray += pixels.ndim < reference.ndim and not _is_gray(reference)
+        same += np.array_equal(pixels, reference)
         try:
             values[image] = measure_pair(reference, pixels, task, level, protocols)
         except HarnessError as error:
@@ -326,6 +334,12 @@ def measure_folder(
     mixed = gray_among_colour(dimensions)
     if mixed:
         raise HarnessError(f"dataset '{dataset}': {mixed}")
+    of = f"of {plural(len(values), 'image')} in {restored}"
+    if gray:
+        ways = ", ".join(f"{name} {LUMAS[protocol(name).luma].phrase}" for name in protocols)
+        remark(f"{gray} {of} are gray beside ground truth in colour and are compared as they are: {ways}")
+    if same:
+        remark(f"{same} {of} are the ground truth itself, sample by sample")
     return values
 
 

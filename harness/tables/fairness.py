@@ -55,7 +55,7 @@ _VALUES = {
 
 _SENTENCES = {
     "input": "another input: {own}; {beside}: {others}",
-    "protocol": "measured by {own}; {beside}: by {others}",
+    "protocol": "compared under {own}; {beside}: under {others}",
     "saving": "restored pixels kept as '{own}'; {beside}: '{others}'",
     "policy": "restored from {own}; {beside}: from {others}",
     "training data": "trained on {own}; {beside}: on {others}",

@@ -256,7 +256,7 @@ def test_a_changed_or_missing_checkpoint_is_noticed(workspace: Workspace) -> Non
     with pytest.raises(HarnessError, match=r"has the SHA-256 .* instead of .*; put the former file back"):
         build_method(method, "deblur", 0)
     file.unlink()
-    with pytest.raises(NotAvailableError, match="is not here; put it back"):
+    with pytest.raises(NotAvailableError, match="is not here; put the file there"):
         build_method(method, "deblur", 0)
 
 

@@ -506,7 +506,7 @@ def test_a_number_under_the_columns_protocol_has_no_mark_for_that_of_its_print()
     [*own] = [r for r in results if r.own_protocol and isinstance(r.under_column, Measurement)]
     assert {"JPEG", "ARCNN"} <= {r.request.row for r in own} and any(r.differs for r in own)
     notes = curve_figure(table, results, width=6.9, metric="ssim").notes
-    assert not [note for note in notes if "measured by" in note.text and re.search("JPEG|ARCNN", note.text)]
+    assert not [note for note in notes if "compared under" in note.text and re.search("JPEG|ARCNN", note.text)]
 
 
 def scatter_of(numbers: Sequence[tuple[str, str, str]], width: float = 3.3, cost: Any = "parameters") -> PaperFigure:

@@ -18,6 +18,7 @@ from PIL import Image
 from harness.assets.datasets import fetch, open_dataset
 from harness.assets.inputs import record_inputs
 from harness.cli import harness
+from harness.degradations import degradation
 from harness.errors import HarnessError
 from harness.images import decode_image, read_image, read_result, write_png
 from harness.methods import Method
@@ -161,6 +162,28 @@ def test_results_stored_with_losses_are_refused(suffix: str, data: Path, tmp_pat
     with pytest.raises(HarnessError, match=told):
         places = {"data": data, "partial": tmp_path / "partial", "target": tmp_path / "restored"}
         restore(group, chosen, (30,), inputs, noise=NOISE, code="c", **places)
+
+
+def test_what_may_not_be_meant_is_remarked(data: Path, tmp_path: Path) -> None:
+    """Gray images beside a set in colour: Pillow's are of another luma. And the ground truth itself."""
+    of = (tmp_path, data, "sr", "embedded", 2, "bicubic-replicate", ("psnr-y-crop",))
+    with pytest.raises(HarnessError, match="the folder is empty"):
+        measure_folder(*of)
+    fetched = open_dataset("embedded", data)
+    truth = {image: degradation(of[5]).reference(fetched.read(image), 2) for image in fetched.image_ids}
+    for mode, told in (
+        ("RGB", f"3 of 3 images in {tmp_path} are the ground truth itself, sample by sample"),
+        (
+            "L",
+            f"3 of 3 images in {tmp_path} are gray beside ground truth in colour and are compared as they are: "
+            "psnr-y-crop of the unrounded MATLAB luma (16..235)",
+        ),
+    ):
+        for image, pixels in truth.items():
+            Image.fromarray(pixels).convert(mode).save(tmp_path / f"{image}.png")
+        remarks: list[str] = []
+        measure_folder(*of, remark=remarks.append)
+        assert remarks == [told]
 
 
 @pytest.mark.parametrize(("kind", "options"), [("WEBP", {"lossless": True}), ("TIFF", {"compression": "tiff_lzw"})])

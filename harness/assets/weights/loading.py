@@ -114,7 +114,7 @@ def missing_reason(known: WeightSet, entry: WeightFile) -> str:
     what = f"the {known.title} weights {known.name}/{entry.name} are not here"
     if entry.at:
         return f"{what}; run `harness weights fetch {known.name}`"
-    name = f"{entry.name} or {entry.released_as}" if entry.released_as else entry.name
+    name = " or ".join(dict.fromkeys(name for name in (entry.name, entry.released_as) if name))
     return (
         f"{what}; {known.obtain}, put the file into a folder as {name}, "
         f"and run `harness weights fetch {known.name} --from FOLDER`"
