@@ -180,10 +180,13 @@ def test_a_table_with_own_metrics(tmp_path: Path) -> None:
     record, rows = read_rows(file)
     assert {row.protocol for row in rows if row.image == WHOLE_SET} == {"colour-gap.1"}
     assert "code" in record.made_with["mean-error"]
+    kept = len(list((folder / "work" / "partial" / "measured").rglob("*.json")))
     before, restored = len(log.read_text()), file_times(folder / "work" / "restored")
     project(folder, log, factor=2)
     run(folder, "repro", "mine")
     assert len(log.read_text()) == 2 * before
+    # Values of the metric as it was before are gone.
+    assert len(list((folder / "work" / "partial" / "measured").rglob("*.json"))) == kept > 0
     assert file_times(folder / "work" / "restored") == restored
     again, rows_again = read_rows(file)
     assert again.made_with["mean-error"] != record.made_with["mean-error"]
