@@ -59,8 +59,9 @@ def test_inputs_equal_the_evaluations_bit_for_bit(data: Path, name: str, level: 
         target, degraded = drawn.sample(7, place)
         rng = noise_generator("training embedded", f"7/{place}", level, 1)
         raw = [int(value) for value in rng.bit_generator.random_raw(4)]
-        image = fetched.image_ids[drawn.usable[_below(raw[0], len(drawn.usable))]]
         side, scale = drawn.recipe.patch, made.scale(level)
+        (usable,) = drawn.usable[side]
+        image = fetched.image_ids[usable[_below(raw[0], len(usable))]]
         reference = made.reference(fetched.read(image), level)
         reference = reference[:, :, None] if reference.ndim == 2 else reference
         height, width = (size // scale for size in reference.shape[:2])
