@@ -80,7 +80,7 @@ def _check_metric(metric: Metric) -> Iterator[Check]:
             return metric(iter(given))
         return metric(*pairs[0]) if metric.reference else metric(pairs[0][1])
 
-    kinds = [(f"colour {height}x{width}", _sample(height, width, True)) for height, width in _SIZES]
+    kinds = [(f"colour {width}x{height}", _sample(height, width, True)) for height, width in _SIZES]
     kinds.append(("gray", _sample(*_SIZES[0], False)))
     if metric.luma:
         kinds.append(("luma of float64", _sample(*_SIZES[0], False).astype(float)))
