@@ -189,12 +189,7 @@ def _table(table: Table, every: list[Request], records: list[dict[str, Any]]) ->
     asked = [request for request in every if request.metric in IMAGE_METRICS and request.printed is not None]
     if not asked:
         return None
-    protocols: dict[str, dict[str, dict[str, None]]] = {}
     inputs: dict[str, dict[str, None]] = {}
-    for request in asked:
-        if request.group is None and request.protocol == request.column_protocol:
-            continue  # printed for comparison: nothing is known of how it was measured
-        protocols.setdefault(request.metric, {}).setdefault(request.protocol, {})[request.row] = None
     for part in table.parts:
         for row in part.rows:
             inputs.setdefault(row.degradation or part.degradation, {})[row.name] = None
@@ -215,8 +210,6 @@ def _table(table: Table, every: list[Request], records: list[dict[str, Any]]) ->
         cells.append(OneProtocolCell(request, column, Measurement(value, record["images"], None)))
     return TableFindings(
         table.name,
-        table.title,
-        {metric: {name: list(rows) for name, rows in names.items()} for metric, names in protocols.items()},
         {name: list(rows) for name, rows in inputs.items() if name},
         tuple(rank_changes(ranked(cells))),
         tuple(shifts),

@@ -306,8 +306,6 @@ class TableFindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes
     ----------
-    protocols : dict
-        Rows by the protocol that is stated for them, by metric; without those of which nothing is known.
     inputs : dict
         Rows by the degradation that is stated for them.
     changes : tuple of str
@@ -317,8 +315,6 @@ class TableFindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     table: str
-    title: str
-    protocols: dict[str, dict[str, list[str]]]
     inputs: dict[str, list[str]]
     changes: tuple[str, ...]
     shifts: tuple[Shift, ...]
