@@ -29,7 +29,7 @@ CHANNELWISE = 0.25
 """Largest difference in dB between a row's colour and gray PSNR at which it looks like one network on each channel."""
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True):
     """A finding; `head` and `cells` are its table, all else are sentences, and `command` shows it."""
 
     head: tuple[str, ...]
@@ -49,12 +49,12 @@ def sentences() -> dict[str, dict[str, str]]:
     return read
 
 
-def _finding(key: str, head: Iterable[str], lines: Iterable[tuple[str, ...]], /, **computed: object) -> Finding:
+def _claim(key: str, head: Iterable[str], lines: Iterable[tuple[str, ...]], /, **computed: object) -> Claim:
     said = {part: text.format(**computed).strip() for part, text in sentences()[key].items()}
-    return Finding(tuple(head), tuple(lines), **said)
+    return Claim(tuple(head), tuple(lines), **said)
 
 
-def claims(found: Findings, committed: Committed) -> list[Finding]:
+def claims(found: Findings, committed: Committed) -> list[Claim]:
     """Make the findings that the data hold, the largest consequence first."""
     made = (
         two_ssims(found, committed),
@@ -131,7 +131,7 @@ def rank(value: float, others: Iterable[float]) -> int:
 # --- the findings
 
 
-def two_ssims(found: Findings, committed: Committed) -> Finding | None:
+def two_ssims(found: Findings, committed: Committed) -> Claim | None:
     """SSIM of two kinds in one column, and the ranks that change."""
     tables = [t for t in committed.tables if any(c.partition(":")[0].endswith("/ssim") for c in t.changes)]
     if not tables:
@@ -157,7 +157,7 @@ def two_ssims(found: Findings, committed: Committed) -> Finding | None:
     steps = [f"rank {line[-2]} to {line[-1]}" for line in lines[row] if line[-1] != line[-2]]
     audited = [cell for a in found.audits if (a.table, a.row) == (name, row) for cell in a.cells]
     own, column = of_row[0].own, of_row[0].column
-    return _finding(
+    return _claim(
         "two_ssims",
         ("cell", f"{row}, printed", f"measured, {own}", f"measured, {column}", "rank, printed", "rank, one SSIM"),
         lines[row],
@@ -185,7 +185,7 @@ def _controls(found: Findings, method: str, noise: str) -> dict[str, float]:
     return {f"{c.dataset}/{c.level}/{c.protocol}": c.value for c in every}
 
 
-def two_noises(found: Findings, committed: Committed) -> Finding | None:
+def two_noises(found: Findings, committed: Committed) -> Claim | None:
     """Unclipped noise and 8-bit noisy images in one table, and what the difference is for one network."""
     name, row = "panet-table1", "FFDNet"
     printed, measured = printed_cells(name, row), measured_cells(committed, name, row)
@@ -198,7 +198,7 @@ def two_noises(found: Findings, committed: Committed) -> Finding | None:
     inputs = next(t.inputs for t in mixed if t.table == name)
     eight = [row for noise, rows in inputs.items() if _is_8bit(noise) for row in rows]
     leads = {r: [float(printed_cells(name, r)[k].value - printed[k].value) for k in keys] for r in eight}
-    return _finding(
+    return _claim(
         "two_noises",
         ("cell", f"{row}, printed", "measured, unclipped", "8-bit, weights for it", "8-bit, the row's weights"),
         (
@@ -229,7 +229,7 @@ def _is_mixed(inputs: dict[str, list[str]]) -> bool:
     return len({_is_8bit(name) for name in inputs if name.startswith("awgn")}) > 1
 
 
-def one_noise_field(found: Findings, committed: Committed) -> Finding | None:
+def one_noise_field(found: Findings, committed: Committed) -> Claim | None:
     """The authors' one noise field, and noise drawn for each image."""
     name, row = "panet-table1", "FFDNet"
     printed, measured = printed_cells(name, row), measured_cells(committed, name, row)
@@ -239,7 +239,7 @@ def one_noise_field(found: Findings, committed: Committed) -> Finding | None:
     if not keys or not rows:
         return None
     matched, counted = distinct_cells(rows, committed.results)
-    return _finding(
+    return _claim(
         "one_noise_field",
         ("cell", f"{row}, printed", "that field", "noise drawn for each image", "difference"),
         (
@@ -261,7 +261,7 @@ def one_noise_field(found: Findings, committed: Committed) -> Finding | None:
     )
 
 
-def two_savings(found: Findings) -> Finding | None:
+def two_savings(found: Findings) -> Claim | None:
     """A row whose cells fit two ways of saving the restored images."""
     audit = next((a for a in found.audits if a.mixture is not None and "saved" in a.mixture.choices), None)
     if audit is None or audit.mixture is None or audit.best is None:
@@ -278,7 +278,7 @@ def two_savings(found: Findings) -> Finding | None:
     left = [
         f"{cell_name(k)} ({c.printed})" for k, (said, c) in ways.items() if c.explained < c.digits and "(" not in said
     ]
-    return _finding(
+    return _claim(
         "two_savings",
         ("cell", f"{audit.row}, printed", f"measured, {second}", f"measured, {first}"),
         ((cell_name(c.key), c.printed, ways[c.key][0], shown(c.measured, c.printed)) for c in cells),
@@ -298,7 +298,7 @@ def two_savings(found: Findings) -> Finding | None:
     )
 
 
-def gray_networks_in_colour(committed: Committed, level: int = 50) -> Finding | None:
+def gray_networks_in_colour(committed: Committed, level: int = 50) -> Claim | None:
     """Colour rows that are those of a gray network on each channel."""
     colour, gray = "panet-table1", "rnan-table3"
     key, other_key = f"cbsd68/{level}/psnr", f"bsd68-gray/{level}/psnr"
@@ -316,7 +316,7 @@ def gray_networks_in_colour(committed: Committed, level: int = 50) -> Finding | 
         return None
     records = [r for r in committed.results[colour] if r["row"] in measured and r["measured"] is not None]
     best = [[max(pairs[row][i].value for row in group) for i in (0, 1)] for group in (alike, rest)]
-    return _finding(
+    return _claim(
         "gray_networks_in_colour",
         ("row", f"colour, {cell_name(key)}", f"gray, {cell_name(other_key)}", "difference", "measured, colour"),
         (
@@ -336,7 +336,7 @@ def gray_networks_in_colour(committed: Committed, level: int = 50) -> Finding | 
     )
 
 
-def marks_that_do_not_fit(committed: Committed) -> Finding | None:
+def marks_that_do_not_fit(committed: Committed) -> Claim | None:
     """Cells that are marked as the best of their column and are not."""
     groups: dict[tuple[str, str, str, str], list[tuple[str, PublishedNumber, PublishedNumber]]] = {}
     for table in published_tables().values():
@@ -372,7 +372,7 @@ def marks_that_do_not_fit(committed: Committed) -> Finding | None:
                 ", ".join(f"{value:.4f}" for _, value in values) or "not run",
             )
         )
-    return _finding(
+    return _claim(
         "marks_that_do_not_fit",
         ("table", "columns", "bold", "printed higher", "the higher row, measured under the column's protocol"),
         lines,
@@ -385,7 +385,7 @@ def marks_that_do_not_fit(committed: Committed) -> Finding | None:
     )
 
 
-def sizes(parameters: Iterable[ParameterFinding]) -> Finding | None:
+def sizes(parameters: Iterable[ParameterFinding]) -> Claim | None:
     """Printed numbers of parameters and counted ones."""
     merged: dict[tuple[Decimal, int], list[ParameterFinding]] = {}
     for item in parameters:
@@ -394,7 +394,7 @@ def sizes(parameters: Iterable[ParameterFinding]) -> Finding | None:
     other = [key for key, share in shares.items() if abs(share) > 100 * EQUAL_PARAMETERS]
     if not other:
         return None
-    return _finding(
+    return _claim(
         "sizes",
         ("network", "printed", "counted", "against the print", "what is known"),
         (
@@ -419,7 +419,7 @@ def printed_parameters(text: str) -> Decimal:
     return Decimal(text.replace(",", "").strip().rstrip("Kk")) * 1000
 
 
-def training_data() -> Finding | None:
+def training_data() -> Claim | None:
     """RNAN trained on two sets, by its own tables."""
     large, small = printed_cells("rnan-table2", "RNAN (ours)"), printed_cells("rnan-table8", "RNAN")
     rival = printed_cells("rnan-table8", "FFDNet")
@@ -433,7 +433,7 @@ def training_data() -> Finding | None:
     gains = {name: [gaps[key] for key in of_set] for name, of_set in by_set.items()}
     (row,) = [r for r in published_tables()["rnan-table8"].parts[0].rows if r.name == "RNAN"]
     open_ = [key for key in keys if "exchanged" in row.cells[key].reconstructed]
-    return _finding(
+    return _claim(
         "training_data",
         ("set", *(f"sigma {key.split('/')[1]}" for key in next(iter(by_set.values())))),
         (

@@ -133,6 +133,8 @@ def findings(
     if rows and not tables:
         raise HarnessError("--row needs --table")
     workspace = Workspace.find()
+    if (only or tables or check or only_render) and not (workspace.root / DATA).is_file():
+        raise HarnessError(f"{DATA} is not here; run harness report findings first, which makes it")
     if check:
         check_pages(workspace)
         echo("the findings are up to date")
