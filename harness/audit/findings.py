@@ -1,9 +1,9 @@
-"""Findings: what the audits of all papers say together, and what else was noticed, as data and as a page.
+"""Findings: what the audits of all papers say together, and what else was noticed, as data and as pages.
 
-``docs/findings.json`` holds the evidence that needs images: audits, overlaps of sets, tiled against whole. Everything
-else on ``docs/findings.md`` is computed when the page is rendered, from files of the repository: the published tables,
-results/*.json, the registry's image sizes and the rules of tiled inference (`read_committed`). Rendering restores and
-measures nothing.
+``docs/findings.json`` holds the evidence that needs images: audits, controls, held-out cells, overlaps of sets.
+Everything else on ``docs/findings.md`` and in ``docs/audit`` is computed when the pages are rendered, from files of the
+repository: the published tables, results/*.json, the registry's image sizes and the rules of tiled inference
+(`read_committed`). Rendering restores and measures nothing.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ import msgspec
 from harness.assets.datasets import fetch
 from harness.assets.datasets.registry import dataset
 from harness.audit import wording
+from harness.audit.claims import cell_name, claims, not_claimed, opening, table_name
+from harness.audit.controls import held_out_cells, measure_controls, measure_held_out
 from harness.audit.outcomes import (
     Committed,
+    CountedCell,
     Findings,
     OverlapFinding,
     ParameterFinding,
@@ -29,22 +32,19 @@ from harness.audit.outcomes import (
     Shift,
     TableFindings,
     TileFinding,
-    TilingFinding,
     counted_cells,
     record_key,
     recounted,
 )
 from harness.audit.overlap import CORRELATION, TESTED_ON, TRAINED_ON, SetImages, find_overlap, read_set
 from harness.audit.rows import audit_table
-from harness.audit.settings import AuditSettings
-from harness.degradations import degradation
+from harness.audit.settings import HELD_OUT, AuditSettings
 from harness.errors import CheckFailedError, HarnessError
 from harness.files import write_json, write_text
 from harness.methods import Method
 from harness.records.loading import load_json
 from harness.report.one_protocol import rank_changes
-from harness.report.render import few_empty_lines
-from harness.tables.frames import measured_rows
+from harness.report.render import few_empty_lines, tex_environment
 from harness.tables.measurements import Measurement
 from harness.tables.one_protocol import OneProtocolCell, ranked
 from harness.tables.published import Table, published_tables, select
@@ -53,6 +53,9 @@ from harness.tables.workspace import Workspace
 
 DATA = Path("docs") / "findings.json"
 PAGE = Path("docs") / "findings.md"
+SHEET = Path("docs") / "findings.tex"
+BIBLIOGRAPHY = Path("docs") / "findings.bib"
+APPENDIX = Path("docs") / "audit"
 
 EXAMPLES = 4
 
@@ -63,15 +66,23 @@ def collect(
     """Audit every table of the papers and compare every set that is here; `progress` is told what is being done."""
     audits, same, not_audited = _audits(workspace, settings, progress)
     overlaps, sets = _overlaps(workspace, progress)
-    return Findings(tuple(audits), same, not_audited, tuple(_tiling(workspace)), tuple(overlaps), sets)
+    return Findings(
+        tuple(audits),
+        same,
+        not_audited,
+        tuple(overlaps),
+        sets,
+        measure_controls(workspace, (), progress),
+        measure_held_out(workspace, audits, (), progress),
+    )
 
 
 def _benchmarks() -> list[Table]:
     return [table for table in published_tables().values() if table.kind == "benchmark"]
 
 
-def read_committed(workspace: Workspace) -> Committed:
-    """Read the published tables and the committed results, and compute what follows from them."""
+def read_committed(workspace: Workspace, audits: Iterable[RowAudit] = ()) -> Committed:
+    """Read the published tables and the committed results, and compute what follows from them and from audits."""
     methods = workspace.methods()
     asked = {name: requests(table, methods) for name, table in published_tables().items()}
     results: dict[str, list[dict[str, Any]]] = {}
@@ -85,6 +96,7 @@ def read_committed(workspace: Workspace) -> Committed:
         tables=tuple(table for table in compared if table is not None),
         parameters=tuple(_parameters(asked, results)),
         tiles=tuple(_tiles([request for of_table in asked.values() for request in of_table], methods)),
+        to_hold_out={f"{a.table}/{a.row}": held_out_cells(a, methods) for a in audits},
     )
 
 
@@ -112,7 +124,8 @@ def refresh(
         raise HarnessError(f"{DATA} has no audit of {name}; harness report findings audits every row")
     again: dict[tuple[int, str], RowAudit] = {}
     for name in dict.fromkeys(a.row for a in meant):
-        for audit in audit_table(workspace, select(workspace.table(table), row=name), settings, progress):
+        of_table = workspace.table(table)
+        for audit in audit_table(workspace, select(of_table, row=name, dataset=_seen(of_table)), settings, progress):
             if audit.best is None:
                 raise HarnessError(f"{table}, {name}: {audit.reason}")
             again[audit.part, audit.row] = audit
@@ -132,7 +145,10 @@ def _audits(
     # Larger tables first, so that a row is audited with all of its cells.
     for table in sorted(_benchmarks(), key=lambda t: -t.number_count()):
         for name in dict.fromkeys(row.name for part in table.parts for row in part.rows):
-            row = select(table, row=name)
+            try:
+                row = select(table, row=name, dataset=_seen(table))
+            except HarnessError:
+                continue  # nothing but held-out sets
             label = f"{table.name}/{name}"
             parts: dict[int, list[Request]] = {}
             for request in requests(row, methods):
@@ -162,17 +178,18 @@ def _audits(
     return audits, same, not_audited
 
 
+def _seen(table: Table) -> list[str]:
+    """Name the sets of a table that an audit may see."""
+    names = dict.fromkeys(column.dataset for part in table.parts for column in part.columns)
+    return [name for name in names if name and name not in HELD_OUT]
+
+
 def _table(table: Table, every: list[Request], records: list[dict[str, Any]]) -> TableFindings | None:
     """Say what one protocol changes in a table, from its committed results."""
     asked = [request for request in every if request.metric in IMAGE_METRICS and request.printed is not None]
     if not asked:
         return None
-    protocols: dict[str, dict[str, dict[str, None]]] = {}
     inputs: dict[str, dict[str, None]] = {}
-    for request in asked:
-        if request.group is None and request.protocol == request.column_protocol:
-            continue  # printed for comparison: nothing is known of how it was measured
-        protocols.setdefault(request.metric, {}).setdefault(request.protocol, {})[request.row] = None
     for part in table.parts:
         for row in part.rows:
             inputs.setdefault(row.degradation or part.degradation, {})[row.name] = None
@@ -193,8 +210,6 @@ def _table(table: Table, every: list[Request], records: list[dict[str, Any]]) ->
         cells.append(OneProtocolCell(request, column, Measurement(value, record["images"], None)))
     return TableFindings(
         table.name,
-        table.title,
-        {metric: {name: list(rows) for name, rows in names.items()} for metric, names in protocols.items()},
         {name: list(rows) for name, rows in inputs.items() if name},
         tuple(rank_changes(ranked(cells))),
         tuple(shifts),
@@ -213,29 +228,6 @@ def _parameters(asked: Mapping[str, list[Request]], results: Results) -> list[Pa
                 pair = ParameterFinding(table, request.row, text, int(count), note)
                 pairs.setdefault((request.row, text), pair)
     return list(pairs.values())
-
-
-def _tiling(workspace: Workspace) -> list[TilingFinding]:
-    """Find methods whose released or trained network was run tiled and on whole images."""
-    if not (workspace.work / "rows").is_dir():
-        return []
-    frame = measured_rows(workspace)
-    frame = frame[(frame["draw"] == 0) & frame["policy"].isin(["chop", "whole"])]
-    means = frame.groupby(["method", "dataset", "degradation", "level", "protocol", "policy"])["value"].mean().unstack()
-    if not {"chop", "whole"} <= set(means.columns):
-        return []
-    both = means.dropna(subset=["chop", "whole"]).reset_index()
-    return [
-        TilingFinding(
-            method=str(row["method"]),
-            dataset=str(row["dataset"]),
-            level=int(row["level"]),
-            protocol=str(row["protocol"]),
-            tiled=round(float(row["chop"]), 5),
-            whole=round(float(row["whole"]), 5),
-        )
-        for row in both.to_dict("records")
-    ]
 
 
 def _overlaps(workspace: Workspace, progress: Callable[[str], None]) -> tuple[list[OverlapFinding], dict[str, int]]:
@@ -308,22 +300,50 @@ def _tiles(asked: Iterable[Request], methods: Mapping[str, Method]) -> Iterator[
             yield TileFinding(rule, scale, names, tiles[0], tiles[-1], len(images))
 
 
-# --- the page
+# --- the pages
 
 
-def render_page(findings: Findings, committed: Committed) -> str:
-    """Render the page from the stored evidence and what the files of the repository say."""
+class HoldOut(msgspec.Struct, frozen=True):
+    """A row's protocol, the sets that fixed it, and what the held-out sets say of it."""
+
+    row: str
+    protocol: str
+    fixed_on: str
+    matched: str
+    tried: str
+    sets: tuple[str, ...]
+
+
+def hold_outs(findings: Findings, committed: Committed) -> list[HoldOut]:
+    """Put beside each audited row what it was fixed on, how large the search was, and its held-out cells."""
+    measured = {cell.place: cell.measured for cell in findings.held_out}
+    found = []
+    for audit in findings.audits:
+        asked = committed.to_hold_out.get(f"{audit.table}/{audit.row}", ())
+        if audit.best is None or audit.chance is None or not asked:
+            continue
+        cells = counted_cells(audit, committed.results)
+        said = []
+        for name in HELD_OUT:
+            of_set = [cell for cell in asked if cell.dataset == name]
+            done = [CountedCell(c.key, c.printed, value, 0.0, True) for c in of_set if (value := measured.get(c.place))]
+            hits = sum(cell.matches for cell in done)
+            said.append(f"{hits} of {len(done)}" if done else f"not run here ({len(of_set)})" if of_set else "")
+        found.append(
+            HoldOut(
+                row=f"{table_name(audit.table)}, {audit.row}",
+                protocol=", ".join([*audit.best.protocols.values(), audit.best.choices["input"]]),
+                fixed_on=", ".join(dict.fromkeys(cell_name(cell.dataset) for cell in audit.cells)),
+                matched=f"{sum(cell.matches for cell in cells)} of {len(cells)}",
+                tried=f"{audit.chance.tried:,} ({audit.chance.distinct:,})",
+                sets=tuple(said),
+            )
+        )
+    return found
+
+
+def _environment(results: Results) -> Any:
     import jinja2
-
-    results = committed.results
-    audits = tuple(recounted(audit, results) for audit in findings.audits)
-    findings = msgspec.structs.replace(findings, audits=audits)
-
-    def title(name: str) -> str:
-        try:
-            return dataset(name).title
-        except HarnessError:
-            return name
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.audit"),
@@ -334,28 +354,71 @@ def render_page(findings: Findings, committed: Committed) -> str:
     )
     environment.filters |= {
         "plain": _plain,
-        "title": title,
-        "summary": lambda name: degradation(name).summary,
-        "counted": lambda audit: counted_cells(audit, results),
+        "cell": cell_name,
+        "table": table_name,
     }
-    papers = {
-        paper: [a for a in audits if a.table.startswith(f"{paper}-")]
-        for paper in dict.fromkeys(t.paper for t in published_tables().values())
+    environment.filters["counted"] = lambda audit: counted_cells(audit, results)
+    return environment
+
+
+def render_pages(findings: Findings, committed: Committed) -> dict[Path, str]:
+    """Render the findings as a page, a sheet of LaTeX and a bibliography, and an appendix page for each table.
+
+    Parameters
+    ----------
+    findings, committed : Findings, Committed
+        The stored evidence, and what the files of the repository say.
+
+    Returns
+    -------
+    dict
+        Text by path, which is relative to the repository.
+    """
+    results = committed.results
+    audits = tuple(recounted(audit, results) for audit in findings.audits)
+    findings = msgspec.structs.replace(findings, audits=audits)
+    known: dict[str, Any] = {
+        "found": findings,
+        "committed": committed,
+        "wording": wording,
+        "claims": claims(findings, committed),
+        "opening": opening(findings, committed) if audits else "",
+        "not_claimed": not_claimed(findings, committed),
+        "hold_outs": hold_outs(findings, committed),
+        "unused": [
+            cell_name(name)
+            for name in HELD_OUT
+            if all(name != cell.dataset for cells in committed.to_hold_out.values() for cell in cells)
+        ],
+        "held_out": [cell_name(name) for name in HELD_OUT],
+        "tables": list(dict.fromkeys(audit.table for audit in audits)),
+        "trained_on": TRAINED_ON,
+        "correlation": CORRELATION,
     }
-    trained = [overlap for overlap in findings.overlaps if overlap.one in TRAINED_ON]
-    text = environment.get_template("findings.md.j2").render(
-        found=findings,
-        committed=committed,
-        wording=wording,
-        papers=papers,
-        misses=[(a, c) for a in audits for c in counted_cells(a, results) if not c.matches],
-        trained=trained,
-        tested=[overlap for overlap in findings.overlaps if overlap not in trained],
-        here={name: size for name, size in findings.sets.items() if size},
-        missing=[name for name, size in findings.sets.items() if not size],
-        correlation=CORRELATION,
-    )
-    return few_empty_lines(text)
+    environment = _environment(results)
+    pages = {
+        PAGE: environment.get_template("findings.md.j2").render(known),
+        APPENDIX / "sets-and-tiles.md": environment.get_template("sets-and-tiles.md.j2").render(known),
+        SHEET: tex_environment().from_string(_template("findings.tex.j2")).render(known),
+        BIBLIOGRAPHY: _template("findings.bib"),
+    }
+    for table in known["tables"]:
+        of_table = [audit for audit in audits if audit.table == table]
+        misses = [(a, cell) for a in of_table for cell in counted_cells(a, results) if not cell.matches]
+        text = environment.get_template("audit.md.j2").render(
+            known, table=table, audits=of_table, misses=misses, not_audited=_not_audited(findings, table)
+        )
+        pages[APPENDIX / f"{table}.md"] = text
+    return {path: few_empty_lines(text) for path, text in pages.items()}
+
+
+def _template(name: str) -> str:
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
+
+
+def _not_audited(findings: Findings, table: str) -> list[str]:
+    rows = [row for reasons in findings.not_audited.values() for row in reasons]
+    return [row.partition("/")[2] for row in rows if row.partition("/")[0] == table]
 
 
 def _plain(text: object) -> str:
@@ -364,34 +427,40 @@ def _plain(text: object) -> str:
 
 
 def write_findings(workspace: Workspace, findings: Findings) -> list[Path]:
-    """Write the data and the page; return the paths."""
+    """Write the data and the pages; return the paths."""
     data = workspace.root / DATA
     write_json(data, findings)
-    return [data, write_page(workspace)]
+    return [data, *write_pages(workspace)]
 
 
-def _rendered(workspace: Workspace) -> str:
+def _rendered(workspace: Workspace) -> dict[Path, str]:
     # The evidence as a reader gets it: JSON keeps its keys sorted.
-    return render_page(load_json(workspace.root / DATA, Findings), read_committed(workspace))
+    found = load_json(workspace.root / DATA, Findings)
+    return render_pages(found, read_committed(workspace, found.audits))
 
 
-def write_page(workspace: Workspace) -> Path:
-    """Render the page from the stored evidence and the committed files; return its path."""
-    page = workspace.root / PAGE
-    write_text(page, _rendered(workspace))
-    return page
+def write_pages(workspace: Workspace) -> list[Path]:
+    """Render the pages from the stored evidence and the committed files; return their paths."""
+    pages = {workspace.root / path: text for path, text in _rendered(workspace).items()}
+    for path, text in pages.items():
+        write_text(path, text)
+    return list(pages)
 
 
-def check_page(workspace: Workspace) -> None:
-    """Check that the page is the rendering of the stored evidence and the committed files.
+def check_pages(workspace: Workspace) -> None:
+    """Check that the pages are the rendering of the stored evidence and the committed files.
 
     Raises
     ------
     CheckFailedError
-        It is not, or there is none.
+        One is not, or is not there, or one of the appendix is of no audited table.
     """
-    page, text = workspace.root / PAGE, _rendered(workspace)
-    if not page.is_file() or page.read_text(encoding="utf-8") != text:
-        raise CheckFailedError(
-            f"{page} is not what {DATA}, results/*.json and the published tables say: harness report findings --render"
-        )
+    pages = _rendered(workspace)
+    there = {path.relative_to(workspace.root) for path in (workspace.root / APPENDIX).glob("*.md")}
+    for path in sorted({*pages, *there}):
+        file = workspace.root / path
+        if not file.is_file() or file.read_text(encoding="utf-8") != pages.get(path):
+            raise CheckFailedError(
+                f"{path} is not what {DATA}, results/*.json and the published tables say; run "
+                "harness report findings --render"
+            )

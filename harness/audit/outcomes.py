@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from harness.audit.overlap import Overlap
+from harness.audit.settings import HELD_OUT
 from harness.tables.published import published_number
 from harness.tables.verdicts import MATCH_UNITS, ROUNDING
 
@@ -305,8 +306,6 @@ class TableFindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes
     ----------
-    protocols : dict
-        Rows by the protocol that is stated for them, by metric; without those of which nothing is known.
     inputs : dict
         Rows by the degradation that is stated for them.
     changes : tuple of str
@@ -316,8 +315,6 @@ class TableFindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     table: str
-    title: str
-    protocols: dict[str, dict[str, list[str]]]
     inputs: dict[str, list[str]]
     changes: tuple[str, ...]
     shifts: tuple[Shift, ...]
@@ -333,15 +330,45 @@ class ParameterFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     note: str = ""
 
 
-class TilingFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A method's mean over a set, tiled and on whole images."""
+class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A method's mean over a set under one input; of controls that belong together one thing differs.
+
+    `seed` is the draw of a random input; `value` is in the protocol's unit, `images` the size of the set.
+    """
 
     method: str
+    task: str
     dataset: str
     level: int
-    protocol: str
-    tiled: float
-    whole: float
+    degradation: str
+    seed: int
+    protocol: str = "psnr"
+    value: float = 0.0
+    images: int = 0
+
+    @property
+    def question(self) -> tuple[str, str, str, int, str, int, str]:
+        """What was measured, without the answer."""
+        return (self.method, self.task, self.dataset, self.level, self.degradation, self.seed, self.protocol)
+
+
+class HeldOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A printed cell of a set that the search never saw; measured under the protocol that other sets fixed, or None."""
+
+    table: str
+    row: str
+    key: str
+    dataset: str
+    level: int
+    metric: str
+    printed: str
+    measured: float | None = None
+    images: int = 0
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Table, row and cell."""
+        return self.table, self.row, self.key
 
 
 class OverlapFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -368,14 +395,17 @@ class Findings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Rows by the reason why they could not be.
     sets : dict
         Images of every set that was compared; 0 where it is not here.
+    controls, held_out : tuple
+        What was measured with one thing changed; cells of held-out sets under the protocols that others fixed.
     """
 
     audits: tuple[RowAudit, ...]
     same: dict[str, list[str]]
     not_audited: dict[str, list[str]]
-    tiling: tuple[TilingFinding, ...]
     overlaps: tuple[OverlapFinding, ...]
     sets: dict[str, int]
+    controls: tuple[Control, ...] = ()
+    held_out: tuple[HeldOut, ...] = ()
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -385,6 +415,7 @@ class Committed(msgspec.Struct, frozen=True):
     tables: tuple[TableFindings, ...] = ()
     parameters: tuple[ParameterFinding, ...] = ()
     tiles: tuple[TileFinding, ...] = ()
+    to_hold_out: dict[str, tuple[HeldOut, ...]] = {}
 
 
 # --- cells, counted
@@ -424,7 +455,8 @@ def counted_cells(audit: RowAudit, results: Results) -> list[CountedCell]:
     cells = [CountedCell(c.key, c.printed, c.measured, c.tolerance, True) for c in audit.cells]
     for record in results.get(audit.table, ()):
         key = record_key(record)
-        if record["row"] == audit.row and key in audit.left_out and record["measured"] is not None:
+        seen = record["row"] == audit.row and record["dataset"] not in HELD_OUT
+        if seen and key in audit.left_out and record["measured"] is not None:
             chosen = record["verdict"] == "fits"
             cells.append(CountedCell(key, record["printed"], record["measured"], record["noise"], False, chosen))
     return cells

@@ -29,3 +29,7 @@ class AuditSettings(msgspec.Struct, frozen=True):
     budget: float = 180.0
     seeds: int = 3
     probe: int = 4
+
+
+HELD_OUT = ("b100", "urban100", "manga109", "rain100h")
+"""Sets that no audit of the findings sees: a protocol is fixed without them and then tested on them."""

@@ -93,8 +93,13 @@ def audit(
 
 
 @click.command(epilog=examples("harness report findings --render"))
-@click.option("--render", "only_render", is_flag=True, help="Render docs/findings.md again, from committed files.")
-@click.option("--check", is_flag=True, help="Change nothing; exit status 1 if the page is not what the data say.")
+@click.option("--render", "only_render", is_flag=True, help="Render the pages again, from committed files.")
+@click.option("--check", is_flag=True, help="Change nothing; exit status 1 if a page is not what the data say.")
+@click.option(
+    "--only",
+    type=click.Choice(("controls", "hold-out")),
+    help="Measure only the controls, or only the cells of held-out sets under the protocols that are fixed.",
+)
 @click.option(
     "--inputs",
     type=click.Choice(INPUTS),
@@ -106,25 +111,46 @@ def audit(
 @table_option("Audit the rows of these tables again, and keep the rest as it is.")
 @row_option
 def findings(
-    only_render: bool, check: bool, inputs: str, budget: float, tables: tuple[str, ...], rows: tuple[str, ...]
+    only_render: bool,
+    check: bool,
+    only: str | None,
+    inputs: str,
+    budget: float,
+    tables: tuple[str, ...],
+    rows: tuple[str, ...],
 ) -> None:
-    """Audit every table of the papers and write docs/findings.json and docs/findings.md."""
-    from harness.audit.findings import DATA, PAGE, check_page, collect, refresh, write_findings, write_page
+    """Audit every table of the papers; write docs/findings.json, the pages made of it, and a sheet of LaTeX."""
+    from msgspec.structs import replace
+
+    from harness.audit.controls import measure_controls, measure_held_out
+    from harness.audit.findings import DATA, check_pages, collect, refresh, write_findings, write_pages
     from harness.audit.outcomes import Findings
     from harness.records.loading import load_json
     from harness.tables.published import select
 
+    if only and tables:
+        raise HarnessError("--only measures no rows; leave --table away")
     if rows and not tables:
         raise HarnessError("--row needs --table")
     workspace = Workspace.find()
+    if (only or tables or check or only_render) and not (workspace.root / DATA).is_file():
+        raise HarnessError(f"{DATA} is not here; run harness report findings first, which makes it")
     if check:
-        check_page(workspace)
-        echo(f"{PAGE} is up to date")
+        check_pages(workspace)
+        echo("the findings are up to date")
     elif only_render:
-        echo(f"written: {write_page(workspace)}")
+        for path in write_pages(workspace):
+            echo(f"written: {path}")
     else:
         progress, settings = _progress(False), AuditSettings(inputs=inputs, budget=budget, seeds=2)
-        if tables:
+        if only:
+            known = load_json(workspace.root / DATA, Findings)
+            if only == "controls":
+                updated = replace(known, controls=measure_controls(workspace, known.controls, progress))
+            else:
+                cells = measure_held_out(workspace, known.audits, known.held_out, progress)
+                updated = replace(known, held_out=cells)
+        elif tables:
             updated = load_json(workspace.root / DATA, Findings)
             for table in tables:
                 chosen = select(workspace.table(table), row=rows)

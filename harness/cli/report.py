@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class _Report(LazyGroup):
     index: ClassVar[Index] = {
         "badge": ("harness.cli.report:badge", "Say in one line how much of a table is reproduced."),
-        "findings": ("harness.cli.audit:findings", "Audit every table of the papers; write docs/findings.md."),
+        "findings": ("harness.cli.audit:findings", "Audit every table of the papers; write the findings."),
         "curves": ("harness.cli.training:curves", "Plot loss and PSNR of what was trained."),
         "attention-maps": ("harness.cli.report:attention_maps", "Show what a network's attention compares."),
     }

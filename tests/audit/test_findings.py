@@ -16,7 +16,16 @@ from skimage.data import camera, coffee
 pytest.importorskip("imagehash")
 
 from harness.assets.datasets import fetch
-from harness.audit.findings import DATA, PAGE, check_page, read_committed, refresh, render_page, write_findings
+from harness.audit.findings import (
+    APPENDIX,
+    DATA,
+    PAGE,
+    check_pages,
+    read_committed,
+    refresh,
+    render_pages,
+    write_findings,
+)
 from harness.audit.outcomes import Committed, CountedCell, Findings, counted_cells, recounted
 from harness.audit.overlap import SetImages, find_overlap, read_set
 from harness.audit.rows import audit_row
@@ -105,34 +114,39 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Findings:
         audits=audits,
         same={"panet-table3/JPEG": ["rnan-table5/JPEG"]},
         not_audited={"no weights": ["panet-table3/PANet"]},
-        tiling=(),
         overlaps=(),
         sets={"set5": 5, "urban100": 0},
     )
 
 
 def test_page_says_what_is_explained_and_what_is_not(data: Findings) -> None:
-    page = render_page(data, Committed())
-    assert "| panet-table3, JPEG | 2 of 2 |" in page
+    pages = render_pages(data, Committed())
+    page = pages[APPENDIX / "panet-table3.md"]
+    assert "| JPEG | 2 of 2 |" in page
     assert "rnan-table5/JPEG" in page
-    assert "| panet-table3, Wrong | embedded-gray/10/psnr | 28.13 |" in page
-    assert "panet-table3/PANet: no weights" in page
-    assert "Not here: Urban100" in page
-    assert "{{" not in page
-    assert "\n\n\n" not in page
+    assert "| Wrong | embedded-gray/10/psnr | 28.13 |" in page
+    assert "says why): PANet." in page
+    assert "not here: Urban100" in pages[APPENDIX / "sets-and-tiles.md"]
+    for text in pages.values():
+        assert "{{" not in text.replace("{{the restoration-harness maintainers}}", "")
+        assert "\n\n\n" not in text
 
 
 def test_page_is_checked_against_its_data(data: Findings, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("tables: []\n")
     workspace = Workspace(tmp_path)
     with pytest.raises(HarnessError):
-        check_page(workspace)
+        check_pages(workspace)
     write_findings(workspace, data)
-    check_page(workspace)
-    page = tmp_path / PAGE
-    page.write_text(page.read_text() + "More.\n")
-    with pytest.raises(CheckFailedError, match="harness report findings --render"):
-        check_page(workspace)
+    check_pages(workspace)
+    for path in (PAGE, APPENDIX / "panet-table3.md", APPENDIX / "of-another-run.md"):
+        page = tmp_path / path
+        before = page.read_text() if page.is_file() else None
+        page.write_text((before or "") + "More.\n")
+        with pytest.raises(CheckFailedError, match="harness report findings --render"):
+            check_pages(workspace)
+        if before is not None:
+            page.write_text(before)
 
 
 def test_one_row_is_audited_again_and_the_rest_kept(data: Findings, tmp_path: Path) -> None:
@@ -151,7 +165,7 @@ def test_one_row_is_audited_again_and_the_rest_kept(data: Findings, tmp_path: Pa
 
 def test_the_projects_page_is_what_its_command_renders() -> None:
     """Rendering restores nothing: evidence, results and published tables are in the repository."""
-    check_page(Workspace(ROOT))
+    check_pages(Workspace(ROOT))
 
 
 def test_the_page_follows_the_committed_results(tmp_path: Path) -> None:
@@ -159,7 +173,7 @@ def test_the_page_follows_the_committed_results(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "results", tmp_path / "results", ignore=shutil.ignore_patterns("site", "*.tex", "*.md"))
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("images"))
     (tmp_path / "params.yaml").write_text("tables: []\n")
-    check_page(Workspace(tmp_path))
+    check_pages(Workspace(tmp_path))
     path = tmp_path / "results/panet-table3.json"
     records = json.loads(path.read_text())
     for record in records:
@@ -167,7 +181,7 @@ def test_the_page_follows_the_committed_results(tmp_path: Path) -> None:
             record["measured_under_column_protocol"] = 0.9
     path.write_text(json.dumps(records))
     with pytest.raises(CheckFailedError, match="harness report findings --render"):
-        check_page(Workspace(tmp_path))
+        check_pages(Workspace(tmp_path))
 
 
 def test_no_order_of_equal_prints() -> None:
@@ -252,7 +266,7 @@ def test_cells_that_the_audit_left_out_are_counted() -> None:
     }  # fmt: skip
     again = recounted(audit, results)
     assert not again.explained and again.best is not None and again.best.whole == 6
-    assert "| csnln-table1, LapSRN | 7 of 12, 4 of them from results/ |" in (ROOT / PAGE).read_text(encoding="utf-8")
+    assert "| LapSRN | 7 of 12 |" in (ROOT / APPENDIX / "csnln-table1.md").read_text(encoding="utf-8")
 
 
 def test_a_printed_zero_is_a_digit() -> None:

@@ -45,9 +45,9 @@ def test_docs_give_the_computed_range(tiles: tuple[TileFinding, ...]) -> None:
     largest = max((t.largest for t in own), key=lambda size: size[0] * size[1])
     for name in ("networks", "footguns"):
         text = (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
-        (said,) = [s for s in re.split(r"\n\n|\|\n", text) if "findings.md#tiles" in s]
+        (said,) = [s for s in re.split(r"\n\n|\|\n", text) if "sets-and-tiles.md#tiles" in s]
         assert "{}x{}".format(*smallest) in said and "{}x{}".format(*largest) in said, name
-    page = (ROOT / "docs/findings.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/audit/sets-and-tiles.md").read_text(encoding="utf-8")
     for tile in tiles:
         row = f"| `{tile.rule}` | {tile.scale} | {', '.join(tile.datasets)} | {tile.images} |"
         assert f"{row} {tile.smallest[0]}x{tile.smallest[1]} | {tile.largest[0]}x{tile.largest[1]} |" in page
