@@ -337,5 +337,5 @@ def test_images_of_ones_own_are_measured(checkout: Checkout, tmp_path: Path) -> 
     measured = {c["metric"]: c["measured"] for c in checkout.diff("embedded", "--row", "JPEG") if c["level"] == 10}
     assert f"{measured['psnr']:.5f}" in said
     assert "give one with --level" in checkout.harness(*where, "15", code=2)
-    (tmp_path / "camera.png").unlink()
+    (tmp_path / "camera.png").rename(tmp_path / "photograph.png")
     assert "no restored image for 'camera'" in checkout.harness(*where, "10", code=2)
