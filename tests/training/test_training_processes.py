@@ -174,8 +174,9 @@ def test_a_full_disk_ends_with_one_sentence_and_a_checkpoint(place: Place) -> No
         resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, 8_000))
 
     # The store is there already, so the checkpoint is the first large file.
-    code, said = place.train("--iterations", "50", preexec_fn=small_disk)
-    assert code == 2, said
+    process = place.start("--iterations", "50", preexec_fn=small_disk)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 2, said
     errors = [line for line in said.splitlines() if line.startswith("error:")]
     assert len(errors) == 1 and "Traceback" not in said
     assert "cannot be written (File too large)" in errors[0]
