@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -234,19 +234,25 @@ def overridden(found: Recipe, values: Mapping[str, str | int | float]) -> Recipe
         if name not in OVERRIDES:
             raise unknown_name("value of a recipe", name, OVERRIDES)
         part = plain[OVERRIDES[name]] if OVERRIDES[name] else plain
-        part[name] = _LISTS[name](value) if name in _LISTS and isinstance(value, str) else value
+        part[name] = _LISTS[name][0](value) if name in _LISTS and isinstance(value, str) else value
     try:
         changed = msgspec.convert(plain, Recipe, strict=False)
     except msgspec.ValidationError as error:
+        for name, (_, form) in _LISTS.items():
+            if f"$.{name}" in str(error):
+                raise HarnessError(f"{name}={values.get(name)} cannot be read; write {name}={form}") from None
         raise HarnessError(f"recipe '{found.name}': {error}") from None
     return checked(changed, f"recipe '{found.name}'")
 
 
-_LISTS = {
-    "mix": lambda text: {name: weight or 1 for name, _, weight in (item.partition(":") for item in text.split(","))},
-    "sizes": lambda text: [item.split(":") for item in text.split(",")],
+_LISTS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "mix": (
+        lambda text: {name: weight or 1 for name, _, weight in (item.partition(":") for item in text.split(","))},
+        "SET:WEIGHT,…",
+    ),
+    "sizes": (lambda text: [item.split(":") for item in text.split(",")], "ITERATION:PATCH:BATCH,…"),
 }
-"""How the values that are lists are read from text."""
+"""How the values that are lists are read from text, and how they are written."""
 
 
 def recipe_file(name: str) -> Path:
