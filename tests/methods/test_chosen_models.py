@@ -127,6 +127,7 @@ BY_LEVEL: dict[tuple[str, str], dict[int, tuple[str, ...]]] = {
         for task in ("denoise-gray", "denoise-rgb")
     },
     ("mlp", "denoise-real"): {0: ("mlp/sigma10.mat",)},
+    ("dncnn-blind", "denoise-real"): {0: ("dncnn-blind/color.mat",)},
     ("derainnet", "derain"): {0: ("derainnet/model.index",)},
     ("didmdn", "derain"): {0: ("didmdn/derain.pth",)},
     ("mspfn", "derain"): {0: ("mspfn/epoch50.index",)},
@@ -158,6 +159,10 @@ def released_cells() -> Iterator[tuple[str, str, int, str]]:
             method = known.get(request.method)
             if request.group is not None and method is not None and method.origin == "released" and method.weights:
                 yield method.name, request.task, request.level, request.dataset
+    # Of some sets the tables are measured on released images instead; one's own table may ask all the same.
+    for (name, task), of_sets in BY_SET.items():
+        for dataset in of_sets:
+            yield name, task, 0, dataset
 
 
 def test_every_cell_is_made_by_the_model_that_was_released_for_it(asked: list[str]) -> None:
