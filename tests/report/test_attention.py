@@ -122,7 +122,7 @@ def test_mistakes_are_told(workspace: Workspace) -> None:
     for options, message in (
         ({"queries": [(80, 0)]}, "outside the input: rows 0 to 79"),
         ({"queries": []}, "no query pixel"),
-        ({"crop": (0, 0, 90, 10)}, "leaves the input of 80x140"),
+        ({"crop": (0, 0, 90, 10)}, "leaves the input of 140x80"),
         ({"index": 3}, "there is no number 3"),
         ({"task_name": "jpeg"}, "does not do 'jpeg'"),
     ):
