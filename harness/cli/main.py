@@ -25,6 +25,12 @@ NEW: Index = {
     "dataset": ("harness.cli.plugins:new_dataset", "Write the file of a dataset of your own."),
 }
 
+LIST: Index = {
+    "tasks": ("harness.cli.plugins:tasks", "List the tasks."),
+    "degradations": ("harness.cli.plugins:degradations", "List the degradations."),
+    "metrics": ("harness.cli.plugins:metrics", "List the metrics."),
+}
+
 EXPORT: Index = {
     "crate": ("harness.cli.provenance:crate", "Put a table's run into a Research Object Crate (RO-Crate)."),
     "check-crate": (
@@ -58,12 +64,10 @@ COMMANDS: Index = {
     "why": ("harness.cli.provenance:why", "Show where a number comes from, down to the pixels."),
     "report": ("harness.cli.report:report", "Write a site of every table, cell and image; compare two runs."),
     "audit": ("harness.cli.audit:audit", "Find the protocol that makes each published number."),
-    "metrics": ("harness.cli.plugins:metrics", "List the metrics."),
-    "tasks": ("harness.cli.plugins:tasks", "List the tasks."),
-    "degradations": ("harness.cli.plugins:degradations", "List the degradations."),
     "datasets": ("harness.cli.datasets:datasets", "List, fetch and verify datasets."),
     "weights": ("harness.cli.weights:weights", "List, fetch and verify released weights."),
     "methods": ("harness.cli.methods:methods_command", "List the methods."),
+    "list": ("harness.cli.main:list_known", "List the tasks, degradations or metrics."),
     "describe": ("harness.cli.methods:describe", "Say what a method is and what it costs."),
     "init": ("harness.cli.starting:init", "Make a folder a workspace of your own: methods, tables, CI."),
     "new": ("harness.cli.main:new", "Write a file to start from: a method or a table of your own."),
@@ -72,19 +76,19 @@ COMMANDS: Index = {
     "train": ("harness.cli.training:train", "Train a method, or every trainable row of a table."),
     "export": ("harness.cli.main:export", "Make archives: a table's run as an RO-Crate, DND's submission."),
     "doctor": ("harness.cli.provenance:doctor", "Check the environment before hours of work."),
-    "pipeline": ("harness.cli.pipeline:pipeline", "Write the DVC pipelines; keep results whose code changed."),
 }
 
 SECTIONS = {
     "Reproduce a table": ("tables", "repro", "diff", "table", "figure"),
     "Look into results": ("why", "rows", "report", "audit"),
     "Methods and tables of your own": ("init", "new", "check", "measure", "train"),
-    "What there is to work with": ("methods", "describe", "datasets", "weights", "tasks", "degradations", "metrics"),
-    "Keep it running, pass it on": ("doctor", "pipeline", "export"),
+    "What there is to work with": ("methods", "describe", "datasets", "weights", "list"),
+    "Keep it running, pass it on": ("doctor", "export"),
 }
 
-# What the pipelines and the Makefile call.
+# What the pipelines, the Makefile and those who change the package call; `repro` writes pipelines by itself.
 UNLISTED: Index = {
+    "pipeline": ("harness.cli.pipeline:pipeline", "Write the DVC pipelines; keep results whose code changed."),
     "stage": ("harness.cli.main:stage", "Run one step of a pipeline, as DVC does."),
     "first-table": ("harness.cli.pipeline:first_table", "Make a first table on embedded images (`make table`)."),
 }
@@ -130,6 +134,10 @@ class _New(LazyGroup):
     index = NEW
 
 
+class _List(LazyGroup):
+    index = LIST
+
+
 class _Export(LazyGroup):
     index = EXPORT
 
@@ -155,6 +163,11 @@ def harness() -> None:
 @click.group(cls=_New, epilog=examples("harness new method my-net --task denoise-rgb"))
 def new() -> None:
     """Write a file to start from, in the folders that params.yaml names."""
+
+
+@click.group("list", cls=_List, epilog=examples("harness list metrics", "harness list tasks --format json"))
+def list_known() -> None:
+    """List what is known here and where it comes from: built in, a file of yours, an installed package."""
 
 
 @click.group(cls=_Export, epilog=examples("harness export crate panet-table3 panet-table3.zip"))

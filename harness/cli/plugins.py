@@ -1,4 +1,4 @@
-"""What plugins define: `new metric` and the like write a file that runs, `metrics` and the like list what is known."""
+"""What plugins define: `new metric` and its like write a file that runs, `list metrics` and its like say what is known."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _cell(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-@click.command("tasks", epilog=examples("harness tasks --format json"))
+@click.command("tasks", epilog=examples("harness list tasks --format json"))
 @format_option("text", "json", "md")
 def tasks(form: str) -> None:
     """List the tasks known here: levels, default degradation, protocols, and where each comes from."""
@@ -145,7 +145,7 @@ def tasks(form: str) -> None:
     _listing("task", ("task", "title", "level", "levels", "degradation"), known, form)
 
 
-@click.command("degradations", epilog=examples("harness degradations --format json"))
+@click.command("degradations", epilog=examples("harness list degradations --format json"))
 @format_option("text", "json", "md")
 def degradations(form: str) -> None:
     """List the degradations known here: how inputs are made, under which version, and where each comes from."""
@@ -167,7 +167,7 @@ def degradations(form: str) -> None:
     _listing("degradation", ("degradation", "version", "input", "summary"), known, form)
 
 
-@click.command("metrics", epilog=examples("harness metrics --format json"))
+@click.command("metrics", epilog=examples("harness list metrics --format json"))
 @format_option("text", "json", "md")
 def metrics(form: str) -> None:
     """List the metrics known here: what begins a protocol's name, which values are better, where each comes from."""

@@ -118,5 +118,5 @@ def test_a_new_file_is_not_left_where_the_name_cannot_be(tmp_path: Path, kind: s
     folder = project(tmp_path)
     with pytest.raises(HarnessError):
         write_definition(folder, kind, name)
-    assert not list((tmp_path / "plugins").iterdir())
+    assert not list((tmp_path / "plugins").glob("*.py"))
     Workspace(tmp_path / "plugins").define()

@@ -113,7 +113,7 @@ def test_the_command_tries_what_a_workspace_defines(tmp_path: Path, monkeypatch:
     found = {(check["check"].partition(":")[0], check["outcome"]) for check in json.loads(given.stdout)}
     assert {("metric", "fail"), ("task", "ok")} <= found and "failed" in str(given.exception)
     for kind in ("metric", "task", "degradation"):
-        given = CliRunner().invoke(command, [f"{kind}s", "--format", "json"])
+        given = CliRunner().invoke(command, ["list", f"{kind}s", "--format", "json"])
         listed = {record[kind]: record["from"] for record in json.loads(given.stdout)}
         assert listed.get("tried", "plugins/mine.py") == "plugins/mine.py"
         assert set(listed) >= set(REGISTRIES[kind].built_in) and "built in" in listed.values()
