@@ -1,4 +1,4 @@
-"""What plugins define: `new metric` and its like write a file that runs, `list metrics` and its like say what is known."""
+"""Definitions of plugins: `new metric` and the like write files that run, `list metrics` and the like list all."""
 
 from __future__ import annotations
 
