@@ -164,7 +164,8 @@ def _watch(child: int, pipe: int, limit: float, abandoned: Callable[[], bool]) -
                 return status, done, why
             now = time.monotonic()
             if now - looked > _STOPPED_SECONDS:
-                last += now - looked  # this process was stopped (Ctrl-Z, a debugger), and the copy most likely, too
+                # This process was stopped (Ctrl-Z, a debugger), and the copy most likely, too.
+                last = min(now, last + now - looked)
             looked = now
             if not why:
                 if done and now - last > _GRACE_SECONDS:

@@ -16,8 +16,12 @@ import harness
 from harness.assets.datasets import fetch, open_dataset
 from harness.degradations import DEGRADATIONS, noise_generator
 from harness.errors import HarnessError, InvalidArgumentError
+from harness.images import write_png
 from harness.methods.definitions import origin_of, registry_of
+from harness.methods.fingerprints import made_with
 from harness.registries import take_out
+from harness.run.graph import Node, Step
+from harness.run.targets import prefetch
 from harness.tables.workspace import Workspace
 
 PAGE = Path(__file__).parent.parent / "docs" / "plugins.md"
@@ -207,6 +211,7 @@ def test_an_own_dataset_is_made_again_where_its_images_change_and_only_then(fold
         ("yield 'a', image, image[1:]", ", pairs=True", "its partner 8x7"),
         ("yield 'a', image; yield 'b', np.stack([image] * 3, 2)", "", "gray"),
         ("yield 'a', image; raise KeyError('odd')", "", "failed: KeyError: 'odd'"),
+        ("yield 'a', image; import sys; sys.exit(0)", "", "failed: SystemExit: 0"),
         ("yield 'a', image; import os; os.chdir('/')", "", "the current folder"),
     ],
 )
@@ -234,6 +239,55 @@ def test_a_dataset_that_lacks_a_package_says_so(tmp_path: Path) -> None:
         assert "no_such_package" in fetch("odd", tmp_path).reason
     finally:
         take_out([("dataset", "odd")])
+
+
+def test_what_a_dataset_reads_is_named(tmp_path: Path) -> None:
+    """Files that it gives lie in `depends`, which must be there and hide nothing; files of one name are two files."""
+    folders = [tmp_path / name for name in ("train", "test")]
+    for folder in folders:
+        folder.mkdir()
+        write_png(folder / "a.png", np.zeros((8, 8), np.uint8))
+    named: list[Path] = [tmp_path / "train"]
+    given = tmp_path / "train" / "a.png"
+
+    def fetched() -> str:
+        harness.dataset("odd", depends=named)(lambda: iter([("a", given)]))
+        try:
+            return fetch("odd", tmp_path / "data").reason
+        finally:
+            take_out([("dataset", "odd")])
+
+    assert fetched() == ""
+    named[:] = folders[1:]
+    with pytest.raises(HarnessError, match="is a file that depends= does not name"):
+        fetched()
+    named[:] = [tmp_path / "gone"]
+    assert "gone is not here, which its depends= names" in fetched()
+    named[:] = folders
+    (folders[0] / "linked").symlink_to(tmp_path / "test")
+    with pytest.raises(HarnessError, match="is a link to a folder"):
+        fetched()
+    files = [Path(folder.name, "a.png") for folder in folders]
+    (tmp_path / "mine.py").touch()
+    assert len([key for key in made_with(tmp_path / "mine.py", files) if key.startswith("file ")]) == len(files)
+
+
+def test_an_edit_is_seen_by_the_same_process(tmp_path: Path) -> None:
+    """As beside a notebook; and a function that fails now makes its stage run, so that no old image stands."""
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "params.yaml").write_text("plugins: [plugins]\n")
+    workspace = Workspace(tmp_path)
+    node = {"odd": Node("odd", "dvc.yaml", "odd", Step("", "datasets", name="odd"), (), (), True)}
+    values = []
+    for number in ("7", "200", "1 / 0"):
+        (tmp_path / "plugins" / "odd.py").write_text(
+            f"import harness\nimport numpy as np\n@harness.dataset('odd')\ndef odd():\n"
+            f"    yield 'a', np.full((8, 8), {number}, np.uint8)\n"
+        )
+        workspace.define()
+        failed = prefetch(workspace, node)
+        values.append((bool(failed), int(open_dataset("odd", workspace.data).read("a")[0, 0])))
+    assert values == [(False, 7), (False, 200), (True, 200)]
 
 
 @pytest.mark.parametrize("name", ["set5", "bsd68-color", "A B", 3])

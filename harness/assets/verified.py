@@ -146,8 +146,9 @@ def still_complete(paths: AssetPaths) -> dict[str, Any] | None:
         The manifest as plain values; None where a proper fetch has to decide.
     """
     state = read_state(paths)
-    text = state.get("manifest")
-    if not text or state.get("record") != _record_sha256(paths):
+    text, record = state.get("manifest"), _record_sha256(paths)
+    # Of a set that a function gives nothing is known before its plugin is loaded.
+    if not text or not record or state.get("record") != record:
         return None
     try:
         manifest = json.loads(text)

@@ -67,7 +67,7 @@ def held_out_cells(
     """
     levels = {cell.level for cell in audit.cells}
     return tuple(
-        HeldOut(audit.table, audit.row, r.key, r.dataset, r.level, r.metric, r.printed.text)
+        HeldOut(audit.table, audit.row, r.key, r.dataset, r.level, r.metric, r.printed.text, _made(audit, r.metric))
         for r in requests(published_tables()[audit.table], methods)
         if r.printed is not None
         and (r.part, r.row) == (audit.part, audit.row)
@@ -75,6 +75,14 @@ def held_out_cells(
         and r.dataset in sets
         and r.level in levels
     )
+
+
+def _made(audit: RowAudit, metric: str) -> str:
+    """Name what an audit fixed: protocol, input, method, policy, noise, saving and range."""
+    assert audit.best is not None
+    choices = audit.best.choices
+    fixed = audit.best.protocols[metric], choices["input"], choices["method"], audit.policy, audit.noise
+    return " ".join((*fixed, audit.saving, audit.span)).replace("  ", " ")
 
 
 def measure_held_out(

@@ -66,14 +66,17 @@ def collect(
     """Audit every table of the papers and compare every set that is here; `progress` is told what is being done."""
     audits, same, not_audited = _audits(workspace, settings, progress)
     overlaps, sets = _overlaps(workspace, progress)
+    # What cannot be measured here keeps the value that it had.
+    path = workspace.root / DATA
+    before = load_json(path, Findings) if path.is_file() else None
     return Findings(
         tuple(audits),
         same,
         not_audited,
         tuple(overlaps),
         sets,
-        measure_controls(workspace, (), progress),
-        measure_held_out(workspace, audits, (), progress),
+        measure_controls(workspace, before.controls if before else (), progress),
+        measure_held_out(workspace, audits, before.held_out if before else (), progress),
     )
 
 
@@ -218,7 +221,7 @@ def _table(table: Table, every: list[Request], records: list[dict[str, Any]]) ->
 
 def _parameters(asked: Mapping[str, list[Request]], results: Results) -> list[ParameterFinding]:
     """Pair printed numbers of parameters with the counted ones of the committed results."""
-    pairs: dict[tuple[str, str], ParameterFinding] = {}
+    pairs: dict[tuple[str, str, str], ParameterFinding] = {}
     for table, of_table in asked.items():
         counted = {r["row"]: r["measured"] for r in results.get(table, ()) if r["metric"] == COUNTED}
         for request in of_table:
@@ -226,7 +229,7 @@ def _parameters(asked: Mapping[str, list[Request]], results: Results) -> list[Pa
             if request.metric == COUNTED and request.printed is not None and count is not None:
                 text, note = request.printed.text, request.special.note
                 pair = ParameterFinding(table, request.row, text, int(count), note)
-                pairs.setdefault((request.row, text), pair)
+                pairs.setdefault((table, request.row, text), pair)
     return list(pairs.values())
 
 

@@ -362,13 +362,14 @@ class HeldOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: int
     metric: str
     printed: str
+    made: str
     measured: float | None = None
     images: int = 0
 
     @property
-    def place(self) -> tuple[str, str, str]:
-        """Table, row and cell."""
-        return self.table, self.row, self.key
+    def place(self) -> tuple[str, str, str, str]:
+        """Table, row, cell, and what it is made and measured under: a value under another protocol is another one."""
+        return self.table, self.row, self.key, self.made
 
 
 class OverlapFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -31,7 +31,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.errors import HarnessError, InvalidArgumentError, Missing, NotAvailableError, missing_package, unknown_name
+from harness.errors import (
+    HarnessError,
+    InvalidArgumentError,
+    Missing,
+    NotAvailableError,
+    missing_package,
+    several,
+    unknown_name,
+)
 from harness.methods.plugins import (
     Plugin,
     importing,
@@ -245,7 +253,7 @@ def method(
             policy=policy,
             chop=dict(chop or {}),
             random=random,
-            depends=tuple(Path(path) for path in depends),
+            depends=tuple(map(Path, several(depends, f"method '{name}': depends"))),
             checked=checked,
             recipes=dict(recipes or {}),
             module=module,

@@ -81,11 +81,12 @@ def _know_datasets() -> None:
     registry = registry_of("dataset")
     registry.known_by.clear()
     if registry.files:
-        from harness.methods.fingerprints import made_with
+        from harness.methods.fingerprints import made_with, read_again
 
+        read_again()
         for name, made in registry.items():
             if source := registry.source(name):
-                facts = sorted(made_with(source, made.depends).items())
+                facts = sorted(made_with(source, made.depends, times=True).items())
                 registry.known_by[name] = hashlib.sha256(repr(facts).encode()).hexdigest()
 
 

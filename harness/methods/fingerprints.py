@@ -106,7 +106,8 @@ class _Syntax:
                     self.attributes.add((node.value.id, node.attr))
                 continue
             elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-                runs = False
+                todo += [(item, runs, inside) for item in node.orelse] + [(item, False, inside) for item in node.body]
+                continue
             elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
                 first = node.body[0]
                 if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
@@ -259,7 +260,7 @@ def _code_hash(file: Path) -> str:
 @functools.cache
 def _body(file: Path) -> tuple[str, tuple[tuple[str, str, str], ...]]:
     """Split a file into its plain source without what it imports from this package, and that: module, name, alias."""
-    lines = file.read_text(encoding="utf-8").splitlines()
+    lines = file.read_text(encoding="utf-8").split("\n")
     syntax = _syntax(file)
     imported: list[tuple[str, str, str]] = []
     for node in (*syntax.running, *syntax.checked):
@@ -270,6 +271,11 @@ def _body(file: Path) -> tuple[str, tuple[tuple[str, str, str], ...]]:
         else:
             continue
         imported += found
+        last = lines[(node.end_lineno or node.lineno) - 1].encode()
+        before = lines[node.lineno - 1].encode()[: node.col_offset]
+        after = last[node.end_col_offset or 0 :].strip()
+        if before.strip() or (after and not after.startswith(b"#")):
+            continue  # other code on its line counts as it is written
         first = lines[node.lineno - 1]
         # A block may hold nothing else, and must still be one.
         lines[node.lineno - 1] = first[: len(first) - len(first.lstrip())] + "pass"
@@ -296,7 +302,7 @@ def plain_source(source: str) -> str:
 
     Text is cut and not parsed and written again, because the latter differs between versions of Python.
     """
-    return _plain(source.splitlines(), _Syntax(source))
+    return _plain(source.split("\n"), _Syntax(source))
 
 
 def _plain(lines: list[str], syntax: _Syntax) -> str:
@@ -364,8 +370,19 @@ def metric_facts(metric: Metric) -> dict[str, str]:
     return made_with(OWN_METRICS.source(metric.name), metric.depends, metric.packages)
 
 
-def made_with(source: Path | None, depends: Iterable[Path], packages: Iterable[str] = ()) -> dict[str, str]:
-    """List what a plugin's function works with: a hash of its file's code, versions of packages, hashes of files."""
+def read_again() -> None:
+    """Forget what was read of source files: they may have been edited since, as beside a notebook."""
+    for cached in (_imports, _syntax, _imported_files, _code_hash, _body):
+        cached.cache_clear()
+
+
+def made_with(
+    source: Path | None, depends: Iterable[Path], packages: Iterable[str] = (), times: bool = False
+) -> dict[str, str]:
+    """List what a plugin's function works with: a hash of its file's code, versions of packages, hashes of files.
+
+    Of the files in a folder their times count where `times` says so: what is made again for nothing changes no row.
+    """
     from importlib.metadata import PackageNotFoundError, version
 
     files = code_files(source) if source is not None else []
@@ -377,14 +394,19 @@ def made_with(source: Path | None, depends: Iterable[Path], packages: Iterable[s
         except PackageNotFoundError:
             found[f"package {package}"] = "absent"
     folder = source.parent if source is not None else Path()
-    return found | {f"file {path.name}": _state(folder / path) for path in depends}
+    return found | {f"file {path.as_posix()}": _state(folder / path, times) for path in depends}
 
 
-def _state(path: Path) -> str:
+def _state(path: Path, times: bool) -> str:
     """Hash a file; of a folder the names and sizes of its files, which may be gigabytes."""
     if not path.is_dir():
         return file_sha256(path, "absent")
-    files = [f"{file.relative_to(path).as_posix()} {file.stat().st_size}" for file in path.rglob("*") if file.is_file()]
+    files = []
+    for file in path.rglob("*"):
+        if file.is_file():
+            about = file.stat()
+            when = f" {about.st_mtime_ns}" if times else ""
+            files.append(f"{file.relative_to(path).as_posix()} {about.st_size}{when}")
     return hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest()
 
 

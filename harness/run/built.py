@@ -52,5 +52,8 @@ def built_cost(method: Method, task_name: str) -> Cost:
     for network in networks:
         network.eval()
     apply = conditioned(function, 0.1) if isinstance(function, torch.nn.Module) else function
-    macs = counted(apply, torch.zeros(1, task.channels, SIDE, SIDE))
+    try:
+        macs = counted(apply, torch.zeros(1, task.channels, SIDE, SIDE))
+    except Exception as error:  # another device or size than it takes
+        raise HarnessError(f"'{method.name}' cannot be counted: {type(error).__name__}: {error}") from None
     return Cost(task.name, level, total_parameters(networks), macs, SIDE)

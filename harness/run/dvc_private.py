@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -115,9 +115,9 @@ def drop_dead_locks(root: Path) -> None:
             write_text(path, json.dumps(kept))
 
 
-def read_undisturbed(repo: Any, folder: Path, read: Callable[[], T]) -> T:
-    """Read files while no DVC command writes below a folder; LockError where one does."""
-    with lock_repo(repo), rwlock(repo.tmp_dir, repo.fs, "reading", [str(folder)], [], False):
+def read_undisturbed(repo: Any, folders: Iterable[Path], read: Callable[[], T]) -> T:
+    """Read files while no DVC command writes below some folders; LockError where one does."""
+    with rwlock(repo.tmp_dir, repo.fs, "reading", list(map(str, folders)), [], False):
         return read()
 
 

@@ -23,20 +23,23 @@ def show_life(root: Path) -> None:
     if path in _shown:
         return
     with suppress(OSError, ImportError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for other in path.parent.iterdir():
-            with open(other, "rb") as file, _locked(file) as ended:
-                if ended:
-                    other.unlink()
         import fcntl
 
-        _shown[path] = open(path, "wb")  # noqa: SIM115 (it stays open)
-        for _ in range(20):  # another process may look at it just now
-            try:
-                fcntl.flock(_shown[path], fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                time.sleep(0.01)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for other in path.parent.iterdir():
+            with suppress(OSError), open(other, "rb") as file, _locked(file) as ended:
+                if ended:
+                    other.unlink()
+        for _ in range(20):  # another process may look at it just now, or take it away as not held
+            shown = open(path, "wb")  # noqa: SIM115 (it stays open)
+            with suppress(OSError):
+                fcntl.flock(shown, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(shown.fileno()), os.stat(path)):
+                    _shown[path] = shown
+                    return
+            shown.close()
+            time.sleep(0.01)
+        path.unlink(missing_ok=True)  # one that is not held would say that this process has ended
 
 
 def lives(root: Path, pid: int, written: float) -> bool:

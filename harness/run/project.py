@@ -225,8 +225,13 @@ class Project:
         say(f"{name}: another run works on the same files{by_whom}; waiting for it")
         time.sleep(_RETRY_SECONDS)
 
-    def read_rows(self, read: Callable[[], T]) -> T:
-        """Read measured rows while no other run replaces them: DVC deletes what a stage is about to make."""
+    def read_rows(self, places: Iterable[tuple[str, str]], read: Callable[[], T]) -> T:
+        """Read measured rows of tasks and datasets while no other run replaces them.
+
+        DVC deletes what a stage is about to make.
+        """
+        rows = Path(self._repo.root_dir) / "work/rows"
+        folders = [rows / task / dataset for task, dataset in dict.fromkeys(places)]
         told: set[str] = set()
 
         def say(text: str) -> None:
@@ -236,7 +241,7 @@ class Project:
 
         while True:
             try:
-                return read_undisturbed(self._repo, Path(self._repo.root_dir) / "work/rows", read)
+                return read_undisturbed(self._repo, folders, read)
             except LockError as error:
                 self._wait("rows", error, say)
 

@@ -83,7 +83,10 @@ def results_after(workspace: Workspace, tables: Sequence[Table], settings: RunSe
     from harness.run.project import Project
 
     project = Project(workspace.root, shared=settings.cluster is not None)
-    return project.read_rows(lambda: {table.name: results_of(workspace, table) for table in tables})
+    places = [(part.task, column.dataset) for table in tables for part in table.parts for column in part.columns]
+    return project.read_rows(
+        (place for place in places if place[1]), lambda: {table.name: results_of(workspace, table) for table in tables}
+    )
 
 
 def make_tables(

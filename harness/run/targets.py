@@ -65,12 +65,12 @@ def make_targets(
     project = Project(workspace.root)
     if settings.pull:
         project.fetch_cached(nodes.values())
-    prefetch(workspace, nodes.values())
+    failed = prefetch(workspace, nodes)
     if any(node.always and node.step.verb == CODE_VERB for node in nodes.values()):
         # Code outside the workspace: whether it has changed cannot be read off a file that DVC knows.
         write_fingerprints(workspace)
     changed = set(nodes) if settings.force else project.changed(nodes.values())
-    again = installed_since(workspace.root, nodes.values())
+    again = installed_since(workspace.root, nodes.values()) | failed
     if again:
         settings = msgspec.structs.replace(settings, forced=frozenset(again))
         for address, node in nodes.items():
@@ -103,23 +103,34 @@ def _say_device() -> None:
         click.echo(f"warning: {text}", err=True)
 
 
-def prefetch(workspace: Workspace, nodes: Iterable[Node]) -> None:
+def prefetch(workspace: Workspace, nodes: Mapping[str, Node]) -> set[str]:
     """Run the fetching stages' work in this process, which takes milliseconds where everything is there.
 
-    A manifest that comes out as DVC has recorded it is then no reason to run anything; where one differs, or fetching
-    fails, DVC runs the stage itself, which says why.
+    A manifest that comes out as DVC has recorded it is then no reason to run anything; where one differs, DVC runs the
+    stage itself, as it must where a plugin's function that gives a set has failed: its old images would stand.
+
+    Returns
+    -------
+    set of str
+        Addresses of the stages whose function failed.
     """
+    from harness.assets.datasets.defining import DATASETS
     from harness.assets.hosts import Hosts
     from harness.assets.kinds import KINDS
 
     fetches = {kind: about.fetch for kind, about in KINDS.items()}
     hosts: Hosts | None = None
-    for node in nodes:
+    failed = set()
+    for address, node in nodes.items():
         if node.step.verb not in fetches:
             continue
         hosts = hosts or Hosts(workspace.data)
-        with suppress(HarnessError):
+        try:
             fetches[node.step.verb](node.step.name, workspace.data, hosts=hosts)
+        except HarnessError:
+            if node.step.name in DATASETS:
+                failed.add(address)
+    return failed
 
 
 def installed_since(root: Path, nodes: Iterable[Node]) -> set[str]:

@@ -463,7 +463,7 @@ class Training:
         device = world.device
         criterion = weighted(found.loss)
         network.train()
-        model: nn.Module = torch.compile(network) if options.compile else network  # type: ignore[assignment]
+        model: nn.Module = torch.compile(network, dynamic=False) if options.compile else network  # type: ignore[assignment]
         if world.size > 1:
             model = nn.parallel.DistributedDataParallel(model, [device.index] if device.type == "cuda" else None)
         pinned = device.type == "cuda"

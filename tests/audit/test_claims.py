@@ -78,12 +78,15 @@ def test_ssim_ranks_are_those_of_the_results(found: Findings, committed: Committ
 
 
 def test_sentences_follow_the_data(found: Findings, committed: Committed) -> None:
-    """Another measured number is another sentence."""
-    changed = tuple(msgspec.structs.replace(c, value=c.value + 1) for c in found.controls)
-    other = msgspec.structs.replace(found, controls=changed)
+    """Another measured number is another sentence; one that is no longer small or large as said makes no finding."""
+
+    def moved(by: float) -> Findings:
+        changed = tuple(msgspec.structs.replace(c, value=c.value + by) for c in found.controls)
+        return msgspec.structs.replace(found, controls=changed)
+
     for function in (made.two_noises, made.one_noise_field):
-        one, two = function(found, committed), function(other, committed)
-        assert one is not None and two is not None
+        one, two = function(found, committed), function(moved(0.002), committed)
+        assert one is not None and two is not None and function(moved(1), committed) is None
         assert one.effect != two.effect and one.cells != two.cells and one.title == two.title
 
 

@@ -510,7 +510,7 @@ GUARDS = (
     Guard(
         "a table printed while its rows are replaced",
         DVC,
-        'rwlock(repo.tmp_dir, repo.fs, "reading", [str(folder)], [], False)',
+        'rwlock(repo.tmp_dir, repo.fs, "reading", list(map(str, folders)), [], False)',
         'rwlock(repo.tmp_dir, repo.fs, "reading", [], [], False)',
         f"{LOCKS}::test_rows_are_not_read_while_another_run_makes_them",
     ),

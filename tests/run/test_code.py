@@ -231,3 +231,27 @@ def test_package_files_only_pass_names_on() -> None:
             passes_on = isinstance(node, ast.Import | ast.ImportFrom | ast.Expr | ast.Assign | ast.AnnAssign | ast.If)
             lazy = isinstance(node, ast.FunctionDef) and node.name in ("__getattr__", "__dir__")
             assert passes_on or lazy, f"{file}, line {node.lineno}"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("import harness; SCALE = 2\n", "import harness; SCALE = 3\n"),
+        ("if True: from harness import psnr\n", "if False: from harness import psnr\n"),
+        ("A = 1\n\x0c\nimport harness\nB = 1\n", "A = 1\n\x0c\nimport harness\nB = 2\n"),
+    ],
+)
+def test_code_beside_an_import_counts(tmp_path: Path, one: str, other: str) -> None:
+    hashes = set()
+    for number, text in enumerate((one, other)):
+        file = tmp_path / f"{number}.py"
+        file.write_text(text)
+        hashes.add(fingerprints._body(file)[0])
+    assert len(hashes) == 2
+
+
+def test_what_runs_where_no_type_checker_does_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("A = 1\n")
+    file = tmp_path / "mine.py"
+    file.write_text("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import other\nelse:\n    import helper\n")
+    assert fingerprints._imports(file) >= {"helper"} and "other" not in fingerprints._imports(file)

@@ -60,6 +60,15 @@ class MadeDataset:
             It lacks a package or a file, as it says.
         """
         what = f"dataset '{self.name}'"
+        source = DATASETS.source(self.name) if self.name in DATASETS else None
+        read = [(source.parent if source else Path()) / path for path in self.depends]
+        for path in read:
+            if not path.exists():
+                raise NotAvailableError(f"{what}: {path} is not here, which its depends= names")
+            if link := next((file for file in path.rglob("*") if file.is_symlink() and file.is_dir()), None):
+                raise HarnessError(
+                    f"{what}: {link} is a link to a folder, behind which no change is seen; name the folder"
+                )
         roles: tuple[Role, ...] = ("target", "input") if self.record.kind == "pairs" else ("target",)
         names: set[str] = set()
         dimensions: dict[str, int] = {}
@@ -76,7 +85,7 @@ class MadeDataset:
                         raise InvalidArgumentError(f"{what} gave two images named '{name}'; give each its own name")
                     names.add(name.casefold())
                     found = {
-                        role: _image(part, f"{what}, image '{name}'")
+                        role: _image(part, read, f"{what}, image '{name}'")
                         for role, part in zip(roles, item[1:], strict=True)
                     }
                     for _, problem in wrong_sizes(self.record, {(name, role): a.shape for role, a in found.items()}):
@@ -87,7 +96,7 @@ class MadeDataset:
             raise
         except ImportError as error:
             raise NotAvailableError(f"{what}: {error}", missing_package(error)) from None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise HarnessError(f"{what} failed: {type(error).__name__}: {error}") from None
         if not names:
             raise HarnessError(f"{what} gave no image")
@@ -99,8 +108,12 @@ def _told(item: Any) -> str:
     return f"{len(item)} values" if isinstance(item, tuple) else f"a {type(item).__name__}"
 
 
-def _image(given: Any, what: str) -> NDArray[np.uint8]:
+def _image(given: Any, read: Iterable[Path], what: str) -> NDArray[np.uint8]:
     if isinstance(given, str | Path):
+        path = Path(given).resolve()
+        # Else nobody would notice that the file is another one.
+        if path.exists() and not any(path.is_relative_to(known.resolve()) for known in read):
+            raise InvalidArgumentError(f"{what}: {given} is a file that depends= does not name; name it, or its folder")
         return read_image(given)
     if not isinstance(given, np.ndarray) or given.dtype != np.uint8:
         found = f"an array of {given.dtype}" if isinstance(given, np.ndarray) else f"a {type(given).__name__}"
