@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed
@@ -132,8 +132,31 @@ def world(device: str = "") -> Iterator[World]:
         yield World(0, 1, chosen)
         return
     # The others wait while one fetches a training set, which may take hours.
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=timedelta(days=1))
+    waiting = timedelta(days=1)
+    backend, store = "nccl" if chosen.type == "cuda" else "gloo", _store_of_this_start(size, waiting)
+    if store is None:
+        distributed.init_process_group(backend, timeout=waiting)
+    else:
+        distributed.init_process_group(backend, timeout=waiting, store=store, rank=rank, world_size=size)
     try:
         yield World(rank, size, chosen, os.environ.get("LOCAL_RANK", "0") == "0")
     finally:
         distributed.destroy_process_group()
+
+
+def _store_of_this_start(size: int, waiting: timedelta) -> Any:
+    """Connect to torchrun's store under names of this start of a group; None where torch connects by itself.
+
+    torchrun starts a group again on the store that it had: a process may find there the address of one that was killed,
+    before its successor has written its own. Over several machines the numbers of starts may differ, so torch's way
+    stays.
+    """
+    environment = os.environ
+    if environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or environment.get("GROUP_WORLD_SIZE") != "1":
+        return None
+    host, port = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+    from torch.distributed.distributed_c10d import PrefixStore
+
+    store = TCPStore(host, port, size, is_master=False, timeout=waiting)
+    return PrefixStore(f"start-{environment.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
