@@ -295,7 +295,7 @@ def _checked_crop(
     top, left, height, width = crop or (0, 0, *pixels.shape[:2])
     if top < 0 or left < 0 or height < 1 or width < 1 or top + height > len(pixels) or left + width > pixels.shape[1]:
         raise HarnessError(
-            f"the part {top},{left},{height},{width} leaves the input of {pixels.shape[1]}x{pixels.shape[0]} pixels"
+            f"the part {left},{top},{width}x{height} leaves the input of {pixels.shape[1]}x{pixels.shape[0]} pixels"
         )
     height, width = height - height % multiple, width - width % multiple
     if not height or not width:
@@ -303,7 +303,7 @@ def _checked_crop(
     if height * width > MOST_PIXELS:
         raise HarnessError(
             f"{width}x{height} pixels are more than maps are made for ({MOST_PIXELS}); choose a part with "
-            "--crop TOP,LEFT,HEIGHT,WIDTH"
+            "--region LEFT,TOP,WIDTHxHEIGHT"
         )
     for row, column in queries:
         if not (top <= row < top + height and left <= column < left + width):

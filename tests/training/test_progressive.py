@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
-import signal
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -92,23 +89,7 @@ def test_growing_patches_survive_kill_9_to_the_bit(places: Callable[[str], Place
     sizes = ("--set", "sizes=40:20:4,80:24:2")
     length = ("--iterations", "120", *sizes)
     assert whole.train(*length)[0] == 0
-    rng, kills = random.Random(0), 0
-    for _ in range(5):
-        process = killed.start(*length, "--checkpoint-minutes", "0.0005")
-        deadline = time.monotonic() + 60
-        while (
-            process.poll() is None
-            and time.monotonic() < deadline
-            and not list(killed.root.glob("work/training/runs/**/checkpoint.safetensors"))
-        ):
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.3))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.communicate()
-        if process.returncode == 0:
-            break
+    kills = killed.kill_until_done(*length, minutes="0.0005", times=5, pause=0.3)
     assert kills
     assert killed.train(*length)[0] == 0
     assert killed.weights() == whole.weights()

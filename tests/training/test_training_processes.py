@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import resource
 import shutil
 import signal
@@ -12,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import psutil
 import pytest
@@ -26,28 +24,10 @@ def test_kill_9_at_any_moment_costs_no_bit(places: Places) -> None:
     whole, killed = places("whole"), places("killed")
     length = ("--iterations", "200")
     assert whole.train(*length)[0] == 0
-    rng = random.Random(0)
-    kills = 0
-    for _ in range(6):
-        process = killed.start(*length, "--checkpoint-minutes", "0.002")
-        deadline = time.monotonic() + 60
-        # Start-up takes most of such a process's life: wait until it has written something, then a little longer.
-        while process.poll() is None and time.monotonic() < deadline and not _checkpoints(killed):
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.4))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.communicate()
-        if process.returncode == 0:
-            break
+    kills = killed.kill_until_done(*length, minutes="0.002", times=6, pause=0.4)
     assert kills >= 1
     assert killed.train(*length)[0] == 0
     assert killed.weights() == whole.weights()
-
-
-def _checkpoints(place: Place) -> list[Path]:
-    return list(place.root.glob("work/training/runs/**/checkpoint.safetensors"))
 
 
 def test_an_interrupt_keeps_the_last_step(places: Places) -> None:
@@ -61,7 +41,7 @@ def test_an_interrupt_keeps_the_last_step(places: Places) -> None:
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert (process.returncode, "go on" in said) == (130, True)
-    assert _checkpoints(stopped)
+    assert stopped.checkpoints()
     assert stopped.train("--iterations", "400")[0] == whole.train("--iterations", "400")[0] == 0
     assert stopped.weights() == whole.weights()
 
@@ -105,7 +85,7 @@ def test_a_killed_worker_is_started_again_and_costs_no_bit(places: Places) -> No
     with open(log, "w") as said:
         running = subprocess.Popen(command, cwd=group.root, env=environment, stdout=said, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + 120
-        while running.poll() is None and time.monotonic() < deadline and not _checkpoints(group):
+        while running.poll() is None and time.monotonic() < deadline and not group.checkpoints():
             time.sleep(0.01)
         assert running.poll() is None, log.read_text()
         # The second process, which writes nothing: the first one waits for it in the middle of a step.
@@ -146,7 +126,7 @@ def test_two_machines_with_disks_of_their_own_go_on_from_the_firsts_checkpoint(p
     said = [process.communicate(timeout=240)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0], said
     assert first.weights() == whole.weights()
-    assert not _checkpoints(second)
+    assert not second.checkpoints()
     # Once more: the first has the result, and the second does not begin to train without it.
     port = _port()
     running = [_process(place, rank, port, "--iterations", "20") for rank, place in enumerate((first, second))]
@@ -157,7 +137,7 @@ def test_two_machines_with_disks_of_their_own_go_on_from_the_firsts_checkpoint(p
 def test_a_damaged_checkpoint_stops_both(places: Places) -> None:
     first = places("first")
     assert first.train("--iterations", "7", "--set", "accumulate=2")[0] == 0
-    _checkpoints(first)[0].write_bytes(b"no checkpoint")
+    first.checkpoints()[0].write_bytes(b"no checkpoint")
     port = _port()
     running = [_process(first, rank, port, "--iterations", "20") for rank in range(2)]
     said = [process.communicate(timeout=240)[0] for process in running]
@@ -167,7 +147,7 @@ def test_a_damaged_checkpoint_stops_both(places: Places) -> None:
 
 def test_a_full_disk_ends_with_one_sentence_and_a_checkpoint(place: Place) -> None:
     assert place.train("--iterations", "5")[0] == 0
-    before = _checkpoints(place)[0].read_bytes()
+    before = place.checkpoints()[0].read_bytes()
 
     def small_disk() -> None:
         # A checkpoint of the tiny network has about 20 kB; nothing that large can be written any more.
@@ -180,7 +160,7 @@ def test_a_full_disk_ends_with_one_sentence_and_a_checkpoint(place: Place) -> No
     errors = [line for line in said.splitlines() if line.startswith("error:")]
     assert len(errors) == 1 and "Traceback" not in said
     assert "cannot be written (File too large)" in errors[0]
-    assert _checkpoints(place)[0].read_bytes() == before
+    assert place.checkpoints()[0].read_bytes() == before
     assert place.train("--iterations", "50")[0] == 0
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from forked import harness
@@ -82,6 +85,28 @@ class Place:
     def _train(self, *arguments: str) -> tuple[str, ...]:
         level = () if "--level" in arguments else ("--level", "50")
         return ("train", self.method, *level, *arguments)
+
+    def kill_until_done(self, *arguments: str, minutes: str, times: int, pause: float) -> int:
+        """Start a training again and again and kill it -9 at random moments; how often it was killed."""
+        rng, kills = random.Random(0), 0
+        for _ in range(times):
+            process = self.start(*arguments, "--checkpoint-minutes", minutes)
+            deadline = time.monotonic() + 60
+            # Start-up takes most of such a process's life: wait until it has written something, then a little longer.
+            while process.poll() is None and time.monotonic() < deadline and not self.checkpoints():
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, pause))
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+            process.communicate()
+            if process.returncode == 0:
+                break
+        return kills
+
+    def checkpoints(self) -> list[Path]:
+        """Checkpoints of its runs."""
+        return list(self.root.glob("work/training/runs/**/checkpoint.safetensors"))
 
     @property
     def trained(self) -> Path:

@@ -193,7 +193,8 @@ def dataset(
     title, summary, licence, homepage, citation : str
         For readers.
     depends : iterable of path
-        Files that the function reads, relative to its own; of a folder names and sizes of its files count.
+        Files that the function reads, relative to its own, images that it gives by path included; of a folder names,
+        sizes and times of its files count.
 
     Raises
     ------
