@@ -18,6 +18,7 @@ from harness.assets.weights.registry import released_file
 from harness.errors import HarnessError, Missing
 from harness.methods import Method
 from harness.protocols import protocol
+from harness.records.cells import Group
 from harness.records.restored import OwnFile
 from harness.records.runs import git
 from harness.records.tasks import TASKS
@@ -251,6 +252,9 @@ def _never_released(request: Request, method: Method | None) -> NotRun | None:
 def _is_newer_here(request: Request, cell: RecordedCell, measurements: Measurements, revision: str) -> bool:
     """Whether the reason why nothing was measured here is newer than what was recorded."""
     if request.group is None:
+        if cell.measured is not None and request.missing is not None and request.missing.kind == "training":
+            # Weights trained elsewhere are in no clone; what they gave is.
+            return False
         # What no method makes is known without any run, and a mean is made of the cells; counts are recorded.
         return bool(request.dataset) or bool(request.reason)
     if cell.measured is not None and revision != UNCOMMITTED:
@@ -263,6 +267,10 @@ def _as_result(request: Request, cell: RecordedCell, recorded: str) -> CellResul
     if cell.measured is None:
         why = NotRun(cell.reason, cell.missing)
         return CellResult(request, why, Judgement("not run", None, cell.reason), None, cell.weights, cell.origin)
+    if request.group is None and cell.degradation:
+        # Trained elsewhere: here there is nothing to run, and what was run is recorded.
+        group = Group(request.task, request.dataset, cell.degradation, request.method, cell.policy, cell.saving)
+        request = msgspec.structs.replace(request, group=group)
     # The noise term is recorded, the number of draws it was estimated from is not.
     sd = cell.noise / (NOISE_DEVIATIONS * math.sqrt(2.0))
     under = cell.measured_under_column_protocol

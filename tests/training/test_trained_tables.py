@@ -31,13 +31,15 @@ from harness.records.training_runs import (
     write_training_plans,
 )
 from harness.run.selection import table_runs
-from harness.tables.diff import CellResult
+from harness.tables.collected import collect
+from harness.tables.diff import CellResult, as_record
 from harness.tables.measurements import Measurement, NotRun
 from harness.tables.ordering import orderings
 from harness.tables.published import published_tables
 from harness.tables.requests import requests
 from harness.tables.trained import with_trained_rows
 from harness.tables.verdicts import Judgement, judge
+from harness.tables.workspace import Workspace
 from harness.training.recipe import recipe
 
 ROOT = Path(__file__).parent.parent.parent
@@ -289,6 +291,26 @@ parts:
     columns: [{metric: psnr, dataset: embedded, level: 50}]
     rows: [{name: Tiny, method: tiny-net, values: ["30.00"]}]
 """
+
+
+def test_what_was_trained_elsewhere_stays(tmp_path: Path) -> None:
+    """A clone has neither the weights nor the plan of a training; its recorded rows stand, with how they were made."""
+    results = tmp_path / "results"
+    results.mkdir()
+    (tmp_path / "params.yaml").write_text("methods: []\ntables: []\n")
+    shutil.copy(ROOT / "results/train-levels.json", results)
+    (found,) = collect(Workspace(tmp_path), ["train-levels"])
+    assert [cell.judgement.verdict for cell in found.results] == ["trained"] * 6
+    assert all(cell.recorded and len(cell.measured.seeds) == 3 for cell in found.results)  # type: ignore[union-attr]
+    assert {cell.request.group.degradation for cell in found.results if cell.request.group} == {"awgn-seed0-8bit"}
+    before = json.loads((results / "train-levels.json").read_text())
+    again = json.loads(json.dumps([as_record(cell) for cell in found.results]))
+    differing = {key for old, new in zip(before, again, strict=True) for key in old if old[key] != new[key]}
+    assert differing == {"recorded"}
+    (order,) = orderings(found.table, found.results)
+    assert (
+        order.interval and order.interval[0] <= 0 <= order.interval[1] and "says nothing about the order" in order.text
+    )
 
 
 def test_train_evaluate_and_train_on_through_dvc(tmp_path: Path) -> None:
