@@ -149,7 +149,7 @@ def restore(
             of_level = [input_id for input_id in ids if input_id.level == level]
             with _weights_used() as (used, own):
                 try:
-                    restorer = _restorer(method, group, level)
+                    restorer = _restorer(method, group, level, depends)
                 except NotAvailableError as error:
                     record_levels[level] = LevelRecord(str(error), {}, error.missing)
                     done += len(of_level)
@@ -238,12 +238,12 @@ def _own_files(method: Method, depends: Mapping[str, str]) -> dict[str, OwnFile]
     return found
 
 
-def _restorer(method: Method, group: Group, level: int) -> Restoring:
+def _restorer(method: Method, group: Group, level: int, depends: Collection[str]) -> Restoring:
     """Build the method and wrap it: an input's name and pixels in units of 0..255 in, restored pixels out."""
     with _in_this_process(f"method '{method.name}'"):
         function = build_method(method, group.task, level, group.dataset)
     if method.on == "images":
-        find = image_restorer(function, group.saving)
+        find = image_restorer(_finding_named(function, method, depends), group.saving)
         return lambda input_id, degraded, shrink: find(group.dataset, input_id.image)
     if method.on == "tensor":
         scale = TASKS[group.task].scale(level)
@@ -494,6 +494,27 @@ def _check_named(method: Method, own: Collection[str], depends: Collection[str])
             f"method '{method.name}' loads {unnamed[0]}, which it does not name: a changed file would leave its rows "
             f"as they are; write depends=['{unnamed[0]}'] in its @method line"
         )
+
+
+def _finding_named(
+    function: Callable[[str, str], Any], method: Method, depends: Collection[str]
+) -> Callable[[str, str], Any]:
+    """Refuse images that a method finds and does not depend on, as `_check_named` refuses weights."""
+    named = {Path(file).resolve() for file in depends}
+
+    def find(dataset: str, image: str) -> Any:
+        found = function(dataset, image)
+        if isinstance(found, str | os.PathLike) and not method.released:
+            path = Path(found)
+            if path.exists() and path.resolve() not in named:
+                folder = name_in_use(path.parent)
+                raise HarnessError(
+                    f"method '{method.name}' finds {name_in_use(path)}, which it does not name: a changed image would "
+                    f"leave its rows as they are; write depends=['{folder}'] in its @method line"
+                )
+        return found
+
+    return find
 
 
 def _collect(record: RestoredRecord, folders: Mapping[int, Path], partial: Path, target: Path) -> None:

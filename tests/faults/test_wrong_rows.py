@@ -191,7 +191,7 @@ def test_images_restored_elsewhere_are_replaced(project: Project) -> None:
     shutil.copytree(project.root / "own/input", project.root / "results")
     (project.root / "methods/bad.py").write_text(
         "import os\nfrom harness.methods import method\n\n\n"
-        "@method('bad', tasks=['deblur'], on='images')\ndef build(task, level):\n"
+        "@method('bad', tasks=['deblur'], on='images', depends=['results'])\ndef build(task, level):\n"
         "    def find(dataset, image):\n"
         "        if image == 'c' and os.path.exists('stop'):\n            os._exit(1)\n"
         "        return f'results/{image}.png'\n    return find\n"
@@ -202,6 +202,20 @@ def test_images_restored_elsewhere_are_replaced(project: Project) -> None:
     project.restore()
     found = project.pixels()
     assert found == project.from_nothing()
+
+
+def test_images_that_a_method_finds_and_does_not_name(project: Project) -> None:
+    """Nobody would notice that they were replaced: the old rows would stand."""
+    shutil.copytree(project.root / "own/input", project.root / "unnamed")
+    project.method("", on="images", build="return lambda dataset, image: f'unnamed/{image}.png'")
+    told = project.restore(code=2)
+    assert "finds unnamed/a.png, which it does not name" in told and "depends=['unnamed']" in told
+    assert not list((project.root / "work/restored").rglob("restored.json"))
+    # A folder further up will do, and so will another name of the file.
+    (project.root / "named").symlink_to(project.root / "unnamed")
+    build = "return lambda dataset, image: f'named/{image}.png'"
+    project.method("", on="images", build=build, options="depends=['unnamed']")
+    project.restore()
 
 
 def test_another_version_of_a_package_that_a_method_imports(project: Project) -> None:
