@@ -43,6 +43,7 @@ from harness.errors import CheckFailedError, HarnessError
 from harness.files import write_json, write_text
 from harness.methods import Method
 from harness.records.loading import load_json
+from harness.records.tasks import TASKS
 from harness.report.one_protocol import rank_changes
 from harness.report.render import few_empty_lines, tex_environment
 from harness.tables.measurements import Measurement
@@ -288,7 +289,7 @@ def _tiles(asked: Iterable[Request], methods: Mapping[str, Method]) -> Iterator[
             continue
         rule = method.chop.get(request.task)
         if rule and method.policy.startswith("chop"):
-            sizes_of = used.setdefault((rule, request.level if request.task == "sr" else 1), {})
+            sizes_of = used.setdefault((rule, TASKS[request.task].scale(request.level)), {})
             if request.dataset not in sizes_of:
                 try:
                     sizes_of[request.dataset] = image_sizes(request.dataset)

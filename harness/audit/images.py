@@ -44,6 +44,7 @@ from harness.records.in_use import loading_from
 from harness.records.loading import load_json
 from harness.records.restored import RECORD, RestoredRecord, read_pixels, read_restored
 from harness.records.runs import library_versions
+from harness.records.tasks import TASKS
 from harness.run.apply import WrongResultError, array_restorer, image_restorer, tensor_restorer
 from harness.run.restore import depends_sha256
 from harness.tables.workspace import Workspace
@@ -147,8 +148,7 @@ class Bench:
             find = image_restorer(function, "unrounded")
             return (lambda dataset, image, degraded: find(dataset, image)), ""
         if method.on == "tensor":
-            scale = level if task == "sr" else 1
-            restore = tensor_restorer(function, making.policy, method.chop.get(task, ""), scale)
+            restore = tensor_restorer(function, making.policy, method.chop.get(task, ""), TASKS[task].scale(level))
         else:
             restore = array_restorer(function, making.policy)
         identity = ""
@@ -189,7 +189,7 @@ class RestoredSet:
         self.dataset = dataset
         self.level = level
         self.images = self._fetched.image_ids
-        self.scale = self._degradation.scale(level) if task == "sr" else 1
+        self.scale = TASKS[task].scale(level)
         self._values: dict[Finish, dict[tuple[str, str], NDArray[np.float64]]] = {}
         self._read: dict[tuple[Finish, str], NDArray[np.bool_]] = {}
         self.stored: dict[str, Path] = {}

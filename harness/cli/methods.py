@@ -1,4 +1,4 @@
-"""Commands `harness methods`, `describe`, `check`, `new method`, `new table`."""
+"""Commands `harness list methods`, `describe`, `check`, `new method`, `new table`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from harness.run.here import Here
 
 
-@click.command("methods", epilog=examples("harness methods --task sr", "harness methods --task sr --here"))
+@click.command("methods", epilog=examples("harness list methods --task sr", "harness list methods --task sr --here"))
 @task_option("Only methods that do this task.")
 @click.option("--here", "only_here", is_flag=True, help="Only those that can run here now, with what they can do.")
 @click.option("--why", is_flag=True, help="With --here: say of each of the others what it lacks.")

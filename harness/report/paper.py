@@ -460,7 +460,7 @@ def measure_words(name: str, task: str) -> str:
         words.append(LUMAS[chosen.luma].phrase)
     if not chosen.unit and chosen.metric in METRICS:
         words[0] = METRICS[chosen.metric].phrase.replace("SSIM, ", "SSIM (", 1) + ")"
-    if border := chosen.border(1) if task == "sr" else chosen.border(0):
+    if border := chosen.border() if TASKS[task].level_name == "scale" else chosen.border(0):
         words.append(
             "without a border of scale pixels" if chosen.crop_scales else f"without a border of {border} pixels"
         )

@@ -33,15 +33,17 @@ from harness.records.tasks import TASKS
 def measure_pair(
     reference: NDArray[np.uint8], restored: NDArray[Any], task: str, level: int, protocols: tuple[str, ...]
 ) -> dict[str, float]:
-    """Measure one restored image under several protocols; the scale is the level in super-resolution, else 1.
+    """Measure one restored image under several protocols; the scale is the level in super-resolution, else 1."""
+    return measure_many(protocols, reference, _like(reference, restored), scale=TASKS[task].scale(level))
 
-    A gray image that is stored as RGB of three equal channels is measured as what the reference is.
-    """
+
+def _like(reference: NDArray[Any], restored: NDArray[Any]) -> NDArray[Any]:
+    """Make a gray image, which may be stored as RGB of three equal channels, what the reference is."""
     if reference.ndim == 2 and restored.ndim == 3 and _is_gray(restored):
-        restored = np.ascontiguousarray(restored[:, :, 0])
-    elif reference.ndim == 3 and restored.ndim == 2 and _is_gray(reference):
-        restored = restored[:, :, None].repeat(3, axis=2)
-    return measure_many(protocols, reference, restored, scale=TASKS[task].scale(level))
+        return np.ascontiguousarray(restored[:, :, 0])
+    if reference.ndim == 3 and restored.ndim == 2 and _is_gray(reference):
+        return restored[:, :, None].repeat(3, axis=2)
+    return restored
 
 
 def measure_set(of: Protocol, pairs: Iterator[tuple[NDArray[Any], NDArray[Any]]], scale: int) -> float:
@@ -223,10 +225,10 @@ def measure(
                 def pairs(first: list[InputId] = first) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
                     for each in first:
                         reference = degrader.reference(fetched.read(each.image), each.level)
-                        yield reference, read_pixels(restored / each.file, group.saving)
+                        yield reference, _like(reference, read_pixels(restored / each.file, group.saving))
 
                 try:
-                    value = measure_set(protocol(name), pairs(), level if group.task == "sr" else 1)
+                    value = measure_set(protocol(name), pairs(), TASKS[group.task].scale(level))
                 except HarnessError as problem:
                     failed.setdefault(level, {}).setdefault(name, {})[str(problem)] = None
                     if isinstance(problem, NotAvailableError) and problem.missing:
