@@ -59,29 +59,13 @@ class Failure(NamedTuple):
 class Collection(Generic[RecordType, ManifestType]):
     """One dataset or weight set being collected; each kind says where it looks, and in what order.
 
-    Parameters
-    ----------
-    record : AssetRecord
-        What is wanted.
-    data : path, optional
-        Folder of fetched files; by default that of the project in use, HARNESS_DATA or ``data``.
-    folder : path, optional
-        The user's own copy; looked at before the network, and remembered for later calls.
-    retry : bool
-        Whether to ask hosts again that could not be reached a short while ago.
-    jobs : int
-        Downloads at a time.
-    hosts : Hosts, optional
-        Shared by several calls, so that a host is probed once.
-    say : callable, optional
-        Gets sentences about what was noticed; by default they go to standard error.
-    archives : bool
-        Whether a dataset's archives may be downloaded, which can be many gigabytes.
-
-    Raises
-    ------
-    HarnessError
-        The folder is none.
+    `data`: Folder of fetched files; by default that of the project in use, HARNESS_DATA or ``data``.
+    `folder`: The user's own copy; looked at before the network, and remembered for later calls.
+    `retry`: Whether to ask hosts again that could not be reached a short while ago.
+    `hosts`: Shared by several calls, so that a host is probed once.
+    `say`: Gets sentences about what was noticed; by default they go to standard error.
+    `archives`: Whether a dataset's archives may be downloaded, which can be many gigabytes.
+    Raises HarnessError: The folder is none.
     """
 
     kind: ClassVar[Kind]
@@ -124,10 +108,8 @@ class Collection(Generic[RecordType, ManifestType]):
     def fetch(self) -> ManifestType:
         """Collect the set, unless it is complete and unchanged, and write its manifest.
 
-        Raises
-        ------
-        HarnessError
-            The folder holds another set, HARNESS_MIRROR cannot be understood, or nothing can be written.
+        Raises HarnessError: The folder holds another set, HARNESS_MIRROR cannot be understood, or nothing can be
+            written.
         """
         if self._is_complete():
             return self.manifest_type.read(self.paths.manifest)
@@ -336,10 +318,7 @@ def wait_for(futures: Iterable[Future[Any]], cancel: Callable[[], None] = lambda
 def place(source: Path, target: Path) -> None:
     """Make a file appear under another name: as a link, or as a copy where links cannot be made.
 
-    Raises
-    ------
-    HarnessError
-        It cannot be written.
+    Raises HarnessError: It cannot be written.
     """
     absolute = os.path.abspath(source)
     if absolute == os.path.abspath(target):

@@ -31,10 +31,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 def mirrors() -> tuple[list[Path], list[str]]:
     """Read HARNESS_MIRROR: folders and URLs, separated by commas (folders also as in PATH).
 
-    Raises
-    ------
-    HarnessError
-        A URL that is neither http nor https, or none that can be understood.
+    Raises HarnessError: A URL that is neither http nor https, or none that can be understood.
     """
     folders: list[Path] = []
     urls: list[str] = []
@@ -79,13 +76,7 @@ def without_user(url: str) -> str:
 
 
 def leads_inside(url: str) -> bool:
-    """Return whether a URL names this machine, a private network, or a cloud's metadata service, or is no http(s).
-
-    Parameters
-    ----------
-    url : str
-        Absolute URL.
-    """
+    """Return whether a URL names this machine, a private network, or a cloud's metadata service, or is no http(s)."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -103,12 +94,8 @@ def leads_inside(url: str) -> bool:
 class Hosts:
     """Hosts that answer and hosts that do not.
 
-    Parameters
-    ----------
-    data : path
-        Folder of fetched files; failures are remembered in it for `MEMORY_SECONDS`.
-    retry : bool
-        Whether to ask the hosts again that an earlier run could not reach.
+    `data`: Folder of fetched files; failures are remembered in it for `MEMORY_SECONDS`.
+    `retry`: Whether to ask the hosts again that an earlier run could not reach.
     """
 
     def __init__(self, data: Path, retry: bool = False) -> None:

@@ -36,26 +36,11 @@ _KIND = {"images": "images", "pairs": "pairs", "inputs": "inputs, no ground trut
 class AssetKind:
     """One kind of set: how its records are found, fetched and written; `data` is always the folder of fetched files.
 
-    Attributes
-    ----------
-    head, markdown_head : tuple of str
-        Titles of a listing's columns for a terminal and in Markdown.
-    records : callable
-        Reads every record, by name.
-    find : callable
-        Looks a record up by its name.
-    fetch : callable
-        Fetches a set by its name.
-    manifest : type
-        Type of its manifests.
-    row : callable
-        Describes a record by plain values, with its state in `data`.
-    cells, markdown_cells : callable
-        Write such a row, or a record, as the cells of a line.
-    describe : callable
-        Describes a record in Markdown lines.
-    show : callable
-        Describes a record for a terminal, with its state in `data`.
+    `head`, `markdown_head`: Titles of a listing's columns for a terminal and in Markdown.
+    `row`: Describes a record by plain values, with its state in `data`.
+    `cells`, `markdown_cells`: Write such a row, or a record, as the cells of a line.
+    `describe`: Describes a record in Markdown lines.
+    `show`: Describes a record for a terminal, with its state in `data`.
     """
 
     head: tuple[str, ...]

@@ -116,10 +116,7 @@ def refresh(
 
     `row` is the row's printed name, or an empty name for every audited row of the table.
 
-    Raises
-    ------
-    HarnessError
-        No audited row of the findings is meant, or one of them cannot be audited here.
+    Raises HarnessError: No audited row of the findings is meant, or one of them cannot be audited here.
     """
     workspace.table(table)  # Unknown names are told, with what is known.
     meant = [a for a in known.audits if a.table == table and row in ("", a.row)]
@@ -368,15 +365,8 @@ def _environment(results: Results) -> Any:
 def render_pages(findings: Findings, committed: Committed) -> dict[Path, str]:
     """Render the findings as a page, a sheet of LaTeX and a bibliography, and an appendix page for each table.
 
-    Parameters
-    ----------
-    findings, committed : Findings, Committed
-        The stored evidence, and what the files of the repository say.
-
-    Returns
-    -------
-    dict
-        Text by path, which is relative to the repository.
+    `findings`, `committed`: The stored evidence, and what the files of the repository say.
+    Returns: Text by path, which is relative to the repository.
     """
     results = committed.results
     audits = tuple(recounted(audit, results) for audit in findings.audits)
@@ -454,10 +444,7 @@ def write_pages(workspace: Workspace) -> list[Path]:
 def check_pages(workspace: Workspace) -> None:
     """Check that the pages are the rendering of the stored evidence and the committed files.
 
-    Raises
-    ------
-    CheckFailedError
-        One is not, or is not there, or one of the appendix is of no audited table.
+    Raises CheckFailedError: One is not, or is not there, or one of the appendix is of no audited table.
     """
     pages = _rendered(workspace)
     there = {path.relative_to(workspace.root) for path in (workspace.root / APPENDIX).glob("*.md")}

@@ -61,18 +61,11 @@ class Bound(msgspec.Struct, frozen=True):
 def most_digits(grid: VariantGrid, making: Making, finish: Finish | None, known: int, budget: Budget) -> Bound:
     """Bound the digits that a making can explain, from a few images of each set, level by level.
 
-    Parameters
-    ----------
-    grid : VariantGrid
-        Of a row whose stated making is measured.
-    making : Making
-        What is tried.
-    finish : Finish or None
-        Only this finish, restored here; None for every one.
-    known : int
-        Digits that are explained already; a bound below them ends the screening.
-    budget : Budget
-        What may be spent.
+    `grid`: Of a row whose stated making is measured.
+    `making`: What is tried.
+    `finish`: Only this finish, restored here; None for every one.
+    `known`: Digits that are explained already; a bound below them ends the screening.
+    `budget`: What may be spent.
     """
     digits: dict[Finish, dict[str, NDArray[np.int64]]] = {}
     seen: list[str] = []
@@ -139,12 +132,8 @@ def _closeness(grid: VariantGrid, cell: RowCell, values: NDArray[np.float64], er
 class ReadCandidates(msgspec.Struct, frozen=True):
     """What became of candidates under SSIM.
 
-    Attributes
-    ----------
-    candidates : list of Candidate
-        Those with scores of every metric, in their order.
-    bounds : list of tuple
-        A candidate that was not read, and the most digits that it could explain.
+    `candidates`: Those with scores of every metric, in their order.
+    `bounds`: A candidate that was not read, and the most digits that it could explain.
     """
 
     candidates: list[Candidate]

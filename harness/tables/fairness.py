@@ -66,16 +66,10 @@ _SENTENCES = {
 class Footnote(msgspec.Struct, frozen=True):
     """A difference that rows of a table share.
 
-    Attributes
-    ----------
-    mark : str
-        A letter, which stands at the rows.
-    difference : Difference
-        As data.
-    rows : tuple of str
-        The rows, with how many of their numbers, if not all.
-    text : str
-        In words.
+    `mark`: A letter, which stands at the rows.
+    `difference`: As data.
+    `rows`: The rows, with how many of their numbers, if not all.
+    `text`: In words.
     """
 
     mark: str
@@ -87,14 +81,7 @@ class Footnote(msgspec.Struct, frozen=True):
 def with_differences(table: Table, results: Sequence[CellResult], methods: Mapping[str, Method]) -> list[CellResult]:
     """Give every cell in what it was made otherwise than the cells of its part that it stands beside.
 
-    Parameters
-    ----------
-    table : Table
-        The table.
-    results : sequence of CellResult
-        Its cells.
-    methods : mapping
-        Methods known here: they say what their weights are.
+    `methods`: Methods known here: they say what their weights are.
     """
     facts = [_facts(table, result, methods) for result in results]
     printed = {_line(result.request) for result in results if result.request.printed is not None}
@@ -129,10 +116,7 @@ def with_differences(table: Table, results: Sequence[CellResult], methods: Mappi
 def footnotes(results: Iterable[CellResult]) -> tuple[list[Footnote], dict[Line, list[Footnote]]]:
     """List the differences of a table, each once with the rows that share it; and those of each row.
 
-    Parameters
-    ----------
-    results : iterable of CellResult
-        Cells of one table, see `with_differences`.
+    `results`: Cells of one table, see `with_differences`.
     """
     cells: dict[tuple[Line, str], int] = Counter()
     shared: dict[Difference, dict[Line, int]] = {}

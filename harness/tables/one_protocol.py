@@ -32,18 +32,10 @@ COLUMN = "column"
 class OneProtocolCell(msgspec.Struct, frozen=True):
     """A cell under the one protocol.
 
-    Attributes
-    ----------
-    request : Request
-        What the table asks for.
-    protocol : str
-        The one protocol of the cell's metric; empty where nothing is measured on images.
-    measured : Measurement or NotRun
-        Under it.
-    rank : int
-        1 for the best measured value of its column, 2 for the second, 0 for others and for what was not run.
-    printed_rank : int
-        The same for the printed values of the rows that were run.
+    `protocol`: The one protocol of the cell's metric; empty where nothing is measured on images.
+    `measured`: Under it.
+    `rank`: 1 for the best measured value of its column, 2 for the second, 0 for others and for what was not run.
+    `printed_rank`: The same for the printed values of the rows that were run.
     """
 
     request: Request
@@ -61,20 +53,9 @@ class OneProtocolCell(msgspec.Struct, frozen=True):
 def choose_protocols(wanted: str) -> dict[str, str]:
     """Read what a user asked for.
 
-    Parameters
-    ----------
-    wanted : str
-        ``column``, or names of protocols with commas between, at most one a metric.
-
-    Returns
-    -------
-    dict
-        Protocol by metric; metrics that are not among them take the columns' own.
-
-    Raises
-    ------
-    HarnessError
-        A name is unknown, or two are of one metric.
+    `wanted`: ``column``, or names of protocols with commas between, at most one a metric.
+    Returns: Protocol by metric; metrics that are not among them take the columns' own.
+    Raises HarnessError: A name is unknown, or two are of one metric.
     """
     if wanted == COLUMN:
         return {}
@@ -94,14 +75,8 @@ def one_protocol(workspace: Workspace, table: Table, wanted: str) -> list[OnePro
     Values that are in work/rows are taken from there; what was not measured under the protocol yet is measured on the
     restored images of the workspace.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where rows and restored images are.
-    table : Table
-        The table.
-    wanted : str
-        See `choose_protocols`.
+    `workspace`: Where rows and restored images are.
+    `wanted`: See `choose_protocols`.
     """
     chosen = choose_protocols(wanted)
     measurer = _Measurer(workspace)

@@ -25,8 +25,6 @@ def table_schema() -> dict[str, Any]:
     Names of tasks, datasets, methods and protocols are any text in it, because plugins add some; `harness check TABLE`
     knows them all.
 
-    Examples
-    --------
     >>> schema = table_schema()
     >>> schema["$ref"], schema["$defs"]["Column"]["properties"]["level"]["description"]
     ('#/$defs/Table', 'Sigma, quality or scale; None where the row says it.')

@@ -19,26 +19,15 @@ from harness.tables.requests import requests
 class System(msgspec.Struct, frozen=True):
     """One system, over every table that prints it.
 
-    Attributes
-    ----------
-    name : str
-        As printed.
-    tables : tuple of str
-        Tables with a row of it.
-    methods : tuple of str
-        Harness methods that make its rows; none where nobody has its code.
-    checked : str
-        What its network was held to.
-    weights : tuple of str
-        Each set of files, and how it is held.
-    inference : str
-        How it is applied to an image.
-    measured : int
-        Different printed numbers that were measured.
-    open : dict
-        Different printed numbers that were not, by what they take (`harness.tables.reach`).
-    reasons : tuple of str
-        Why the numbers that nothing here can make cannot be made.
+    `name`: As printed.
+    `tables`: Tables with a row of it.
+    `methods`: Harness methods that make its rows; none where nobody has its code.
+    `checked`: What its network was held to.
+    `weights`: Each set of files, and how it is held.
+    `inference`: How it is applied to an image.
+    `measured`: Different printed numbers that were measured.
+    `open`: Different printed numbers that were not, by what they take (`harness.tables.reach`).
+    `reasons`: Why the numbers that nothing here can make cannot be made.
     """
 
     name: str
@@ -60,12 +49,7 @@ class System(msgspec.Struct, frozen=True):
 def systems(tables: Iterable[TableResults], methods: Mapping[str, Method]) -> list[System]:
     """Describe every system of the tables, in the order of their first rows.
 
-    Parameters
-    ----------
-    tables : iterable of TableResults
-        The tables with what was measured; ablations, whose rows are variants of one network, are left out.
-    methods : mapping
-        Methods known here.
+    `tables`: The tables with what was measured; ablations, whose rows are variants of one network, are left out.
     """
     found: dict[str, list[tuple[CellResult, Reach]]] = {}
     for item in tables:

@@ -41,7 +41,7 @@ LISTINGS = {
     "weights show": ["dncnn"],
     "weights verify": ["dncnn"],
     "weights fetch": ["dncnn", "--plan"],
-    "methods": ["--task", "sr"],
+    "list methods": ["--task", "sr"],
     "describe": ["bicubic", "--no-measure"],
     "check": ["bicubic-luma"],
     "list metrics": [],

@@ -51,31 +51,12 @@ def add_dataset(
 ) -> tuple[Dataset, Path, tuple[str, ...]]:
     """Write the record of a set of the user's own into the project's folder ``datasets``.
 
-    Parameters
-    ----------
-    name : str
-        Its name: lower-case letters and digits, joined by hyphens.
-    folder : path
-        Where its images are.
-    input_pattern, target_pattern : str
-        Layout of degraded inputs and ground truth (`harness.assets.datasets.registry.Layout`); with both empty,
-        the usual names of folders and files are tried. One alone makes a set of inputs, or of images.
-    title, licence : str
-        For readers.
-
-    Returns
-    -------
-    record : Dataset
-        As it was written.
-    path : Path
-        Where.
-    left : tuple of str
-        Files that fit one side of the pairs and have no partner: they are no part of the set.
-
-    Raises
-    ------
-    HarnessError
-        The name is taken or not plain, the folder is none, a pattern leaves it, or no image fits.
+    `name`: Its name: lower-case letters and digits, joined by hyphens.
+    `input_pattern`, `target_pattern`: Layout of degraded inputs and ground truth
+        (`harness.assets.datasets.registry.Layout`); with both empty, the usual names of folders and files are tried.
+        One alone makes a set of inputs, or of images.
+    Returns `left`: Files that fit one side of the pairs and have no partner: they are no part of the set.
+    Raises HarnessError: The name is taken or not plain, the folder is none, a pattern leaves it, or no image fits.
     """
     from harness.records.workspace import Folder
 

@@ -36,18 +36,8 @@ _FOLDER = "archives"
 def archive_note(data: Path, archive: Archive) -> dict[str, Any]:
     """Read what is known of an archive that was seen here.
 
-    Parameters
-    ----------
-    data : path
-        Folder of fetched files.
-    archive : Archive
-        The archive.
-
-    Returns
-    -------
-    dict
-        ``sha256`` of the file, ``downloaded`` (whether by this program), and ``files``: size and modification time (ns)
-        by relative name, none while it is not unpacked. Empty where it was never seen, or the note is damaged.
+    Returns: ``sha256`` of the file, ``downloaded`` (whether by this program), and ``files``: size and modification time
+        (ns) by relative name, none while it is not unpacked. Empty where it was never seen, or the note is damaged.
     """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         note = json.loads(_note_path(data, archive).read_bytes())
@@ -70,16 +60,7 @@ def archive_text(archive: Archive) -> str:
 class ArchiveFetch:
     """Gets the archives of one set.
 
-    Parameters
-    ----------
-    record : Dataset
-        The set.
-    data : path
-        Folder of fetched files.
-    hosts : Hosts
-        Which hosts can be reached.
-    say : callable
-        Gets sentences about what was noticed.
+    `say`: Gets sentences about what was noticed.
     """
 
     def __init__(self, record: Dataset, data: Path, hosts: Hosts, say: Callable[[str], None]) -> None:
@@ -93,10 +74,8 @@ class ArchiveFetch:
     def fetch(self) -> None:
         """Get and unpack what is not unpacked yet; `tried` says why an archive could not be had.
 
-        Raises
-        ------
-        HarnessError
-            An archive that is here is damaged or another file, it may not be unpacked, or the disk has no room.
+        Raises HarnessError: An archive that is here is damaged or another file, it may not be unpacked, or the disk has
+            no room.
         """
         for archive in self.record.archives:
             with alone(_note_path(self._data, archive).with_suffix(".lock"), archive.name, self._say):

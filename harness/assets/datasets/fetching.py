@@ -19,26 +19,11 @@ from harness.assets.manifest import DatasetManifest, DatasetManifestFile, Role, 
 def fetch(name: str, data: str | os.PathLike[str] | None = None, **options: Unpack[FetchOptions]) -> DatasetManifest:
     """Get a dataset and write its manifest.
 
-    Parameters
-    ----------
-    name : str
-        Dataset or alias.
-    data : path, optional
-        Folder of fetched files; by default that of the project in use, HARNESS_DATA or ``data``.
-    **options
-        Those of `harness.assets.fetching.Collection`: ``folder``, ``retry``, ``jobs``, ``hosts``, ``say``,
+    `data`: Folder of fetched files; by default that of the project in use, HARNESS_DATA or ``data``.
+    `**options`: Those of `harness.assets.fetching.Collection`: ``folder``, ``retry``, ``jobs``, ``hosts``, ``say``,
         ``archives``.
-
-    Returns
-    -------
-    DatasetManifest
-        Complete, or missing with its reason.
-
-    Raises
-    ------
-    HarnessError
-        The name is unknown, the folder is none or holds another set, HARNESS_MIRROR cannot be understood, or nothing
-        can be written.
+    Raises HarnessError: The name is unknown, the folder is none or holds another set, HARNESS_MIRROR cannot be
+        understood, or nothing can be written.
     """
     record = dataset(name)
     kind: type[DatasetCollection] = Derived if record.base else Registered if record.files else Supplied

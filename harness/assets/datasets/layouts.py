@@ -68,20 +68,11 @@ Matches = dict[Role, list[tuple[str, dict[str, str]]]]
 class Arrangement(msgspec.Struct, frozen=True):
     """A folder's files under the layout that fits best.
 
-    Attributes
-    ----------
-    found : dict
-        Relative file name by (image, role).
-    layout : Layout
-        The layout.
-    root : str
-        The subfolder in which it begins, with a slash at the end; empty for the folder itself.
-    alone : tuple of str
-        Files that the layout knows and that have no partner.
-    doubled : tuple of (str, str)
-        Pairs of files that would both be one image, such as ``input/1.jpg`` and ``input/1.png``.
-    rival : str
-        Another subfolder in which as many images were found; empty where there is none.
+    `found`: Relative file name by (image, role).
+    `root`: The subfolder in which it begins, with a slash at the end; empty for the folder itself.
+    `alone`: Files that the layout knows and that have no partner.
+    `doubled`: Pairs of files that would both be one image, such as ``input/1.jpg`` and ``input/1.png``.
+    `rival`: Another subfolder in which as many images were found; empty where there is none.
     """
 
     found: Found
@@ -109,19 +100,9 @@ def apply_layout(record: Dataset, layout: Layout, names: Iterable[str]) -> Found
     one ground truth, as ``rainy/{scene}_{rain}`` of ``clean/{scene}``). Where no two names agree, ``IM_1`` also is
     ``im_1``, and ``rain-1`` the partner of ``norain-1``.
 
-    Parameters
-    ----------
-    record : Dataset
-        Its kind says which roles there are.
-    layout : Layout
-        Patterns.
-    names : iterable of str
-        Relative file names.
-
-    Returns
-    -------
-    dict
-        Relative file name by (image, role); of pairs only the images that have both.
+    `record`: Its kind says which roles there are.
+    `names`: Relative file names.
+    Returns: Relative file name by (image, role); of pairs only the images that have both.
     """
     return _apply(record, layout, list(names)).found
 
@@ -234,14 +215,7 @@ def arrange(record: Dataset, folder: Path, names: list[str]) -> Arrangement:
     looked at). Subfolders that are named like the set come first; those that are named like another one are left out.
     Pairs in folders of other usual names (`USUAL_PAIRS`) are taken if they are exactly as many as the set has.
 
-    Parameters
-    ----------
-    record : Dataset
-        What is wanted.
-    folder : path
-        The folder; looked into for lists of names (`Layout.listed`).
-    names : list of str
-        Relative names of its image files.
+    `folder`: The folder; looked into for lists of names (`Layout.listed`).
     """
     best = _arranged(record, folder, names)
     if not best.images and record.kind == "pairs":
@@ -401,16 +375,10 @@ def layout_text(record: Dataset) -> list[str]:
 def explain(record: Dataset, arrangement: Arrangement, names: list[str], folder: Path) -> str:
     """Say what was found in a folder that does not hold the set, in words that lead to what is missing.
 
-    Parameters
-    ----------
-    record : Dataset
-        What was expected.
-    arrangement : Arrangement
-        What fits best.
-    names : list of str
-        Relative names of the folder's image files.
-    folder : path
-        The folder, for lists of names.
+    `record`: What was expected.
+    `arrangement`: What fits best.
+    `names`: Relative names of the folder's image files.
+    `folder`: The folder, for lists of names.
     """
     if not names:
         return printable(f"found no image files{_other_files(folder)}")

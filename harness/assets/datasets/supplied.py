@@ -198,17 +198,8 @@ def wrong_sizes(record: Dataset, shapes: dict[tuple[str, Role], tuple[int, ...]]
 
     And gray pairs among colour ones: a network takes the one or the other.
 
-    Parameters
-    ----------
-    record : Dataset
-        The set.
-    shapes : dict
-        Shape by (image, role).
-
-    Returns
-    -------
-    list
-        (image, role), and what is wrong with it.
+    `shapes`: Shape by (image, role).
+    Returns: (image, role), and what is wrong with it.
     """
     problems: list[tuple[tuple[str, Role], str]] = []
     allowed = " or ".join(f"{width}x{height}" for height, width in record.sizes)

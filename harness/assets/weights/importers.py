@@ -38,26 +38,12 @@ def import_weights(
 ) -> Arrays:
     """Read a weights file of a known format.
 
-    Parameters
-    ----------
-    path : path
-        The file as its authors released it.
-    format_name : str
-        One of `FORMATS`.
-    *others : path
-        Files without which it cannot be read, in their order; by default those that lie beside it.
-    remedy : str
-        What a reader of an error is to do about a damaged file.
-
-    Returns
-    -------
-    dict of ndarray
-        By name. Convolution weights are OIHW (transposed convolutions IOHW, as PyTorch stores them), biases (O,).
-
-    Raises
-    ------
-    HarnessError
-        The format is unknown; the file is damaged or of another format, or holds NaN or infinity, or code.
+    `format_name`: One of `FORMATS`.
+    `*others`: Files without which it cannot be read, in their order; by default those that lie beside it.
+    `remedy`: What a reader of an error is to do about a damaged file.
+    Returns: By name. Convolution weights are OIHW (transposed convolutions IOHW, as PyTorch stores them), biases (O,).
+    Raises HarnessError: The format is unknown; the file is damaged or of another format, or holds NaN or infinity, or
+        code.
     """
     if format_name not in FORMATS:
         raise unknown_name("weights format", format_name, FORMATS)

@@ -39,23 +39,12 @@ _DEEPEST = 24
 def read_mat(path: Path) -> dict[str, Any]:
     """Read every variable of a MATLAB file.
 
-    Parameters
-    ----------
-    path : path
-        A ``.mat`` file of version 5 (R2006a to now, ``-v7`` too) or 7.3 (HDF5).
-
-    Returns
-    -------
-    dict
-        By variable name: an array in MATLAB's shape for numbers (a vector is (1, N) or (N, 1)), a ``str`` for text,
-        a ``dict`` for a 1x1 struct, a list of ``dict`` for a struct array, a list for a cell array in column order.
-        Function handles and objects become None: they are of no use here and nothing of them is run.
-
-    Raises
-    ------
-    HarnessError
-        It is no MATLAB file, or may not be read. A damaged one can fail anywhere inside scipy, zlib or HDF5, with
-        whatever exception is at hand there.
+    `path`: A ``.mat`` file of version 5 (R2006a to now, ``-v7`` too) or 7.3 (HDF5).
+    Returns: By variable name: an array in MATLAB's shape for numbers (a vector is (1, N) or (N, 1)), a ``str`` for
+        text, a ``dict`` for a 1x1 struct, a list of ``dict`` for a struct array, a list for a cell array in column
+        order. Function handles and objects become None: they are of no use here and nothing of them is run.
+    Raises HarnessError: It is no MATLAB file, or may not be read. A damaged one can fail anywhere inside scipy, zlib or
+        HDF5, with whatever exception is at hand there.
     """
     with path.open("rb") as file:
         head = file.read(520)
