@@ -105,10 +105,7 @@ def _measure_each(
 ) -> tuple[dict[str, float], dict[str, HarnessError]]:
     """Measure one image; where some protocols cannot (no package, no alignment, too small), give the others and why.
 
-    Raises
-    ------
-    HarnessError
-        No protocol can measure it: it is of another size than the ground truth, or the like.
+    Raises HarnessError: No protocol can measure it: it is of another size than the ground truth, or the like.
     """
     try:
         return measure_pair(reference, restored, task, level, protocols), {}
@@ -136,34 +133,13 @@ def measure(
 ) -> tuple[MeasuredRecord, list[ImageRow]]:
     """Measure a folder that the restore stage wrote.
 
-    Parameters
-    ----------
-    restored : path
-        The folder.
-    data : path
-        Folder of fetched files.
-    protocols : tuple of str
-        Names of protocols.
-    workers : int or None
-        Threads; None for one a core.
-    made_with : mapping, optional
-        By protocol of a plugin's metric: code, packages and files that it measures with, for the record.
-    kept : path, optional
-        The group's folder where values of plugins' metrics are kept, for they may take hours; one that was measured of
-        the same pixels with the same code, packages and files is taken from there. Others are deleted.
-
-    Returns
-    -------
-    record : MeasuredRecord
-        What was measured.
-    rows : list of ImageRow
-        Sorted.
-
-    Raises
-    ------
-    HarnessError
-        A restored image is missing, damaged, replaced, or of another size than the ground truth. What some protocols
-        alone cannot measure is no error (`MeasuredRecord.unmeasured`).
+    `workers`: Threads; None for one a core.
+    `made_with`: By protocol of a plugin's metric: code, packages and files that it measures with, for the record.
+    `kept`: The group's folder where values of plugins' metrics are kept, for they may take hours; one that was measured
+        of the same pixels with the same code, packages and files is taken from there. Others are deleted.
+    Returns `rows`: Sorted.
+    Raises HarnessError: A restored image is missing, damaged, replaced, or of another size than the ground truth. What
+        some protocols alone cannot measure is no error (`MeasuredRecord.unmeasured`).
     """
     made_by = read_restored(restored)
     group = made_by.group
@@ -284,34 +260,17 @@ def measure_folder(
 ) -> dict[str, dict[str, float]]:
     """Measure a folder of images that were restored elsewhere.
 
-    Parameters
-    ----------
-    restored : path
-        Holds one image for each of the dataset, named like it (see `harness.images.read_result`; Set5's ``_GT`` may be
-        missing).
-    data : path
-        Folder of fetched files.
-    task, dataset, degradation_name : str
-        Names in their registries; the degradation decides what the ground truth is (luma, gray, cropped).
-    level : int
-        Sigma, quality, scale, or 0.
-    protocols : tuple of str
-        Names of protocols.
-    saving : str
-        ``unrounded`` measures files of 16 bits a sample at their precision.
-    remark : callable
-        Called with a sentence on images that may not be what was meant: gray beside colour, or the ground truth itself.
-
-    Returns
-    -------
-    dict
-        Value by protocol, by image.
-
-    Raises
-    ------
-    HarnessError
-        An image is missing, damaged, there twice, stored with losses, or of another size than the ground truth; or the
-        set holds gray and colour images.
+    `restored`: Holds one image for each of the dataset, named like it (see `harness.images.read_result`; Set5's ``_GT``
+        may be missing).
+    `task`, `dataset`, `degradation_name`: Names in their registries; the degradation decides what the ground truth is
+        (luma, gray, cropped).
+    `level`: Sigma, quality, scale, or 0.
+    `saving`: ``unrounded`` measures files of 16 bits a sample at their precision.
+    `remark`: Called with a sentence on images that may not be what was meant: gray beside colour, or the ground truth
+        itself.
+    Returns: Value by protocol, by image.
+    Raises HarnessError: An image is missing, damaged, there twice, stored with losses, or of another size than the
+        ground truth; or the set holds gray and colour images.
     """
     if not restored.is_dir():
         raise HarnessError(f"{restored}: no such folder of restored images")
