@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypedDict, TypeVar
 from urllib.parse import quote
 
 from harness.assets.download import CancelledError, Downloader, DownloadError, UnreachableError
-from harness.assets.hosts import MIRROR_VARIABLE, Hosts, mirrors, origin
+from harness.assets.hosts import MIRROR_VARIABLE, Hosts, host_name, mirrors, origin
 from harness.assets.manifest import Manifest
 from harness.assets.places import ADVICE, AssetPaths, Kind, data_folder
 from harness.assets.progress import ProgressBar
@@ -202,11 +202,6 @@ class Collection(Generic[RecordType, ManifestType]):
         """Find the set's folder in a mirror; None where it has none."""
         return next((mirror / path for path in self.record.mirror_paths if (mirror / path).is_dir()), None)
 
-    def copy_in(self, mirror: Path, file: AssetFile) -> Path:
-        """Find a file in a mirror; where it has none, the path at which it is looked for first."""
-        paths = [mirror / path for path in self.record.in_mirror(file)]
-        return next(filter(os.path.exists, paths), paths[0])
-
     def what_was_tried(self, *, network: bool) -> str:
         """Say what was tried, in parentheses and after a space, where there is something to say."""
         tried = list(dict.fromkeys(self.tried))
@@ -249,7 +244,7 @@ class Collection(Generic[RecordType, ManifestType]):
         skipped = [host for host in self.hosts.remembered if any(host == origin(url) for url in self._urls(wanted[0]))]
         if skipped and self.wanted():
             self.say(
-                f"{self.record.name}: {', '.join(_host(host) for host in skipped)} could not be reached a short while "
+                f"{self.record.name}: {', '.join(map(host_name, skipped))} could not be reached a short while "
                 "ago and was not asked again; --retry asks now"
             )
 
@@ -266,7 +261,7 @@ class Collection(Generic[RecordType, ManifestType]):
         part, target = self._part(file), self.path(file.name)
         failures: list[Failure] = []
         for url in self._urls(file):
-            where = "the mirror" if any(url.startswith(f"{mirror}/") for mirror in self.mirror_urls) else _host(url)
+            where = "the mirror" if any(url.startswith(f"{mirror}/") for mirror in self.mirror_urls) else host_name(url)
             try:
                 if downloader.cancelled.is_set():
                     break
@@ -288,10 +283,6 @@ class Collection(Generic[RecordType, ManifestType]):
 
 def _say(text: str) -> None:
     print(printable(text), file=sys.stderr)
-
-
-def _host(url: str) -> str:
-    return origin(url).split("//")[1].rsplit(":", 1)[0]
 
 
 def some(names: list[str], one: str, many: str) -> str:

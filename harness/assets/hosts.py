@@ -56,6 +56,11 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{parts.port or _PORTS[parts.scheme]}"
 
 
+def host_name(url: str) -> str:
+    """Give the host of a URL for readers, without its port."""
+    return origin(url).split("//")[1].rsplit(":", 1)[0]
+
+
 def _is_address(url: str) -> bool:
     """Return whether a URL names a host, and a port that there can be if any."""
     try:
@@ -155,7 +160,8 @@ def _connects(url: str) -> bool:
     """Open and close a TCP connection to the host, or to the proxy that serves it."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-    if any(os.environ.get(name) for scheme in ("http", "https", "all") for name in _proxy_names(scheme)):
+    names = [f"{scheme}_proxy" for scheme in ("http", "https", "all")]
+    if any(os.environ.get(name) for name in (*names, *map(str.upper, names))):
         from urllib.request import getproxies, proxy_bypass
 
         proxies = getproxies()
@@ -177,7 +183,3 @@ def _connects(url: str) -> bool:
     thread.start()
     thread.join(PROBE_SECONDS)
     return bool(connected)
-
-
-def _proxy_names(scheme: str) -> tuple[str, str]:
-    return f"{scheme}_proxy", f"{scheme}_PROXY".upper()

@@ -75,7 +75,10 @@ def add_dataset(
             "of a pair by one name, such as {id}"
         )
     names = folders.files_below(folder)
-    tried = [Layout(target_pattern, input_pattern)] if input_pattern or target_pattern else _usual()
+    tried = [Layout(target_pattern, input_pattern)]
+    if not given:
+        named = [Layout(target=clean, input=degraded) for degraded, clean in _USUAL_NAMES]
+        tried = [*layouts.USUAL_PAIRS, *named, Layout(target="{id}.*")]
     candidates = [
         _arranged(_record(name, layout, title or name, licence or "not stated"), folder, names) for layout in tried
     ]
@@ -123,11 +126,6 @@ def _check_pattern(pattern: str) -> set[str]:
             f"pattern '{pattern}': write a path below the folder with a placeholder, such as 'noisy/{{id}}.*'"
         )
     return keys
-
-
-def _usual() -> list[Layout]:
-    named = [Layout(target=clean, input=degraded) for degraded, clean in _USUAL_NAMES]
-    return [*layouts.USUAL_PAIRS, *named, Layout(target="{id}.*")]
 
 
 def _record(name: str, layout: Layout, title: str, licence: str) -> Dataset:

@@ -107,10 +107,6 @@ def unpack_archive(path: Path, folder: Path) -> list[str]:
     return sorted(member.name for member in wanted)
 
 
-def _is_zipped(path: Path) -> bool:
-    return path.name.lower().endswith(ZIPPED)
-
-
 @contextlib.contextmanager
 def _told(path: Path, part: Path) -> Iterator[None]:
     """Turn what goes wrong into a sentence, and leave nothing behind."""
@@ -134,7 +130,7 @@ def _told(path: Path, part: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[Iterable[_Member], Callable[[Any], IO[bytes]]]]:
     """Give the members of an archive in its order, and what opens one of them."""
-    if _is_zipped(path):
+    if path.name.lower().endswith(ZIPPED):
         with zipfile.ZipFile(path) as zipped:
             yield (_zip_member(one) for one in zipped.infolist() if not one.is_dir()), zipped.open
         return

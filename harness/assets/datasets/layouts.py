@@ -386,15 +386,16 @@ def explain(record: Dataset, arrangement: Arrangement, names: list[str], folder:
     shown = ", ".join(f"{count} in {group}" for group, count in groups.most_common(4))
     more = f" and {len(groups) - 4} more folders" if len(groups) > 4 else ""
     said = [f"found {len(names)} image files: {shown}{more}"]
-    foreign = [] if arrangement.found else [
-        root for root in _sorted_roots(record, _roots(names))[2]
-        if any(_apply(record, layout, _below(names, root)).found for layout in record.folder_layouts)
-    ]  # fmt: skip
+
+    def fits(root: str) -> bool:
+        return any(_apply(record, layout, _below(names, root)).found for layout in record.folder_layouts)
+
+    foreign = [] if arrangement.found else [*filter(fits, _sorted_roots(record, _roots(names))[2])]
     if foreign:
         said.append(f"{foreign[0]} has such files, but the name of another set: name that folder if it is this one")
     elif not arrangement.found and not arrangement.alone:
         said.append(f"none of them fits the names that are expected, for example {names[0]}")
-        deep = next((root for root in _deeper_roots(names) if _fits_below(record, names, root)), "")
+        deep = next(filter(fits, _deeper_roots(names)), "")
         if deep:
             said.append(f"but {deep} looks like it: name that folder")
     if arrangement.alone:
@@ -439,10 +440,6 @@ def _deeper_roots(names: list[str]) -> list[str]:
     parents = {parent for name in names for parent in PurePosixPath(name).parents}
     roots = {f"{parent}/" for parent in parents if len(parent.parts) > DEEPEST}
     return sorted(roots, key=lambda root: (root.count("/"), root))[:_MOST_ROOTS]
-
-
-def _fits_below(record: Dataset, names: list[str], root: str) -> bool:
-    return any(_apply(record, layout, _below(names, root)).found for layout in record.folder_layouts)
 
 
 def _group(name: str) -> str:

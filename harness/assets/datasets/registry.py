@@ -190,14 +190,12 @@ def _archive_problems(record: Dataset) -> Iterator[str]:
             yield f"{told} has an address that is no plain http or https one; correct it"
         if not (archive.urls or archive.page):
             yield f"{told} has neither an address nor a page; name one"
-        if archive.bytes < 0 or not (SHA256.fullmatch(archive.sha256 or "0" * 64) and _is_sha1(archive.sha1)):
+        if archive.bytes < 0 or not (
+            SHA256.fullmatch(archive.sha256 or "0" * 64) and _SHA1.fullmatch(archive.sha1 or "0" * 40)
+        ):
             yield f"{told} has a size or checksum that cannot be one (SHA-256: 64 lower-case hex digits, SHA-1: 40)"
         if names.count(archive.name) > 1 or (archive.packed and folders.count(archive.unpacked_into) > 1):
             yield f"{told} shares its name or its folder with another one; rename it"
-
-
-def _is_sha1(text: str) -> bool:
-    return not text or _SHA1.fullmatch(text) is not None
 
 
 def dataset_names() -> list[str]:
