@@ -343,31 +343,14 @@ def hold_outs(findings: Findings, committed: Committed) -> list[HoldOut]:
     return found
 
 
-def _environment(results: Results) -> Any:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harness.audit"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,
-    )
-    environment.filters |= {
-        "plain": _plain,
-        "cell": cell_name,
-        "table": table_name,
-    }
-    environment.filters["counted"] = lambda audit: counted_cells(audit, results)
-    return environment
-
-
 def render_pages(findings: Findings, committed: Committed) -> dict[Path, str]:
     """Render the findings as a page, a sheet of LaTeX and a bibliography, and an appendix page for each table.
 
     `findings`, `committed`: The stored evidence, and what the files of the repository say.
     Returns: Text by path, which is relative to the repository.
     """
+    import jinja2
+
     results = committed.results
     audits = tuple(recounted(audit, results) for audit in findings.audits)
     findings = msgspec.structs.replace(findings, audits=audits)
@@ -389,7 +372,16 @@ def render_pages(findings: Findings, committed: Committed) -> dict[Path, str]:
         "trained_on": TRAINED_ON,
         "correlation": CORRELATION,
     }
-    environment = _environment(results)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.audit"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+    )
+    counted = lambda audit: counted_cells(audit, results)  # noqa: E731
+    environment.filters |= {"plain": _plain, "cell": cell_name, "table": table_name, "counted": counted}
+    left_out = [row for reasons in findings.not_audited.values() for row in reasons]
     pages = {
         PAGE: environment.get_template("findings.md.j2").render(known),
         APPENDIX / "sets-and-tiles.md": environment.get_template("sets-and-tiles.md.j2").render(known),
@@ -399,8 +391,9 @@ def render_pages(findings: Findings, committed: Committed) -> dict[Path, str]:
     for table in known["tables"]:
         of_table = [audit for audit in audits if audit.table == table]
         misses = [(a, cell) for a in of_table for cell in counted_cells(a, results) if not cell.matches]
+        not_audited = [row.partition("/")[2] for row in left_out if row.partition("/")[0] == table]
         text = environment.get_template("audit.md.j2").render(
-            known, table=table, audits=of_table, misses=misses, not_audited=_not_audited(findings, table)
+            known, table=table, audits=of_table, misses=misses, not_audited=not_audited
         )
         pages[APPENDIX / f"{table}.md"] = text
     return {path: few_empty_lines(text) for path, text in pages.items()}
@@ -408,11 +401,6 @@ def render_pages(findings: Findings, committed: Committed) -> dict[Path, str]:
 
 def _template(name: str) -> str:
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
-
-
-def _not_audited(findings: Findings, table: str) -> list[str]:
-    rows = [row for reasons in findings.not_audited.values() for row in reasons]
-    return [row.partition("/")[2] for row in rows if row.partition("/")[0] == table]
 
 
 def _plain(text: object) -> str:

@@ -89,7 +89,9 @@ def most_digits(grid: VariantGrid, making: Making, finish: Finish | None, known:
                 by_metric = digits.setdefault(tried, {})
                 by_metric[cell.metric] = by_metric.get(cell.metric, 0) + explained
                 if tried == Finish(grid.saving):
-                    seen.append(_closeness(grid, cell, values, errors))
+                    index = grid.stated_reading(cell.metric) or 0
+                    value = f"{values[index]:.{max(0, round(-math.log10(cell.target.unit))) + 1}f}"
+                    seen.append(f"{cell.request.key} about {value} (± {errors[index]:.1g}), printed {cell.printed}")
         bound = left + max(sum(int(sums.max()) for sums in by_metric.values()) for by_metric in digits.values())
         if bound < known:
             break
@@ -118,12 +120,6 @@ def _errors(gaps: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.full(gaps.shape[1:], np.inf)
     errors: NDArray[np.float64] = SCREEN_ERRORS * gaps.std(axis=0, ddof=1) / math.sqrt(len(gaps))
     return errors
-
-
-def _closeness(grid: VariantGrid, cell: RowCell, values: NDArray[np.float64], errors: NDArray[np.float64]) -> str:
-    index = grid.stated_reading(cell.metric) or 0
-    decimals = max(0, round(-math.log10(cell.target.unit))) + 1
-    return f"{cell.request.key} about {values[index]:.{decimals}f} (± {errors[index]:.1g}), printed {cell.printed}"
 
 
 # --- SSIM

@@ -21,10 +21,9 @@ import msgspec
 from harness.degradations.registry import DEGRADATIONS
 from harness.errors import HarnessError
 from harness.methods import Method
-from harness.records.tasks import TASKS
 from harness.tables.diff import CellResult, Difference
 from harness.tables.measurements import Measurement
-from harness.tables.published import Row, Table, TablePart
+from harness.tables.published import Row, Table
 from harness.tables.requests import Request, is_of_images
 from harness.training.recipe import recipe
 
@@ -180,7 +179,7 @@ def _stated(table: Table, request: Request, kind: str) -> str:
     """Name what the table states for all its rows: it decides where as many rows have one thing as another."""
     part = table.parts[request.part]
     if kind == "input":
-        return part.degradation or TASKS[part.task].degradation
+        return part.default_degradation
     return request.column_protocol if kind == "protocol" else ""
 
 
@@ -192,7 +191,7 @@ def _facts(table: Table, result: CellResult, methods: Mapping[str, Method]) -> d
     part = table.parts[request.part]
     row = part.rows[request.line]
     found = {
-        "input": _input(part, row, request),
+        "input": request.group.degradation if request.group else row.degradation or part.default_degradation,
         "protocol": request.protocol,
         "saving": request.group.saving if request.group else row.saving,
         "policy": _policy(request.group.policy if request.group else row.policy),
@@ -200,14 +199,6 @@ def _facts(table: Table, result: CellResult, methods: Mapping[str, Method]) -> d
         "weights": _weights(result, methods),
     }
     return {kind: value for kind, value in found.items() if value}
-
-
-def _input(part: TablePart, row: Row, request: Request) -> str:
-    return request.group.degradation if request.group else row.degradation or _default_input(part)
-
-
-def _default_input(part: TablePart) -> str:
-    return part.degradation or TASKS[part.task].degradation
 
 
 def _policy(name: str) -> str:

@@ -20,6 +20,7 @@ from harness.protocols import measure_many, protocol
 from harness.protocols.own import quality
 from harness.records.cells import FIRST_DRAW, Group, InputId
 from harness.records.restored import RECORD, RestoredRecord, read_pixels, read_restored
+from harness.records.tasks import TASKS
 from harness.tables.measurements import Measurement, Measurements, NotRun
 from harness.tables.published import Table
 from harness.tables.requests import Request, is_of_images, requests
@@ -199,7 +200,7 @@ class _Measurer:
         def one(image: str) -> dict[str, float]:
             reference = degrader.reference(fetched.read(image), level)
             pixels = read_pixels(folder / files[image], group.saving)
-            return measure_many(needed, reference, pixels, degrader.scale(level))
+            return measure_many(needed, reference, pixels, TASKS[group.task].scale(level))
 
         try:
             with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:

@@ -201,6 +201,11 @@ class TablePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     degradation: str = ""
     protocol: dict[str, str] = {}
 
+    @property
+    def default_degradation(self) -> str:
+        """How the input of a row is made that says nothing."""
+        return self.degradation or TASKS[self.task].degradation
+
     def column_key(self, column: Column, row: Row) -> str:
         """Name a cell within its part, such as ``live1/10/psnr`` or ``parameters``."""
         level = column.level if column.level is not None else row.level

@@ -206,7 +206,7 @@ def _group(
         return None, _no_method(name), Missing("code", row.name)
     if part.task not in found.tasks:
         return None, f"method '{name}' has no weights or code for {TASKS[part.task].title}", Missing("weights", name)
-    degradation = row.degradation or part.degradation or TASKS[part.task].degradation
+    degradation = row.degradation or part.default_degradation
     reason, missing = _without_pairs(column.dataset) if degradation == "pairs" else ("", None)
     if reason:
         return None, reason, missing

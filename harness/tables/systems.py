@@ -93,7 +93,7 @@ def _system(cells: list[tuple[CellResult, Reach]], methods: Mapping[str, Method]
         methods=tuple(method.name for method in known),
         checked="; ".join(dict.fromkeys(method.checked for method in known if method.checked)),
         weights=(*_weights(files), *(["trained here"] if any(m.origin == "trained" for m in known) else [])),
-        inference=", ".join(dict.fromkeys(_inference(r.group.policy) for r in asked if r.group)),
+        inference=", ".join(dict.fromkeys(_POLICIES.get(r.group.policy, r.group.policy) for r in asked if r.group)),
         measured=len(measured),
         open={reach: left.count(reach) for reach in REACHES},
         reasons=_reasons([result for result, reach in cells if reach == "none"]),
@@ -101,10 +101,6 @@ def _system(cells: list[tuple[CellResult, Reach]], methods: Mapping[str, Method]
 
 
 _POLICIES = {"whole": "whole images", "chop": "the authors' tiles", "x8": "self-ensemble of eight"}
-
-
-def _inference(policy: str) -> str:
-    return _POLICIES.get(policy, policy)
 
 
 def _weights(names: Iterable[str]) -> list[str]:

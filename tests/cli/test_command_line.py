@@ -257,7 +257,7 @@ SHELL = [
     (("harness", "weights", "show", "dncn"), {"dncnn", "dncnn-blind"}),
     (("harness", "describe", "my-"), {"my-net"}),
     (("harness", "rows", "--method", "bm3d,my-"), {"bm3d,my-net"}),
-    (("harness", "methods", "--task", "der"), {"derain"}),
+    (("harness", "list", "methods", "--task", "der"), {"derain"}),
     (("harness", "measure", "--task", "my-"), {"my-task"}),
     (("harness", "measure", "--protocol", "my-"), {"my-metric"}),
     (("harness", "measure", "--protocol", "psnr-al"), {"psnr-aligned"}),
