@@ -63,10 +63,7 @@ def _read_v5(path: Path) -> dict[str, Any]:
 def variables_v5(data: bytes) -> dict[str, Any]:
     """Read every variable of a file of version 5 as scipy gives it, after its structure was checked.
 
-    Raises
-    ------
-    Exception
-        It is damaged: a ValueError of what does not hold, or whatever scipy and zlib have at hand.
+    Raises Exception: It is damaged: a ValueError of what does not hold, or whatever scipy and zlib have at hand.
     """
     from scipy.io import loadmat
 
