@@ -69,10 +69,6 @@ class AssetKind:
         return "\n".join(lines) + "\n"
 
 
-def _manifest(paths: AssetPaths, kind: type[Manifest]) -> Manifest | None:
-    return kind.read(paths.manifest) if paths.manifest.is_file() else None
-
-
 def _fetched(manifest: Manifest) -> str:
     return f"fetched: {manifest.status}" + (f", {manifest.reason}" if manifest.reason else "")
 
@@ -99,8 +95,8 @@ def _dataset_row(record: Dataset, data: Path) -> dict[str, Any]:
 
 def _count(record: Dataset, data: Path) -> int:
     """Count the images; those that a function gives once it was called, before that 0."""
-    made = None if record.count else _manifest(AssetPaths(data, "datasets", record.name), DatasetManifest)
-    return made.images if isinstance(made, DatasetManifest) else record.count
+    made = None if record.count else DatasetManifest.find(AssetPaths(data, "datasets", record.name))
+    return made.images if made else record.count
 
 
 def _dataset_cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -150,7 +146,7 @@ def _dataset_show(record: Dataset, data: Path) -> str:
         if note := archive_note(data, archive):
             held = "published" if archive.sha256 else "recorded when fetched"
             lines.append(f"{archive.name}: SHA-256 {note['sha256']}, {held}")
-    if manifest := _manifest(AssetPaths(data, "datasets", record.name), DatasetManifest):
+    if manifest := DatasetManifest.find(AssetPaths(data, "datasets", record.name)):
         lines.append(_fetched(manifest))
     return "\n".join(lines).replace("`", "") + "\n"
 
@@ -191,7 +187,7 @@ def _layouts(record: Dataset) -> list[str]:
 
 
 def _weights_row(record: WeightSet, data: Path) -> dict[str, Any]:
-    manifest = _manifest(AssetPaths(data, "weights", record.name), WeightsManifest)
+    manifest = WeightsManifest.find(AssetPaths(data, "weights", record.name))
     return {
         "name": record.name,
         "title": record.title,
@@ -232,7 +228,7 @@ def _weights_show(record: WeightSet, data: Path) -> str:
     lines += [record.note, ""] if record.note else []
     lines += [f"licence: {record.licence_note}", f"home page: {record.homepage}"]
     lines += [f"to obtain: {record.obtain}"] if record.obtain else []
-    manifest = _manifest(AssetPaths(data, "weights", record.name), WeightsManifest)
+    manifest = WeightsManifest.find(AssetPaths(data, "weights", record.name))
     recorded = {file.name: f"{file.sha256} (recorded when fetched)" for file in manifest.files} if manifest else {}
     files = []
     for file in record.files:

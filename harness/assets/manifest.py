@@ -83,6 +83,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise HarnessError(f"{path}: the file name '{name}' leaves the set's folder; delete this manifest")
         return manifest
 
+    @classmethod
+    def find(cls, paths: AssetPaths) -> Self | None:
+        """Read the manifest of a set; None where it was not fetched."""
+        return cls.read(paths.manifest) if paths.manifest.is_file() else None
+
     def problems(self, paths: AssetPaths) -> tuple[str, ...]:
         """Hash every file again: what is wrong, one sentence a file. The next fetch then looks at every byte."""
 

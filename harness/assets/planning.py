@@ -55,8 +55,7 @@ def _plan(kind: Kind, record: AssetRecord, data: Path, folders: list[Path]) -> P
     # The files of a dataset that is made from another one are the other one's.
     base = getattr(record, "base", "")
     own = KINDS[kind].find(base) if base else record
-    paths = AssetPaths(data, kind, own.name)
-    manifest = KINDS[kind].manifest.read(paths.manifest) if paths.manifest.is_file() else None
+    manifest = KINDS[kind].manifest.find(AssetPaths(data, kind, own.name))
     have = {file.name for file in manifest.files} if manifest else set()
     mirrored: list[AssetFile] = []
     downloads: list[AssetFile] = []

@@ -81,8 +81,7 @@ def add_commands(group: click.Group, kind: Kind, *, ls: str, show: str, fetch: s
         if form == "json":
             import msgspec
 
-            path = AssetPaths(data, kind, record.name).manifest
-            manifest = described.manifest.read(path) if path.is_file() else None
+            manifest = described.manifest.find(AssetPaths(data, kind, record.name))
             fetched = {"status": manifest.status, "reason": manifest.reason} if manifest else None
             echo_json({**msgspec.to_builtins(record), **described.row(record, data), "fetched": fetched})
         else:
@@ -186,7 +185,7 @@ def verify_fetched(kind: Kind, names: tuple[str, ...], data: Path, form: str) ->
     whole = kind == "datasets"  # of weights some files may be here and others not
     for name in names or asset_names(kind):
         paths = AssetPaths(data, kind, described.find(name).name)
-        manifest = described.manifest.read(paths.manifest) if paths.manifest.is_file() else None
+        manifest = described.manifest.find(paths)
         lacking = manifest is None or (whole and not manifest.complete)
         if lacking and not names:
             continue

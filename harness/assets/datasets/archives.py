@@ -121,7 +121,9 @@ class ArchiveFetch:
             if archive.bytes not in (0, size):
                 return f"has {size} bytes instead of {archive.bytes}"
             sha256 = self._hashes.sha256(path)
-            if archive.sha256 not in ("", sha256) or (archive.sha1 and _sha1(path) != archive.sha1):
+            with open(path, "rb") as file:
+                sha1 = hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False)) if archive.sha1 else None
+            if archive.sha256 not in ("", sha256) or (sha1 and sha1.hexdigest() != archive.sha1):
                 return "has a wrong checksum"
             if not archive.sha256 and note.get("sha256", sha256) != sha256:
                 return f"has another SHA-256 than at the first fetch, which state/archives/{archive.name}.json holds"
@@ -222,8 +224,3 @@ def _make(folder: Path) -> int:
         return shutil.disk_usage(folder).free
     except OSError as error:
         raise cannot_write(folder, error, ADVICE) from error
-
-
-def _sha1(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()

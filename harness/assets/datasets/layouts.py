@@ -130,18 +130,14 @@ def _apply(record: Dataset, layout: Layout, names: list[str]) -> Arrangement:
         return folded
     if exact.found:
         return exact
-    loose = _pair(layout, matched, _spelled)
+    # What spellings of an image's name share: 1 for norain-1 and 1_GT.
+    loose = _pair(layout, matched, lambda name: _HALF.sub("", _composed(name).casefold()) or name)
     return loose if loose.found else exact
 
 
 def _composed(name: str) -> str:
     """Write accents in one way: archives packed by macOS take letters and accents apart."""
     return unicodedata.normalize("NFC", name)
-
-
-def _spelled(name: str) -> str:
-    """Reduce an image's name to what its spellings share: 1 for norain-1 and 1_GT."""
-    return _HALF.sub("", _composed(name).casefold()) or name
 
 
 def _pair(layout: Layout, matched: Matches, spelled: Callable[[str], str]) -> Arrangement:
@@ -395,7 +391,10 @@ def explain(record: Dataset, arrangement: Arrangement, names: list[str], folder:
         said.append(f"{foreign[0]} has such files, but the name of another set: name that folder if it is this one")
     elif not arrangement.found and not arrangement.alone:
         said.append(f"none of them fits the names that are expected, for example {names[0]}")
-        deep = next(filter(fits, _deeper_roots(names)), "")
+        parents = {parent for name in names for parent in PurePosixPath(name).parents}
+        roots = {f"{parent}/" for parent in parents if len(parent.parts) > DEEPEST}
+        nearest = sorted(roots, key=lambda root: (root.count("/"), root))[:_MOST_ROOTS]
+        deep = next(filter(fits, nearest), "")
         if deep:
             said.append(f"but {deep} looks like it: name that folder")
     if arrangement.alone:
@@ -434,12 +433,6 @@ def _other_files(folder: Path) -> str:
     if archives:
         return f"; {archives[0]} is an archive: unpack it"
     return f"; found {', '.join(found[:3])}{f' and {len(found) - 3} more' if found[3:] else ''}" if found else ""
-
-
-def _deeper_roots(names: list[str]) -> list[str]:
-    parents = {parent for name in names for parent in PurePosixPath(name).parents}
-    roots = {f"{parent}/" for parent in parents if len(parent.parts) > DEEPEST}
-    return sorted(roots, key=lambda root: (root.count("/"), root))[:_MOST_ROOTS]
 
 
 def _group(name: str) -> str:

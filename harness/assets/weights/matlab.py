@@ -50,7 +50,9 @@ def read_mat(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         head = file.read(520)
     if head.startswith(_V73_HEADER) or head[512:520] == _HDF5_SIGNATURE or head.startswith(_HDF5_SIGNATURE):
-        return _read_v73(path)
+        with open_hdf5(path) as contents:
+            values = _Values(contents)
+            return {name: values.plain(contents.file[name], 0) for name in contents.file if not name.startswith("#")}
     if head.startswith(_V5_HEADER):
         return _read_v5(path)
     raise HarnessError(f"{path}: not a MATLAB file of version 5 or 7.3; delete it and fetch the weights again")
@@ -196,12 +198,6 @@ def _check_members(
 
 # More values than any network has; references that name each other again and again would make any number.
 _MOST_VALUES = 20_000
-
-
-def _read_v73(path: Path) -> dict[str, Any]:
-    with open_hdf5(path) as contents:
-        values = _Values(contents)
-        return {name: values.plain(contents.file[name], 0) for name in contents.file if not name.startswith("#")}
 
 
 class _Values:
