@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from harness.cli.options import (
     table_option,
     task_option,
 )
-from harness.cli.printing import echo, echo_table
+from harness.cli.printing import echo, echo_json, echo_table
 from harness.errors import HarnessError
 from harness.tables.workspace import Workspace
 
@@ -109,7 +108,7 @@ def report(
         else:
             records = coverage_records(found)
             if form == "json":
-                echo(json.dumps(records, indent=1, ensure_ascii=False))
+                echo_json(records)
             else:
                 echo_table([list(record.values()) for record in records], list(records[0]) if records else [], form)
         _tell(found)
@@ -160,7 +159,7 @@ def badge(name: str, svg: Path | None, form: str) -> None:
         from harness.tables.counting import count_tables
 
         counts = count_tables(found)
-        echo(json.dumps({"text": text, "numbers": counts.numbers, **counts.distinct}, indent=1, ensure_ascii=False))
+        echo_json({"text": text, "numbers": counts.numbers, **counts.distinct})
     else:
         echo(text)
     _tell(found)

@@ -132,16 +132,9 @@ def chart(
 ) -> Chart | None:
     """Lay out a chart; None where there is no point.
 
-    Parameters
-    ----------
-    values : iterable of Values
-        What to draw.
-    log_x : bool
-        A logarithmic horizontal axis (values must be positive).
-    x_labels : dict, optional
-        Text by value of the horizontal axis, where it has few values (levels).
-    **frame
-        Name, title and the like, as of `Frame`.
+    `log_x`: A logarithmic horizontal axis (values must be positive).
+    `x_labels`: Text by value of the horizontal axis, where it has few values (levels).
+    `**frame`: Name, title and the like, as of `Frame`.
     """
     series = [item for item in values if item.points]
     if not series:

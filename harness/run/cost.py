@@ -13,10 +13,7 @@ SIDE = 96
 def count_cost(method: Method) -> CostRecord:
     """Count a method's network for every task at the task's first level.
 
-    Raises
-    ------
-    HarnessError
-        The method has no network.
+    Raises HarnessError: The method has no network.
     """
     import torch
 
