@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from harness.report import plots
-from harness.report.coverage import coverage_rows, coverage_text
+from harness.report.coverage import coverage_rows, coverage_text, headline, headline_text, shares
 from harness.report.facts import seconds_of
 from harness.report.grid import meanings, prints_numbers, recorded_text
 from harness.report.scenes import UNCHANGED, Scene, SceneId
@@ -15,7 +15,7 @@ from harness.report.site.contents import Contents, cell_record, scene_title
 from harness.report.site.pages import Pages
 from harness.report.site.scenes import ShownScenes
 from harness.tables.collected import TableResults
-from harness.tables.counting import WITH_MEASURED, count_tables, counts_of, coverage, of_papers
+from harness.tables.counting import WITH_MEASURED, count_tables, counts_of, coverage, of_papers, own_paper
 from harness.tables.published import published_tables
 from harness.tables.verdicts import VERDICTS
 
@@ -35,13 +35,15 @@ def write_index(pages: Pages, contents: Contents, scenes: ShownScenes, notes: Se
     groups = [
         {
             "paper": paper,
-            "title": _PAPERS.get(paper, paper) if ours else f"{paper}, added here" if paper else "Own tables",
+            "title": _PAPERS.get(paper, paper) if ours else f"{paper}, added here" if paper else "",
+            "ours": ours,
             "lines": [{"table": item.table, "counts": counts_of(item)} for item in items],
             "counts": count_tables(items),
         }
         for (paper, ours), items in papers.items()
     ]
-    whole = coverage(of_papers(contents.tables), contents.methods)
+    papers_tables = of_papers(contents.tables)
+    whole = coverage(papers_tables, contents.methods)
     lines = [line["counts"] for group in groups for line in group["lines"]]  # type: ignore[attr-defined]
     # Without a published number only the words of own rows are needed.
     shown = [
@@ -52,14 +54,25 @@ def write_index(pages: Pages, contents: Contents, scenes: ShownScenes, notes: Se
     pages.write(
         "index.html",
         "index.html.j2",
-        groups=[group for group in groups if group["paper"]],
-        own=[group for group in groups if not group["paper"]],
+        groups=[group for group in groups if group["ours"]],
+        own=[group for group in groups if not group["ours"]],
+        headline=headline(whole),
+        headline_text=headline_text(whole),
+        shares=shares(whole.by_reach),
+        networks=[
+            {
+                "title": paper,
+                "shares": shares(by_reach),
+                "tables": [item.table.name for item in papers_tables if paper in map(own_paper, item.results)],
+            }
+            for paper, by_reach in whole.own_by_reach.items()
+        ],
         coverage=coverage_rows(whole),
         coverage_text=coverage_text(whole),
         counts=whole.all,
         shown=shown,
         said=meanings(published=any(prints_numbers(item.results) for item in contents.tables)),
-        histogram=plots.delta_histogram(of_papers(contents.tables)),
+        histogram=plots.delta_histogram(papers_tables),
         off=[
             cell_record(item, result)
             for item in contents.tables

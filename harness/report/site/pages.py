@@ -128,10 +128,10 @@ class Pages:
         """Number of HTML pages."""
         return len(self._written)
 
-    def write_picture(self, webp: bytes) -> str:
+    def write_picture(self, webp: bytes, folder: str = "pictures") -> str:
         """Write a picture under a name that its bytes decide; return its path below the site."""
-        path = f"pictures/{hashlib.sha256(webp).hexdigest()[:20]}.webp"
-        (self.folder / "pictures").mkdir(exist_ok=True)
+        path = f"{folder}/{hashlib.sha256(webp).hexdigest()[:20]}.webp"
+        (self.folder / folder).mkdir(exist_ok=True)
         (self.folder / path).write_bytes(webp)
         return path
 
