@@ -72,12 +72,17 @@ def headline(found: Coverage) -> str:
 
 def headline_text(found: Coverage) -> str:
     """Say what the headline counts, and what becomes of all other printed numbers."""
-    needs = {"supplied": "need images or weights that you supply", "training": "must be trained", "none": "are out of reach"}
+    needs = {
+        "supplied": "need images or weights that you supply",
+        "training": "must be trained",
+        "none": "are out of reach",
+    }
     others = [f"{of.numbers:,} {needs[name]}" for name, of in found.by_reach.items() if name in needs and of.numbers]
-    beyond = found.all.distinct["match"] - found.by_reach["public"].distinct["match"]
+    public = found.by_reach["public"]
+    beyond = found.all.distinct["match"] - public.distinct["match"]
     return (
-        f"Of {found.all.numbers:,} different printed numbers {found.by_reach['public'].numbers:,} can be had: every file "
-        "that they take is public and pinned by checksum"
+        f"Of {found.all.numbers:,} different printed numbers {public.numbers:,} can be had: every file that they take "
+        "is public and pinned by checksum"
         + (f"; {', '.join(others)}" if others else "")
         + (f" ({beyond:,} of those are reproduced, too)" if beyond else "")
         + "."

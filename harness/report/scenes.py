@@ -67,8 +67,9 @@ class Scene(msgspec.Struct, frozen=True):
     def order(self) -> str:
         """Say in which order the images stand."""
         if self.restoring > 1:
-            of = "as measured" if len({member.protocol for member in self.members}) == 1 else "each under its own protocol"
-            return f"Images on which the methods lie farthest apart in PSNR ({of}) stand first."
+            same = len({member.protocol for member in self.members}) == 1
+            under = "" if same else ", each under its own protocol,"
+            return f"Images on which the methods lie farthest apart in PSNR{under} stand first."
         return f"Images on which {self._told.title} has the lowest PSNR stand first."
 
     def about(self, image: str) -> str:

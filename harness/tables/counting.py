@@ -162,18 +162,18 @@ def coverage(tables: Iterable[TableResults], methods: Mapping[str, Method]) -> C
             if (number := number_of(result)) is not None:
                 reach = of_place[place_of(result.request)]
                 found[number] = min(found.get(number, reach), reach, key=REACHES.index)
-    own: dict[str, list[CellResult]] = {}
+    own: dict[str, list[CellResult]] = {paper: [] for paper in _OWN.values()}
     for result in results:
         if paper := own_paper(result):
-            own.setdefault(paper, []).append(result)
+            own[paper].append(result)
 
     def by_reach(some: Iterable[CellResult]) -> dict[Reach, Counts]:
-        some = [(found.get(number_of(result)), result) for result in some]  # type: ignore[arg-type]
-        return {reach: count(result for of, result in some if of == reach) for reach in REACHES}
+        of_number = [(found[number], result) for result in some if (number := number_of(result)) is not None]
+        return {reach: count(result for of, result in of_number if of == reach) for reach in REACHES}
 
     return Coverage(
         all=count(results),
         by_reach=by_reach(results),
         own=count(result for of_paper in own.values() for result in of_paper),
-        own_by_reach={paper: by_reach(of_paper) for paper, of_paper in own.items()},
+        own_by_reach={paper: by_reach(of_paper) for paper, of_paper in own.items() if of_paper},
     )

@@ -14,8 +14,9 @@ from harness.files import write_text
 from harness.records.runs import git
 from harness.report.site.cells import Extremes, fewer_extremes, write_cell, write_extremes
 from harness.report.site.contents import Contents, gather
-from harness.report.site.front import write_attention, write_index, write_plots, write_training
+from harness.report.site.front import write_attention, write_index, write_training
 from harness.report.site.pages import CellId, Pages, scene_page, view_page
+from harness.report.site.plots import write_plots
 from harness.report.site.scenes import (
     ShownScenes,
     fewer_views,

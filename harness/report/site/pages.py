@@ -24,6 +24,9 @@ from harness.tables.verdicts import VERDICTS
 CellId = tuple[Group, int]
 """A cell: what was restored, and the level."""
 
+PAPERS = {"panet": "PANet", "rnan": "RNAN", "kit": "KiT", "csnln": "CSNLN"}
+"""Names of the papers that the project reproduces."""
+
 FORMS = (("md", "Markdown"), ("csv", "CSV"), ("tex", "LaTeX"), ("json", "JSON"))
 """Endings and names of the forms in which a table can be taken along."""
 

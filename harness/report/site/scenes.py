@@ -67,7 +67,12 @@ class ShownScenes(msgspec.Struct, frozen=True):
                 "title": scene_title(scene.id),
                 "methods": [member.title for member in scene.members],
                 "images": [
-                    {"name": image, "page": page, "about": scene.about(image), "overview": self.overviews[scene.id, image]}
+                    {
+                        "name": image,
+                        "page": page,
+                        "about": scene.about(image),
+                        "overview": self.overviews[scene.id, image],
+                    }
                     for image in scene.images
                     if (page := self.page(scene.id, image)) and (scene.id, image) in self.overviews
                 ],
