@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Sequence
@@ -60,6 +61,10 @@ class _Report(LazyGroup):
     help="Megabytes of pictures on compare pages; default: 7, or less where the site would exceed 20.",
 )
 @click.option("--all-images", is_flag=True, help="Show every image of every scene whole; may become gigabytes.")
+@click.option("--serve", is_flag=True, help="Then show the site at an address of this machine, until Ctrl+C.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Of --serve; 0: a free one."
+)
 @click.option("--summary", is_flag=True, help="Write nothing; print how much of each table is reproduced.")
 @click.option(
     "--compare",
@@ -75,6 +80,8 @@ def report(
     out: Path | None,
     budget: float | None,
     all_images: bool,
+    serve: bool,
+    port: int,
     summary: bool,
     compare: tuple[str, str] | None,
     form: str,
@@ -85,6 +92,8 @@ def report(
     """
     if context.invoked_subcommand is not None:
         return
+    if serve and (summary or compare):
+        raise HarnessError("--serve shows the site, --summary and --compare write none; leave one of them out")
     workspace = Workspace.find()
     if compare:
         from harness.report.changes import changes_json, changes_text, compare_runs, write_page
@@ -135,6 +144,13 @@ def report(
         f"{made.scenes_shown} scenes"
         + (f", {made.images_left_out} more with --all-images" if made.images_left_out else "")
     )
+    if serve:
+        from harness.report.site.serving import server
+
+        with server(target, port) as serving:
+            echo(f"http://localhost:{serving.server_port}/ (Ctrl+C ends)")
+            with contextlib.suppress(KeyboardInterrupt):
+                serving.serve_forever()
 
 
 @click.command(epilog=examples("harness report badge panet-table3 --svg badge.svg"))
