@@ -84,44 +84,21 @@ def restore(
 ) -> tuple[RestoredRecord, RunRecord]:
     """Restore every input of a group into `target`.
 
-    Parameters
-    ----------
-    group : Group
-        What to restore, with what.
-    method : Method
-        The method itself.
-    levels : tuple of int
-        Levels.
-    inputs : InputRecord
-        The recorded hashes of the inputs; an input that differs stops the run.
-    data, partial, target : path
-        Folder of fetched files, of unfinished work, and of the result (replaced when everything is done).
-    noise : NoiseDraws
-        Noise draws.
-    code : str
-        Fingerprint of the restoring code.
-    packages : collection of str
-        Installed packages that the method's own code imports: unfinished work of other versions is not taken up.
-    shrink : int
-        How many times what is computed at once is to be reduced from the start (`harness.run.apply`).
-    anew : bool
-        Take up nothing that was finished before.
-    only : collection of InputId
-        Restore these inputs alone, if any are named: a sample.
-    progress : callable
-        Called with the numbers of finished and of all images.
-
-    Returns
-    -------
-    record : RestoredRecord
-        Also written to `target`/restored.json.
-    run : RunRecord
-        How this run went.
-
-    Raises
-    ------
-    HarnessError
-        The method failed, or returned something that is no image of the right size.
+    `group`: What to restore, with what.
+    `method`: The method itself.
+    `inputs`: The recorded hashes of the inputs; an input that differs stops the run.
+    `data`, `partial`, `target`: Folder of fetched files, of unfinished work, and of the result (replaced when
+        everything is done).
+    `code`: Fingerprint of the restoring code.
+    `packages`: Installed packages that the method's own code imports: unfinished work of other versions is not taken
+        up.
+    `shrink`: How many times what is computed at once is to be reduced from the start (`harness.run.apply`).
+    `anew`: Take up nothing that was finished before.
+    `only`: Restore these inputs alone, if any are named: a sample.
+    `progress`: Called with the numbers of finished and of all images.
+    Returns `record`: Also written to `target`/restored.json.
+    Returns `run`: How this run went.
+    Raises HarnessError: The method failed, or returned something that is no image of the right size.
     """
     clock = Clock()
     if anew:
@@ -454,15 +431,9 @@ def _check_size(
 def depends_sha256(method: Method) -> dict[str, str]:
     """Hash the files, and those in the folders, that a method says it depends on; empty text for what is not there.
 
-    Returns
-    -------
-    dict
-        SHA-256 by path.
-
-    Raises
-    ------
-    HarnessError
-        A folder holds a link to another folder: DVC does not look behind it, and would keep rows of other files.
+    Returns: SHA-256 by path.
+    Raises HarnessError: A folder holds a link to another folder: DVC does not look behind it, and would keep rows of
+        other files.
     """
     found: dict[str, str] = {}
     for path in method.depends:

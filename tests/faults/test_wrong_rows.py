@@ -378,7 +378,7 @@ def test_plugins_that_change_it_while_they_are_imported_are_left_out(project: Pr
     project.method("return image", name="good")
     for number, (change, _) in enumerate(CHANGES):
         project.method("return image", name=f"bad{number}", first=change)
-    told = project.harness("methods", "--task", "deblur", "--format", "json")
+    told = project.harness("list", "methods", "--task", "deblur", "--format", "json")
     assert '"good"' in told and '"bad' not in told
     for number, (_, said) in enumerate(CHANGES):
         what = f"plugin methods/bad{number}.py: its import changes what every method of this process shares: "
@@ -444,7 +444,7 @@ def test_other_plugins_do_not_reach_a_methods_process(project: Project) -> None:
     found = project.pixels("good")
     first = "Path('imported').write_text('')\nnp.clip = lambda image, *limits: image * 0\nimport harness.images\n"
     project.method("return image", name="bad", first=first)
-    project.harness("methods")  # names what it defines, in a process of its own
+    project.harness("list", "methods")  # names what it defines, in a process of its own
     (project.root / "imported").unlink()
     # As a stage of DVC is run: what was tried is known.
     tried = (
