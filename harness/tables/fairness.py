@@ -210,7 +210,7 @@ def _facts(table: Table, result: CellResult, methods: Mapping[str, Method]) -> d
     found = {
         "input": _input(part, row, request),
         "protocol": request.protocol,
-        "saving": request.group.saving if request.group else row.saving,
+        "saving": request.group.saving if request.group else request.special.saving or row.saving,
         "policy": _policy(request.group.policy if request.group else row.policy),
         "training data": _training_data(row, result, methods),
         "weights": _weights(result, methods),
