@@ -65,8 +65,8 @@ class PaperCell(msgspec.Struct, frozen=True):
 class PaperRow(msgspec.Struct, frozen=True):
     """A line: name, keys to cite, level (where rows carry it), cells; `rule` asks for a rule above it.
 
-    `published` says that every number of the row is as published; `about` is what is known of the method's paper; `marks`
-    are letters, with commas between, of the sentences of the caption that say in what it is not like the others.
+    `published` says that every number of the row is as published; `about` is what is known of the method's paper. The
+    letters of `marks`, with commas between, name sentences of the caption: in what the row is not like the others.
     """
 
     name: str
@@ -179,7 +179,7 @@ def measured_number(result: CellResult) -> Measurement | None:
 
 
 def under_another_protocol(result: CellResult) -> bool:
-    """Whether what a cell shows was made under another protocol than its column's, so that it cannot be ranked there."""
+    """Whether what a cell shows was made under another protocol than its column's: it cannot be ranked there."""
     return result.own_protocol and not isinstance(result.under_column, Measurement)
 
 
@@ -439,7 +439,7 @@ def _caption(
     cells: Sequence[CellResult],
     told: Collection[str],
 ) -> list[str]:
-    """Say what is in a part: task, metrics, images, inputs, weights; not what notes of its rows tell (by their kind)."""
+    """Say what is in a part: task, metrics, images, inputs, weights; not the kinds that notes of its rows tell."""
     images = [cell for cell in cells if is_of_images(cell.request.metric)]
     if not images:
         return [f"{table.title.rstrip('.')}."]

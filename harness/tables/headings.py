@@ -237,7 +237,7 @@ class _Understanding:
         self.head, self.body = self._cut(self._with_plain_numbers(table.lines))
 
     def _with_plain_numbers(self, lines: _Lines) -> _Lines:
-        """Take deviations off values, ``29.88±0.02``, and write decimal commas as points, where no number has a point."""
+        """Take deviations off values, ``29.88±0.02``, and read decimal commas where no number has a point."""
 
         def alone(cell: PastedCell) -> PastedCell:
             left = cell.without(_DEVIATION)

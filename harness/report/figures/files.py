@@ -19,7 +19,6 @@ from harness.report.paper import as_shown, made_words
 from harness.report.render import few_empty_lines, tex_environment
 from harness.tables.diff import CellResult
 from harness.tables.fairness import Line, footnotes
-from harness.tables.measurements import Measurement
 
 FORMS = (".pdf", ".png", ".svg", ".tex")
 
