@@ -86,8 +86,8 @@ def _check_range(pixels: NDArray[Any], white: float, role: str) -> None:
     if not wrong and np.count_nonzero(pixels < -white / 4) > pixels.size / 5:
         wrong = f"as many samples below {-white / 4:g} as images whose black is negative; bring them to 0..white"
     # A hundredth of white is black to the eye. Of an image in [0, 1] it may be meant, and of whole levels of 8 bits.
-    if not wrong and white > _DARKEST * most > 0 and white > 2 and not (most <= 2 and (pixels == np.rint(pixels)).all()):
-        wrong = f"no sample above {most:g}"
+    if not wrong and white > max(2, _DARKEST * most) and most > 0:
+        wrong = "" if most <= 2 and (pixels == np.rint(pixels)).all() else f"no sample above {most:g}"
     if wrong:
         raise InvalidArgumentError(f"the {role} holds {wrong}: data_range={white:g} is not theirs")
 

@@ -310,8 +310,9 @@ def as_record(result: CellResult) -> dict[str, Any]:
     """Give a cell as plain values: the form of ``harness diff --format json`` and of results/<table>.json.
 
     `published` and `measured` are numbers or None (in JSON an infinite one is the word ``inf``), `printed` holds the
-    digits as printed; `better` says whether the ``higher`` or the ``lower`` values are; `level` is None where the task has only one. Cells that were not run have `not_run`, which says
-    what they lack (`lacks`), and `missing` where that has a name (`harness.errors.Missing`).
+    digits as printed; `better` says whether the ``higher`` or the ``lower`` values are; `level` is None where the task
+    has only one. Cells that were not run have `not_run`, which says what they lack (`lacks`), and `missing` where that
+    has a name (`harness.errors.Missing`).
     """
     request = result.request
     missing = result.measured.missing if isinstance(result.measured, NotRun) else None
