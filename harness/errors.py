@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 # What moves a terminal's cursor, sets its colours or title, or turns the order of letters; and what no terminal takes.
@@ -82,6 +83,37 @@ def several(values: object, what: str) -> tuple[Any, ...]:
     if isinstance(values, str | bytes | os.PathLike) or not isinstance(values, Iterable):
         raise InvalidArgumentError(f"{what} {values!r} is not a list; put it into brackets")
     return tuple(values)
+
+
+def text(value: object, what: str) -> str:
+    """Give a text that an argument must be.
+
+    Examples
+    --------
+    >>> text("uint8", "rounding")
+    'uint8'
+    """
+    if not isinstance(value, str):
+        raise InvalidArgumentError(f"{what} is a text, not a {type(value).__name__}")
+    return value
+
+
+def path(value: object, what: str) -> Path:
+    """Give the path that an argument must be, as a text or as a path.
+
+    Examples
+    --------
+    >>> path("a/b.pth", "the checkpoint").name
+    'b.pth'
+    """
+    if not isinstance(value, str | os.PathLike) or isinstance(found := os.fspath(value), bytes):
+        raise InvalidArgumentError(f"{what} is a path, not a {type(value).__name__}")
+    return Path(found)
+
+
+def paths(values: object, what: str) -> tuple[Path, ...]:
+    """Give the paths of an argument that must be a list of them."""
+    return tuple(path(value, f"{what}: each") for value in several(values, what))
 
 
 class HarnessError(Exception):

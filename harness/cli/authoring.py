@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.files import write_text
 from harness.records.tasks import TASKS, Task, task
 from harness.records.workspace import PARAMS_FILE
-from harness.tables.published import Row, Table, check_table
+from harness.tables.published import Column, Row, Table, TablePart, check_table
 from harness.tables.requests import default_protocol
 from harness.tables.schema import SCHEMA_LINE, write_schema
 from harness.tables.workspace import Workspace
@@ -24,6 +24,9 @@ Kind = Literal["tensor", "array", "images"]
 
 # Enlarges luma alone, though it takes RGB images: the programs behind the papers' Bicubic rows do.
 _LUMA_ONLY = "bicubic-luma"
+
+# What a row's numbers were made with, besides its input and protocols.
+_MAKING = ("method", "policy", "saving", "images", "attributes")
 
 DEFAULT_METRICS = ("psnr", "ssim")
 """Metrics of a new table's columns where nobody says others."""
@@ -259,29 +262,34 @@ def published_row(workspace: Workspace, task_name: str, columns: list[dict[str, 
     from harness.tables.published import select
 
     chosen = select(workspace.table(table_name), row=row_name)
-    values: dict[tuple[str, int | None, str], str] = {}
-    row: Row | None = None
-    degradation = ""
-    protocols: dict[str, str] = {}
+    # The first of the columns of a set, level and metric: others of them are under another protocol.
+    values: dict[tuple[str, int | None, str], tuple[str, TablePart, Row, Column]] = {}
     for part in chosen.parts:
-        if part.task != task_name:
-            continue
-        for row in part.rows:
-            degradation = row.degradation or part.degradation or TASKS[task_name].degradation
-            protocols = {**part.protocol, **row.protocol}
+        for row in part.rows if part.task == task_name else ():
             for column, value in zip(part.columns, row.values, strict=True):
                 level = column.level if column.level is not None else row.level
-                values[column.dataset, level, column.metric] = value
-    if row is None:
+                if not column.variant:  # which is another method
+                    values.setdefault((column.dataset, level, column.metric), (value, part, row, column))
+    if not values:
         about = " and ".join(dict.fromkeys(part.task for part in chosen.parts))
         raise HarnessError(f"{source}: {table_name} is not about {TASKS[task_name].title}; give --task {about}")
-    found = [values.get((c["dataset"], c.get("level"), c["metric"]), "") for c in columns]
-    if not any(found):
+    of_columns = [values.get((c["dataset"], c.get("level"), c["metric"])) for c in columns]
+    found = [cell[0] if cell else "" for cell in of_columns]
+    made = [(part, row, column) for value, part, row, column in filter(None, of_columns) if value]
+    if not made:
         raise HarnessError(f"{source}: {table_name} prints none of the chosen datasets and levels")
-    copied: dict[str, Any] = {"name": f"{row.name} ({table_name})", "values": found}
-    if row.method:
-        copied["method"] = row.method
-    copied["degradation"] = degradation
+    part, row, _ = made[0]
+    degradation = row.degradation or part.degradation or TASKS[task_name].degradation
+    protocols: dict[str, str] = {}
+    for part, of_level, column in made:
+        metric = column.metric
+        protocol = of_level.protocol.get(metric) or column.protocol or part.protocol.get(metric, "")
+        same = protocols.setdefault(metric, protocol) == protocol
+        own = of_level.degradation or part.degradation or TASKS[task_name].degradation
+        if not same or own != degradation or any(getattr(of_level, key) != getattr(row, key) for key in _MAKING):
+            where = " and ".join(f"{r.name}{f' at {r.level}' if r.level else ''}" for r in (row, of_level))
+            raise HarnessError(f"{source}: {where} were not made alike; take their levels, sets or metrics apart")
+    copied: dict[str, Any] = {"name": f"{row.name} ({table_name})", "values": found, "degradation": degradation}
     asked = {column["dataset"] for column in columns}
     if images := {name: method for name, method in row.images.items() if name in asked}:
         copied["images"] = images
@@ -289,14 +297,15 @@ def published_row(workspace: Workspace, task_name: str, columns: list[dict[str, 
     # Of the metrics whose numbers were copied.
     metrics = dict.fromkeys(c["metric"] for c, value in zip(columns, found, strict=True) if value)
     copied["protocol"] = {metric: protocols.get(metric) or default_protocol(task, metric) for metric in metrics}
-    for key in ("cite", "policy", "saving", "source_digits", "fitted", "not_run", "incomparable", "evidence"):
-        if getattr(row, key):
+    for key in (*_MAKING, "cite", "source_digits", "fitted", "not_run", "incomparable", "evidence"):
+        if key != "images" and getattr(row, key):
             copied[key] = getattr(row, key)
     if row.not_run:
         copied["lacks"] = row.lacks
     # What is special about a cell goes with it: ARCNN's images of two cells are saved in another way.
     keys = {"/".join(str(c[part]) for part in ("dataset", "level", "metric") if c.get(part)) for c in columns}
-    if cells := {key: msgspec.to_builtins(note) for key, note in row.cells.items() if key in keys}:
+    notes = {key: note for _, of_level, _ in made for key, note in of_level.cells.items()}
+    if cells := {key: msgspec.to_builtins(note) for key, note in notes.items() if key in keys}:
         copied["cells"] = cells
     return copied
 

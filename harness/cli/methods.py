@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from harness.errors import CheckFailedError, HarnessError, plural
 from harness.tables.workspace import Workspace
 
 if TYPE_CHECKING:
+    from harness.run.conformance import Check
     from harness.run.here import Here
 
 
@@ -184,12 +186,12 @@ def check_method(name: str, limit: float, form: str) -> None:
     tried because what it takes is not here. What hangs, crashes or ends the process is stopped, with a message.
     """
     from harness.run.conformance import check_method as run_checks
-    from harness.run.definitions_conformance import check_definition, defining_kinds
+    from harness.run.definitions_conformance import defining_kinds
     from harness.supervision import Supervised, supervise
 
     workspace = Workspace.find(needed=False)
     if name in workspace.tables() or name in workspace.broken_tables:
-        _check_table(workspace, name)
+        _check_table(workspace, name, form)
         return
     supervised = Supervised()
     about = click.get_current_context().find_root().obj
@@ -205,7 +207,7 @@ def check_method(name: str, limit: float, form: str) -> None:
     kinds = defining_kinds(name)
     method = workspace.method(name) if not kinds or name in workspace.methods() else None
     runs = [("", run_checks(method))] if method is not None else []
-    runs += [(f"{kind}: ", check_definition(kind, name)) for kind in kinds]
+    runs += [(f"{kind}: ", _checks_of(kind, name, limit)) for kind in kinds]
     outcomes: list[bool | None] = []
     records = []
     for of, checks in runs:
@@ -228,11 +230,27 @@ def check_method(name: str, limit: float, form: str) -> None:
         echo(f"'{name}' gives images that were restored elsewhere" if of_images else f"'{name}' conforms")
 
 
-def _check_table(workspace: Workspace, name: str) -> None:
+def _checks_of(kind: str, name: str, limit: float) -> Iterator[Check]:
+    """Try a definition here, and once more in another process."""
+    from harness.run.definitions_conformance import check_definition, check_elsewhere
+
+    found = []
+    for check in check_definition(kind, name):
+        found.append(check)
+        yield check
+    if any(check.held for check in found):
+        yield check_elsewhere(kind, name, found, limit)
+
+
+def _check_table(workspace: Workspace, name: str, form: str) -> None:
     from harness.tables.checking import remarks
 
     table = workspace.table(name)
-    for text in remarks(table, workspace.tables().values()):
+    found = remarks(table, workspace.tables().values())
+    if form == "json":
+        echo(json.dumps([{"check": "remark", "found": text} for text in found], indent=1, ensure_ascii=False))
+        return
+    for text in found:
         echo(f"remark: {text}")
     echo(f"'{name}' can be read: {plural(table.number_count(), 'number')} in {plural(table.cell_count(), 'place')}")
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from harness.degradations.kinds import Degradation
 from harness.degradations.registry import DEGRADATIONS
-from harness.errors import InvalidArgumentError, several
+from harness.errors import InvalidArgumentError, several, text
 
 Degrade = Callable[..., NDArray[Any]]
 
@@ -151,9 +151,14 @@ def degradation(
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise InvalidArgumentError(f"degradation '{name}': the version is a whole number of 1 or more, not {version!r}")
 
-    if output not in ("uint8", "float64"):
+    if text(output, f"degradation '{name}': output") not in ("uint8", "float64"):
         raise InvalidArgumentError(f"degradation '{name}': output={output!r}; write 'uint8' or 'float64'")
+    text(summary, f"degradation '{name}': summary")
     known = several(levels, f"degradation '{name}': levels")
+    if not all(type(level) is int for level in known):
+        raise InvalidArgumentError(f"degradation '{name}': levels are whole numbers, not {list(known)}")
+    if reference is not None and not callable(reference):
+        raise InvalidArgumentError(f"degradation '{name}': reference is a function of image and level")
 
     def register(function: Degrade) -> Degrade:
         if not callable(function):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from harness.degradations.noise import noise_generator
 from harness.degradations.registry import degradation
-from harness.errors import InvalidArgumentError, whole_number
+from harness.errors import InvalidArgumentError, text, whole_number
 
 
 def degrade(
@@ -58,5 +58,6 @@ def degrade(
         )
     made = degradation(name)
     level = whole_number(level, "level")
+    dataset, image_id = text(dataset, "dataset"), text(image_id, "image_id")
     rng = noise_generator(dataset, image_id, level, draw) if made.random else None
     return made.degrade(made.reference(image, level), level, rng)

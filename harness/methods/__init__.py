@@ -29,7 +29,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from harness.errors import (
     HarnessError,
@@ -37,7 +37,8 @@ from harness.errors import (
     Missing,
     NotAvailableError,
     missing_package,
-    several,
+    paths,
+    text,
     unknown_name,
 )
 from harness.methods.plugins import (
@@ -50,6 +51,7 @@ from harness.methods.plugins import (
 )
 from harness.names import check_name
 from harness.process_state import environment_kept, left_alone
+from harness.records.cells import SAVINGS
 from harness.records.tasks import TASKS
 from harness.records.workspace import IMPORT_SECONDS
 
@@ -161,6 +163,8 @@ class Method:
         return Path(file) if file else None
 
 
+_ON = ("tensor", "array", "images")
+
 # Modules of this package that define no method.
 _NOT_METHODS = ("checkpoint", "fingerprints", "plugins", "released", "thin", "trained")
 
@@ -219,13 +223,21 @@ def method(
     for kind, others in (("weights", () if origin == "trained" else weights), ("dataset", released)):
         for other in others:
             check_name(other, kind, f"method '{name}'")
+    if not isinstance(tasks, list | tuple | set | frozenset) or not tasks:
+        raise InvalidArgumentError(f"method '{name}': tasks must be a list of task names, such as ['denoise-rgb']")
     for task in tasks:
-        if task not in TASKS:
+        if text(task, f"method '{name}': a task") not in TASKS:
             raise unknown_name("task", task, TASKS)
-    if isinstance(tasks, str) or not tasks:
-        raise HarnessError(f"method '{name}': tasks must be a list of task names, such as ['denoise-rgb']")
+    for what, value, known in (("on", on, _ON), ("saving", saving, SAVINGS), ("origin", origin, get_args(Origin))):
+        if text(value, f"method '{name}': {what}") not in known:
+            raise unknown_name(what, value, known)
+    for what, said in (("title", title), ("paper", paper), ("url", url), ("licence", licence), ("policy", policy)):
+        text(said, f"method '{name}': {what}")
+    own_files = paths(depends, f"method '{name}': depends")
 
     def register(build: Build) -> Build:
+        if not callable(build):
+            raise HarnessError(f"method '{name}': harness.method stands above a function, build(task, level)")
         module = getattr(build, "__module__", "") or ""
         taken = _registry.get(name)
         if taken is not None and taken.module != module:
@@ -253,7 +265,7 @@ def method(
             policy=policy,
             chop=dict(chop or {}),
             random=random,
-            depends=tuple(map(Path, several(depends, f"method '{name}': depends"))),
+            depends=own_files,
             checked=checked,
             recipes=dict(recipes or {}),
             module=module,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import HarnessError, NotAvailableError
+from harness.errors import path as path_of
 from harness.files import file_sha256
 from harness.records.in_use import name_in_use, root_in_use
 
@@ -59,7 +60,7 @@ def load_weights(network: Network, path: str | os.PathLike[str]) -> Network:
     """
     from harness.networks.checkpoints import load_released
 
-    found = (root_in_use() or Path()) / path
+    found = (root_in_use() or Path()) / path_of(path, "the checkpoint of harness.load_weights")
     sha256 = checkpoint_sha256(found)
     return load_released(network, _own_weights(found, sha256), f"{path} (SHA-256 {sha256[:12]}…)", kind="trained")
 

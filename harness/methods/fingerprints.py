@@ -15,12 +15,13 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import importlib.util
 import io
 import re
 import sys
 import tokenize
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import harness
@@ -124,7 +125,11 @@ class _Syntax:
 def _imports(file: Path) -> frozenset[str]:
     """Names that a file imports anywhere; those relative to its package with a dot in front."""
     found: set[str] = set()
-    syntax = _syntax(file)
+    try:
+        syntax = _syntax(file)
+    except (SyntaxError, ValueError):
+        # A plugin's helper that nothing may ever import; its bytes count (`_code_hash`).
+        return frozenset()
     imported = [alias for node in syntax.running if isinstance(node, ast.Import) for alias in node.names]
     whole = {a.asname for a in imported if a.name == "harness"} | {"harness" for a in imported if not a.asname}
     for node in syntax.running:
@@ -153,18 +158,56 @@ def _public_names() -> dict[str, str]:
 
 @functools.cache
 def _imported_files(file: Path) -> frozenset[Path]:
-    """Files of this package that a file imports; of a plugin also those beside it and in its own package."""
+    """Files of this package that a file imports; of a plugin also what can be edited besides (`_plugin_files`)."""
     names = _imports(file)
     own = {_public_names().get(name, name) for name in names if name.split(".")[0] == "harness"}
     found = {_module_file(name) for name in own - WITHOUT_INFLUENCE}
     if not file.is_relative_to(PACKAGE):
-        for name in names:
-            up = len(name) - len(name.lstrip("."))
-            bases = [file.parents[up - 1]] if up else [file.parent, _import_folder(file)]
-            for base in bases:
-                inside = base.joinpath(*name.lstrip(".").split("."))
-                found |= {f for f in (inside / "__init__.py", inside.with_suffix(".py")) if f.is_file()}
+        found |= {imported for name in names for imported in _plugin_files(file, name)}
+        # What a package's own file does, it does before any of its modules is imported.
+        inside = [folder for folder in file.parents if folder.is_relative_to(_import_folder(file))]
+        found |= {folder / "__init__.py" for folder in inside if (folder / "__init__.py").is_file()}
     return frozenset(imported for imported in found if imported is not None)
+
+
+def _plugin_files(file: Path, name: str) -> Iterator[Path]:
+    """List the files behind an import of a plugin's: a module and the packages that it lies in.
+
+    They lie beside the plugin, in its package, or in a package that is run from its sources (``pip install -e``).
+    """
+    up = len(name) - len(name.lstrip("."))
+    parts = name.lstrip(".").split(".")
+    if up:
+        starts = [file.parents[up - 1] / parts[0]]
+    else:
+        starts = [file.parent / parts[0], _import_folder(file) / parts[0]]
+        starts += [place for place in _places(parts[0]) if not _installed(place.parent) or file.is_relative_to(place)]
+    for start in starts:
+        for length in range(len(parts)):
+            inside = start.joinpath(*parts[1 : length + 1])
+            yield from (f for f in (inside / "__init__.py", inside.parent / f"{inside.name}.py") if f.is_file())
+
+
+@functools.cache
+def _places(module: str) -> tuple[Path, ...]:
+    """Where Python finds a module or package of the top level: its folders, or its file without the suffix."""
+    if module in sys.stdlib_module_names or module == "harness":
+        return ()
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return ()
+    if spec is None:
+        return ()
+    if spec.submodule_search_locations is not None:
+        return tuple(map(Path, spec.submodule_search_locations))
+    return (Path(spec.origin).with_suffix(""),) if spec.has_location and spec.origin else ()
+
+
+@functools.cache
+def _installed(folder: Path) -> bool:
+    """Whether packages are installed in a folder: what their files hold is then known by their versions."""
+    return folder.name in ("site-packages", "dist-packages") or any(folder.glob("*.dist-info"))
 
 
 def _import_folder(file: Path) -> Path:
@@ -252,7 +295,10 @@ def code_hashes(files: Iterable[Path]) -> list[str]:
 def _code_hash(file: Path) -> str:
     if file.suffix != ".py":
         return file_sha256(file)
-    body, imported = _body(file)
+    try:
+        body, imported = _body(file)
+    except (SyntaxError, ValueError):
+        return file_sha256(file)
     told = sorted(f"{_source_of(module, name)} {name} as {alias}" for module, name, alias in imported)
     return hashlib.sha256("\n".join([body, *told]).encode()).hexdigest()
 
@@ -372,7 +418,7 @@ def metric_facts(metric: Metric) -> dict[str, str]:
 
 def read_again() -> None:
     """Forget what was read of source files: they may have been edited since, as beside a notebook."""
-    for cached in (_imports, _syntax, _imported_files, _code_hash, _body):
+    for cached in (_imports, _syntax, _imported_files, _places, _installed, _code_hash, _body):
         cached.cache_clear()
 
 

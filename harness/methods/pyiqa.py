@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import HarnessError, InvalidArgumentError, Missing, NotAvailableError, missing_package
+from harness.errors import HarnessError, InvalidArgumentError, Missing, NotAvailableError, missing_package, text
 from harness.files import file_sha256
 from harness.protocols.own import Metric, define_metric
 
@@ -50,7 +50,7 @@ def pyiqa_metric(metric: str, name: str = "", *, version: int = 1, **options: An
     >>> harness.pyiqa_metric("lpips").better  # doctest: +SKIP
     'lower'
     """
-    about = _configuration(metric)
+    about = _configuration(text(metric, "a metric of pyiqa"))
     if metric.startswith("fid") or metric == "inception_score":
         raise InvalidArgumentError(
             f"pyiqa's '{metric}' is of a whole set, not per image, and reads folders; write a function under "

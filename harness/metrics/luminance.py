@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import unknown_name
+from harness.errors import text, unknown_name
 from harness.metrics.checks import check_image
 from harness.metrics.quantization import to_uint8
 from harness.metrics.samples import samples
@@ -116,9 +116,9 @@ def luma_of(
     standard: Literal["matlab", "full", "yiq"] = "matlab",
 ) -> NDArray[Any]:
     """Compute the luma of ``(H, W)`` or ``(H, W, 3)``, uint8 or float64 in units of 0..255; else as `luma`."""
-    if rounding not in ("none", "uint8"):
+    if text(rounding, "the rounding of luma") not in ("none", "uint8"):
         raise unknown_name("luma rounding", rounding, ("none", "uint8"))
-    if standard not in STANDARDS:
+    if text(standard, "the standard of luma") not in STANDARDS:
         raise unknown_name("luma standard", standard, STANDARDS)
     check_image(image)
     if image.ndim == 2:

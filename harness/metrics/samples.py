@@ -13,6 +13,7 @@ from harness.metrics.checks import check_image
 
 # White of the types that say it themselves.
 _WHITE: dict[str, float] = {"uint8": 255.0, "uint16": 65535.0}
+_DARKEST = 100
 
 
 def samples(image: Any, data_range: float | None = None, role: str = "image") -> NDArray[Any]:
@@ -37,6 +38,8 @@ def samples(image: Any, data_range: float | None = None, role: str = "image") ->
     ------
     InvalidArgumentError
         It is no image, or of floats whose range nobody said: a value in [0, 1] measured as one in 0..255 is 48 dB off.
+        Or the range that was said cannot be theirs: samples beyond four times white, none above a hundredth of it (in
+        [0, 1] with 255), or a fifth of them far below 0 (in [-1, 1]).
     HarnessError
         A file cannot be read (`harness.images.read_image`).
 
@@ -48,7 +51,7 @@ def samples(image: Any, data_range: float | None = None, role: str = "image") ->
     >>> samples(np.array([[0, 257, 65535]], np.uint16))
     array([[  0.,   1., 255.]])
     """
-    if not isinstance(data_range, int | float | None):
+    if not isinstance(data_range, int | float | None) or isinstance(data_range, bool):
         raise InvalidArgumentError(f"data_range={data_range!r:.40} is no number; give 1 or 255")
     pixels = _array(image, role)
     white = _WHITE.get(pixels.dtype.name)
@@ -66,13 +69,27 @@ def samples(image: Any, data_range: float | None = None, role: str = "image") ->
         raise InvalidArgumentError(f"the {role} is {pixels.dtype}, whose white is {white:g}, not {data_range:g}")
     if not 0 < white < np.inf:
         raise InvalidArgumentError(f"data_range={white:g} is no largest sample value; give 1 or 255")
-    # What a network gives reaches a little beyond white; samples of another range reach far beyond.
-    if pixels.dtype.kind == "f" and pixels.size and (most := np.abs(pixels).max()) > 4 * white:
-        raise InvalidArgumentError(f"the {role} holds samples up to {most:g}: data_range={white:g} is not theirs")
+    if pixels.dtype.kind == "f" and pixels.size:
+        _check_range(pixels, white, role)
     if white != 255:
         pixels = pixels * 255.0 / white
     check_image(pixels, role)
     return pixels
+
+
+def _check_range(pixels: NDArray[Any], white: float, role: str) -> None:
+    """Refuse floats whose samples are not those of a range that ends with `white`."""
+    most = np.abs(pixels).max()
+    # What a network gives reaches a little beyond white; samples of another range reach far beyond.
+    wrong = f"samples up to {most:g}" if most > 4 * white else ""
+    # Unclipped noise reaches far below black, too, but seldom.
+    if not wrong and np.count_nonzero(pixels < -white / 4) > pixels.size / 5:
+        wrong = f"as many samples below {-white / 4:g} as images whose black is negative; bring them to 0..white"
+    # A hundredth of white is black to the eye. Of an image in [0, 1] it may be meant, and of whole levels of 8 bits.
+    if not wrong and white > max(2, _DARKEST * most) and most > 0:
+        wrong = "" if most <= 2 and (pixels == np.rint(pixels)).all() else f"no sample above {most:g}"
+    if wrong:
+        raise InvalidArgumentError(f"the {role} holds {wrong}: data_range={white:g} is not theirs")
 
 
 def sample_pair(reference: Any, image: Any, data_range: float | None) -> tuple[NDArray[Any], NDArray[Any]]:

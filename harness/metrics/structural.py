@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import InvalidArgumentError, unknown_name
+from harness.errors import InvalidArgumentError, text, unknown_name
 from harness.metrics.checks import check_pair
 from harness.metrics.samples import sample_pair
 from harness.metrics.signal_noise import PEAK, crop_border
@@ -161,7 +161,7 @@ SSIM_WINDOWS = {
 def ssim_window(name: str) -> SsimWindow:
     """Look an SSIM variant up by name; an unknown name raises InvalidArgumentError with the nearest known ones."""
     try:
-        return SSIM_WINDOWS[name]
+        return SSIM_WINDOWS[text(name, "the SSIM window")]
     except KeyError:
         raise unknown_name("SSIM window", name, SSIM_WINDOWS) from None
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.errors import HarnessError, InvalidArgumentError, NotAvailableError, missing_package, several
+from harness.errors import HarnessError, InvalidArgumentError, NotAvailableError, missing_package, paths, several, text
 from harness.names import check_name
 from harness.registries import Registry
 
@@ -157,8 +157,9 @@ def metric(
 
     def define(function: Callable[..., Any]) -> Metric:
         made = Metric(
-            name, function, version, better, unit, title or name, reference, of, range, luma, crop,
-            tuple(map(Path, several(depends, f"metric '{name}': depends"))),
+            name, function, version, better, text(unit, f"metric '{name}': unit"),
+            text(title, f"metric '{name}': title") or name, reference, of, range, luma, crop,
+            paths(depends, f"metric '{name}': depends"),
             several(packages, f"metric '{name}': packages"),
         )  # fmt: skip
         return define_metric(made)
@@ -178,7 +179,7 @@ def define_metric(made: Metric, depth: int = 2) -> Metric:
     if isinstance(made.version, bool) or not isinstance(made.version, int) or made.version < 1:
         raise InvalidArgumentError(f"metric '{made.name}': version {made.version!r} is no whole number of 1 or more")
     for what, value, known in (("better", made.better, ("higher", "lower")), ("of", made.of, ("image", "set"))):
-        if value not in known:
+        if text(value, f"metric '{made.name}': {what}") not in known:
             raise InvalidArgumentError(f"metric '{made.name}': {what}={value!r}; write '{known[0]}' or '{known[1]}'")
     ends = made.range if isinstance(made.range, tuple | list) and len(made.range) == 2 else ("", "")
     if not all(isinstance(end, int | float) for end in ends) or not ends[0] < ends[1]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -28,6 +28,7 @@ from harness.report.render import few_empty_lines, markdown_environment, tex_env
 from harness.run.built import built_cost
 from harness.run.cost import count_cost
 from harness.tables.diff import CellResult
+from harness.tables.fairness import footnotes
 from harness.tables.measurements import Measurement
 from harness.tables.published import Column, Mark, Row, Table, TablePart
 from harness.tables.requests import COUNTED, is_of_images
@@ -64,7 +65,8 @@ class PaperCell(msgspec.Struct, frozen=True):
 class PaperRow(msgspec.Struct, frozen=True):
     """A line: name, keys to cite, level (where rows carry it), cells; `rule` asks for a rule above it.
 
-    `published` says that every number of the row is as published; `about` is what is known of the method's paper.
+    `published` says that every number of the row is as published; `about` is what is known of the method's paper. The
+    letters of `marks`, with commas between, name sentences of the caption: in what the row is not like the others.
     """
 
     name: str
@@ -74,6 +76,7 @@ class PaperRow(msgspec.Struct, frozen=True):
     published: bool
     rule: bool
     about: str
+    marks: str = ""
 
 
 class PaperTable(msgspec.Struct, frozen=True):
@@ -96,6 +99,7 @@ class _Number(msgspec.Struct, frozen=True):
     value: Decimal
     text: str
     published: bool
+    ranked: bool = True
 
 
 def paper_tables(
@@ -153,15 +157,28 @@ def measured_number(result: CellResult) -> Measurement | None:
     return None
 
 
+def under_another_protocol(result: CellResult) -> bool:
+    """Whether what a cell shows was made under another protocol than its column's: it cannot be ranked there."""
+    return result.own_protocol and not isinstance(result.under_column, Measurement)
+
+
+def as_shown(result: CellResult) -> CellResult:
+    """Take off that a number is printed under a protocol of its own, where the one under the column's is shown."""
+    if under_another_protocol(result):
+        return result
+    return msgspec.structs.replace(result, differs=tuple(d for d in result.differs if d.kind != "protocol"))
+
+
 def _shown_number(result: CellResult, unit: Decimal) -> _Number | None:
     """Choose what a cell shows: the measured number at a column's digits, else the published one as printed."""
+    ranked = not under_another_protocol(result)
     if (measured := measured_number(result)) is not None:
         value = round_half_up(measured.value, unit)
-        return _Number(value, _digits(value, unit), False)
+        return _Number(value, _digits(value, unit), False, ranked)
     if result.request.printed is None:
         return None
     printed = result.request.printed
-    return _Number(printed.value, _digits(printed.value, printed.unit), True)
+    return _Number(printed.value, _digits(printed.value, printed.unit), True, ranked)
 
 
 def _digits(value: Decimal, unit: Decimal) -> str:
@@ -209,17 +226,27 @@ def _lay_out(
             added.append(sentence)
     levels = {part.rows[line].level for line in lines}
     marked = [_marked(values, column.metric, part.rows, lines) for column, values in zip(columns, numbers, strict=True)]
-    rows = _rows(workspace, part, lines, marked, len(levels) > 1)
+    kept = [cell for line in lines for cell in shown[line]]
+    notes, by_line = footnotes(map(as_shown, kept))
+    letters = {line: ",".join(note.mark for note in by_line.get((index, line), ())) for line in lines}
+    rows = _rows(workspace, part, lines, marked, letters, len(levels) > 1)
     name = table.name if len(table.parts) == 1 else f"{table.name}-{index + 1}"
     task = TASKS.get(part.task)
     corner = ("Method", *([task.level_name.capitalize() if task else ""] if len(levels) > 1 else []))
-    kept = [cell for line in lines for cell in shown[line]]
-    caption = (*_caption(table, part, columns, levels, kept), *added, *_signs(rows))
+    told = [f"{note.mark}: {', '.join(note.rows)}: {note.text}." for note in notes]
+    kinds = {note.difference.kind for note in notes}
+    ranked = all(number.ranked for values in numbers for number in values if number is not None)
+    caption = (*_caption(table, part, columns, levels, kept, kinds), *added, *told, *_signs(rows, ranked))
     return PaperTable(name, caption, corner, _heads(columns, part), rows)
 
 
 def _rows(
-    workspace: Workspace, part: TablePart, lines: list[int], columns: Sequence[Sequence[PaperCell]], with_level: bool
+    workspace: Workspace,
+    part: TablePart,
+    lines: list[int],
+    columns: Sequence[Sequence[PaperCell]],
+    letters: Mapping[int, str],
+    with_level: bool,
 ) -> tuple[PaperRow, ...]:
     methods = workspace.methods()
     order = [part.rows[line].level for line in lines]
@@ -233,7 +260,7 @@ def _rows(
         published = all(cell.published for cell in cells if cell.text)
         level = level_text(part.task, row.level or 0) if with_level else ""
         rule = grouped and position > 0 and order[position] != order[position - 1]
-        rows.append(PaperRow(row.name, row.cite, level, cells, published, rule, about))
+        rows.append(PaperRow(row.name, row.cite, level, cells, published, rule, about, letters[line]))
     return tuple(rows)
 
 
@@ -255,12 +282,12 @@ def _marked(
     """Mark the best and the second best number of a column, at each level of its rows; equal ones share a mark."""
     by_level: dict[int | None, list[Decimal]] = {}
     for line in lines:
-        if (number := values[line]) is not None:
+        if (number := values[line]) is not None and number.ranked:
             by_level.setdefault(rows[line].level, []).append(number.value)
     cells = []
     for number, row in zip(values, rows, strict=True):
         mark: Mark = ""
-        if number is not None:
+        if number is not None and number.ranked:
             others = by_level[row.level]
             ranked = sorted(set(others), reverse=better_of(metric) == "higher")
             names: tuple[Mark, Mark] = ("best", "second")
@@ -371,9 +398,14 @@ def _network_cost(workspace: Workspace, name: str, task: str, cells: Sequence[Ce
 
 
 def _caption(
-    table: Table, part: TablePart, columns: Sequence[Column], levels: set[int | None], cells: Sequence[CellResult]
+    table: Table,
+    part: TablePart,
+    columns: Sequence[Column],
+    levels: set[int | None],
+    cells: Sequence[CellResult],
+    told: Collection[str],
 ) -> list[str]:
-    """Say what is in a part: task, metrics, images, inputs, weights."""
+    """Say what is in a part: task, metrics, images, inputs, weights; not the kinds that notes of its rows tell."""
     images = [cell for cell in cells if is_of_images(cell.request.metric)]
     if not images:
         return [f"{table.title.rstrip('.')}."]
@@ -386,18 +418,21 @@ def _caption(
     said = [
         f"{task[0].upper()}{task[1:]}{f' at {at}' if at else ''}{f' on {datasets}' if datasets else ''}: {measures}."
     ]
-    return said + [f"{start}: {text}." for start, text in made_words(part.task, images)]
+    return said + [f"{start}: {text}." for start, text in made_words(part.task, images, told)]
 
 
-def made_words(task: str, cells: Iterable[CellResult]) -> list[tuple[str, str]]:
-    """Say how the numbers of cells were made: inputs, other protocols, weights, inference; each with its rows."""
+def made_words(task: str, cells: Iterable[CellResult], told: Collection[str] = ()) -> list[tuple[str, str]]:
+    """Say how the numbers of cells were made: inputs, other protocols, weights, inference; each with its rows.
+
+    Left out are the kinds of difference (`harness.tables.fairness`) that notes of the rows tell.
+    """
     inputs: dict[str, dict[str, None]] = {}
     others: dict[str, dict[str, None]] = {}
     weights: dict[str, dict[str, None]] = {}
     ways: dict[str, dict[str, None]] = {}
     for cell in cells:
         row, group = cell.request.row, cell.request.group
-        if cell.own_protocol and not isinstance(cell.under_column, Measurement):
+        if under_another_protocol(cell):
             others.setdefault(measure_words(cell.request.protocol, task), {})[row] = None
         if group is None or measured_number(cell) is None:
             continue
@@ -408,7 +443,14 @@ def made_words(task: str, cells: Iterable[CellResult]) -> list[tuple[str, str]]:
         if group.policy in _INFERENCE:
             ways.setdefault(_INFERENCE[group.policy], {})[row] = None
     said = []
-    for start, found in (("Input", inputs), ("Under another protocol", others), ("Weights", weights), ("Run", ways)):
+    for start, found, kind in (
+        ("Input", inputs, "input"),
+        ("Under another protocol", others, "protocol"),
+        ("Weights", weights, ""),
+        ("Run", ways, ""),
+    ):
+        if kind in told:
+            continue
         # What holds for every row needs no names.
         alone = len(found) == 1 and start == "Input"
         texts = [text if alone else f"{text} ({', '.join(rows)})" for text, rows in found.items()]
@@ -449,7 +491,7 @@ def listed(texts: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _signs(rows: Sequence[PaperRow]) -> list[str]:
+def _signs(rows: Sequence[PaperRow], ranked: bool) -> list[str]:
     """Explain the signs that a table has."""
     cells = [cell for row in rows for cell in row.cells]
     marks = {cell.mark for cell in cells}
@@ -457,7 +499,8 @@ def _signs(rows: Sequence[PaperRow]) -> list[str]:
     if any(cell.published for cell in cells):
         said.append("† as published, not measured here.")
     if "best" in marks:
-        said.append("Best in bold, second best underlined." if "second" in marks else "Best in bold.")
+        among = "" if ranked else " among numbers of the column's protocol"
+        said.append(f"Best in bold, second best underlined{among}." if "second" in marks else f"Best in bold{among}.")
     return said
 
 
@@ -470,6 +513,7 @@ def _plain(table: PaperTable, style: str, escape: Callable[[str], str]) -> str:
         [
             escape(row.name)
             + ("†" if row.published else "")
+            + ("" if not row.marks else f" <sup>{row.marks}</sup>" if style == "github" else f" [{row.marks}]")
             + (f" [@{row.cite.replace(',', '; @')}]" if row.cite else ""),
             *([row.level] if len(table.corner) > 1 else []),
             *(_plain_cell(cell, row.published) for cell in row.cells),

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Callable, Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -42,6 +47,50 @@ def check_definition(kind: str, name: str) -> Iterator[Check]:
     changed = before.put_back()
     if tried:
         yield Check("what the process shares", not changed, f"it {told(changed)}" if changed else "left as it was")
+
+
+def check_elsewhere(kind: str, name: str, found: Iterable[Check], seconds: float) -> Check:
+    """Compare what was found with what another process finds.
+
+    What is drawn when a module is imported, or follows Python's hashes of texts, is the same only within a process.
+
+    Parameters
+    ----------
+    kind, name : str
+        As of `check_definition`; known to the workspace that the current folder lies in.
+    found : iterable of Check
+        What came out in this process.
+    seconds : float
+        How long the other may take.
+    """
+    what = "another process"
+    command = [sys.executable, "-P", "-c", f"import {__name__} as told; told.tell(*{(kind, name)!r})"]
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    try:
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds
+        )
+        told_there = json.loads(done.stdout.splitlines()[-1])
+    except (subprocess.TimeoutExpired, json.JSONDecodeError, IndexError):
+        return Check(what, None, "could not be tried: it gave nothing")
+    here = {check.what: check.found for check in found if check.held}
+    other = next((each for each, text in told_there if here.get(each, text) != text), "")
+    if not other:
+        return Check(what, True, "finds the same")
+    return Check(
+        what,
+        False,
+        f"finds something else: {other}; seed what is drawn at import, and seed nothing by hash() of a text",
+    )
+
+
+def tell(kind: str, name: str) -> None:
+    """Try in this process, and print what held and was found as the last line."""
+    from harness.tables.workspace import Workspace
+
+    Workspace.find(needed=False).define()
+    found = [(check.what, check.found) for check in _CHECKS[kind](registry_of(kind)[name]) if check.held]
+    sys.stdout.write(f"\n{json.dumps(found)}\n")
 
 
 def _tried(what: str, call: Callable[..., Any], *arguments: Any) -> tuple[Any, Check | None]:
@@ -154,7 +203,8 @@ def _check_degradation(degrader: Any) -> Iterator[Check]:
                 continue
             works = True
             height, width = first.shape[:2]
-            yield Check(what, True, f"{width}x{height} {first.dtype}, {first.min():.4g} to {first.max():.4g}")
+            about = f"{width}x{height} {first.dtype}, {first.min():.4g} to {first.max():.4g}"
+            yield Check(what, True, f"{about}, SHA-256 {hashlib.sha256(first.tobytes()).hexdigest()[:12]}")
             if not np.array_equal(first, make(1)):
                 yield Check(f"{what}: deterministic", False, "a second call gave another input"
                             + ("; draw from the generator alone" if degrader.random else "; declare random=True, "
@@ -227,7 +277,10 @@ def _check_dataset(made: Any) -> Iterator[Check]:
     if failed is not None:
         yield failed
         return
-    yield Check("images", True, f"{len(first)} {'pairs' if made.record.kind == 'pairs' else 'images'}")
+    digest = hashlib.sha256(repr(first).encode()).hexdigest()[:12]
+    yield Check(
+        "images", True, f"{len(first)} {'pairs' if made.record.kind == 'pairs' else 'images'}, SHA-256 {digest}"
+    )
     again, failed = _tried("deterministic", whole)
     same = again == first
     changed = next((name for name in first if again is None or again.get(name) != first[name]), "")

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from harness.assets.datasets.reading import FetchedDataset, open_dataset
 from harness.assets.inputs import InputRecord, iterate_inputs
 from harness.cores import core_count
-from harness.degradations import Degradation, degradation
+from harness.degradations import DEGRADATIONS, Degradation, degradation
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import file_sha256, write_json
 from harness.images import pixels_sha256, write_fine_png, write_png
@@ -289,8 +289,7 @@ def _restore_level(
         if digest != inputs.inputs[input_id.file]:
             raise HarnessError(
                 f"{group.dataset}/{input_id.file}: the input made now differs from the recorded one "
-                f"({digest[:12]} instead of {inputs.inputs[input_id.file][:12]}); a library has changed: "
-                "delete their record in work/inputs, run harness repro, and compare the versions"
+                f"({digest[:12]} instead of {inputs.inputs[input_id.file][:12]}); {_why_other(group.degradation)}"
             )
         start = time.perf_counter()
         restored = _run(method, restorer, degraded, input_id, group, shrink, retries)
@@ -404,6 +403,15 @@ def _attempt(
             raise
     # Outside the handler: its exception would keep the failed attempt's arrays alive.
     raise _OutOfMemoryError
+
+
+def _why_other(name: str) -> str:
+    """Say why an input may not be what it was: one's own degradation is not seeded, or a library has changed."""
+    own = name not in DEGRADATIONS.built_in
+    first = f"`harness check {name}` tells whether it draws without a seed; else a" if own else "a"
+    return (
+        f"{first} library has changed: delete their record in work/inputs, run harness repro, and compare the versions"
+    )
 
 
 def _check_size(

@@ -10,6 +10,7 @@ import msgspec
 
 from harness.methods import Method
 from harness.protocols import protocol
+from harness.protocols.own import better_of
 from harness.records.cells import Group
 from harness.records.restored import OwnFile
 from harness.records.training_runs import TrainedFor, TrainedRecord
@@ -275,8 +276,9 @@ def as_record(result: CellResult) -> dict[str, Any]:
     """Give a cell as plain values: the form of ``harness diff --format json`` and of results/<table>.json.
 
     `published` and `measured` are numbers or None (in JSON an infinite one is the word ``inf``), `printed` holds the
-    digits as printed; `level` is None where the task has only one. Cells that were not run have `not_run`, which says
-    what they lack (`lacks`), and `missing` where that has a name (`harness.errors.Missing`).
+    digits as printed; `better` says whether the ``higher`` or the ``lower`` values are; `level` is None where the task
+    has only one. Cells that were not run have `not_run`, which says what they lack (`lacks`), and `missing` where that
+    has a name (`harness.errors.Missing`).
     """
     request = result.request
     missing = result.measured.missing if isinstance(result.measured, NotRun) else None
@@ -289,6 +291,7 @@ def as_record(result: CellResult) -> dict[str, Any]:
         "dataset": request.dataset,
         "level": request.level or None,
         "metric": request.metric,
+        "better": better_of(request.metric),
         "published": float(request.printed.value) if request.printed else None,
         "printed": request.printed.text if request.printed else "",
         "measured": measured.value if measured else None,

@@ -193,7 +193,7 @@ def _facts(table: Table, result: CellResult, methods: Mapping[str, Method]) -> d
     found = {
         "input": request.group.degradation if request.group else row.degradation or part.default_degradation,
         "protocol": request.protocol,
-        "saving": request.group.saving if request.group else row.saving,
+        "saving": request.group.saving if request.group else request.special.saving or row.saving,
         "policy": _policy(request.group.policy if request.group else row.policy),
         "training data": _training_data(row, result, methods),
         "weights": _weights(result, methods),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.errors import NotAvailableError
+from harness.errors import path as path_of
 from harness.records.rows import read_rows
 from harness.tables.workspace import Workspace
 
@@ -91,4 +92,4 @@ def rows(root: str | os.PathLike[str] = ".") -> pd.DataFrame:
     ['image', 'protocol', 'version', 'value']
     >>> means = measured.groupby(["method", "level", "protocol"]).value.mean()
     """
-    return measured_rows(Workspace.find(root))
+    return measured_rows(Workspace.find(path_of(root, "the folder of harness.rows")))

@@ -63,6 +63,11 @@ _NONE = {
     "–/–": "–",
 }
 _VALUE = re.compile(r"\d{0,6}\.\d{1,8}|\d{1,3}(?:,\d{3}){0,3}(?:\.\d{1,4})? ?[KkM]")
+# What stands behind a value over several runs, also lowered or in brackets.
+_DEVIATION = re.compile(r"(?<=\d)[ _(]{0,4}(?:±|\+ ?/? ?[-−]) ?\d{0,4}[.,]?\d{1,6} ?\)?")
+# Of numbers without any point; the first alone may be thousands.
+_DECIMAL_COMMA = re.compile(r"\d{1,3},\d")
+_COMMA_FOR_SURE = re.compile(r"0,\d|\d{1,3},(?:\d{1,2}|\d{4,8})(?!\d)")
 # Footnotes and arrows.
 _AROUND = " *†‡§↑↓"
 _CITATION = re.compile(r"\[[\d, –-]{1,40}\]")
@@ -208,6 +213,7 @@ def understand(
     return _Understanding(table, task, choices or Choices(), where).reading()
 
 
+_Lines = tuple[tuple[PastedCell, ...], ...]
 # Dataset, level, metric and, where those are open, the heading; and what a row has there.
 _Key = tuple[str, int | None, str, str]
 _Values = dict[_Key, str]
@@ -228,7 +234,27 @@ class _Understanding:
             self._note(
                 "commands that are not known, read as plain text (a mark may be lost)", ", ".join(table.unknown[:12])
             )
-        self.head, self.body = self._cut(table.lines)
+        self.head, self.body = self._cut(self._with_plain_numbers(table.lines))
+
+    def _with_plain_numbers(self, lines: _Lines) -> _Lines:
+        """Take deviations off values, ``29.88±0.02``, and read decimal commas where no number has a point."""
+
+        def alone(cell: PastedCell) -> PastedCell:
+            left = cell.without(_DEVIATION)
+            if left is cell or not _is_number(left.text.replace(",", ".")):
+                return cell
+            self._note("deviations are left out, values taken", f"{left.text[:40]} for '{cell.text[:40]}'")
+            return left
+
+        lines = tuple(tuple(map(alone, line)) for line in lines)
+        texts = [cell.text for line in lines for cell in line]
+        commas = [text for text in texts if _DECIMAL_COMMA.match(text) and _is_number(text.replace(",", "."))]
+        if not any(map(_is_number, texts)) and any(_COMMA_FOR_SURE.match(text) for text in commas):
+            self._note("decimal commas are read as points", f"'{commas[0][:40]}'")
+            lines = tuple(
+                tuple(cell.with_signs(",", ".") if cell.text in commas else cell for cell in line) for line in lines
+            )
+        return lines
 
     def _heading(self, text: str) -> Heading:
         """Understand one heading."""
@@ -271,9 +297,7 @@ class _Understanding:
             rest = ""
         return Heading(name, level, tuple(dict.fromkeys(metrics)), rest, unit)
 
-    def _cut(
-        self, lines: tuple[tuple[PastedCell, ...], ...]
-    ) -> tuple[list[tuple[PastedCell, ...]], list[tuple[Heading, tuple[PastedCell, ...]]]]:
+    def _cut(self, lines: _Lines) -> tuple[list[tuple[PastedCell, ...]], list[tuple[Heading, tuple[PastedCell, ...]]]]:
         """Cut the lines into headings and data; a line that only says a level or a set belongs to what follows."""
         head: list[tuple[PastedCell, ...]] = []
         body: list[tuple[Heading, tuple[PastedCell, ...]]] = []

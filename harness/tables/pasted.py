@@ -91,6 +91,22 @@ class PastedCell(msgspec.Struct, frozen=True):
             parts += [[(other, mark)] for other in others]
         return [PastedCell(tuple(part)) for part in parts]
 
+    def without(self, pattern: re.Pattern[str]) -> PastedCell:
+        """Leave out what a pattern finds, also across pieces; the cell itself where it finds nothing."""
+        spans = [match.span() for match in pattern.finditer("".join(text for text, _ in self.pieces))]
+        if not spans:
+            return self
+        pieces, at = [], 0
+        for text, mark in self.pieces:
+            inside = (any(start <= at + i < end for start, end in spans) for i in range(len(text)))
+            pieces.append(("".join(sign for sign, out in zip(text, inside, strict=True) if not out), mark))
+            at += len(text)
+        return PastedCell(tuple(pieces), self.continued)
+
+    def with_signs(self, old: str, new: str) -> PastedCell:
+        """Write one sign for another."""
+        return PastedCell(tuple((text.replace(old, new), mark) for text, mark in self.pieces), self.continued)
+
     @property
     def mark(self) -> str:
         """The mark of its text; that of a part of it counts, ``best`` before ``second``."""

@@ -79,6 +79,12 @@ def test_a_tensor_of_one_channel_and_one_without() -> None:
         (lambda: harness.psnr(X / 1.0, Y / 1.0, data_range=0), "data_range=0 is no largest sample value"),
         (lambda: harness.psnr(X / 1.0, Y / 1.0, data_range=float("nan")), "no largest sample value|whose white"),
         (lambda: harness.psnr(X / 1.0, Y / 1.0, data_range=1), "samples up to 255: data_range=1 is not theirs"),
+        (lambda: harness.psnr(X / 255, Y / 255, data_range=255), "no sample above 1: data_range=255 is not theirs"),
+        (lambda: harness.ssim(X, Y / 255 + 0.1, data_range=255), "the image holds no sample above 1.1"),
+        (lambda: harness.measure(X / 1.0, Y / 1.0, data_range=65535), "no sample above 255: data_range=65535"),
+        (lambda: harness.luma(X / 127.5 - 1, data_range=1), "below -0.25 as images whose black is negative"),
+        (lambda: harness.psnr(X / 127.5 - 1, Y / 127.5 - 1, data_range=2), "data_range=2 is not theirs"),
+        (lambda: harness.psnr(X / 1.0, Y / 1.0, data_range=True), "data_range=True is no number"),
         (lambda: harness.psnr(X / 1.0, Y / 1.0, data_range="1"), "data_range='1' is no number"),  # type: ignore[arg-type]
         (lambda: harness.psnr(X.astype(np.int64), Y), "has dtype int64; give uint8, uint16 or floats with data_range"),
         (lambda: harness.psnr(X > 9, Y > 9), "the reference has dtype bool"),
@@ -90,3 +96,12 @@ def test_a_tensor_of_one_channel_and_one_without() -> None:
 def test_what_cannot_be_measured_is_said(call: Callable[[], Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         call()
+
+
+def test_dark_images_and_unclipped_noise_are_measured() -> None:
+    black = np.zeros((16, 16))
+    assert harness.psnr(black, black + 0.002, data_range=1) == pytest.approx(53.979, abs=1e-3)
+    assert harness.psnr(black, black + 1, data_range=255) == pytest.approx(48.131, abs=1e-3)
+    assert harness.psnr(black, black, data_range=255) == float("inf")
+    dark = np.full((64, 64, 3), 12, np.uint8)
+    assert 10 < harness.psnr(dark, harness.degrade(dark, "awgn-float", 70), data_range=255) < 12

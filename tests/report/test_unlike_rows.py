@@ -382,6 +382,44 @@ def test_a_new_table_takes_the_protocol_of_the_published_rows_or_asks(workspace:
     assert none.exit_code != 0 and "nonsense" in str(none.exception) + none.output
 
 
+def test_a_copied_row_keeps_what_it_was_made_with(workspace: Workspace) -> None:
+    """Its training data, the saving of each of its cells, and the input of the very levels that were copied."""
+    where = ["--dataset", "kodak24", "--level", "50", "--metric", "psnr", "--method", "new-net", "--published"]
+    run("new", "table", "one", *where, "rnan-table8:FFDNet,rnan-table8:RNAN", "--degradation", EIGHT_BITS)
+    rows = read_table(workspace.root / "tables/one.yaml").parts[0].rows
+    trained_on = [row.attributes.get("training data") for row in rows]
+    assert trained_on == ["BSD400+", "BSD400", None]
+    sr = ["--task", "sr", "--dataset", "set5", "--method", "bicubic", "--published", "panet-table5:LapSRN"]
+    run("new", "table", "two", *sr, "--level", "2,4")
+    part = read_table(workspace.root / "tables/two.yaml").parts[0]
+    assert (part.degradation, part.rows[0].degradation) == ("bicubic-float-symmetric", "")
+    refused = CliRunner().invoke(harness, ["new", "table", "three", *sr, "--level", "2,3"])
+    assert "LapSRN at 2 and LapSRN at 3 were not made alike" in str(refused.exception) + refused.output
+
+
+def test_marks_stand_in_a_table_for_a_paper(workspace: Workspace) -> None:
+    """Also of a row that is shown as published; a number under another protocol is not ranked in its column."""
+    columns = [{"dataset": "embedded", "level": 50, "metric": metric} for metric in ("psnr", "ssim")]
+    best = {"name": "Paper's", "values": ["40.00", "0.9999"], "protocol": {"ssim": "ssim-8x8"}, "policy": "x8"}
+    odd = own_table(NEW, OLD, best | {"not_run": "no weights", "lacks": "weights"}, FFDNET, name="odd")
+    odd["parts"][0]["columns"] = columns
+    (workspace.root / "tables/odd.yaml").write_text(yaml.safe_dump(odd))
+    tex = run("table", "odd", "--style", "paper")
+    assert r"Paper's$^{\dagger}$\textsuperscript{a,b} & \textbf{40.00} & 0.9999 \\" in tex
+    assert r"FFDNet (panet-table1)\textsuperscript{c} & \underline{29.10}" in tex
+    assert "a: Paper's (1 of 1 numbers)" not in tex and "NewNet & 27.00" in tex
+    for sentence in (
+        "Paper's: compared under ssim-8x8; the table's own rows: under ssim-gauss",
+        "Paper's: restored from the mean over the eight flips",
+        f"another input: {FLOAT}",
+    ):
+        assert sentence in tex, sentence
+    assert "underlined among numbers of the column's protocol." in tex
+    told = run("table", "odd", "--style", "paper", "--format", "md")
+    assert "| Paper's† <sup>a,b</sup> " in told and "| NewNet " in told
+    assert "sup>" not in run("table", "alike", "--style", "paper", "--format", "md")
+
+
 def test_marked_tables_compile(workspace: Workspace) -> None:
     from test_latex import compile_tex
 

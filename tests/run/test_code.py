@@ -104,6 +104,40 @@ def test_a_plugins_helpers_count(tmp_path: Path) -> None:
     assert "PyYAML" in packages and "numpy" not in packages
 
 
+def test_a_package_that_is_run_from_its_sources_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after `pip install -e`: of what is installed the version counts, of sources every file, in any package."""
+    for name, text in {
+        "sources/ournet/method.py": "from ournet.network import A\nfrom . import near\n",
+        "sources/ournet/network.py": "import lib.deep.layer\nimport installed.inner\nx = 1\n",
+        "sources/ournet/near.py": "def later():\n    import ournet.broken\n",
+        "sources/ournet/broken.py": "x = (\n",
+        "more/lib/__init__.py": "",
+        "more/lib/deep/__init__.py": "from .. import beside\n",
+        "more/lib/deep/layer.py": "",
+        "more/lib/beside.py": "",
+        "site/installed/inner.py": "",
+        "site/installed-1.0.dist-info/METADATA": "",
+        "site/announced/method.py": "import announced.network\nimport installed.inner\n",
+        "site/announced/network.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(text)
+    for folder in ("sources", "more", "site"):
+        monkeypatch.syspath_prepend(tmp_path / folder)
+    fingerprints.read_again()
+
+    def found(file: str) -> set[str]:
+        return {path.relative_to(tmp_path).as_posix() for path in code_files(tmp_path / file)}
+
+    of_lib = {f"more/lib/{name}.py" for name in ("__init__", "deep/__init__", "deep/layer", "beside")}
+    own = {f"sources/ournet/{name}.py" for name in ("method", "network", "near", "broken")}
+    assert found("sources/ournet/method.py") == own | of_lib
+    # A plugin's own package counts wherever it lies; another that is installed beside it does not.
+    assert found("site/announced/method.py") == {"site/announced/method.py", "site/announced/network.py"}
+    # No file is so broken that no fingerprint can be made.
+    assert len(code_hashes(code_files(tmp_path / "sources/ournet/method.py"))) == 8
+
+
 @pytest.mark.parametrize("modules", [set(), {"yaml", "no_such_module"}, {"numpy", "PIL", "torch", "click", "py"}])
 def test_modules_come_from_the_packages_that_python_names(modules: set[str]) -> None:
     known = packages_distributions()

@@ -103,6 +103,34 @@ def test_what_lacks_something_is_not_said_to_conform() -> None:
     assert [check.held for check in checks] == [None] and "no_such_package" in checks[0].found
 
 
+DRAWN = """
+import random
+import numpy as np
+import harness
+NOISE = {drawn}
+@harness.degradation("drawn", version=1)
+def drawn(reference, level):
+    return np.roll(reference, NOISE % 10007, (0, 1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("drawn", "held"),
+    [("random.getrandbits(30)", False), ("hash('a seed')", False), ("random.Random(3).getrandbits(30)", True)],
+)
+def test_what_is_the_same_only_within_a_process(
+    drawn: str, held: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "params.yaml").write_text("plugins: [plugins]\n")
+    (tmp_path / "plugins" / "drawn.py").write_text(DRAWN.format(drawn=drawn))
+    monkeypatch.chdir(tmp_path)
+    given = CliRunner().invoke(command, ["check", "drawn", "--format", "json"])
+    outcomes = {check["check"]: check["outcome"] for check in json.loads(given.stdout)}
+    assert outcomes["degradation: another process"] == ("ok" if held else "fail")
+    assert not [what for what, outcome in outcomes.items() if outcome == "fail" and "another process" not in what]
+
+
 def test_the_command_tries_what_a_workspace_defines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "params.yaml").write_text("plugins: [plugins]\n")

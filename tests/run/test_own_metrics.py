@@ -169,6 +169,11 @@ def test_a_table_with_own_metrics(tmp_path: Path) -> None:
     values = {(cell["row"], cell["metric"]): cell for cell in cells}
     assert {cell["verdict"] for cell in cells} == {"measured"}, cells
     assert values["plain", "mean-error"]["protocol_version"] == "mean-error.1"
+    assert {cell["metric"]: cell["better"] for cell in cells} | {"colour-gap": ""} == {
+        "psnr": "higher",
+        "mean-error": "lower",
+        "colour-gap": "",
+    }
     assert values["plain", "colour-gap"]["images"] == values["plain", "psnr"]["images"] > 1
     columns = {m: {r: values[r, m]["measured"] for r in ("plain", "pale", "grey")} for m in ("psnr", "mean-error")}
     compared = json.loads(run(folder, "diff", "mine", "--against", "best", "--format", "json"))

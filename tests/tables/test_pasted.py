@@ -149,6 +149,33 @@ def test_nothing_is_guessed_in_silence() -> None:
 
 
 @pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        (r"$29.88 \pm 0.02$", "29.88"),
+        (r"\textbf{29.88}$_{\pm 0.02}$", "**29.88**"),
+        (r"\underline{29.88} {\tiny(±0.02)}", "_29.88_"),
+        ("29.88 +/- .02", "29.88"),
+    ],
+)
+def test_a_deviation_is_left_out_and_told(cell: str, value: str) -> None:
+    text = f"Method & LIVE1 q=10 PSNR & LIVE1 q=20 PSNR \\\\ A & {cell} & 30.01 \\\\"
+    read = understand(read_pasted(text), "jpeg")
+    assert read.rows[0].values == (value, "30.01") and read.open == ()
+    assert any(note.startswith("deviations are left out, values taken: 29.88 for '29.88") for note in read.notes)
+
+
+def test_decimal_commas() -> None:
+    text = "Method;LIVE1 q10 PSNR;LIVE1 q10 SSIM;Params (K)\nA;27,77;0,7905;1,494\nB;**29,88**±0,02;0,8123;12\n"
+    read = understand(read_pasted(text), "jpeg")
+    assert [row.values[:2] for row in read.rows] == [("27.77", "0.7905"), ("**29.88**", "0.8123")]
+    assert "decimal commas are read as points: '27,77'" in read.notes and read.open == ()
+    # Where numbers have points, or all could be thousands, a comma is none of a decimal.
+    for other in ("27.77", "1,494"):
+        text = f"Method;LIVE1 q10 PSNR;Params (K)\nA;{other};1,494\nB;{other};1,494\nC;27.77;1\n"
+        assert not any("commas" in note for note in understand(read_pasted(text), "jpeg").notes)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "no table"),

@@ -15,7 +15,7 @@ from harness.assets.datasets.registry import Dataset
 from harness.assets.datasets.registry import dataset as dataset_of
 from harness.assets.datasets.supplied import DatasetCollection, wrong_sizes
 from harness.assets.manifest import DatasetManifest, DatasetManifestFile, Role, complete_dataset, missing_dataset
-from harness.errors import HarnessError, InvalidArgumentError, NotAvailableError, missing_package, several
+from harness.errors import HarnessError, InvalidArgumentError, NotAvailableError, missing_package, paths, text
 from harness.images import read_image, write_png
 from harness.names import check_name, is_safe
 from harness.process_state import left_alone
@@ -203,6 +203,10 @@ def dataset(
 
     def register(function: Give) -> Give:
         check_name(name, "dataset")
+        for what, said in (("title", title), ("summary", summary), ("licence", licence), ("homepage", homepage)):
+            text(said, f"dataset '{name}': {what}")
+        if not callable(function):
+            raise InvalidArgumentError(f"dataset '{name}': harness.dataset stands above a function")
         if name not in DATASETS:
             _refuse_taken(name)
         DATASETS.define(
@@ -220,7 +224,7 @@ def dataset(
                     citation=citation or "none",
                 ),
                 function,
-                tuple(map(Path, several(depends, f"dataset '{name}': depends"))),
+                paths(depends, f"dataset '{name}': depends"),
             )
         )
         return function

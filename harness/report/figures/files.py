@@ -15,11 +15,10 @@ import msgspec
 
 from harness.errors import HarnessError, Missing, NotAvailableError, unknown_name
 from harness.files import whole_file, write_text
-from harness.report.paper import made_words
+from harness.report.paper import as_shown, made_words
 from harness.report.render import few_empty_lines, tex_environment
 from harness.tables.diff import CellResult
 from harness.tables.fairness import Line, footnotes
-from harness.tables.measurements import Measurement
 
 FORMS = (".pdf", ".png", ".svg", ".tex")
 
@@ -194,7 +193,7 @@ def one_task(table: str, cells: Iterable[CellResult]) -> str:
 
 def row_notes(results: Sequence[CellResult]) -> tuple[list[FigureNote], dict[Line, str]]:
     """Say in what the rows of a figure are not like each other, or were trained here; and the letters of each row."""
-    found, by_line = footnotes(map(_as_shown, results))
+    found, by_line = footnotes(map(as_shown, results))
     notes = [FigureNote(note.mark, f"{', '.join(note.rows)}: {note.text}.") for note in found]
     marks = {line: "".join(note.mark for note in of_line) for line, of_line in by_line.items()}
     weights = {line for line, of_line in by_line.items() if any(n.difference.kind == "weights" for n in of_line)}
@@ -210,13 +209,6 @@ def row_notes(results: Sequence[CellResult]) -> tuple[list[FigureNote], dict[Lin
         for line in rows:
             marks[line] = marks.get(line, "") + mark
     return notes, marks
-
-
-def _as_shown(result: CellResult) -> CellResult:
-    """Take off that a number is printed under a protocol of its own, where the one under the column's is shown."""
-    if not isinstance(result.under_column, Measurement):
-        return result
-    return msgspec.structs.replace(result, differs=tuple(d for d in result.differs if d.kind != "protocol"))
 
 
 def raised(mark: str) -> str:
@@ -239,5 +231,4 @@ def text_length(text: str, size: float, bold: bool = False) -> float:
 def how_made(task: str, results: Sequence[CellResult]) -> list[str]:
     """Say in sentences how the numbers were made; of inputs only where the notes of rows do not tell them apart."""
     differing = {note.difference.kind for note in footnotes(results)[0]}
-    words = made_words(task, results)
-    return [f"{start}: {text}." for start, text in words if start != "Input" or "input" not in differing]
+    return [f"{start}: {text}." for start, text in made_words(task, results, differing)]
