@@ -768,7 +768,14 @@ GUARDS = (
         "names.py",
         "    if not is_name(text):",
         "    if False:",
-        "run/test_names_in_commands.py::test_what_training_yaml_plans_does_not_reach_a_shell",
+        "run/test_names_in_commands.py::test_a_name_that_is_none_is_refused_where_it_enters",
+    ),
+    Guard(
+        "a word that a shell would understand",
+        "run/pipeline.py",
+        'return shlex.join(["harness", *words])',
+        'return " ".join(["harness", *words])',
+        "run/test_names_in_commands.py::test_a_stage_command_is_quoted",
     ),
     Guard(
         "methods that return NaN on flat images",
