@@ -26,7 +26,9 @@ from harness.cli.options import (
 )
 from harness.cli.printing import echo, echo_table
 from harness.errors import HarnessError, NotAvailableError, unknown_name
+from harness.files import file_sha256
 from harness.records.training_runs import (
+    PLANS,
     Options,
     TrainedRecord,
     TrainingPlan,
@@ -315,6 +317,7 @@ def train_run(name: str) -> None:
     """Make the weights of run NAME (such as panet-s--denoise-rgb-50) as training.yaml plans them."""
     from harness.training.exports import export
     from harness.training.loop import recipe_of
+    from harness.training.recipe import recipe_file
     from harness.training.world import world
 
     workspace = Workspace.find()
@@ -324,9 +327,16 @@ def train_run(name: str) -> None:
         raise HarnessError(
             f"training.yaml plans no run '{name}'; harness train writes it, harness pipeline takes it up"
         )
+    recipe = workspace.method(run.method).recipes.get(run.task)
+    planned = recipe and file_sha256(recipe_file(recipe), "")
     with world() as here:
         try:
             make_run(workspace, run, plan, here)
+            # DVC hashes both when the stage has ended: it would record new ones as what these weights follow.
+            if recipe and file_sha256(recipe_file(recipe), "") != planned:
+                raise HarnessError(f"{recipe_file(recipe)}: was changed while '{name}' was trained; run it again")
+            if read_training_plans(workspace.root).get(run) != plan:
+                raise HarnessError(f"{PLANS}: the plan of '{name}' was changed while it was trained; run it again")
         except NotAvailableError as missing:
             found = recipe_of(workspace.method(run.method), run.task, plan)
             record = TrainedRecord(

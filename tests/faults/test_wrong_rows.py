@@ -376,8 +376,10 @@ CHANGES = [
 def test_plugins_that_change_it_while_they_are_imported_are_left_out(project: Project) -> None:
     """Every one is named, and none reaches the other methods or the command."""
     project.method("return image", name="good")
+    imports = project.root / "imports"
     for number, (change, _) in enumerate(CHANGES):
-        project.method("return image", name=f"bad{number}", first=change)
+        note = f"open({str(imports)!r}, 'a').write('{number} ')"
+        project.method("return image", name=f"bad{number}", first=f"{note}\n{change}")
     told = project.harness("list", "methods", "--task", "deblur", "--format", "json")
     assert '"good"' in told and '"bad' not in told
     for number, (_, said) in enumerate(CHANGES):
@@ -385,6 +387,8 @@ def test_plugins_that_change_it_while_they_are_imported_are_left_out(project: Pr
         (line,) = (line for line in told.splitlines() if what in line)
         assert said in line
     assert told.count("its import changes") == len(CHANGES)
+    # In the process that tries them, and never in the command's own.
+    assert sorted(map(int, imports.read_text().split())) == list(range(len(CHANGES)))
 
 
 @pytest.mark.parametrize("where", ["build", "body"])

@@ -269,7 +269,7 @@ def test_yaml_that_grows(tmp_path: Path) -> None:
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
     path = tmp_path / "a.yaml"
     path.write_text("\n".join(lines))
-    with pytest.raises(HarnessError):
+    with pytest.raises(HarnessError, match="over 200000 values"):
         read_table(path)
 
 

@@ -64,6 +64,21 @@ def test_a_refused_training_changes_nothing(place: Place) -> None:
     assert files(place.trained) == before[1]
 
 
+@pytest.mark.parametrize("edited", ["training.yaml", "tiny.yaml"])
+def test_a_plan_or_recipe_that_is_changed_while_it_is_trained(place: Place, edited: str) -> None:
+    """DVC would record the new one as what the weights follow, and never train by it."""
+    (place.root / "training.yaml").write_text(f"runs: {{{place.method}--denoise-rgb-50: {{iterations: 4}}}}\n")
+    plugin, file = place.root / "methods/tiny_net.py", str(place.root / edited)
+    change = f"text = open({file!r}).read().replace('iterations: 4', 'iterations: 6'); open({file!r}, 'w').write(text)"
+    plugin.write_text(
+        plugin.read_text().replace("    from torch import nn\n", f"    from torch import nn\n    {change}\n")
+    )
+    done = run(place, "stage", "train", f"{place.method}--denoise-rgb-50")
+    assert done.returncode == 2 and "was changed while" in done.stderr and edited in done.stderr, done.stderr
+    again = run(place, "stage", "train", f"{place.method}--denoise-rgb-50")
+    assert again.returncode == 0, again.stderr
+
+
 def test_the_list_tells_what_was_trained(place: Place) -> None:
     """A plan in training.yaml is no training."""
     state = place.root / "training.yaml"
