@@ -84,14 +84,8 @@ def input_ids(images: list[str], levels: tuple[int, ...], random: bool, noise: N
     ids = [InputId(level, FIRST_DRAW, image) for level in levels for image in images]
     if random and noise.further_draws and noise.images:
         count = min(noise.images, len(images))
-        spread = [images[index] for index in _evenly(len(images), count)]
+        # First and last included.
+        spread = [images[round(step * (len(images) - 1) / max(count - 1, 1))] for step in range(count)]
         draws = range(FIRST_DRAW + 1, FIRST_DRAW + 1 + noise.further_draws)
         ids += [InputId(level, draw, image) for level in levels for draw in draws for image in spread]
     return sorted(ids, key=lambda i: (i.level, i.draw, images.index(i.image)))
-
-
-def _evenly(length: int, count: int) -> list[int]:
-    """Choose `count` of `length` indices, evenly spread, first and last included."""
-    if count < 2:
-        return list(range(count))
-    return [round(step * (length - 1) / (count - 1)) for step in range(count)]
