@@ -112,7 +112,7 @@ def test_scales_of_an_own_task_reach_sizes_and_borders(folder: Path) -> None:
         restored = made.degrade(reference, 8).repeat(8, 0).repeat(8, 1)
         values.append(harness.measure(reference, restored, "psnr-y-crop", scale=8))
     assert psnr(folder, "wide") == pytest.approx(np.mean(values), abs=1e-6)
-    assert "repeat" in run(folder, "methods", "--task", "sr-x8")
+    assert "repeat" in run(folder, "list", "methods", "--task", "sr-x8")
 
 
 @pytest.mark.parametrize(

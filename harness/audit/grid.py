@@ -13,11 +13,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.audit.images import Bench, RestoredSet, probes
+from harness.audit.images import Bench, RestoredSet
 from harness.audit.measuring import set_values, ssim_mask
 from harness.audit.settings import AuditSettings
 from harness.audit.variants import INDEPENDENT, Finish, Making, NoiseDraw, Reading, set_readings
 from harness.degradations import degradation
+from harness.records.cells import evenly
 from harness.tables.published import PublishedNumber
 from harness.tables.requests import IMAGE_METRICS, Request
 from harness.tables.verdicts import MATCH_UNITS, NOISE_DEVIATIONS, ROUNDING
@@ -230,7 +231,7 @@ class VariantGrid:
         draws = [msgspec.structs.replace(making, noise=NoiseDraw(INDEPENDENT, seed)) for seed in NOISE_SEEDS]
         sources = [self.bench.source(self.task, *cell.place, draw) for draw in draws]
         first, second, _ = sources
-        images = second.stored_images or probes(second.images, self.settings.probe)
+        images = second.stored_images or evenly(second.images, self.settings.probe)
         saving = next((f for f in first.finishes if f.saving == self.saving), Finish(self.saving))
         rows = []
         for source, draw in zip(sources, draws, strict=True):

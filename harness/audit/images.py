@@ -407,10 +407,3 @@ def finished(restored: NDArray[np.float64], finish: Finish) -> NDArray[Any]:
     if finish.saving == "unrounded":
         return np.clip(pixels, 0, 255)
     return to_uint8(pixels, finish.saving)  # type: ignore[arg-type]
-
-
-def probes(images: list[str], count: int) -> list[str]:
-    """Choose images evenly spread over a set."""
-    if count >= len(images):
-        return list(images)
-    return [images[round(step * (len(images) - 1) / max(1, count - 1))] for step in range(count)]

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.audit.grid import Candidate, Place, RowCell, Scores, VariantGrid, explained_digits, score
-from harness.audit.images import RestoredSet, probes
+from harness.audit.images import RestoredSet
 from harness.audit.measuring import ssim_mask
 from harness.audit.variants import SSIM_READINGS, Finish, Making, Reading, difference
 from harness.errors import HarnessError
+from harness.records.cells import evenly
 
 # Of a mean over few images: 4 standard errors, for with 3 images a Student's t of 99.7 % is about 13, of 94 % about 4.
 # Only used to leave a variant aside, never to accept one.
@@ -75,7 +76,7 @@ def most_digits(grid: VariantGrid, making: Making, finish: Finish | None, known:
             source = grid.source(making, place, here=finish is not None)
             # Paired differences need the same images: a crop of a set has the same names.
             stated_images = grid.source(grid.stated, place).images
-            names = [i for i in probes(stated_images, grid.settings.probe) if i in source.images]
+            names = [i for i in evenly(stated_images, grid.settings.probe) if i in source.images]
             if budget.over():
                 return Bound(grid.total, obstacle=OUT_OF_BUDGET)
             budget.measure(source, ("psnr", *grid.metrics), names)
@@ -226,7 +227,7 @@ def _estimates(
     values, errors = [], []
     for cell in grid.of_metric("ssim"):
         source, base = sets[cell.place], grid.source_of(anchor, cell.place)
-        few = probes(source.images, SSIM_PROBES)
+        few = evenly(source.images, SSIM_PROBES)
         base.measure(["ssim"], None, anchor.finish, ssim_mask([reading]))
         source.measure(["ssim"], few, candidate.finish)
         gaps = source.values("ssim", candidate.finish, few)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +38,16 @@ _OF_KIND = {
 }
 
 
-class Width(click.ParamType[float]):
-    """`column`, `text`, or a number of inches."""
+def _width(text: str) -> float:
+    """Read `column`, `text`, or a number of inches."""
+    from harness.report.figures.files import WIDTHS
 
-    name = "column|text|INCHES"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Parse the text."""
-        from harness.report.figures.files import WIDTHS
-
-        try:
-            inches = WIDTHS[value] if value in WIDTHS else float(value)
-        except ValueError:
-            inches = 0.0
-        if not 1 <= inches <= 40:
-            self.fail(f"'{value}' is not 'column', 'text' or a number of inches from 1 to 40", param, ctx)
-        return inches
+    inches = 0.0
+    with suppress(ValueError):
+        inches = WIDTHS[text] if text in WIDTHS else float(text)
+    if not 1 <= inches <= 40:
+        raise click.BadParameter(f"'{text}' is not 'column', 'text' or a number of inches from 1 to 40")
+    return inches
 
 
 @click.command(
@@ -83,7 +78,12 @@ class Width(click.ParamType[float]):
 @click.option("--against", metavar="ROW", default="", help="Curve: draw the distance to this row.")
 @click.option("--x", type=click.Choice(COSTS), help="Scatter: the cost to draw against; default: parameters.")
 @click.option(
-    "--width", type=Width(), default="text", show_default=True, help="Width: column (3.3 in), text (6.9 in) or inches."
+    "--width",
+    type=_width,
+    metavar="column|text|INCHES",
+    default="text",
+    show_default=True,
+    help="Width: column (3.3 in), text (6.9 in) or inches.",
 )
 @click.option("--dpi", type=click.IntRange(50, 2400), default=600, show_default=True, help="Pixels an inch.")
 @click.option(

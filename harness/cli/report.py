@@ -191,41 +191,21 @@ def _tell(found: Sequence[TableResults]) -> None:
         echo(f"note: {text}", err=True)
 
 
-class Numbers(click.ParamType[tuple[int, ...]]):
-    """Whole numbers with commas between, as many as the words that name them."""
-
-    def __init__(self, names: str) -> None:
-        self.name = names
-
-    def convert(
-        self, value: str | tuple[int, ...], param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Parse the text."""
-        if isinstance(value, tuple):
-            return value
-        parts = value.split(",")
-        if len(parts) != self.name.count(",") + 1 or not all(part.strip().isdigit() for part in parts):
-            self.fail(f"'{value}' is not {self.name}", param, ctx)
-        return tuple(map(int, parts))
+def _pixel(text: str) -> tuple[int, ...]:
+    """Read row and column."""
+    if not re.fullmatch(r" *\d+ *, *\d+ *", text):
+        raise click.BadParameter(f"'{text}' is not ROW,COLUMN")
+    return tuple(map(int, text.split(",")))
 
 
-class Region(click.ParamType[tuple[int, ...]]):
-    """A part of an image, written as for `harness figure --crop`; TOP,LEFT,HEIGHT,WIDTH is an older form."""
-
-    name = "LEFT,TOP,WIDTHxHEIGHT"
-
-    def convert(
-        self, value: str | tuple[int, ...], param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Give top, left, height and width."""
-        if isinstance(value, tuple):
-            return value
-        if found := re.fullmatch(r"(\d+),(\d+),(\d+)x(\d+)", value.replace(" ", "")):
-            left, top, width, height = map(int, found.groups())
-            return top, left, height, width
-        if re.fullmatch(r"\d+(, *\d+){3}", value):
-            return tuple(map(int, value.split(",")))
-        self.fail(f"'{value}' is not {self.name}", param, ctx)
+def _region(text: str) -> tuple[int, ...]:
+    """Read a part of an image, written as for `harness figure --crop` or in an older form: top, left, height, width."""
+    if found := re.fullmatch(r"(\d+),(\d+),(\d+)x(\d+)", text.replace(" ", "")):
+        left, top, width, height = map(int, found.groups())
+        return top, left, height, width
+    if re.fullmatch(r"\d+(, *\d+){3}", text):
+        return tuple(map(int, text.split(",")))
+    raise click.BadParameter(f"'{text}' is not LEFT,TOP,WIDTHxHEIGHT")
 
 
 @click.command(
@@ -237,7 +217,7 @@ class Region(click.ParamType[tuple[int, ...]]):
 )
 @method_argument("method")
 @click.argument("image")
-@click.option("--at", type=Numbers("ROW,COLUMN"), multiple=True, help="A query pixel as ROW,COLUMN (repeat).")
+@click.option("--at", type=_pixel, metavar="ROW,COLUMN", multiple=True, help="A query pixel as ROW,COLUMN (repeat).")
 @task_option("Task of the network; default: the method's first.")
 @level_option("Sigma, quality or scale; default: the task's first.")
 @click.option("--attention", type=int, default=0, show_default=True, help="Which attention, in the network's order.")
@@ -246,7 +226,8 @@ class Region(click.ParamType[tuple[int, ...]]):
     "crop",
     cls=Option,
     formerly="--crop",
-    type=Region(),
+    type=_region,
+    metavar="LEFT,TOP,WIDTHxHEIGHT",
     help="Let the network see only this part.",
 )
 @click.option("--generated-weights", is_flag=True, help="Random weights: a demonstration, marked as one.")

@@ -241,10 +241,10 @@ def _diff_rows(
     workspace: Workspace, table: Table, against: str, chosen: Table, some: bool, form: str, strict: bool
 ) -> None:
     """Compare the measured rows of a table, or `some` that were chosen, with one of them."""
-    from harness.report.comparisons import comparisons_csv, comparisons_json, comparisons_text
-    from harness.report.render import latex
+    from harness.report.comparisons import FIELDS, comparisons_text
+    from harness.report.render import csv_lines, json_lines, latex
     from harness.tables.collected import results_of
-    from harness.tables.comparison import compare_rows
+    from harness.tables.comparison import as_record, compare_rows
     from harness.tables.measurements import Measurements
 
     results = results_of(workspace, table)
@@ -260,9 +260,9 @@ def _diff_rows(
         if comparison.outcome != "reference" and comparison.cell.request.row in names
     ]
     if form == "json":
-        echo(comparisons_json(shown), nl=False)
+        echo(json_lines(map(as_record, shown)), nl=False)
     elif form == "csv":
-        echo(comparisons_csv(shown), nl=False)
+        echo(csv_lines(map(as_record, shown), FIELDS), nl=False)
     elif form != "tex":
         echo(comparisons_text(shown, "github" if form == "md" else "simple"), nl=False)
     if strict and all(comparison.difference is None for comparison in shown):

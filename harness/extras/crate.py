@@ -153,8 +153,10 @@ def export_crate(workspace: Workspace, table: str, target: Path, *, images: bool
         properties = {
             "contentSize": str(len(content)),
             "sha256": hashlib.sha256(content).hexdigest(),
-            "encodingFormat": _media_type(name),
+            "encodingFormat": mimetypes.guess_type(name)[0] or "application/octet-stream",
         }
+        if name.endswith((".yaml", ".lock")):
+            properties["encodingFormat"] = "application/yaml"
         entities[name] = crate.add_file(str(workspace.root / name), dest_path=name, properties=properties)
     action = add(
         "#run",
@@ -177,12 +179,6 @@ def export_crate(workspace: Workspace, table: str, target: Path, *, images: bool
     except OSError as error:
         raise HarnessError(f"{target}: cannot be written ({error.strerror or error})") from None
     return len(names)
-
-
-def _media_type(name: str) -> str:
-    if name.endswith((".yaml", ".lock")):
-        return "application/yaml"
-    return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
 def check_crate(source: Path, workspace: Workspace) -> CrateCheck:

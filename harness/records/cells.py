@@ -76,6 +76,12 @@ class NoiseDraws(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: int = 6
 
 
+def evenly(images: list[str], count: int) -> list[str]:
+    """Choose images evenly spread over a set, first and last included; all where there are no more."""
+    count = min(count, len(images))
+    return [images[round(step * (len(images) - 1) / max(count - 1, 1))] for step in range(count)]
+
+
 def input_ids(images: list[str], levels: tuple[int, ...], random: bool, noise: NoiseDraws) -> list[InputId]:
     """List the inputs of a dataset, level by level.
 
@@ -83,15 +89,7 @@ def input_ids(images: list[str], levels: tuple[int, ...], random: bool, noise: N
     """
     ids = [InputId(level, FIRST_DRAW, image) for level in levels for image in images]
     if random and noise.further_draws and noise.images:
-        count = min(noise.images, len(images))
-        spread = [images[index] for index in _evenly(len(images), count)]
+        spread = evenly(images, noise.images)
         draws = range(FIRST_DRAW + 1, FIRST_DRAW + 1 + noise.further_draws)
         ids += [InputId(level, draw, image) for level in levels for draw in draws for image in spread]
     return sorted(ids, key=lambda i: (i.level, i.draw, images.index(i.image)))
-
-
-def _evenly(length: int, count: int) -> list[int]:
-    """Choose `count` of `length` indices, evenly spread, first and last included."""
-    if count < 2:
-        return list(range(count))
-    return [round(step * (length - 1) / (count - 1)) for step in range(count)]

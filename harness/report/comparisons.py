@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from harness.report.render import csv_lines, json_lines
-from harness.tables.comparison import Comparison, as_record
+from harness.tables.comparison import Comparison
 from harness.tables.diff import measured_decimals, measured_text
 from harness.tables.paired import CONFIDENCE, ENUMERATED, FLIPS, RESAMPLES, SIGNIFICANCE
 
@@ -18,12 +17,6 @@ FIELDS = (
     *("table", "row", "against", "dataset", "level", "metric", "protocol", "degradation", "value", "reference_value"),
     *("difference", "low", "high", "p", "p_floor", "images", "draws", "outcome", "refused", "remark"),
 )
-
-
-def comparison_lines(compared: Sequence[Comparison]) -> list[tuple[str, ...]]:
-    """Write each comparison that was made as texts under `HEADS`; the reference is named where there are several."""
-    several = len({comparison.reference.request.row for comparison in compared}) > 1
-    return [_line(comparison, several) for comparison in compared if not comparison.refused]
 
 
 def refusals(compared: Sequence[Comparison]) -> list[str]:
@@ -59,22 +52,13 @@ def comparisons_text(compared: Sequence[Comparison], style: str = "simple") -> s
     """Write comparisons as a table of text (`style` is tabulate's), and below it how they were made."""
     from tabulate import tabulate
 
-    lines = comparison_lines(compared)
+    several = len({comparison.reference.request.row for comparison in compared}) > 1
+    lines = [_line(comparison, several) for comparison in compared if not comparison.refused]
     widths = [None] * (len(HEADS) - 1) + [60] if style == "simple" else None
     table = tabulate(lines, HEADS, disable_numparse=True, maxcolwidths=widths, tablefmt=style) if lines else ""
     # A line break between items of a list, which Markdown would join otherwise.
     why = "\n".join(refusals(compared)) if style == "simple" else "\n".join(f"- {text}" for text in refusals(compared))
     return "\n\n".join(filter(None, [table, why, method_note(compared)])) + "\n"
-
-
-def comparisons_csv(compared: Sequence[Comparison]) -> str:
-    """Write one line a comparison, with every digit."""
-    return csv_lines(map(as_record, compared), FIELDS)
-
-
-def comparisons_json(compared: Sequence[Comparison]) -> str:
-    """Write a list of objects, one a comparison (`harness.tables.comparison.as_record`)."""
-    return json_lines(map(as_record, compared))
 
 
 def method_note(compared: Sequence[Comparison]) -> str:

@@ -22,12 +22,7 @@ BEGIN, END = "<!-- counts: written by `harness tables --write-counts README.md` 
 def papers_coverage(workspace: Workspace, *, here: bool = True) -> Coverage:
     """Count the numbers of every published table; a user's own tables are no part of it.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where.
-    here : bool
-        Whether what was measured here counts, or only what results/ recorded, as in a file that is in git.
+    `here`: Whether what was measured here counts, or only what results/ recorded, as in a file that is in git.
     """
     return coverage(collect(workspace, published_tables(), here=here), workspace.methods())
 
@@ -114,12 +109,8 @@ def counts_block(found: Coverage) -> str:
 def write_counts(path: Path, block: str, *, check: bool) -> bool:
     """Put a block of counts between its marks in a file; with `check`, only compare. Return whether it changed.
 
-    Raises
-    ------
-    HarnessError
-        The file has no marks.
-    CheckFailedError
-        With `check`: the file says something else.
+    Raises HarnessError: The file has no marks.
+    Raises CheckFailedError: With `check`: the file says something else.
     """
     text = path.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)

@@ -128,14 +128,12 @@ def grids(table: Table, results: list[CellResult]) -> list[PartGrid]:
     """Lay a table's results out as the paper prints the table."""
     found = {(r.request.part, r.request.line, r.request.key): r for r in results}
     of_lines = footnotes(results)[1]
-    return [
-        _grid(table, index, part, found, [_marks(of_lines.get((index, line), ())) for line in range(len(part.rows))])
-        for index, part in enumerate(table.parts)
-    ]
-
-
-def _marks(notes: Sequence[Footnote]) -> tuple[Mark, ...]:
-    return tuple((note.mark, SHORT[note.difference.kind]) for note in notes)
+    made = []
+    for index, part in enumerate(table.parts):
+        notes = [of_lines.get((index, line), ()) for line in range(len(part.rows))]
+        marks = [tuple((note.mark, SHORT[note.difference.kind]) for note in of_line) for of_line in notes]
+        made.append(_grid(table, index, part, found, marks))
+    return made
 
 
 def marks_text(marks: Sequence[Mark]) -> str:

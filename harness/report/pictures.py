@@ -41,26 +41,16 @@ class Luma(msgspec.Struct, frozen=True):
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
     """One picture of a page.
 
-    Attributes
-    ----------
-    kind : str
-        ``truth``, ``input`` or ``method``.
-    title, note : str
-        Name for readers, and what is special about the pixels that are shown.
-    webp : bytes
-        The region, losslessly coded.
-    reference : int
-        Index of the picture it is compared with; its own for the ground truth, -1 where none has its size.
-    luma, measure
-        What the PSNR that the page computes is of (None for all samples), and its name, such as ``psnr-y``.
-    crops, region : float or None
-        PSNR of each proposed crop and of the region, computed from the pixels shown.
-    group : Group or None
-        What restored it.
-    whole, whole_protocol
-        PSNR of the whole image as measured, and its protocol.
-    sha256 : str
-        Of the pixels of the whole image.
+    `kind`: ``truth``, ``input`` or ``method``.
+    `title`, `note`: Name for readers, and what is special about the pixels that are shown.
+    `webp`: The region, losslessly coded.
+    `reference`: Index of the picture it is compared with; its own for the ground truth, -1 where none has its size.
+    `luma`, `measure`: What the PSNR that the page computes is of (None for all samples), and its name, such as
+        ``psnr-y``.
+    `crops`, `region`: PSNR of each proposed crop and of the region, computed from the pixels shown.
+    `group`: What restored it.
+    `whole`, `whole_protocol`: PSNR of the whole image as measured, and its protocol.
+    `sha256`: Of the pixels of the whole image.
     """
 
     kind: str

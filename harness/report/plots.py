@@ -386,12 +386,8 @@ _STRIP_LEFT, _STRIP = 170.0, 34.0
 def strips(rows: Sequence[tuple[str, Sequence[float]]], **frame: Any) -> Chart | None:
     """Draw values in rows, one point each, with their mean as a hollow mark; None where no value is finite.
 
-    Parameters
-    ----------
-    rows : sequence of (str, sequence of float)
-        Names, which stand to the left, and values.
-    **frame
-        Name, title and the like, as of `Frame`.
+    `rows`: Names, which stand to the left, and values.
+    `**frame`: Name, title and the like, as of `Frame`.
     """
     shown = [(name, [value for value in values if math.isfinite(value)]) for name, values in rows]
     shown = [(name, values) for name, values in shown if values]

@@ -32,7 +32,7 @@ from harness.report.grid import (
 )
 from harness.tables.collected import place_of, table_results
 from harness.tables.comparison import Comparison
-from harness.tables.diff import CellResult, Difference, as_record
+from harness.tables.diff import CellResult, as_record
 from harness.tables.measurements import Measurement
 from harness.tables.ordering import orderings
 from harness.tables.paired import SIGNIFICANCE
@@ -202,12 +202,11 @@ def latex(table: Table, results: list[CellResult], compared: Sequence[Comparison
 
 def csv_text(results: list[CellResult]) -> str:
     """Render one line a cell; measured values with every digit, what a cell was made otherwise in as words."""
-    records = (as_record(result) | {"differs": "; ".join(map(_difference_text, result.differs))} for result in results)
+    records = []
+    for result in results:
+        differs = "; ".join(f"{d.kind}: {d.own} ({d.beside}: {d.others})" for d in result.differs)
+        records.append(as_record(result) | {"differs": differs})
     return csv_lines(records, CSV_FIELDS)
-
-
-def _difference_text(difference: Difference) -> str:
-    return f"{difference.kind}: {difference.own} ({difference.beside}: {difference.others})"
 
 
 def csv_lines(records: Iterable[dict[str, Any]], fields: Sequence[str]) -> str:
@@ -268,7 +267,8 @@ def tex_environment() -> Any:
         "tex": _tex_text,
         "spans": marked_spans,
         "marks_tex": lambda marks: rf"\textsuperscript{{{marks_text(marks)}}}" if marks else "",
-        "rules": _rules,
+        # Below every heading that spans several columns.
+        "rules": lambda heads, corner: _span_rules(spans(heads), corner),
         "published_tex": lambda place: _gray_tex(_tex_text(place.printed), place.mark),
         "gray_tex": lambda place: _gray_tex(_tex_text(place.printed)),
         "ranked_tex": lambda place: _marked_tex(_tex_text(place.measured), place.mark),
@@ -315,11 +315,6 @@ def marked_spans(grid: PartGrid, line: int) -> list[tuple[str, int, tuple[Mark, 
     joined = spans(heads) if line < len(grid.heads) - 1 else [(text, 1) for text in heads]
     starts = itertools.accumulate((span for _, span in joined), initial=0)
     return [(text, span, grid.head_marks(line, start)) for (text, span), start in zip(joined, starts, strict=False)]
-
-
-def _rules(heads: tuple[str, ...], corner: int) -> str:
-    """Draw a rule below every heading that spans several columns."""
-    return _span_rules(spans(heads), corner)
 
 
 def _span_rules(heads: Sequence[tuple[str, int]], corner: int) -> str:

@@ -34,16 +34,10 @@ class SceneMethod(msgspec.Struct, frozen=True):
 class Scene(msgspec.Struct, frozen=True):
     """Methods that restored the same images at the same level.
 
-    Attributes
-    ----------
-    task, dataset, level : str, str, int
-        What was restored.
-    members : tuple of SceneMethod
-        Methods, in the order of the tables.
-    images : tuple of str
-        Every image that all of them restored, those first on which they disagree most.
-    values : dict
-        PSNR of the whole image (every digit of the measured row), by group and image.
+    `task`, `dataset`, `level`: What was restored.
+    `members`: Methods, in the order of the tables.
+    `images`: Every image that all of them restored, those first on which they disagree most.
+    `values`: PSNR of the whole image (every digit of the measured row), by group and image.
     """
 
     task: str
@@ -91,17 +85,9 @@ def find_scenes(
 ) -> list[Scene]:
     """Group what was restored here into scenes, those with most methods first.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where the images lie.
-    restored : iterable of (Group, int, str)
-        What tables ask for: groups, levels and PSNR protocols, of which the first counts; what has no images here is
-        left out.
-    methods : mapping
-        For their titles.
-    measurements : Measurements
-        The rows.
+    `restored`: What tables ask for: groups, levels and PSNR protocols, of which the first counts; what has no images
+        here is left out.
+    `methods`: For their titles.
     """
     asked: dict[SceneId, dict[Group, str]] = defaultdict(dict)
     for group, level, protocol in restored:

@@ -199,7 +199,8 @@ def grid_pieces(grid: PartGrid, width: int) -> list[Any]:
     rows = [replace(row, heads=(_marked(row.heads[0], row.marks), *row.heads[1:])) for row in grid.rows]
     first, *others = grid.heads
     # A column is too narrow for more than the letters.
-    lines = [tuple(_lettered(head, grid.head_marks(0, column)) for column, head in enumerate(first)), *others]
+    letters = [", ".join(letter for letter, _ in grid.head_marks(0, column)) for column in range(len(first))]
+    lines = [tuple(f"{h} [{of_h}]" if of_h else h for h, of_h in zip(first, letters, strict=True)), *others]
     shown = [max(len(head) for head in heads) for heads in zip(*lines, strict=True)]
     for row in rows:
         for index, place in enumerate(row.places):
@@ -209,7 +210,7 @@ def grid_pieces(grid: PartGrid, width: int) -> list[Any]:
         max([len(title)] + [len(row.heads[i]) for row in rows]) + 3 for i, title in enumerate(grid.corner)
     )
     # The first column of a piece repeats the heading it continues.
-    filled = [tuple(accumulate(line, _continued)) for line in lines]
+    filled: list[tuple[str, ...]] = [tuple(accumulate(line, lambda before, text: text or before)) for line in lines]
     pieces, start = [], 0
     while start < len(shown):
         stop, used = start, heads_width
@@ -234,14 +235,6 @@ def grid_pieces(grid: PartGrid, width: int) -> list[Any]:
 
 def _marked(head: str, marks: Sequence[Mark]) -> str:
     return f"{head} [{marks_text(marks)}]" if marks else head
-
-
-def _lettered(head: str, marks: Sequence[Mark]) -> str:
-    return f"{head} [{', '.join(letter for letter, _ in marks)}]" if marks else head
-
-
-def _continued(before: str, text: str) -> str:
-    return text or before
 
 
 def _measured(place: GridCell) -> str:

@@ -49,20 +49,13 @@ Pixels = NDArray[np.uint8]
 class View(msgspec.Struct, frozen=True):
     """An image of a scene, ready to be shown.
 
-    Attributes
-    ----------
-    scene, image : Scene, str
-        What it shows.
-    height, width, top, left, region_height, region_width : int
-        Size of the ground truth, and the region that the pictures hold.
-    crops : tuple of SquareCrop
-        Proposed, the one with the largest disagreement first; coordinates in the whole image.
-    pictures : tuple of Picture
-        Input, methods, ground truth.
-    overview, overview_size : bytes, tuple of int
-        The ground truth made smaller, WebP with loss; its width and height.
-    basis : str
-        What the crops were chosen by.
+    `scene`, `image`: What it shows.
+    `height`, `width`, `top`, `left`, `region_height`, `region_width`: Size of the ground truth, and the region that the
+        pictures hold.
+    `crops`: Proposed, the one with the largest disagreement first; coordinates in the whole image.
+    `pictures`: Input, methods, ground truth.
+    `overview`, `overview_size`: The ground truth made smaller, WebP with loss; its width and height.
+    `basis`: What the crops were chosen by.
     """
 
     scene: Scene
@@ -88,21 +81,9 @@ class View(msgspec.Struct, frozen=True):
 def make_view(workspace: Workspace, scene: Scene, image: str, *, whole: bool = False) -> View:
     """Read an image of a scene and everything restored from it, and choose what to show.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where the files lie.
-    scene, image : Scene, str
-        What to show.
-    whole : bool
-        Carry the whole image instead of a region.
-
-    Raises
-    ------
-    NotAvailableError
-        The ground truth is not here.
-    HarnessError
-        A file is damaged or replaced: its pixels are not those that were measured.
+    `whole`: Carry the whole image instead of a region.
+    Raises NotAvailableError: The ground truth is not here.
+    Raises HarnessError: A file is damaged or replaced: its pixels are not those that were measured.
     """
     fetched = open_dataset(scene.dataset, workspace.data)
     truth = fetched.read(image)
@@ -281,18 +262,10 @@ def read_input(fetched: FetchedDataset, name: str, level: int, image: str, truth
 class Extreme(msgspec.Struct, frozen=True):
     """A cell's worst or best image: the part with the largest error, restored and true.
 
-    Attributes
-    ----------
-    image, rank : str
-        Its name; ``worst`` or ``best``.
-    value : float
-        PSNR of the whole image, as measured.
-    crop : SquareCrop
-        What is shown.
-    crop_value, measure : float, str
-        PSNR of what is shown, and the name of that PSNR.
-    restored, truth : bytes
-        Lossless WebP.
+    `image`, `rank`: Its name; ``worst`` or ``best``.
+    `value`: PSNR of the whole image, as measured.
+    `crop_value`, `measure`: PSNR of what is shown, and the name of that PSNR.
+    `restored`, `truth`: Lossless WebP.
     """
 
     image: str

@@ -13,10 +13,7 @@ SIDE = 96
 def count_parameters(method: Method, task_name: str) -> int:
     """Count the parameters of a method's network for a task, at the task's first level; nothing is computed.
 
-    Raises
-    ------
-    HarnessError
-        The method has no network.
+    Raises HarnessError: The method has no network.
     """
     import torch
 

@@ -119,23 +119,12 @@ def refuse_edited(
 
     DVC would record what the new code makes as the old code's, and give it back when the edit is undone.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where ``work/code`` says which code DVC knows the stage by; what is not there is not compared.
-    stage : str
-        A stage of `ROOTS`, or ``restore``.
-    task, degradation : str
-        What it works on.
-    method : Method, optional
-        What it restores with.
-    metrics : iterable of str
-        Metrics of plugins that it measures with.
-
-    Raises
-    ------
-    HarnessError
-        Some code is not that which is recorded.
+    `workspace`: Where ``work/code`` says which code DVC knows the stage by; what is not there is not compared.
+    `stage`: A stage of `ROOTS`, or ``restore``.
+    `task`, `degradation`: What it works on.
+    `method`: What it restores with.
+    `metrics`: Metrics of plugins that it measures with.
+    Raises HarnessError: Some code is not that which is recorded.
     """
     read_again()
     made: dict[str, Callable[[], list[str]]] = {}

@@ -27,12 +27,8 @@ Number = tuple[str, str, str, int, str, Decimal, str]
 class Counts(msgspec.Struct, frozen=True):
     """Printed numbers by verdict.
 
-    Attributes
-    ----------
-    distinct : dict
-        Numbers, each once.
-    places : dict
-        The printed places they stand in.
+    `distinct`: Numbers, each once.
+    `places`: The printed places they stand in.
     """
 
     distinct: dict[Verdict, int]
@@ -131,17 +127,11 @@ def own_paper(result: CellResult) -> str:
 class Coverage(msgspec.Struct, frozen=True):
     """How far the papers' numbers were measured, and what the others take.
 
-    Attributes
-    ----------
-    all : Counts
-        Every printed number.
-    by_reach : dict
-        The same, by what it takes to measure a number (`harness.tables.reach`). Where copies of a number take different
-        things, the least of them counts.
-    own : Counts
-        Image numbers of the papers' own networks: PANet, PA-EDSR, RNAN, CSNLN, KiT, with their ablations.
-    own_by_reach : dict
-        The same by paper (those that have any), then by what it takes.
+    `all`: Every printed number.
+    `by_reach`: The same, by what it takes to measure a number (`harness.tables.reach`). Where copies of a number take
+        different things, the least of them counts.
+    `own`: Image numbers of the papers' own networks: PANet, PA-EDSR, RNAN, CSNLN, KiT, with their ablations.
+    `own_by_reach`: The same by paper (those that have any), then by what it takes.
     """
 
     all: Counts

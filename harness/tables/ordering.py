@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from harness.records.training_runs import LENGTHS, TrainedFor, percent
+from harness.records.training_runs import LENGTHS, percent
 from harness.tables.diff import CellResult
 from harness.tables.measurements import Measurement
 from harness.tables.published import Table
@@ -71,7 +71,9 @@ def _ordering(cells: list[CellResult]) -> Ordering | None:
         text = f"{metric}: the rows were trained under different budgets, their order says nothing"
         return Ordering(None, None, count, text)
     iterations = f"{budget.iterations:,} iteration{'s' * (budget.iterations != 1)}"
-    warmup = _warmup(budget)
+    warmup = budget.warmup
+    if not warmup and budget.recipe in recipe_names():  # records of earlier versions leave it to the recipe
+        warmup = recipe(budget.recipe).schedule.warmup
     if budget.iterations <= warmup:
         text = (
             f"{metric}: the rows were trained for {iterations}, and the learning rate rises over the first {warmup:,}; "
@@ -106,13 +108,6 @@ def _ordering(cells: list[CellResult]) -> Ordering | None:
         share = percent(budget.iterations, budget.recipe_iterations)
         text += f"; a budget of {share} of {LENGTHS[budget.length_of]} says nothing about the order after all of them"
     return Ordering(tau, p, count, text, found[:2] if found else None)
-
-
-def _warmup(budget: TrainedFor) -> int:
-    """Steps over which the learning rate rises; records of earlier versions leave that to the recipe."""
-    if budget.warmup or budget.recipe not in recipe_names():
-        return budget.warmup
-    return recipe(budget.recipe).schedule.warmup
 
 
 def _interval(printed: Sequence[float], measured: Sequence[Measurement]) -> tuple[float, float, float] | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from harness.assets.weights.registry import WeightFile, public_name, released_file, weight_set
+from harness.assets.weights.registry import public_name, released_file, weight_set
 from harness.methods import Method
 from harness.tables.collected import TableResults, place_of
 from harness.tables.counting import Number, number_of
@@ -109,17 +109,12 @@ def _weights(names: Iterable[str]) -> list[str]:
     lines = [f"released images: {', '.join(images)}"] if images else []
     for where in dict.fromkeys(name.partition("/")[0] for name in names if released_file(name)):
         record = weight_set(where)
-        held = [_held(file) for file in record.files]
+        pins = {True: "by SHA-256", False: "by git blob id"}
+        held = [pins[bool(file.sha256)] if file.at else "that you supply" for file in record.files]
         counts = ", ".join(f"{held.count(how)} {how}" for how in dict.fromkeys(held))
         sources = f" ({', '.join(record.repositories)})" if record.repositories else ""
         lines.append(f"`{where}`: {counts}{sources}")
     return lines
-
-
-def _held(file: WeightFile) -> str:
-    if not file.at:
-        return "that you supply"
-    return "by SHA-256" if file.sha256 else "by git blob id"
 
 
 def _reasons(results: list[CellResult]) -> tuple[str, ...]:

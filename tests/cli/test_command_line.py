@@ -165,7 +165,7 @@ def test_a_part_of_an_image_is_written_alike_everywhere() -> None:
     """As `figure --crop` takes it: left, top, width x height."""
     region = next(o for name, spelling, o in options() if (name, spelling) == ("report attention-maps", "--region"))
     crop = next(o for name, spelling, o in options() if (name, spelling) == ("figure", "--crop"))
-    assert region.type.name == crop.metavar
+    assert region.metavar == crop.metavar
     made = parse_crop("30,20,96x64")
     assert region.type("30,20,96x64") == region.type("20,30,64,96") == (made.top, made.left, made.height, made.width)
     with pytest.raises(click.BadParameter, match="is not LEFT,TOP,WIDTHxHEIGHT"):

@@ -176,7 +176,8 @@ def scatter_figure(
     chosen = [v for v in found if (v.cell.request.dataset, v.cell.request.level) == places[0]]
     task = one_task(table.name, [v.cell for v in chosen])
     chosen = [v for v in chosen if not rows or v.cell.request.row in rows]
-    printed = _printed_costs(results, cost)
+    asked = [result.request for result in results if result.request.metric == cost]
+    printed = {(r.part, r.line): float(r.printed.value) for r in asked if r.printed is not None}
     points: list[tuple[_Value, float, bool]] = []
     machines: dict[str, None] = {}
     without = dict.fromkeys(row for row in rows if row not in {v.cell.request.row for v in chosen})
@@ -231,11 +232,6 @@ def _values(table: Table, results: Iterable[CellResult], metric: str, dataset: s
         elif result.request.printed is not None:
             found.append(_Value(result, float(result.request.printed.value), False))
     return found
-
-
-def _printed_costs(results: Iterable[CellResult], cost: str) -> dict[tuple[int, int], float]:
-    printed = [(r.request, r.request.printed) for r in results if r.request.metric == cost]
-    return {(request.part, request.line): float(number.value) for request, number in printed if number is not None}
 
 
 def _line(value: _Value) -> tuple[int, int]:

@@ -150,7 +150,9 @@ def crop_figure(
     _check_crops(crops, name, length, height)
     own_cells = [cell for each in shown for cell in each.cells.values()]
     notes, marks = row_notes(own_cells)
-    protocols = _protocols(shown, chosen_metrics)
+    # By metric that of its column.
+    asked = {m: [s.cells[m].request for s in shown if m in s.cells] for m in chosen_metrics}
+    protocols = {metric: of[0].column_protocol if of else "" for metric, of in asked.items()}
     panels, extra = _panels(
         fetched, name, chosen_level, shown, reference, inputs, marks, chosen_metrics, protocols, _column_units(cells)
     )
@@ -311,11 +313,6 @@ def _protocol(cell: CellResult) -> str:
     """Name the protocol of the number that a table for a paper shows: the column's, where it was measured."""
     request = cell.request
     return request.column_protocol if isinstance(cell.under_column, Measurement) else request.protocol
-
-
-def _protocols(shown: Sequence[_Shown], metrics: Sequence[str]) -> dict[str, str]:
-    """By metric the protocol of its column."""
-    return {m: next((s.cells[m].request.column_protocol for s in shown if m in s.cells), "") for m in metrics}
 
 
 def _propose(shown: Sequence[_Shown], reference: Pixels) -> tuple[list[Crop], str]:

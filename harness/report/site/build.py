@@ -48,14 +48,10 @@ _RESERVE = 10_000
 class SiteSummary(msgspec.Struct, frozen=True):
     """What was written.
 
-    Attributes
-    ----------
-    folder, pages, bytes : path, int, int
-        Where, number of HTML pages, and size of all files.
-    scenes_shown, images_shown, images_left_out : int
-        Scenes with pictures, images on pages, images for which the room did not suffice.
-    notes : tuple of str
-        What could not be shown, and why.
+    `folder`, `pages`, `bytes`: Where, number of HTML pages, and size of all files.
+    `scenes_shown`, `images_shown`, `images_left_out`: Scenes with pictures, images on pages, images for which the room
+        did not suffice.
+    `notes`: What could not be shown, and why.
     """
 
     folder: Path
@@ -79,29 +75,16 @@ def build_site(
 ) -> SiteSummary:
     """Write the site.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where results lie; rows, images and ground truths may be missing, pages then say so.
-    target : path
-        Folder of the site; one that was written before is replaced as a whole.
-    names : sequence of str
-        Tables; every known one where none is named.
-    budget : int, optional
-        Bytes of pictures on pages of scenes, whatever the site then takes; by default `PICTURE_BUDGET`, or less where
-        the site would exceed its limit.
-    limit : int
-        Bytes that the site takes at most where no budget is named. Pictures make room: first images of scenes, the
+    `workspace`: Where results lie; rows, images and ground truths may be missing, pages then say so.
+    `target`: Folder of the site; one that was written before is replaced as a whole.
+    `names`: Tables; every known one where none is named.
+    `budget`: Bytes of pictures on pages of scenes, whatever the site then takes; by default `PICTURE_BUDGET`, or less
+        where the site would exceed its limit.
+    `limit`: Bytes that the site takes at most where no budget is named. Pictures make room: first images of scenes, the
         last in order first, down to `LEAST_PICTURES`; then worst and best images of cells.
-    all_images : bool
-        Show every image of every scene whole, whatever it takes.
-    progress : callable
-        Called with a few words now and then.
-
-    Raises
-    ------
-    HarnessError
-        `target` holds something else, a file is damaged, or the disk is full.
+    `all_images`: Show every image of every scene whole, whatever it takes.
+    `progress`: Called with a few words now and then.
+    Raises HarnessError: `target` holds something else, a file is damaged, or the disk is full.
     """
     if target.is_file() or (target.is_dir() and any(target.iterdir()) and not (target / MARKER).is_file()):
         raise HarnessError(f"{target}: holds something else than a site written by harness report; name another folder")

@@ -32,17 +32,11 @@ SceneImage = tuple[Scene, str]
 class ShownScenes(msgspec.Struct, frozen=True):
     """Scenes with pictures.
 
-    Attributes
-    ----------
-    scenes : list of Scene
-        In the order in which they are listed.
-    images : dict
-        Names of the images that have pages, by scene.
-    left_out : int
-        How many images have none for want of room.
-    overviews : dict
-        Path below the site of an image's ground truth made smaller, width and height; by scene and image, known once
-        the image's page is written.
+    `scenes`: In the order in which they are listed.
+    `images`: Names of the images that have pages, by scene.
+    `left_out`: How many images have none for want of room.
+    `overviews`: Path below the site of an image's ground truth made smaller, width and height; by scene and image,
+        known once the image's page is written.
     """
 
     scenes: list[Scene]

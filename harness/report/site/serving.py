@@ -34,10 +34,7 @@ class _Pages(SimpleHTTPRequestHandler):
 def server(folder: Path, port: int) -> ThreadingHTTPServer:
     """Open a port of this machine for the files of a folder; 0 chooses a free one.
 
-    Raises
-    ------
-    HarnessError
-        The port is taken or may not be used.
+    Raises HarnessError: The port is taken or may not be used.
     """
     try:
         return ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_Pages, directory=str(folder)))

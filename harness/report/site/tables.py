@@ -89,10 +89,7 @@ def tell_reasons_once(records: Iterable[dict[str, Any]]) -> None:
 def _details(contents: Contents, item: TableResults, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What a page shows of a cell that is pointed at; each text is stored once and referred to by its number.
 
-    Returns
-    -------
-    dict
-        ``texts``; ``cells``: label, text, label, text … of every number; ``makings``: a heading, then the same, of
+    Returns: ``texts``; ``cells``: label, text, label, text … of every number; ``makings``: a heading, then the same, of
         every different way to make one; ``made``: which of them each number has, -1 where none is known.
     """
     texts: dict[str, int] = {}
