@@ -24,7 +24,7 @@ WIDTH, HEIGHT = 640.0, 380.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 18.0, 16.0, 52.0
 
 # Width of a digit in the labels of points, in the chart's units; only for keeping labels apart.
-_LETTER = 7.4
+_LETTER = 8.6
 _LINE = 13.0
 
 # Half the size of a mark.

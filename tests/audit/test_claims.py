@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -52,6 +53,23 @@ def test_no_measured_number_is_typed_into_a_sentence() -> None:
     for name, parts in sentences().items():
         for text in parts.values():
             assert not re.search(r"\d\.\d|\d ?%|\d dB|\d of \d", text), (name, text)
+
+
+def test_no_measured_number_is_typed_beside_a_row_or_into_the_audit() -> None:
+    """What was measured stands in results/ and in the findings' data; text beside it would go stale."""
+    measured = re.compile(r"(?<![\d.])\d*\.\d{3,}|\b\d\d\.\d\d\b|\d dB")
+    rows = [(table.name, row) for table in published_tables().values() for part in table.parts for row in part.rows]
+    assert [(name, row.name) for name, row in rows if measured.search(row.evidence)] == []
+    assert sum(bool(row.evidence) for _, row in rows) > 100
+    folder = ROOT / "harness" / "audit"
+    for path in folder.glob("templates/*"):
+        assert not measured.search(path.read_text(encoding="utf-8")), path
+    for path in folder.glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        sentences_alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in sentences_alone:
+                assert not measured.search(node.value), (path, node.lineno)
 
 
 def test_without_cells_nothing_is_found() -> None:

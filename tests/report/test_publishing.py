@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import http.client
 import shutil
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from harness.cli import harness
 from harness.errors import HarnessError
 from harness.report.site.serving import server
 
@@ -123,3 +127,26 @@ def test_the_workflow_publishes_what_the_report_writes() -> None:
     # A shallow clone would name one revision for every recorded number.
     checkout = next(step for step in workflow["jobs"]["publish"]["steps"] if "checkout" in step.get("uses", ""))
     assert checkout["with"]["fetch-depth"] == 0
+
+
+def test_report_serves_until_it_is_interrupted(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("tables: [tables]\n")
+    (tmp_path / "tables").mkdir()
+    command = [sys.executable, "-m", "harness", "report", "--table", "panet-table9", "--serve", "--port", "0"]
+    running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    try:
+        assert running.stdout is not None
+        lines = (line for line in running.stdout if line.startswith("http://"))
+        port = int(next(lines).split(":")[2].partition("/")[0])
+        status, page = ask(port, "/")
+        assert status == 200 and "panet-table9" in page
+        running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=30) == 0
+    finally:
+        running.kill()
+        running.wait()
+
+
+def test_serving_goes_with_a_site_alone() -> None:
+    run = CliRunner().invoke(harness, ["report", "--serve", "--summary"])
+    assert run.exit_code == 1 and "--serve shows the site" in str(run.exception or run.output)

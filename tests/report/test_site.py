@@ -25,6 +25,7 @@ from harness.images import pixels_sha256, read_image, write_png
 from harness.metrics import psnr
 from harness.protocols import protocol
 from harness.records.cells import FIRST_DRAW
+from harness.records.cost import Cost, CostRecord, write_cost
 from harness.records.restored import LevelRecord
 from harness.records.rows import MeasuredRecord, write_rows
 from harness.report.render import render
@@ -163,6 +164,27 @@ def test_images_stand_in_the_order_that_is_told(site: SiteSummary, report_worksp
     body, images = listed(build_site(workspace, tmp_path / "site", names=["report-mine"]).folder)["Embedded, sigma 50"]
     assert "has the lowest PSNR stand first" in body and "farthest" not in body
     assert images == [(image, f"{blur[image]:.2f} dB") for image in sorted(blur, key=blur.__getitem__)]
+
+
+def test_quality_stands_against_parameters_that_were_counted(report_workspace: Workspace, tmp_path: Path) -> None:
+    workspace = copy_of(report_workspace, tmp_path)
+    for method, count in (("report-blur", 9), ("report-smear", 25)):
+        write_cost(workspace.work, CostRecord(method, (Cost("denoise-rgb", 30, count, 0, 96),)))
+
+    def charts(target: str) -> dict[str, str]:
+        page = build_site(workspace, tmp_path / target, names=["report-mine"]).folder / "plots.html"
+        found = re.findall(r'<figure class="chart" id="(parameters-[^"]*)">(.*?)</figure>', page.read_text(), re.DOTALL)
+        return {name: html.unescape(text) for name, text in found}
+
+    # Where a single row was counted there is nothing to compare, and a method without a network has no point.
+    (chart,) = charts("site").values()
+    assert "2 with a measured PSNR, 0 with the published one" in chart
+    value = sum(Measurements(workspace.work).images(GROUPS[2], 30, "psnr").values()) / 3
+    assert f"<title>Smear: 25, {value:.3f}</title>" in chart and "Noisy:" not in chart
+    # Where nothing was measured the printed numbers are drawn, and called so.
+    shutil.rmtree(workspace.work / "rows")
+    (chart,) = charts("printed").values()
+    assert "0 with a measured PSNR, 2 with the published one" in chart and "measured here" not in chart
 
 
 def test_a_photograph_has_one_thumbnail(site: SiteSummary) -> None:

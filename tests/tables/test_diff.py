@@ -378,7 +378,9 @@ def test_measured_here_or_recorded_every_surface_says_the_same(workspace: Worksp
         f"1 of the 9 measured numbers were measured here; the others are recorded in results/: 8 at revision {revision}"
     )
     assert line in page and where in page
-    assert "5 of 13 different published numbers reproduced" in (site.folder / "index.html").read_text()
+    index = (site.folder / "index.html").read_text()
+    assert "5 of 13 different published numbers are reproduced" in index
+    assert "<b>5</b> reproduced to the printed digit" in index
     for command in (["table", "doe-table1"], ["diff", "doe-table1"]):
         assert where in run.invoke(harness, command).output, command
     in_file = where.replace("were measured here", "are of the run that wrote this file")

@@ -139,9 +139,10 @@ def _parameters(contents: Contents, counted: dict[tuple[str, str], float], cell:
     if key not in counted:
         record = read_cost(contents.workspace.work, asked.method)
         known = [cost.parameters for cost in record.costs if cost.task == asked.task] if record else []
-        method = contents.methods.get(asked.method)
-        if not known and _is_measured(cell) and method is not None and method.network is not None:
-            known = [count_parameters(method, asked.task)]
+        network = contents.methods[asked.method].network if asked.method in contents.methods else None
+        # No code of a user's runs for a page; what the cost stage counted of it is shown.
+        if not known and _is_measured(cell) and getattr(network, "__module__", "").startswith("harness."):
+            known = [count_parameters(contents.methods[asked.method], asked.task)]
         if not known:
             return None
         counted[key] = known[0]
