@@ -248,7 +248,7 @@ def _check_table(workspace: Workspace, name: str, form: str) -> None:
     table = workspace.table(name)
     found = remarks(table, workspace.tables().values())
     if form == "json":
-        echo(json.dumps([{"check": "remark", "found": text} for text in found], indent=1, ensure_ascii=False))
+        echo_json([{"check": "remark", "found": text} for text in found])
         return
     for text in found:
         echo(f"remark: {text}")
