@@ -22,12 +22,15 @@ class UsedWeights:
         Checksum of the file.
     own : int
         Size in bytes of a file of the user's own; 0 for one of the registry or of a training run.
+    part : str
+        Of such a file: under which name the weights lie that were taken, and which were not.
     """
 
     name: str
     file: str
     sha256: str
     own: int = 0
+    part: str = ""
 
 
 _recordings: ContextVar[tuple[list[UsedWeights], ...]] = ContextVar("recordings", default=())
