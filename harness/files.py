@@ -32,12 +32,8 @@ def refuse_special(path: str | os.PathLike[str]) -> None:
 def file_sha256(path: str | os.PathLike[str], absent: str | None = None) -> str:
     """Hash a file's bytes; a HarnessError where it is a pipe.
 
-    Parameters
-    ----------
-    path : path
-        The file; memory holds a part of it at a time.
-    absent : str, optional
-        What to give where it cannot be read; by default that is an OSError.
+    `path`: The file; memory holds a part of it at a time.
+    `absent`: What to give where it cannot be read; by default that is an OSError.
     """
     refuse_special(path)
     try:
@@ -52,8 +48,6 @@ def file_sha256(path: str | os.PathLike[str], absent: str | None = None) -> str:
 def git_blob(path: str | os.PathLike[str]) -> str:
     r"""Give the id under which git keeps a file's bytes, 40 hex digits; OSError where it cannot be read.
 
-    Examples
-    --------
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "greeting")
     >>> path.write_bytes(b"hello\n")
@@ -80,17 +74,9 @@ def cannot_write(path: str | os.PathLike[str], error: OSError, advice: str = _UN
 def whole_file(path: str | os.PathLike[str], advice: str = _UNCHANGED) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, it takes the place of `path`.
 
-    Parameters
-    ----------
-    path : path
-        The file; its folder is made where it is not there.
-    advice : str
-        What an error tells the user at its end.
-
-    Raises
-    ------
-    HarnessError
-        The disk is full, the folder is read-only, or the like; `path` is as it was.
+    `path`: The file; its folder is made where it is not there.
+    `advice`: What an error tells the user at its end.
+    Raises HarnessError: The disk is full, the folder is read-only, or the like; `path` is as it was.
     """
     path = Path(path)
     # Beside the process a random part: on a cluster's shared disk two machines may have processes of one number.

@@ -43,6 +43,7 @@ from harness.records.in_use import loading_from
 from harness.records.loading import read_kept, write_kept
 from harness.records.restored import RECORD, RestoredRecord, read_pixels, read_restored
 from harness.records.runs import library_versions
+from harness.records.tasks import TASKS
 from harness.run.apply import WrongResultError, array_restorer, image_restorer, tensor_restorer
 from harness.run.restore import depends_sha256
 from harness.tables.workspace import Workspace
@@ -86,10 +87,7 @@ class Bench:
     def source(self, task: str, dataset: str, level: int, making: Making, here: bool = False) -> RestoredSet:
         """Open a source once; `here` leaves aside what is stored, so that every finish can be measured.
 
-        Raises
-        ------
-        NotAvailableError
-            The dataset is not here.
+        Raises NotAvailableError: The dataset is not here.
         """
         # The other datasets of a making do not matter to this one.
         plain = msgspec.structs.replace(making, datasets=())
@@ -127,10 +125,7 @@ class Bench:
     def restorer(self, task: str, dataset: str, level: int, making: Making) -> tuple[Restorer, str]:
         """Build a method once, or once a dataset if it has a model for each; with the identity of its code and weights.
 
-        Raises
-        ------
-        NotAvailableError
-            The method cannot do this, or its weights are not here.
+        Raises NotAvailableError: The method cannot do this, or its weights are not here.
         """
         chosen = dataset if self.methods[making.method].weights_for else ""
         key = (task, chosen, level, making.method, making.policy)
@@ -146,8 +141,7 @@ class Bench:
             find = image_restorer(function, "unrounded")
             return (lambda dataset, image, degraded: find(dataset, image)), ""
         if method.on == "tensor":
-            scale = level if task == "sr" else 1
-            restore = tensor_restorer(function, making.policy, method.chop.get(task, ""), scale)
+            restore = tensor_restorer(function, making.policy, method.chop.get(task, ""), TASKS[task].scale(level))
         else:
             restore = array_restorer(function, making.policy)
         identity = ""
@@ -169,16 +163,10 @@ class Bench:
 class RestoredSet:
     """One dataset at one level under one making.
 
-    Attributes
-    ----------
-    dataset, level : str, int
-        Which.
-    images : list of str
-        Names of the images.
-    stored : dict
-        Folders of the workspace's restored images by saving rule; empty where images are restored here.
-    stored_images : list of str
-        Images that are stored: of further noise draws only some of a set are.
+    `dataset`, `level`: Which.
+    `images`: Names of the images.
+    `stored`: Folders of the workspace's restored images by saving rule; empty where images are restored here.
+    `stored_images`: Images that are stored: of further noise draws only some of a set are.
     """
 
     def __init__(self, bench: Bench, task: str, dataset: str, level: int, making: Making, here: bool = False) -> None:
@@ -188,7 +176,7 @@ class RestoredSet:
         self.dataset = dataset
         self.level = level
         self.images = self._fetched.image_ids
-        self.scale = self._degradation.scale(level) if task == "sr" else 1
+        self.scale = TASKS[task].scale(level)
         self._values: dict[Finish, dict[tuple[str, str], NDArray[np.float64]]] = {}
         self._read: dict[tuple[Finish, str], NDArray[np.bool_]] = {}
         self.stored: dict[str, Path] = {}
@@ -229,21 +217,11 @@ class RestoredSet:
     ) -> None:
         """Measure images that have no values yet.
 
-        Parameters
-        ----------
-        metrics : iterable of str
-            ``psnr``, ``ssim``.
-        images : iterable of str, optional
-            Which; all where nothing is given.
-        finish : Finish, optional
-            Only this one; otherwise every one that can be told apart.
-        readings : ndarray of bool, optional
-            Which of the SSIM readings; all where nothing is given.
-
-        Raises
-        ------
-        HarnessError
-            The method cannot do this, or its weights are not here.
+        `metrics`: ``psnr``, ``ssim``.
+        `images`: Which; all where nothing is given.
+        `finish`: Only this one; otherwise every one that can be told apart.
+        `readings`: Which of the SSIM readings; all where nothing is given.
+        Raises HarnessError: The method cannot do this, or its weights are not here.
         """
         wanted = _Wanted(tuple(metrics), finish, ALL_SSIM if readings is None else readings)
         due = [image for image in (self.images if images is None else images) if self._is_missing(image, wanted)]

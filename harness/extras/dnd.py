@@ -58,18 +58,11 @@ class Release(msgspec.Struct, frozen=True):
 class SubmissionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a folder of submitted files was made from.
 
-    Attributes
-    ----------
-    method, policy, origin, code : str
-        What restored, and the fingerprint of its code.
-    weights : dict
-        SHA-256 of every weights file used, and of the files that the method depends on.
-    info : str
-        SHA-256 of info.mat.
-    files, images : dict
-        SHA-256 of every finished file, and of the benchmark's file that each was made from.
-    libraries : dict
-        Versions of the libraries that may move a digit, and of the packages that the method imports.
+    `method`, `policy`, `origin`, `code`: What restored, and the fingerprint of its code.
+    `weights`: SHA-256 of every weights file used, and of the files that the method depends on.
+    `info`: SHA-256 of info.mat.
+    `files`, `images`: SHA-256 of every finished file, and of the benchmark's file that each was made from.
+    `libraries`: Versions of the libraries that may move a digit, and of the packages that the method imports.
     """
 
     method: str
@@ -86,10 +79,7 @@ class SubmissionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def open_release(folder: Path, images: int = IMAGES) -> Release:
     """Find the benchmark's files in a folder, or up to three levels below, and read the boxes.
 
-    Raises
-    ------
-    HarnessError
-        Files are missing or damaged, or the boxes are none.
+    Raises HarnessError: Files are missing or damaged, or the boxes are none.
     """
     holder, info = find_dnd(folder)
     if holder is None or info is None:
@@ -150,26 +140,14 @@ def make_submission(
 ) -> SubmissionRecord:
     """Restore every box and write the server's files into a folder; an interrupted run goes on where it stopped.
 
-    Parameters
-    ----------
-    method, release
-        A method for real noise, and the benchmark's files.
-    target : path
-        Gets ``0001.mat`` and so on and ``submission.json`` (which is not submitted).
-    policy : str
-        Inference policy; empty for the method's own.
-    code, packages
-        Fingerprint of the restoring code, and the installed packages that it imports.
-    progress : callable
-        Called with the numbers of finished and of all images.
-
-    Raises
-    ------
-    NotAvailableError
-        The method's weights are not here.
-    HarnessError
-        The method does not do real noise, fails, or returns no image of a box's size; or the folder holds another
-        submission.
+    `method`, `release`: A method for real noise, and the benchmark's files.
+    `target`: Gets ``0001.mat`` and so on and ``submission.json`` (which is not submitted).
+    `policy`: Inference policy; empty for the method's own.
+    `code`, `packages`: Fingerprint of the restoring code, and the installed packages that it imports.
+    `progress`: Called with the numbers of finished and of all images.
+    Raises NotAvailableError: The method's weights are not here.
+    Raises HarnessError: The method does not do real noise, fails, or returns no image of a box's size; or the folder
+        holds another submission.
     """
     policy = policy or method.policy
     with recording() as loaded:
@@ -271,10 +249,7 @@ def pack(folder: Path, images: int = IMAGES) -> Path:
 def check_submission(path: Path, release: Release) -> list[str]:
     """Read a submission (a folder or a zip file) back: what keeps the server from taking it, one sentence each.
 
-    Raises
-    ------
-    HarnessError
-        There is no such folder or zip file.
+    Raises HarnessError: There is no such folder or zip file.
     """
     problems = []
     wanted = {file.name: boxes for file, boxes in zip(release.images, release.boxes, strict=True)}
@@ -352,10 +327,7 @@ def _check_variables(held: dict[str, Any], boxes: tuple[Box, ...]) -> Iterator[s
 def find_release(data: Path, images: int = IMAGES) -> Release:
     """Find the benchmark's files where `harness datasets fetch dnd --from FOLDER` found them, or in a mirror.
 
-    Raises
-    ------
-    NotAvailableError
-        They are in neither place.
+    Raises NotAvailableError: They are in neither place.
     """
     mirrored = [mirror / "datasets" / "dnd" for mirror in mirrors()[0]]
     for folder in [*AssetPaths(data, "datasets", "dnd").own_folders, *mirrored]:

@@ -27,22 +27,10 @@ _UNKNOWN_FIELD = re.compile(r"unknown field `(?P<field>[^`]+)`(?: - at `(?P<path
 def load_yaml(path: str | Path, kind: type[T]) -> T:
     """Read a YAML file into a struct type.
 
-    Parameters
-    ----------
-    path : path
-        The file. Only plain YAML is read: no tags, no Python objects.
-    kind : type
-        A msgspec struct type, or any type msgspec converts to.
-
-    Returns
-    -------
-    kind
-        The record.
-
-    Raises
-    ------
-    HarnessError
-        The file is missing, is not YAML, misses a key, or has a key nobody knows (the nearest known one is named).
+    `path`: The file. Only plain YAML is read: no tags, no Python objects.
+    `kind`: A msgspec struct type, or any type msgspec converts to.
+    Raises HarnessError: The file is missing, is not YAML, misses a key, or has a key nobody knows (the nearest known
+        one is named).
     """
     return convert(read_yaml(path), kind, str(path))
 
@@ -199,12 +187,8 @@ def _keys(path: str) -> tuple[str | int, ...]:
 def yaml_place(where: str, *keys: str | int) -> str:
     """Name a file and the line where a value stands in it; the file alone where that is no YAML file.
 
-    Parameters
-    ----------
-    where : str
-        The file, or what else a record came from.
-    keys : str or int
-        The way to the value; as far as it can be gone.
+    `where`: The file, or what else a record came from.
+    `keys`: The way to the value; as far as it can be gone.
     """
     import yaml
 

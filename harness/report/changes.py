@@ -98,18 +98,11 @@ class VerdictChange(msgspec.Struct, frozen=True):
 class Changes(msgspec.Struct, frozen=True):
     """What changed from one run to another.
 
-    Attributes
-    ----------
-    before, after : str
-        Names of the runs.
-    changes : list of Change
-        Measured numbers that differ, the largest differences (PSNR before SSIM) first.
-    unchanged : int
-        Measured numbers that both runs have, equal to the last bit.
-    gone, new : list of Key
-        Measured in one run only.
-    verdicts, notes : list
-        Cells with another verdict, and what could not be read.
+    `before`, `after`: Names of the runs.
+    `changes`: Measured numbers that differ, the largest differences (PSNR before SSIM) first.
+    `unchanged`: Measured numbers that both runs have, equal to the last bit.
+    `gone`, `new`: Measured in one run only.
+    `verdicts`, `notes`: Cells with another verdict, and what could not be read.
     """
 
     before: str
@@ -125,19 +118,10 @@ class Changes(msgspec.Struct, frozen=True):
 def compare_runs(workspace: Workspace, before: str, after: str, tables: Iterable[str] = ()) -> Changes:
     """Compare two runs.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Its git repository is asked for revisions; folders may lie anywhere.
-    before, after : str
-        A git revision, or a folder: a workspace (with work/ or results/), or a folder of results.
-    tables : iterable of str
-        Only verdicts of these tables, and only numbers that they hold; all where none is named.
-
-    Raises
-    ------
-    HarnessError
-        A name is neither a folder nor a revision, or a run holds no results.
+    `workspace`: Its git repository is asked for revisions; folders may lie anywhere.
+    `before`, `after`: A git revision, or a folder: a workspace (with work/ or results/), or a folder of results.
+    `tables`: Only verdicts of these tables, and only numbers that they hold; all where none is named.
+    Raises HarnessError: A name is neither a folder nor a revision, or a run holds no results.
     """
     first, second = (_read_run(workspace, name, frozenset(tables)) for name in (before, after))
     common = sorted(first.samples.keys() & second.samples.keys())

@@ -21,24 +21,14 @@ FILE = "log.csv"
 class LogRow(msgspec.Struct, frozen=True):
     """One line of the log.
 
-    Attributes
-    ----------
-    iteration : int
-        Steps made.
-    loss : float
-        Mean over the steps since the line before.
-    rate : float
-        Learning rate of the last step.
-    gradient : float
-        Norm of the last step's gradient, before clipping.
-    psnr : float or None
-        On the validation split, dB; None where it was not measured.
-    images_per_second : float
-        Patches, over all processes, since the line before.
-    waiting : float
-        Share of the time since the line before in which the loop waited for samples.
-    seconds : float
-        Training time so far.
+    `iteration`: Steps made.
+    `loss`: Mean over the steps since the line before.
+    `rate`: Learning rate of the last step.
+    `gradient`: Norm of the last step's gradient, before clipping.
+    `psnr`: On the validation split, dB; None where it was not measured.
+    `images_per_second`: Patches, over all processes, since the line before.
+    `waiting`: Share of the time since the line before in which the loop waited for samples.
+    `seconds`: Training time so far.
     """
 
     iteration: int
@@ -81,12 +71,8 @@ def read_log(path: Path) -> list[LogRow]:
 class Log:
     """Appends to the log of a run.
 
-    Parameters
-    ----------
-    folder : path
-        Folder of the run.
-    start : int
-        Steps made before; later lines of an interrupted run are dropped.
+    `folder`: Folder of the run.
+    `start`: Steps made before; later lines of an interrupted run are dropped.
     """
 
     def __init__(self, folder: Path, start: int) -> None:

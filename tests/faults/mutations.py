@@ -136,6 +136,20 @@ GUARDS = (
         "methods/test_own_weights.py::test_the_file_is_recorded_with_what_it_restored",
     ),
     Guard(
+        "code that is edited during a run",
+        "run/sources.py",
+        "        if recorded is not None and recorded != hashes():",
+        "        if False:",
+        f"{WRONG}::test_code_that_is_edited_while_a_run_is_under_way",
+    ),
+    Guard(
+        "images that a method does not name",
+        RESTORE,
+        "            if path.exists() and path.resolve() not in named:",
+        "            if False:",
+        f"{WRONG}::test_images_that_a_method_finds_and_does_not_name",
+    ),
+    Guard(
         "a link to a folder in a folder of `depends`",
         RESTORE,
         "            if file != path and file.is_symlink() and file.is_dir():",
@@ -190,7 +204,7 @@ GUARDS = (
         APPLY,
         "        if not isinstance(result, np.ndarray):",
         "        if False:",
-        f"{WRONG}::test_what_is_no_image_is_refused",
+        f"{APPLYING}::test_what_a_method_must_not_return",
     ),
     Guard(
         "no tensor at all",

@@ -12,18 +12,8 @@ from dataclasses import dataclass
 class UsedWeights:
     """A weights file that was loaded.
 
-    Attributes
-    ----------
-    name : str
-        Weight set.
-    file : str
-        File of the set.
-    sha256 : str
-        Checksum of the file.
-    own : int
-        Size in bytes of a file of the user's own; 0 for one of the registry or of a training run.
-    part : str
-        Of such a file: under which name the weights lie that were taken, and which were not.
+    `own`: Size in bytes of a file of the user's own; 0 for one of the registry or of a training run. `part`: under
+    which name the weights lie in such a file that were taken, and which were not.
     """
 
     name: str
