@@ -73,7 +73,7 @@ def write_checkpoint_method(
 
     import torch
 
-    from harness.assets.weights.importers import import_weights
+    from harness.assets.weights.importers import import_checkpoint
     from harness.methods.checkpoint import checkpoint_sha256, misfit
     from harness.networks.recognition import recognise
 
@@ -83,7 +83,7 @@ def write_checkpoint_method(
             known = ", ".join(str(value) for value in chosen.levels)
             raise HarnessError(f"{task_name} has the levels {known}, not {level}")
     sha256 = checkpoint_sha256(file)
-    arrays = import_weights(file, "checkpoint")
+    arrays, part = import_checkpoint(file)
     about = recognise({key: torch.from_numpy(array) for key, array in arrays.items()}, str(file)).about
     if task_name == "sr" and about.scale not in chosen.levels:
         known = ", ".join(f"x{value}" for value in chosen.levels)
@@ -117,7 +117,8 @@ def write_checkpoint_method(
         origin=origin,
     )
     write_text(path, text)
-    return path, f"{' '.join([about.architecture, *about.tags])}, {about.parameters:,} parameters"
+    under = f", weights under {part}" if part else ""
+    return path, f"{' '.join([about.architecture, *about.tags])}, {about.parameters:,} parameters{under}"
 
 
 def json_text(text: str) -> str:

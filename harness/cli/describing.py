@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from harness.assets.weights.recording import recording
 from harness.errors import HarnessError, NotAvailableError, plural
 from harness.files import file_sha256
 from harness.methods import Method
@@ -126,7 +127,8 @@ def _named(
 def _built(method: Method, task: Task, size: tuple[int, int], measure: bool) -> Facts:
     """Count and measure whatever a method's `build` returns."""
     try:
-        function, level = first_built(method, task)
+        with recording() as loaded:
+            function, level = first_built(method, task)
     except NotAvailableError as missing:
         made = "; its network is made from its weights, so that there is none to count before" * bool(method.weights)
         yield "not counted", f"{missing}{made}"
@@ -138,6 +140,9 @@ def _built(method: Method, task: Task, size: tuple[int, int], measure: bool) -> 
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     networks = networks_in(function)
+    for file in loaded:
+        if file.part:
+            yield "weights of", f"{file.file}: those under {file.part}"
     yield (
         "parameters",
         f"{total_parameters(networks):,}" if networks else "none: there is no torch network in what build returns",

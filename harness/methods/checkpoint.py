@@ -141,13 +141,13 @@ def _own_weights(path: Path, sha256: str) -> dict[str, Tensor]:
     """Read a file of the user's own, and record it as used."""
     import torch
 
-    from harness.assets.weights.importers import import_weights
+    from harness.assets.weights.importers import import_checkpoint
     from harness.assets.weights.recording import UsedWeights, record
 
-    arrays = import_weights(path, "checkpoint", remedy="save it again")
+    arrays, part = import_checkpoint(path, remedy="save it again")
     if checkpoint_sha256(path) != sha256:
         raise HarnessError(f"{path}: was replaced while it was read; run the same command again")
-    record(UsedWeights("", name_in_use(path), sha256, path.stat().st_size))
+    record(UsedWeights("", name_in_use(path), sha256, path.stat().st_size, part))
     return {key: torch.from_numpy(array) for key, array in arrays.items()}
 
 

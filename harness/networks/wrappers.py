@@ -32,13 +32,13 @@ _SEQUENCES = ("model.", "net.", "network.", "generator.")
 _COUNTERS = ("total_ops", "total_params")
 
 
-def inside(state: Any) -> Iterator[Any]:
-    """Give a loaded file, and then what lies in it under the usual names, one in the other."""
-    yield state
+def inside(state: Any, under: str = "") -> Iterator[tuple[str, Any]]:
+    """Give a loaded file, and then what lies in it under the usual names, one in the other: each with its name."""
+    yield under, state
     if isinstance(state, Mapping):
         for name in HOLDERS:
             if isinstance(state.get(name), Mapping):
-                yield from inside(state[name])
+                yield from inside(state[name], f"{under}.{name}" if under else name)
 
 
 def unwrapped(state: Mapping[str, T]) -> dict[str, T]:

@@ -17,15 +17,19 @@ from harness.records.loading import load_json
 RECORD = "restored.json"
 
 
-class OwnFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of the user's own that a method loads or depends on, as it was when the method ran."""
+class OwnFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A file of the user's own that a method loads or depends on, as it was when the method ran.
+
+    `part`: of a checkpoint that holds more than weights the name they lie under, such as ``params_ema, not params``.
+    """
 
     sha256: str
     bytes: int
+    part: str = ""
 
     def __str__(self) -> str:
-        """Give both for readers."""
-        return f"SHA-256 {self.sha256}, {self.bytes:,} bytes"
+        """Give all for readers."""
+        return f"SHA-256 {self.sha256}, {self.bytes:,} bytes{f', weights under {self.part}' if self.part else ''}"
 
 
 class LevelRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.assets.weights.recording import recording
 from harness.errors import HarnessError, NotAvailableError
 from harness.methods import Method, build_method
 from harness.process_state import left_alone
@@ -56,13 +57,17 @@ def check_method(method: Method) -> Iterator[Check]:
                     tried.add(level)
                     where = " ".join(filter(None, (task_name, task.level_label(level), dataset)))
                     try:
-                        function = build_method(method, task_name, level, dataset)
+                        with recording() as loaded:
+                            function = build_method(method, task_name, level, dataset)
                     except NotAvailableError as missing:
                         yield Check(where, None, str(missing))
                         continue
                     except HarnessError as error:
                         yield Check(where, False, str(error))
                         break
+                    for file in loaded:
+                        if file.part:
+                            yield Check(f"{where}: weights", True, f"{file.file}: those under {file.part}")
                     for check in _check_level(method, task, level, function):
                         yield msgspec.structs.replace(check, what=f"{where}: {check.what}")
                     break

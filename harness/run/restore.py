@@ -133,7 +133,7 @@ def restore(
                     continue
             _check_unchanged(method, depends)
             _check_named(method, own, depends)
-            own |= _own_files(method, depends)
+            own = _own_files(method, depends) | own
             record_levels[level] = LevelRecord("", dict(sorted(used.items())), own_files=dict(sorted(own.items())))
             circumstances = (
                 msgspec.to_builtins(group),
@@ -203,7 +203,7 @@ def _weights_used() -> Iterator[tuple[dict[str, str], dict[str, OwnFile]]]:
     with recording() as loaded:
         yield used, own
     used.update({f"{item.name}/{item.file}".lstrip("/"): item.sha256 for item in loaded})
-    own.update({item.file: OwnFile(item.sha256, item.own) for item in loaded if item.own})
+    own.update({item.file: OwnFile(item.sha256, item.own, item.part) for item in loaded if item.own})
 
 
 def _own_files(method: Method, depends: Mapping[str, str]) -> dict[str, OwnFile]:

@@ -26,6 +26,7 @@ from harness.networks.wrappers import HOLDERS, PREFIXES
 from harness.records.cells import Group, NoiseDraws
 from harness.records.in_use import loading_from
 from harness.records.restored import OwnFile
+from harness.run.conformance import check_method
 from harness.run.restore import restore
 
 torch.manual_seed(3)
@@ -125,7 +126,8 @@ def test_the_file_is_recorded_with_what_it_restored(
     """Loaded, or only depended on and read by code of the user's own; by its path in the workspace."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "methods").mkdir()
-    torch.save(Net().state_dict(), "methods/net.pth")
+    average = Net().state_dict()
+    torch.save({"params": Net().state_dict(), "params_ema": average}, "methods/net.pth")
     Path("methods/table.bin").write_bytes(b"12345")
 
     def build(task: str, level: int) -> nn.Module:
@@ -140,7 +142,8 @@ def test_the_file_is_recorded_with_what_it_restored(
             Group("denoise-rgb", "embedded", "awgn-8bit", "own-net", "whole"), found, (30,), inputs, data=Path("data"),
             partial=Path("partial"), target=Path("restored"), noise=noise, code=fingerprint(method_code(found)),
         )  # fmt: skip
-        said = [text for name, text in describe_method(found, "denoise-rgb", (8, 8), False) if name == "own file"]
+        told = list(describe_method(found, "denoise-rgb", (8, 8), False))
+        checked = [check.found for check in check_method(found) if check.what.endswith(": weights")]
         with pytest.raises(
             HarnessError, match=r"loads methods/net\.pth, which it does not name: .* depends=\['methods"
         ):
@@ -152,8 +155,16 @@ def test_the_file_is_recorded_with_what_it_restored(
     digest, table = hashlib.sha256(data).hexdigest(), hashlib.sha256(b"12345").hexdigest()
     about = record.levels[30]
     assert about.weights == {"methods/net.pth": digest}
-    assert about.own_files == {"methods/net.pth": OwnFile(digest, len(data)), "methods/table.bin": OwnFile(table, 5)}
+    # Which of the weights in it were taken is told wherever the file is.
+    part = "params_ema, not params"
+    own = OwnFile(digest, len(data), part)
+    assert about.own_files == {"methods/net.pth": own, "methods/table.bin": OwnFile(table, 5)}
+    assert str(own).endswith(f" bytes, weights under {part}")
+    said = [text for name, text in told if name == "own file"]
     assert said[0] == f"methods/net.pth, SHA-256 {digest}, {len(data):,} bytes"
+    assert ("weights of", f"methods/net.pth: those under {part}") in told
+    assert set(checked) == {f"methods/net.pth: those under {part}"}
+    assert torch.equal(build("", 0).state_dict()["first.weight"], average["first.weight"])
 
 
 def partial_of(task: str, level: int) -> Any:

@@ -48,11 +48,27 @@ def import_weights(
     """
     if format_name not in FORMATS:
         raise unknown_name("weights format", format_name, FORMATS)
-    path = Path(path)
+    return _imported(Path(path), format_name, lambda: FORMATS[format_name](Path(path), *map(Path, others)), remedy)
+
+
+def import_checkpoint(path: Path, remedy: str = "fetch the weights again") -> tuple[Arrays, str]:
+    """Read a checkpoint as `import_weights` does, and say which of the weights in it were taken.
+
+    Returns
+    -------
+    dict of ndarray, str
+        The arrays; and under which name they lie, such as ``params_ema, not params``, empty where the file is nothing
+        but weights.
+    """
+    told: list[str] = []
+    return _imported(path, "checkpoint", lambda: read_checkpoint(path, told), remedy), "".join(told)
+
+
+def _imported(path: Path, format_name: str, read: Callable[[], Arrays], remedy: str) -> Arrays:
     refuse_special(path)
     _refuse_bomb(path)
     try:
-        arrays = FORMATS[format_name](path, *map(Path, others))
+        arrays = read()
     except HarnessError:
         raise
     except FileNotFoundError as error:
@@ -384,11 +400,12 @@ def read_state_dict(path: Path) -> Arrays:
     return _arrays(path, state)
 
 
-def read_checkpoint(path: Path) -> Arrays:
+def read_checkpoint(path: Path, told: list[str] | None = None) -> Arrays:
     """Read a network's weights out of a training checkpoint or a safetensors file.
 
     The state dictionary may be the file itself or lie in it under one of the usual names. What training programs wrap
-    around the names is taken off (`harness.networks.wrappers`); half precision becomes float32.
+    around the names is taken off (`harness.networks.wrappers`); half precision becomes float32. Where it
+    lay is noted in `told`.
     """
     with path.open("rb") as file:
         head = file.read(16)
@@ -398,8 +415,8 @@ def read_checkpoint(path: Path) -> Arrays:
             for name, array in unwrapped(read_safetensors(path)).items()
         }
     state = _load_torch(path)
-    tensors = next((inner for inner in inside(state) if _is_state_dict(inner)), None)
-    if tensors is None:
+    found = [(under, inner) for under, inner in inside(state) if _is_state_dict(inner)]
+    if not found:
         # Only texts are shown: other keys could be of any size.
         keys = [key if isinstance(key, str) else type(key).__name__ for key in list(state)[:5]] if state else []
         there = ", ".join(keys) if isinstance(state, Mapping) else type(state).__name__
@@ -407,6 +424,9 @@ def read_checkpoint(path: Path) -> Arrays:
             f"{path}: holds no state dictionary of named tensors (it holds {there}); save the model's state_dict() "
             "alone"
         )
+    (under, tensors), *others = found
+    if told is not None and under:
+        told.append(", not ".join([under, *(name for name, _ in others)]))
     return {
         name: array.astype(np.float32) if array.dtype == np.float16 else array
         for name, array in _arrays(path, unwrapped(tensors)).items()

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 class UsedWeights:
     """A weights file that was loaded.
 
-    `own`: Size in bytes of a file of the user's own; 0 for one of the registry or of a training run.
+    `own`: Size in bytes of a file of the user's own; 0 for one of the registry or of a training run. `part`: under
+    which name the weights lie in such a file that were taken, and which were not.
     """
 
     name: str
     file: str
     sha256: str
     own: int = 0
+    part: str = ""
 
 
 _recordings: ContextVar[tuple[list[UsedWeights], ...]] = ContextVar("recordings", default=())
