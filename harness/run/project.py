@@ -32,6 +32,7 @@ from harness.run.dvc_private import (
     read_undisturbed,
 )
 from harness.run.graph import Node
+from harness.run.warm import Command, StartCommand
 
 T = TypeVar("T")
 
@@ -159,7 +160,7 @@ class Project:
         force: bool = False,
         pull: bool = False,
         say: Callable[[str], object] = print,
-        start: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen,
+        start: StartCommand = subprocess.Popen,
     ) -> str:
         """Run one stage if DVC finds it changed, and record it, as `dvc repro --single-item` does.
 
@@ -187,9 +188,9 @@ class Project:
             Its command failed, or an output is missing.
         """
         path = Path(self._repo.root_dir) / file
-        processes: list[subprocess.Popen[bytes]] = []
+        processes: list[Command] = []
 
-        def start_and_keep(*command: Any, **options: Any) -> subprocess.Popen[bytes]:
+        def start_and_keep(*command: Any, **options: Any) -> Command:
             processes.append(start(*command, **options))
             return processes[-1]
 
