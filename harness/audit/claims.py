@@ -194,7 +194,7 @@ def two_noises(found: Findings, committed: Committed) -> Claim | None:
     same = _controls(found, "ffdnet", "awgn-seed0-8bit")
     own = _controls(found, "ffdnet-clip", "awgn-seed0-8bit")
     keys = [key for key in measured if key in same and key in own]
-    mixed = [t for t in committed.tables if _is_mixed(t.inputs)]
+    mixed = [t for t in committed.tables if len({_is_8bit(i) for i in t.inputs if i.startswith("awgn")}) > 1]
     if not keys or not mixed:
         return None
     inputs = next(t.inputs for t in mixed if t.table == name)
@@ -229,10 +229,6 @@ def two_noises(found: Findings, committed: Committed) -> Claim | None:
 
 def _is_8bit(noise: str) -> bool:
     return noise.startswith("awgn") and degradation(noise).summary.endswith("8 bits")
-
-
-def _is_mixed(inputs: dict[str, list[str]]) -> bool:
-    return len({_is_8bit(name) for name in inputs if name.startswith("awgn")}) > 1
 
 
 def one_noise_field(found: Findings, committed: Committed) -> Claim | None:
@@ -404,7 +400,8 @@ def sizes(parameters: Iterable[ParameterFinding]) -> Claim | None:
     """Printed numbers of parameters and counted ones."""
     merged: dict[tuple[Decimal, int], list[ParameterFinding]] = {}
     for item in parameters:
-        merged.setdefault((printed_parameters(item.printed), item.counted), []).append(item)
+        printed = Decimal(item.printed.replace(",", "").strip().rstrip("Kk")) * 1000  # such as ``7,409K``
+        merged.setdefault((printed, item.counted), []).append(item)
     shares = {key: 100 * float(key[1] / key[0] - 1) for key in merged}
     other = [key for key, share in shares.items() if abs(share) > 100 * EQUAL_PARAMETERS]
     if not other:
@@ -428,11 +425,6 @@ def sizes(parameters: Iterable[ParameterFinding]) -> Claim | None:
         least=f"{min(shares[key] for key in other):+.1f}",
         most=f"{max(shares[key] for key in other):+.1f}",
     )
-
-
-def printed_parameters(text: str) -> Decimal:
-    """Read a printed number of parameters such as ``7,409K``."""
-    return Decimal(text.replace(",", "").strip().rstrip("Kk")) * 1000
 
 
 def training_data() -> Claim | None:

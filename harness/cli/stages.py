@@ -23,7 +23,7 @@ from harness.cli.options import (
     protocol_option,
     task_option,
 )
-from harness.cli.printing import echo, echo_table
+from harness.cli.printing import echo, echo_json, echo_table
 from harness.errors import HarnessError
 from harness.names import check_name
 from harness.records.cells import SAVINGS
@@ -89,17 +89,6 @@ def _tell_driver(done: int, total: int) -> None:
             Path(file).write_text(f"{done} {total}", encoding="ascii")
 
 
-def _anew() -> bool:
-    """Whether finished images are to be made anew: set by a driver that was told to run every stage again."""
-    return os.environ.get("HARNESS_FORCE") == "1"
-
-
-def _shrink() -> int:
-    """How much less than usual is to be computed at once: set by a driver after a stage was killed for its memory."""
-    given = os.environ.get("HARNESS_SHRINK", "")
-    return int(given) if given.isdigit() else 0
-
-
 @click.command()
 @_options("task", "dataset", "degradation")
 @click.option("--levels", type=Levels(), required=True, help="Levels, such as 10,20,30,40.")
@@ -138,6 +127,9 @@ def restore(
     supervised.goes_on()
     code = fingerprint(method_code(found))
     recorded = read_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json")
+    # Set by a driver: how much less to compute at once after a stage was killed for its memory, and whether finished
+    # images are to be made anew.
+    shrink = os.environ.get("HARNESS_SHRINK", "")
     # Wherever the command is run, methods load from the workspace.
     with loading_from(workspace.root), ProgressBar(f"restore {method} {dataset}") as bar:
 
@@ -157,8 +149,8 @@ def restore(
             noise=workspace.params.noise,
             code=code,
             packages=method_packages(found),
-            shrink=_shrink(),
-            anew=_anew(),
+            shrink=int(shrink) if shrink.isdigit() else 0,
+            anew=os.environ.get("HARNESS_FORCE") == "1",
             progress=progress,
         )
     write_run(workspace.work, group, run)
@@ -191,7 +183,6 @@ def measure_restored(
     folder = workspace.work / "restored" / group.place
     if not folder.is_dir():
         raise HarnessError(f"{folder}: no restored images; run harness repro TABLE, which makes everything")
-    workspace.define()
     names = tuple(protocols.split(","))
     made_with = {name: metric_facts(own) for name in names if (own := protocol(name).own) is not None}
     kept = workspace.work / "partial" / "measured" / group.place
@@ -236,7 +227,6 @@ def measure(
     """
     from harness.assets.datasets import fetch
     from harness.assets.places import DATA_VARIABLE
-    from harness.files import json_numbers
     from harness.records.tasks import task as task_of
     from harness.report.render import csv_lines
     from harness.run.measure import measure_folder
@@ -262,7 +252,7 @@ def measure(
         for image, of_image in [*values.items(), ("mean", means)]
     ]
     if form == "json":
-        echo(json.dumps(json_numbers(records), indent=1))
+        echo_json(records)
     elif form == "csv":
         echo(csv_lines(records, ("image", *chosen)), nl=False)
     else:

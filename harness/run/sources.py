@@ -31,10 +31,8 @@ _ABSENT = "absent"
 def is_checkout(root: Path) -> bool:
     """Return whether a folder is the checkout that this package runs from.
 
-    Raises
-    ------
-    HarnessError
-        It is a checkout, but `harness` is imported from elsewhere: DVC would track other code than what runs.
+    Raises HarnessError: It is a checkout, but `harness` is imported from elsewhere: DVC would track other code than
+        what runs.
     """
     if PACKAGE.parent.resolve() == root.resolve():
         return True
@@ -56,13 +54,10 @@ def is_own(root: Path, path: Path) -> bool:
 def fingerprints(workspace: Workspace) -> dict[str, list[str]]:
     """Make the fingerprints that the stages of a workspace depend on.
 
-    Returns
-    -------
-    dict
-        Hashes by name, each to be a file ``work/code/<name>.json``: ``inputs``, ``measure``, ``render``,
+    Returns: Hashes by name, each to be a file ``work/code/<name>.json``: ``inputs``, ``measure``, ``render``,
         ``method-<name>``, ``cost-<name>``; ``task-<name>``, ``metric-<name>`` and the like for what plugins define;
-        outside a checkout also ``table-<name>`` and ``recipe-<name>`` for what is
-        in the package. Files that a method depends on and that lie outside the workspace are part of its own.
+        outside a checkout also ``table-<name>`` and ``recipe-<name>`` for what is in the package. Files that a method
+        depends on and that lie outside the workspace are part of its own.
     """
     methods = workspace.methods()
     found = {name: code_hashes(files) for name, files in stage_code(methods).items()}
