@@ -177,7 +177,7 @@ class Project:
             except LockError as error:
                 self._wait(name, error, say)
             except StageCmdFailedError as error:
-                raise StageFailedError(str(error), processes[-1].returncode) from None
+                raise StageFailedError(str(error), processes[-1].returncode or 0) from None
             except (DvcException, OSError) as error:
                 raise StageFailedError(_sentence(error)) from None
 

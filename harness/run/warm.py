@@ -1,16 +1,14 @@
-"""A process that has loaded what every stage needs and forks a copy for each: a light stage is mostly its start.
+"""Stages as copies of a process that has loaded what each of them needs: a light stage is mostly its start.
 
-Each worker has a server of its own, started with the environment of its stages. The server imports nothing of a
-method's, a plugin's or the user's, runs nothing, and has one thread; so what a stage does to its process stays in its
-copy, as it did in a process of its own. One that is gone, and whatever is no command of the harness, is started as
-DVC would.
+`harness.cli.forking` is that server. Each worker has one of its own, started with the environment of its stages. It
+imports nothing of a method's, a plugin's or the user's, runs nothing, and has one thread; so what a stage does to its
+process stays in its copy, as it did in a process of its own. Where the server is gone, and for whatever is no plain
+command of the harness, a stage is started as DVC would.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
-import importlib
 import os
 import shlex
 import signal
@@ -18,27 +16,25 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from io import RawIOBase
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 import msgspec
-import numpy
 
 import harness
-from harness.supervision import die_with
 
 PACKAGE = Path(harness.__file__).parent
 
 # What differs from stage to stage, and nothing reads while it is loaded.
 _OF_A_STAGE = frozenset({"CUDA_VISIBLE_DEVICES", "DVC_STAGE", "HARNESS_FORCE", "HARNESS_PROGRESS", "HARNESS_SHRINK"})
 
-# Without torch: most of the stages that are light do not load it.
-_LOADED = ("harness.cli.stages", "harness.cli.assets", "harness.run.measure", "harness.run.restore")
-
-_START = (sys.executable, "-P", "-c", "from harness.run.warm import serve; serve()")
+_START = (sys.executable, "-P", "-c", "from harness.cli.forking import serve; serve()")
 
 
-class _Request(msgspec.Struct):
+class Request(msgspec.Struct, frozen=True):
+    """A command of the harness without its name, where it runs, and all its variables."""
+
     arguments: list[str]
     folder: str
     environment: dict[str, str]
@@ -55,7 +51,7 @@ class Forked:
         None until `communicate` has waited for it; negative for a signal.
     """
 
-    def __init__(self, pid: int, said: BinaryIO) -> None:
+    def __init__(self, pid: int, said: RawIOBase) -> None:
         self.pid = pid
         self.returncode: int | None = None
         self._said = said
@@ -108,7 +104,7 @@ class Warm:
             words = shlex.split(command)
             if not hasattr(os, "fork") or words[:1] != ["harness"] or shlex.join(words) != command:
                 return None
-            request = _Request(words[1:], folder, dict(environment))
+            request = Request(words[1:], folder, dict(environment))
             connection = self._connect(environment)
             socket.send_fds(connection, [b"."], [log.fileno()])
             connection.sendall(msgspec.json.encode(request) + b"\n")
@@ -127,9 +123,9 @@ class Warm:
             self._socket, theirs = socket.socketpair()
             with theirs:
                 self._server = subprocess.Popen(
-                    _START,
-                    env={**key[0]},
-                    stdin=theirs,
+                    list(_START),
+                    env=key[0],
+                    stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     process_group=0,
@@ -146,48 +142,3 @@ class Warm:
         self._socket = self._server = None
 
     __del__ = close
-
-
-def serve() -> None:
-    """Fork a process for each request on standard input, until its other end is closed; copies return from here."""
-    die_with(os.getppid())
-    for name in _LOADED:
-        importlib.import_module(name)
-    from harness.methods.fingerprints import code_files, code_hashes
-
-    code_hashes(code_files("harness.run.restore"))  # kept in this process, and so known to every copy
-    gc.freeze()
-    with socket.socket(fileno=os.dup(0)) as connection, connection.makefile("rb") as requests:
-        while True:
-            _, files, *_ = socket.recv_fds(connection, 1, 1)
-            if not files:
-                return
-            request = msgspec.json.decode(requests.readline(), type=_Request)
-            stage = os.fork()
-            if not stage:
-                break
-            with contextlib.suppress(OSError):
-                os.setpgid(stage, stage)  # both do it, so that whoever is told of the group finds it
-            os.close(files[0])
-            connection.sendall(b"%d\n" % stage)
-            status = os.waitstatus_to_exitcode(os.waitpid(stage, 0)[1])
-            connection.sendall(b"%d\n" % status)
-    _become(request, files[0])
-
-
-def _become(request: _Request, log: int) -> NoReturn:
-    """Be the stage from here on, with nothing of the server's but what it has loaded."""
-    from harness.cli.main import main
-
-    os.setpgid(0, 0)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for number, file in enumerate((nothing, log, log)):
-        os.dup2(file, number)
-    os.close(nothing)
-    os.close(log)
-    os.environ.clear()
-    os.environ.update(request.environment)
-    os.chdir(request.folder)
-    sys.argv = ["harness", *request.arguments]
-    numpy.random.seed()  # noqa: NPY002 - else every copy's legacy generator would draw the same
-    main()

@@ -52,7 +52,7 @@ def start(server: warm.Warm, tmp_path: Path) -> Iterator[Start]:
     (tmp_path / "params.yaml").write_text("methods: [methods]\n")
     with open(tmp_path / "log", "a+b") as log:
 
-        def begin(command: str = "harness methods", **variables: str) -> warm.Forked:
+        def begin(command: str = "harness list methods", **variables: str) -> warm.Forked:
             environment = {**os.environ, "TOLD": str(tmp_path / "told"), **variables}
             found = server.start(command, str(tmp_path), environment, log)
             assert found is not None
@@ -85,7 +85,7 @@ def test_a_stage_finds_nothing_of_another(start: Start, tmp_path: Path) -> None:
     found = _told(tmp_path)
     assert all(one["first"] for one in found)
     assert {one["own"] for one in found} == {"1", "2"} and {one["cwd"] for one in found} == {str(tmp_path)}
-    in_stages = [one for one in found if one["argv"] == ["methods"]]
+    in_stages = [one for one in found if one["argv"] == ["list", "methods"]]
     assert len(in_stages) == len({one["pid"] for one in in_stages}) == len({one["drawn"] for one in in_stages}) >= 2
     assert {one["stdin"] for one in found} == {""}
     assert all(one["group"] == one["pid"] and "default_int" in one["interrupts"] for one in in_stages)
@@ -162,5 +162,5 @@ def test_only_plain_commands_of_the_harness_are_forked(server: warm.Warm, tmp_pa
 
 def test_a_server_loads_no_torch() -> None:
     """Most stages that are light do not, and it reads how many threads it may have while it is loaded."""
-    code = f"import sys; [__import__(name) for name in {warm._LOADED}]; sys.exit('torch' in sys.modules)"
+    code = "import sys, harness.cli.forking; sys.exit('torch' in sys.modules)"
     assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", code]) == 0
