@@ -30,7 +30,10 @@ CHANNELWISE = 0.25
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A finding; `head` and `cells` are its table, all else are sentences, and `command` shows it."""
+    """A finding; `head` and `cells` are its table, all else are sentences, and `command` shows it.
+
+    `told` is the table in words, for the sheet, where the sentences name no cell.
+    """
 
     head: tuple[str, ...]
     cells: tuple[tuple[str, ...], ...]
@@ -40,6 +43,7 @@ class Claim(msgspec.Struct, frozen=True):
     consequence: str
     limitation: str
     command: str
+    told: str = ""
 
 
 @functools.cache
@@ -49,9 +53,11 @@ def sentences() -> dict[str, dict[str, str]]:
     return read
 
 
-def _claim(key: str, head: Iterable[str], lines: Iterable[tuple[str, ...]], /, **computed: object) -> Claim:
+def _claim(
+    key: str, head: Iterable[str], lines: Iterable[tuple[str, ...]], told: str = "", /, **computed: object
+) -> Claim:
     said = {part: text.format(**computed).strip() for part, text in sentences()[key].items()}
-    return Claim(tuple(head), tuple(lines), **said)
+    return Claim(tuple(head), tuple(lines), told=told, **said)
 
 
 def claims(found: Findings, committed: Committed) -> list[Claim]:
@@ -383,6 +389,10 @@ def marks_that_do_not_fit(committed: Committed) -> Claim | None:
         "marks_that_do_not_fit",
         ("table", "columns", "bold", "printed higher", "the higher row, measured under the column's protocol"),
         lines,
+        "; ".join(
+            f"{table} ({columns.replace('; ', ' | ')}): {bold} under {higher}"
+            for table, columns, bold, higher, _ in lines
+        ),
         count=sum(map(len, groups.values())),
         places=listed(
             f"{sum(len(cells) for key, cells in groups.items() if key[0] == name)} in {table_name(name)}"
@@ -406,19 +416,21 @@ def sizes(parameters: Iterable[ParameterFinding]) -> Claim | None:
     other = [key for key, share in shares.items() if abs(share) > 100 * EQUAL_PARAMETERS]
     if not other:
         return None
+    lines = [
+        (
+            listed(dict.fromkeys(f"{item.row} ({table_name(item.table)})" for item in merged[key])),
+            merged[key][0].printed,
+            f"{key[1]:,}",
+            f"{shares[key]:+.1f} %",
+            merged[key][0].note,
+        )
+        for key in other
+    ]
     return _claim(
         "sizes",
         ("network", "printed", "counted", "against the print", "what is known"),
-        (
-            (
-                listed(dict.fromkeys(f"{item.row} ({table_name(item.table)})" for item in merged[key])),
-                merged[key][0].printed,
-                f"{key[1]:,}",
-                f"{shares[key]:+.1f} %",
-                merged[key][0].note,
-            )
-            for key in other
-        ),
+        lines,
+        "; ".join(f"{network}: {printed} printed, {counted} counted" for network, printed, counted, *_ in lines),
         count=len(other),
         equal=listed(merged[key][0].row for key in merged if key not in other) or "none",
         which=listed(dict.fromkeys(merged[key][0].row.split()[0].partition("(")[0] for key in other)),

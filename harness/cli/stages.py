@@ -95,11 +95,13 @@ def _tell_driver(done: int, total: int) -> None:
 def inputs(task: str, dataset: str, degradation: str, levels: tuple[int, ...]) -> None:
     """Make the degraded inputs of a dataset and record their hashes in work/inputs."""
     from harness.assets.inputs import record_inputs, write_inputs
+    from harness.run.sources import refuse_edited
 
     for kind, name in (("task", task), ("dataset", dataset), ("degradation", degradation)):
         check_name(name, kind)
     workspace = Workspace.find()
     workspace.define()
+    refuse_edited(workspace, "inputs", task, degradation)
     record = record_inputs(workspace.data, dataset, degradation, levels, workspace.params.noise)
     write_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json", record)
     _say(f"inputs {task} {dataset} {degradation}: {record.reason or f'{len(record.inputs)} images'}")
@@ -119,12 +121,14 @@ def restore(
     from harness.records.in_use import loading_from
     from harness.records.runs import write_run
     from harness.run.restore import restore as restore_group
+    from harness.run.sources import refuse_edited
 
     workspace = Workspace.find()
     supervised = _supervise(f"restore {method} {dataset}", workspace)
     group = Group(task, dataset, degradation, method, policy, saving)
     found = workspace.method(method)
     supervised.goes_on()
+    refuse_edited(workspace, "restore", task, degradation, found)
     code = fingerprint(method_code(found))
     recorded = read_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json")
     # Set by a driver: how much less to compute at once after a stage was killed for its memory, and whether finished
@@ -174,7 +178,7 @@ def measure_restored(
     from harness.records.runs import Clock, write_run
     from harness.run.measure import measure as measure_group
     from harness.run.restore import keep_for_further_levels
-    from harness.run.sources import note_awaited
+    from harness.run.sources import note_awaited, refuse_edited
 
     clock = Clock()
     workspace = Workspace.find()
@@ -184,6 +188,7 @@ def measure_restored(
     if not folder.is_dir():
         raise HarnessError(f"{folder}: no restored images; run harness repro TABLE, which makes everything")
     names = tuple(protocols.split(","))
+    refuse_edited(workspace, "measure", task, degradation, metrics=[n for n in names if protocol(n).own is not None])
     made_with = {name: metric_facts(own) for name in names if (own := protocol(name).own) is not None}
     kept = workspace.work / "partial" / "measured" / group.place
     record, rows = measure_group(folder, data=workspace.data, protocols=names, made_with=made_with, kept=kept)

@@ -136,6 +136,13 @@ GUARDS = (
         "methods/test_own_weights.py::test_the_file_is_recorded_with_what_it_restored",
     ),
     Guard(
+        "code that is edited during a run",
+        "run/sources.py",
+        "        if recorded is not None and recorded != hashes():",
+        "        if False:",
+        f"{WRONG}::test_code_that_is_edited_while_a_run_is_under_way",
+    ),
+    Guard(
         "images that a method does not name",
         RESTORE,
         "            if path.exists() and path.resolve() not in named:",

@@ -254,6 +254,40 @@ def test_a_helper_beside_a_plugin_is_its_code(project: Project) -> None:
     assert found == project.from_nothing()
 
 
+METRIC = """
+import harness
+
+@harness.metric("gap", version=1, better="lower")
+def gap(reference, restored):
+    return abs(reference.astype(float) - restored).mean() * {factor}
+"""
+
+
+def test_code_that_is_edited_while_a_run_is_under_way(project: Project) -> None:
+    """DVC would record what the new code makes as the old code's: with the edit undone that row would come back."""
+    (project.root / "plugins").mkdir()
+    (project.root / "params.yaml").write_text("methods: [methods]\nplugins: [plugins]\n")
+    (project.root / "plugins/gap.py").write_text(METRIC.format(factor=1))
+    measure = ("stage", "measure", *WHERE, "--method", "bad", "--policy", "whole", "--protocols", "psnr,gap")
+    try:
+        project.method("return image * 0.9")
+        project.harness("stage", "code")  # as a run begins
+        project.method("return image * 0.5")
+        assert "the code of 'bad' was edited after this run had looked at it" in project.restore(code=2)
+        assert not list((project.root / "work").rglob("*.png"))
+        project.method("return image * 0.9  # a comment is no code")
+        project.restore()
+        (project.root / "plugins/gap.py").write_text(METRIC.format(factor=2))
+        assert "the code of 'gap' was edited after this run had looked at it" in project.harness(*measure, code=2)
+        assert not list((project.root / "work").rglob("bad--whole.csv"))
+        project.harness("stage", "code")
+        project.harness(*measure)
+    finally:
+        for folder in ("plugins", "work/code", "work/rows"):
+            shutil.rmtree(project.root / folder, ignore_errors=True)
+        (project.root / "params.yaml").write_text("methods: [methods]\n")
+
+
 # Buffers that a method uses again -------------------------------------------------------------------------------------
 
 AGAIN = {
