@@ -18,7 +18,7 @@ import harness.run.measure
 import harness.run.restore  # noqa: F401
 from harness.cli.main import main
 from harness.methods.fingerprints import code_files, code_hashes
-from harness.run.warm import Request
+from harness.run.warm import StageCommand
 from harness.supervision import die_with
 
 
@@ -32,7 +32,7 @@ def serve() -> None:
             _, files, *_ = socket.recv_fds(connection, 1, 1)
             if not files:
                 return
-            request = msgspec.json.decode(requests.readline(), type=Request)
+            request = msgspec.json.decode(requests.readline(), type=StageCommand)
             stage = os.fork()
             if not stage:
                 break
@@ -45,7 +45,7 @@ def serve() -> None:
     _become(request, files[0])
 
 
-def _become(request: Request, log: int) -> None:
+def _become(request: StageCommand, log: int) -> None:
     """Be the stage from here on, with nothing of the server's but what it has loaded."""
     os.setpgid(0, 0)
     nothing = os.open(os.devnull, os.O_RDONLY)

@@ -32,7 +32,7 @@ _OF_A_STAGE = frozenset({"CUDA_VISIBLE_DEVICES", "DVC_STAGE", "HARNESS_FORCE", "
 _START = (sys.executable, "-P", "-c", "from harness.cli.forking import serve; serve()")
 
 
-class Request(msgspec.Struct, frozen=True):
+class StageCommand(msgspec.Struct, frozen=True):
     """A command of the harness without its name, where it runs, and all its variables."""
 
     arguments: list[str]
@@ -104,7 +104,7 @@ class Warm:
             words = shlex.split(command)
             if not hasattr(os, "fork") or words[:1] != ["harness"] or shlex.join(words) != command:
                 return None
-            request = Request(words[1:], folder, dict(environment))
+            request = StageCommand(words[1:], folder, dict(environment))
             connection = self._connect(environment)
             socket.send_fds(connection, [b"."], [log.fileno()])
             connection.sendall(msgspec.json.encode(request) + b"\n")
