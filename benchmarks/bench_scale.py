@@ -4,6 +4,7 @@
     python benchmarks/bench_scale.py overhead      # cells that compute nothing, against plain calls of the functions
     python benchmarks/bench_scale.py plan          # 500, 1,000, 2,000, 5,000 simulated cells: seconds and memory
     python benchmarks/bench_scale.py idle          # a table that is up to date
+    python benchmarks/bench_scale.py start         # a light stage, forked as in a run against a process of its own
 
 Everything is made in a temporary copy of the checkout; run it with nothing else on the machine.
 """
@@ -14,11 +15,13 @@ import argparse
 import os
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 
@@ -74,7 +77,7 @@ class Copy:
         table = f"{head}{part}    columns:\n{columns}\n    rows:\n{rows}\n"
         (self.root / "tables/bench.yaml").write_text(table)
         self.harness("pipeline")
-        self.harness("code")
+        self.harness("stage", "code")
 
     def harness(self, *arguments: str) -> float:
         start = time.perf_counter()
@@ -137,6 +140,29 @@ def overhead(folder: Path, cells: int) -> None:
     print(f"overhead a cell: {(whole - calls) / cells:.3f} s; nothing to do: {idle:.1f} s")
 
 
+def start(folder: Path) -> None:
+    """One light stage, in turn as a run starts it and as plain `dvc repro` does."""
+    from harness.run.warm import Warm
+
+    copy, server = Copy(folder), Warm()
+    command = "harness stage inputs --task jpeg --dataset embedded-gray --degradation jpeg-y8 --levels 10,20,30,40"
+    taken: dict[str, list[float]] = {"forked": [], "alone": []}
+    with open(folder / "log", "wb") as log:
+        for _ in range(16):
+            for how, times in taken.items():
+                begun = time.perf_counter()
+                stage: Any = server.start(command, str(copy.root), copy.environment, log) if how == "forked" else None
+                if stage is None:
+                    stage = subprocess.Popen(["sh", "-c", command], cwd=copy.root, env=copy.environment, stderr=log)
+                stage.communicate()
+                if stage.returncode:
+                    sys.exit(f"{command}: {stage.returncode}")
+                times.append(time.perf_counter() - begun)
+    forked, alone = (statistics.median(times[1:]) for times in taken.values())
+    print(f"a stage forked: {forked:.3f} s (the first {taken['forked'][0]:.2f} s), a process of its own: {alone:.3f} s")
+    print(f"ratio {alone / forked:.1f}")
+
+
 def plan(counts: list[int]) -> None:
     """Plan in a process of its own each, so that each has its own peak of memory."""
     for cells in counts:
@@ -195,7 +221,7 @@ def plan_one(cells: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["parallel", "overhead", "plan", "plan-one", "idle"])
+    parser.add_argument("what", choices=["parallel", "overhead", "plan", "plan-one", "idle", "start"])
     parser.add_argument("counts", nargs="*", type=int)
     parser.add_argument("--cells", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=1.0, help="CPU seconds a cell")
@@ -211,6 +237,8 @@ def main() -> None:
             parallel(Path(folder), arguments.cells, arguments.seconds)
         elif arguments.what == "overhead":
             overhead(Path(folder), arguments.cells)
+        elif arguments.what == "start":
+            start(Path(folder))
         else:
             copy = Copy(Path(folder))
             copy.harness("repro", "embedded", "-j", "2")

@@ -5,8 +5,10 @@ A record is a JSON file named like what it describes. What is particular to a ki
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -117,6 +119,20 @@ class AssetRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 Record = TypeVar("Record", bound=AssetRecord)
+
+
+def read_once(read: Callable[[Path], Record]) -> Callable[[Path], Record]:
+    """Let a function read a record's file again only after it has changed: a table asks for some a thousand times."""
+    cached = functools.lru_cache(maxsize=1024)(lambda path, *_: read(path))
+
+    @functools.wraps(read)
+    def current(path: Path) -> Record:
+        with contextlib.suppress(OSError):
+            about = path.stat()
+            return cached(path, about.st_mtime_ns, about.st_size, about.st_ino)
+        return read(path)
+
+    return current
 
 
 def read_asset_record(path: Path, kind: type[Record], subject: str) -> Record:

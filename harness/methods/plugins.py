@@ -11,6 +11,7 @@ hundreds of stages try nothing again.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -24,13 +25,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from harness.files import file_sha256
 from harness.process_state import left_alone
 from harness.records.workspace import IMPORT_SECONDS
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINTS = "harness.methods"
 
@@ -110,11 +114,29 @@ class ImportOutcome(msgspec.Struct, frozen=True):
 
 def installed_plugins(group: str = ENTRY_POINTS) -> Iterator[Plugin]:
     """List what installed packages announce under an entry-point group."""
-    from importlib.metadata import entry_points
+    places = [Path(place) for place in sys.path]
+    for of, name, version in _announced(*((place, place.stat().st_mtime_ns) for place in places if place.exists())):
+        if of == group:
+            yield Plugin("entry point", name, version)
 
-    for point in entry_points(group=group):
-        version = f"{point.dist.name} {point.dist.version}" if point.dist is not None else ""
-        yield Plugin("entry point", f"{point.name} = {point.value}", version)
+
+@functools.lru_cache(1)
+def _announced(*_: tuple[Path, int]) -> list[tuple[str, str, str]]:
+    """Read once what packages announce to this one, until one is installed: it stands in hundreds of small files."""
+    from importlib.metadata import distribution, distributions
+
+    names = [of.metadata["Name"] for of in distributions() if any(map(_is_for_us, of.entry_points))]
+    # Of a package that is there twice the first counts, as for an import.
+    return [
+        (point.group, f"{point.name} = {point.value}", f"{of.metadata['Name']} {of.version}")
+        for of in map(distribution, dict.fromkeys(names))
+        for point in of.entry_points
+        if _is_for_us(point)
+    ]
+
+
+def _is_for_us(point: EntryPoint) -> bool:
+    return point.group.startswith("harness.")
 
 
 def plugins_in(folder: Path) -> Iterator[Plugin]:

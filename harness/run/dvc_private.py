@@ -29,6 +29,7 @@ from voluptuous import Invalid
 
 from harness.files import write_text
 from harness.run.living import lives, show_life
+from harness.run.warm import StartCommand
 
 __all__ = ["LockError", "StageCmdFailedError", "lock_repo"]
 
@@ -70,7 +71,6 @@ def lock_file_is_whole(repo: Any, lock_file: Path) -> bool:
     return False
 
 
-StartCommand = Callable[..., subprocess.Popen[bytes]]
 _start_command: ContextVar[StartCommand] = ContextVar("_start_command", default=subprocess.Popen)
 
 

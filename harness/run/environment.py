@@ -69,7 +69,9 @@ def _packages(workspace: Workspace) -> Iterator[Finding]:
         name, equal, version = line.partition("==")
         if equal and not name.startswith("#"):
             wanted[_plain(name)] = version.strip()
-    installed = {_plain(d.metadata["Name"] or ""): d.version for d in distributions()}
+    # Each access to the metadata reads the file again.
+    described = (distribution.metadata for distribution in distributions())
+    installed = {_plain(about["Name"] or ""): about["Version"] for about in described}
     # A local part (torch 2.13.0+cpu) names a build of the same version.
     other = [
         f"{name} {installed[name]} (tested with {version})"

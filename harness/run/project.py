@@ -32,6 +32,7 @@ from harness.run.dvc_private import (
     read_undisturbed,
 )
 from harness.run.graph import Node
+from harness.run.warm import Command, StartCommand
 
 T = TypeVar("T")
 
@@ -138,7 +139,7 @@ class Project:
         force: bool = False,
         pull: bool = False,
         say: Callable[[str], object] = print,
-        start: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen,
+        start: StartCommand = subprocess.Popen,
     ) -> str:
         """Run one stage if DVC finds it changed, and record it, as `dvc repro --single-item` does.
 
@@ -151,9 +152,9 @@ class Project:
         Raises StageFailedError: Its command failed, or an output is missing.
         """
         path = Path(self._repo.root_dir) / file
-        processes: list[subprocess.Popen[bytes]] = []
+        processes: list[Command] = []
 
-        def start_and_keep(*command: Any, **options: Any) -> subprocess.Popen[bytes]:
+        def start_and_keep(*command: Any, **options: Any) -> Command:
             processes.append(start(*command, **options))
             return processes[-1]
 
@@ -176,7 +177,7 @@ class Project:
             except LockError as error:
                 self._wait(name, error, say)
             except StageCmdFailedError as error:
-                raise StageFailedError(str(error), processes[-1].returncode) from None
+                raise StageFailedError(str(error), processes[-1].returncode or 0) from None
             except (DvcException, OSError) as error:
                 raise StageFailedError(_sentence(error)) from None
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +22,7 @@ from harness.files import write_text
 from harness.run.graph import Node
 from harness.run.project import Project, StageFailedError
 from harness.run.resources import gpus
+from harness.run.warm import Command, StartCommand, Warm
 
 TOPIC = "harness-stages"
 
@@ -164,6 +165,13 @@ def _project(root: Path, shared: bool) -> Project:
     return _of_thread.project  # type: ignore[no-any-return]
 
 
+def _warm() -> Warm:
+    """Keep a server for each thread: it starts one stage at a time."""
+    if getattr(_of_thread, "warm", None) is None:
+        _of_thread.warm = Warm()
+    return _of_thread.warm  # type: ignore[no-any-return]
+
+
 @contextlib.contextmanager
 def _own_log(log: Path) -> Iterator[BinaryIO]:
     """Open a new log under a stage's name: another run of the same stage has another file. None is left empty."""
@@ -191,18 +199,21 @@ _groups: dict[int, Path] = {}  # the run, by process group
 
 
 @contextlib.contextmanager
-def _commands(order: Order, log: BinaryIO, progress: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def _commands(order: Order, log: BinaryIO, progress: Path) -> Iterator[StartCommand]:
     """Start a stage's commands with its log, environment and GPU, in process groups that do not outlive this worker."""
     devices = _devices(os.environ.get("CUDA_VISIBLE_DEVICES")) if order.node.step.gpu else None
     device = devices.get() if devices else ""
     own = order.environment | {"HARNESS_PROGRESS": str(progress)} | ({"CUDA_VISIBLE_DEVICES": device} if device else {})
     started: dict[int, subprocess.Popen[bytes]] = {}
 
-    def start(*command: Any, **options: Any) -> subprocess.Popen[bytes]:
+    def start(command: Any, **options: Any) -> Command:
         options["env"] = {name: value for name, value in options["env"].items() if name not in own}
         options["env"] |= {name: value for name, value in own.items() if value}
-        options |= {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
-        process: subprocess.Popen[bytes] = subprocess.Popen(*command, **options, process_group=0)
+        # DVC calls the shell with the stage's command for its last word.
+        process: Command | None = _warm().start(command[-1], options["cwd"], options["env"], log)
+        if process is None:
+            options |= {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
+            process = subprocess.Popen(command, **options, process_group=0)
         guard = (*_GUARD, str(process.pid))
         started[process.pid] = subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True)
         _groups[process.pid] = order.run

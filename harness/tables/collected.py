@@ -7,10 +7,11 @@ today's rules and by what the table says today.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
@@ -106,7 +107,8 @@ def collect(workspace: Workspace, names: Iterable[str] = (), *, here: bool = Tru
     chosen = [workspace.table(name) for name in names] or list(known.values())
     methods = workspace.methods()
     measurements = Measurements(workspace.work if here else workspace.results / "none")
-    return [_collect(table, methods, measurements, workspace.results) for table in chosen]
+    revisions = Revisions(workspace.results)
+    return [_collect(table, methods, measurements, revisions) for table in chosen]
 
 
 def results_of(workspace: Workspace, table: Table) -> list[CellResult]:
@@ -120,11 +122,12 @@ def table_results(workspace: Workspace, table: Table) -> TableResults:
     In what the cells of some rows were made otherwise is told against the whole table.
     """
     methods, measurements = workspace.methods(), Measurements(workspace.work)
-    found = _collect(table, methods, measurements, workspace.results)
+    revisions = Revisions(workspace.results)
+    found = _collect(table, methods, measurements, revisions)
     whole = workspace.tables().get(table.name, table)
     if whole == table:
         return found
-    beside = _collect(whole, methods, measurements, workspace.results).results
+    beside = _collect(whole, methods, measurements, revisions).results
     differs = {_cell(whole, result.request): result.differs for result in beside}
     results = [
         msgspec.structs.replace(result, differs=differs.get(_cell(table, result.request), ()))
@@ -139,11 +142,48 @@ def _cell(table: Table, request: Request) -> tuple[object, ...]:
     return *place, request.column_protocol, request.protocol, request.method, request.group
 
 
-def _collect(table: Table, methods: Mapping[str, Method], measurements: Measurements, folder: Path) -> TableResults:
+# The files of results in a folder, for git; those of folders inside have the same names.
+_RESULTS = ":(glob)*.json"
+
+
+class Revisions:
+    """The commits that files of results are from, asked of git once for all of them and only where one is needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def of(self, path: Path) -> str:
+        """Name the commit that a file is from; `UNCOMMITTED` where it is in none as it is."""
+        return (
+            UNCOMMITTED
+            if self._changed is None or path.name in self._changed
+            else self._commits.get(path.name, UNCOMMITTED)
+        )
+
+    @functools.cached_property
+    def _changed(self) -> set[str] | None:
+        listed = git(self.folder, "status", "--porcelain", "-z", "--no-renames", "--", _RESULTS)
+        return None if listed is None else {PurePosixPath(line[3:]).name for line in listed.split("\0") if line}
+
+    @functools.cached_property
+    def _commits(self) -> dict[str, str]:
+        # Along one line of parents: the first commit that names a file made it what it is, a merge as well.
+        line = ("log", "--first-parent", "-m", "--name-only", "-z", "--abbrev=10", "--format=%x01%h")
+        found: dict[str, str] = {}
+        for commit in (git(self.folder, *line, "--", _RESULTS) or "").split("\1")[1:]:
+            revision, *names = commit.replace("\n", "\0").split("\0")
+            for name in filter(None, names):
+                found.setdefault(PurePosixPath(name).name, revision)
+        return found
+
+
+def _collect(
+    table: Table, methods: Mapping[str, Method], measurements: Measurements, revisions: Revisions
+) -> TableResults:
     results = {place_of(result.request): result for result in diff_table(table, methods, measurements)}
     damaged_rows = tuple(dict.fromkeys(measurements.damaged))
     measurements.damaged.clear()
-    path = folder / f"{table.name}.json"
+    path = revisions.folder / f"{table.name}.json"
     asked = requests(table, methods)
     cells: list[tuple[Request, RecordedCell]] = []
     damaged_results: tuple[str, ...] = ()
@@ -157,7 +197,7 @@ def _collect(table: Table, methods: Mapping[str, Method], measurements: Measurem
         here = results.get(place_of(request))
         if here is not None and isinstance(here.measured, Measurement):
             continue
-        revision = revision or _revision(path)
+        revision = revision or revisions.of(path)
         if _is_newer_here(request, cell, measurements, revision):
             continue
         result = _as_result(request, cell, cell.recorded or revision)
@@ -168,13 +208,6 @@ def _collect(table: Table, methods: Mapping[str, Method], measurements: Measurem
     order = [place_of(request) for request in asked]
     found = averaged([results[place] for place in order if place in results])
     return TableResults(table, with_differences(table, found, methods), damaged_rows, damaged_results)
-
-
-def _revision(path: Path) -> str:
-    """Name the commit that a file of results is from; `UNCOMMITTED` where it is in none as it is."""
-    changed = git(path.parent, "status", "--porcelain", "--", path.name)
-    commit = git(path.parent, "log", "-1", "--format=%h", "--abbrev=10", "--", path.name)
-    return UNCOMMITTED if changed != "" or not commit else commit.strip()
 
 
 def recorded_cells(

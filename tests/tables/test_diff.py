@@ -26,7 +26,7 @@ from harness.records.rows import ImageRow, MeasuredRecord, write_rows
 from harness.report.grid import grids, reasons_not_run
 from harness.report.render import csv_text, json_text, latex, markdown, render
 from harness.report.site import build_site
-from harness.tables.collected import place_of, results_of
+from harness.tables.collected import UNCOMMITTED, Revisions, place_of, results_of
 from harness.tables.counting import count
 from harness.tables.workspace import Workspace
 
@@ -428,3 +428,37 @@ def test_columns_may_have_protocols_of_their_own(workspace: Workspace) -> None:
     (workspace.root / "tables" / "two.yaml").write_text(text.replace("ssim-gauss", "psnr"))
     with pytest.raises(HarnessError, match="'psnr' is no protocol of 'ssim'"):
         Workspace(workspace.root).table("two")
+
+
+def test_the_revision_of_results_is_the_commit_that_made_them_what_they_are(tmp_path: Path) -> None:
+    """That of each file, also after a merge; files of metrics inside the folder have the same names."""
+
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main")
+        done = subprocess.run(["git", *who, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    def commit(*names: str) -> str:
+        for name in names:
+            path = tmp_path / "results" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{path.read_text() if path.exists() else ''}.")
+        git("add", "-A")
+        git("commit", "-qm", "some")
+        return git("rev-parse", "--short=10", "HEAD")
+
+    git("init", "-q")
+    first = commit("a.json", "b é.json", "metrics/b é.json")
+    git("checkout", "-qb", "side")
+    commit("c.json")
+    git("checkout", "-q", "main")
+    second = commit("a.json", "metrics/b é.json")
+    git("merge", "-q", "--no-ff", "-m", "both", "side")
+    merged = git("rev-parse", "--short=10", "HEAD")
+    folder = tmp_path / "results"
+    (folder / "new.json").write_text("")
+    names = ("a.json", "b é.json", "c.json", "new.json")
+    assert [Revisions(folder).of(folder / name) for name in names] == [second, first, merged, UNCOMMITTED]
+    (folder / "a.json").write_text("edited")
+    assert Revisions(folder).of(folder / "a.json") == UNCOMMITTED
+    assert Revisions(tmp_path / "absent").of(tmp_path / "absent/a.json") == UNCOMMITTED

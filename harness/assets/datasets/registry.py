@@ -11,7 +11,7 @@ import msgspec
 
 from harness.assets import places
 from harness.assets.hosts import is_plain_address
-from harness.assets.registry import SHA256, AssetFile, AssetRecord, asset_names, read_asset_record
+from harness.assets.registry import SHA256, AssetFile, AssetRecord, asset_names, read_asset_record, read_once
 from harness.errors import HarnessError, unknown_name
 from harness.names import check_name, is_safe
 from harness.registries import REGISTRIES
@@ -153,6 +153,7 @@ class Dataset(AssetRecord, frozen=True, forbid_unknown_fields=True, kw_only=True
         return self.layouts or (Layout(target="{id}.*") if self.kind == "images" else Layout(input="{id}.*"),)
 
 
+@read_once
 def read_record(path: Path) -> Dataset:
     """Read and check one record.
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from harness.assets import places
-from harness.assets.registry import AssetFile, AssetRecord, asset_names, read_asset_record
+from harness.assets.registry import AssetFile, AssetRecord, asset_names, read_asset_record, read_once
 from harness.errors import HarnessError, unknown_name
 
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -51,6 +51,7 @@ class WeightSet(AssetRecord, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         raise unknown_name(f"file of the weights '{self.name}'", name, [file.name for file in self.files])
 
 
+@read_once
 def read_record(path: Path) -> WeightSet:
     """Read and check one record.
 
