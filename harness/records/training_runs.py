@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -130,6 +130,21 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     seed: int = 0
     precision: str = "highest"
     fused: bool = False
+
+
+class LoopSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What changes no bit of a result, and is recorded nowhere.
+
+    Attributes
+    ----------
+    workers : int or None
+        Processes that make samples; None: as many as the machine and the device make sensible.
+    checkpoint_minutes : float
+        Minutes between two checkpoints: what an interruption costs at most.
+    """
+
+    workers: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    checkpoint_minutes: Annotated[float, msgspec.Meta(ge=0)] = 5.0
 
 
 class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -41,6 +41,7 @@ from harness.records.tasks import task as task_of
 from harness.records.training_runs import (
     RECORD,
     WEIGHTS,
+    LoopSettings,
     Options,
     TrainedRecord,
     TrainingPlan,
@@ -70,9 +71,6 @@ from harness.training.world import World
 
 # Rises whenever a change of the loop changes what a checkpoint's next step would be.
 FORMAT = 2
-
-# Minutes between two checkpoints: what a kill costs at most.
-CHECKPOINT_MINUTES = 5.0
 
 # Steps on a GPU between two looks at the loss; each look waits for the GPU.
 CUDA_LOOK = 20
@@ -134,7 +132,7 @@ class Training:
     workers : int
         Processes that make samples; the samples do not depend on it.
     checkpoint_minutes : float
-        See `CHECKPOINT_MINUTES`.
+        See `LoopSettings`.
     report : callable
         Gets every line of the log, and the number of steps planned.
     notice : callable
@@ -151,7 +149,7 @@ class Training:
         work: Path,
         world: World,
         workers: int = 0,
-        checkpoint_minutes: float = CHECKPOINT_MINUTES,
+        checkpoint_minutes: float = LoopSettings().checkpoint_minutes,
         report: Report = lambda row, length: None,
         notice: Callable[[str], None] = lambda text: None,
     ) -> None:
@@ -234,13 +232,7 @@ class Training:
                 for sentence in not_continued(folder, identity):
                     self.notice(sentence)
             write_identity(folder, identity)
-        for module in network.modules():
-            if self._less_memory > 1 and "memory_budget" in module.__dict__:
-                module.memory_budget = module.memory_budget // self._less_memory  # type: ignore[assignment, operator]
-        network.to(self.world.device)
-        if self.options.channels_last:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return self._train(network, stores, folder), folder
+        return self._train(self._placed(network), stores, folder), folder
 
     def prepare(self) -> None:
         """Decode the training set, unless that was done.
@@ -274,6 +266,16 @@ class Training:
             text = begin_with(network, path, about.weights, self.plan.start)
             if self.world.first:
                 self.notice(text)
+        return network
+
+    def _placed(self, network: nn.Module) -> nn.Module:
+        """Put a network on the device, in the layout and with the memory that were chosen."""
+        for module in network.modules():
+            if self._less_memory > 1 and "memory_budget" in module.__dict__:
+                module.memory_budget = module.memory_budget // self._less_memory  # type: ignore[assignment, operator]
+        network.to(self.world.device)
+        if self.options.channels_last:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network
 
     def _starts_from(self) -> tuple[TrainedRecord, Path]:
@@ -443,7 +445,7 @@ class Training:
         return result if result is not None else self._plain_record(progress)
 
     def _from_the_beginning(self, stores: list[Store], folder: Path) -> TrainedRecord:
-        fresh = self._new_network().to(self.world.device)
+        fresh = self._placed(self._new_network())
         other = folder / f"only-{self.length}"
         done = self._done(other)
         return done if done is not None else self._train(fresh, stores, other)
@@ -512,6 +514,7 @@ class Training:
             saving = iteration == self.length or (
                 world.first and time.perf_counter() - last_saved > 60 * self.checkpoint_minutes
             )
+            keeping = bool(self.plan.keep) and iteration % self.plan.keep == 0
             over = stopping = False
             if iteration % look == 0 or logging:
                 # The processes agree on both, so that none waits for one that has stopped.
@@ -519,7 +522,7 @@ class Training:
                 over = bool(self.plan.minutes) and world.decide(spent >= 60 * self.plan.minutes)
                 stopping = world.decide(self._interrupted)
             stopping = stopping or (world.size == 1 and self._interrupted)
-            if iteration % look == 0 or logging or saving or stopping:
+            if iteration % look == 0 or logging or saving or keeping or stopping:
                 self._check(total, norm, network, iteration, rate, path)
             optimizer.step()
             if average:
@@ -551,13 +554,15 @@ class Training:
                 sums, summed, last_seconds, waiting = torch.zeros((), device=device), 0, seconds, 0.0
                 seen = found.patches(iteration)
             progress = Progress(iteration, seconds, progress.code)
-            if (saving or over or stopping) and world.first:
+            if (saving or keeping or over or stopping) and world.first:
                 if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
                     raise self._diverged("a weight is NaN or infinite", network, iteration, rate, path)
-                write_checkpoint(path, network, optimizer, average, progress)
-                last_saved = time.perf_counter()
-            if self.plan.keep and iteration % self.plan.keep == 0 and world.first:
-                write_tensors(path.with_name("kept") / f"{iteration}.safetensors", average or network.state_dict())
+                # Before the checkpoint: a run that is killed between the two goes on before this step and keeps it again.
+                if keeping:
+                    write_tensors(path.with_name("kept") / f"{iteration}.safetensors", average or network.state_dict())
+                if saving or over or stopping:
+                    write_checkpoint(path, network, optimizer, average, progress)
+                    last_saved = time.perf_counter()
             if stopping:
                 raise KeyboardInterrupt
             if over:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from training_workspace import Place
 
 from harness.assets.datasets import fetch
@@ -16,6 +18,7 @@ from harness.errors import HarnessError
 from harness.images import write_png
 from harness.records.training_runs import TrainingPlan, TrainingRun, read_training_plans
 from harness.run.pipeline import pipeline_stages
+from harness.training import loop
 from harness.training.planning import Planner, least_operations
 from harness.training.recipe import Recipe, overridden, read_recipe
 from harness.training.samples import Samples
@@ -29,6 +32,12 @@ SIZES = "3:24:4,6:32:2"
 def found(place: Place) -> Recipe:
     """The tiny network's recipe."""
     return read_recipe(place.root / "tiny.yaml")
+
+
+def _training(place: Place, plan: TrainingPlan) -> loop.Training:
+    run, method = TrainingRun("denoise-rgb", place.method, 50), place.workspace.method(place.method)
+    cpu = World(0, 1, torch.device("cpu"))
+    return loop.Training(run, plan, method, data=place.workspace.data, work=place.workspace.work, world=cpu)
 
 
 def _second_set(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,6 +78,7 @@ def test_steps_have_the_patch_and_batch_of_their_phase(found: Recipe) -> None:
         ({"mix": "bsd400:nan"}, "must be above 0"),
         ({"mix": "bsd400:much"}, "mix=bsd400:much cannot be read; write mix=SET:WEIGHT"),
         ({"mix": "../bsd400"}, "dataset"),
+        ({"mix": "bsd400:1,bsd400:3"}, "names 'bsd400' twice"),
         ({"mix": ""}, "dataset"),
     ],
 )
@@ -95,7 +105,7 @@ def test_growing_patches_survive_kill_9_to_the_bit(places: Callable[[str], Place
     assert killed.weights() == whole.weights()
     # Stopped at a border, within a phase, and gone on with other processes that make samples.
     for iterations in ("40", "61", "120"):
-        assert steps.train("--iterations", iterations, *sizes, "--workers", "1")[0] == 0
+        assert steps.train("--iterations", iterations, *sizes, "--set", "workers=1")[0] == 0
     assert steps.weights() == whole.weights()
     record = json.loads((whole.trained / "training.json").read_text())
     assert record["overrides"] == {"sizes": "40:20:4,80:24:2"} and record["samples"] == 40 * 4 + 40 * 4 + 40 * 2
@@ -119,9 +129,44 @@ def test_weights_on_the_way_are_kept_and_change_no_bit(places: Callable[[str], P
         assert code == 2 and "keep" in said and "Traceback" not in said, said
 
 
-def test_the_plan_counts_every_phase(place: Place) -> None:
-    import torch
+def test_a_kill_beside_a_checkpoint_loses_no_weights_that_were_to_be_kept(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, written = _training(place, TrainingPlan(iterations=4, keep=2)), loop.write_checkpoint
 
+    class Killed(BaseException):
+        pass
+
+    def killed(path: Path, *rest: object) -> None:
+        written(path, *rest)  # type: ignore[arg-type]
+        raise Killed
+
+    made.checkpoint_minutes = 0.0
+    monkeypatch.setattr(loop, "write_checkpoint", killed)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            made.finish()
+    monkeypatch.undo()
+    # The checkpoint of step 2 is there, so no later process makes that step again.
+    made.finish()
+    assert {file.stem for file in place.root.glob("work/training/runs/**/kept/*.safetensors")} == {"2", "4"}
+
+
+def test_weights_that_are_no_numbers_are_not_kept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = torch.optim.Adam.step
+
+    def poisoned(self: torch.optim.Adam) -> None:
+        step(self)
+        with torch.no_grad():
+            self.param_groups[0]["params"][0].fill_(float("nan"))
+
+    monkeypatch.setattr(torch.optim.Adam, "step", poisoned)
+    with pytest.raises(HarnessError, match="a weight is NaN or infinite at iteration 1"):
+        _training(place, TrainingPlan(iterations=4, keep=1)).finish()
+    assert not list(place.root.glob("work/training/runs/**/kept/*"))
+
+
+def test_the_plan_counts_every_phase(place: Place) -> None:
     run, method = TrainingRun("denoise-rgb", place.method, 50), place.workspace.method(place.method)
     planner = Planner(place.workspace.data, place.workspace.work, World(0, 1, torch.device("cpu")), "h100")
 

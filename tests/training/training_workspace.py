@@ -90,7 +90,7 @@ class Place:
         """Start a training again and again and kill it -9 at random moments; how often it was killed."""
         rng, kills = random.Random(0), 0
         for _ in range(times):
-            process = self.start(*arguments, "--checkpoint-minutes", minutes)
+            process = self.start(*arguments, "--set", f"checkpoint_minutes={minutes}")
             deadline = time.monotonic() + 60
             # Start-up takes most of such a process's life: wait until it has written something, then a little longer.
             while process.poll() is None and time.monotonic() < deadline and not self.checkpoints():
