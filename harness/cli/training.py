@@ -27,6 +27,7 @@ from harness.cli.options import (
 from harness.cli.printing import echo, echo_table
 from harness.errors import HarnessError, NotAvailableError, unknown_name
 from harness.records.training_runs import (
+    USUAL_LOOP,
     LoopSettings,
     Options,
     TrainedRecord,
@@ -97,12 +98,14 @@ def train(
     train ... Then `harness repro TABLE` shows the result beside the printed numbers. `--plan` says first what all of
     it takes: hours, memory, disk.
 
-    Keys of --set: amp (bfloat16: mixed precision), channels_last, compile (torch.compile), deterministic (false allows
-    operations whose result differs between runs), ema (decay of a moving average of the weights), clip (largest norm
-    of the gradient), accumulate (parts of a batch, for less memory); of the recipe: patch, batch, augmentation, rate,
-    epsilon, weight_decay, every, times, warmup, last, power; start (a run whose weights to begin with, such as
-    edsr-trained--sr-2). Two change nothing and are not recorded: workers (processes that make samples),
-    checkpoint_minutes (what an interruption costs at most; 5).
+    Keys of --set: amp (bfloat16: mixed precision), channels_last, compile (torch.compile), deterministic (false
+    allows operations whose result differs between runs), ema (decay of a moving average of the weights), clip
+    (largest norm of the gradient), accumulate (parts of a batch, for less memory); of the recipe: patch, batch,
+    augmentation, rate, epsilon, weight_decay, every, times, warmup, last, power; start (a run whose weights to
+    begin with, such as edsr-trained--sr-2). Beside the training: keep (iterations between weights that are kept),
+    validation (sets whose PSNR is watched), validation_images (how many results of each are kept), log (dvclive,
+    wandb). Two change nothing and are not recorded: workers (processes that make samples), checkpoint_minutes (what
+    an interruption costs at most; 5).
     """
     workspace = Workspace.find()
     methods = workspace.methods()
@@ -169,7 +172,9 @@ def train(
             from harness.cli.training_jobs import train_side_by_side
 
             _prepare(workspace, chosen, here)
-            train_side_by_side(workspace, chosen, jobs, loop, device=device, arguments=("--replace",) if replace else ())
+            train_side_by_side(
+                workspace, chosen, jobs, loop, device=device, arguments=("--replace",) if replace else ()
+            )
             return
         for number, run in enumerate(runs, 1):
             if here.first and len(runs) > 1:
@@ -202,7 +207,7 @@ def _prepare(workspace: Workspace, plans: Mapping[TrainingRun, TrainingPlan], he
 def _fetch(workspace: Workspace, training: Training) -> None:
     from harness.assets.datasets import fetch
 
-    for name in (*training.recipe.sets, *training.recipe.validation.datasets):
+    for name in (*training.recipe.sets, *(training.plan.validation or training.recipe.validation.datasets)):
         fetch(name, workspace.data)
 
 
@@ -228,9 +233,17 @@ def _seeded(plan: TrainingPlan, seed: int) -> TrainingPlan:
     return msgspec.structs.replace(plan, options=msgspec.structs.replace(plan.options, seed=seed))
 
 
+# What a plan says beside options and values of the recipe.
+_BESIDE = ("start", "keep", "validation", "validation_images", "log")
+
+
 def _of_the_loop(settings: tuple[str, ...]) -> tuple[LoopSettings, tuple[str, ...]]:
     """Part what changes no result, and is neither recorded nor planned, from the other ``key=value`` pairs."""
-    own = {key: value for key, sign, value in (text.partition("=") for text in settings) if sign and key in LoopSettings.__struct_fields__}
+    own = {
+        key: value
+        for key, sign, value in (text.partition("=") for text in settings)
+        if sign and key in LoopSettings.__struct_fields__
+    }
     try:
         found = msgspec.convert(own, LoopSettings, strict=False)
     except msgspec.ValidationError as error:
@@ -247,26 +260,26 @@ def _settings(plan: TrainingPlan, settings: tuple[str, ...], seed: int) -> Train
 
     options: dict[str, str] = {}
     values: dict[str, str | int | float] = {}
-    known = [*(field for field in Options.__struct_fields__ if field != "seed"), *OVERRIDES, "start", "keep", *LoopSettings.__struct_fields__]
+    known = [*(field for field in Options.__struct_fields__ if field != "seed"), *OVERRIDES, *_BESIDE]
     for setting in settings:
         key, sign, value = setting.partition("=")
         if key not in known:
-            raise unknown_name("setting", key, known)
+            raise unknown_name("setting", key, [*known, *LoopSettings.__struct_fields__])
         if not sign:
             raise HarnessError(f"--set {setting}: write KEY=VALUE, such as ema=0.999")
         if key in OVERRIDES:
             values[key] = _number(value)
         else:
             options[key] = value
-    own: dict[str, object] = {key: options.pop(key) for key in ("start", "keep") if key in options}
+    own: dict[str, object] = {key: options.pop(key) for key in _BESIDE if key in options}
+    own |= {key: str(own[key]).split(",") for key in ("validation", "log") if key in own}
     try:
         read = msgspec.convert({"options": options, "recipe": values, **own}, TrainingPlan, strict=False)
         return msgspec.structs.replace(
             plan,
             options=msgspec.structs.replace(read.options, seed=seed),
             recipe=values,
-            start=read.start,
-            keep=read.keep,
+            **{key: getattr(read, key) for key in _BESIDE},
         )
     except msgspec.ValidationError as error:
         raise HarnessError(f"--set {' '.join(settings)}: {error}") from None
@@ -285,7 +298,7 @@ def make_run(
     run: TrainingRun,
     plan: TrainingPlan,
     here: World,
-    loop: LoopSettings = LoopSettings(),
+    loop: LoopSettings = USUAL_LOOP,
 ) -> TrainedRecord:
     """Fetch the training set, train, and put the result where methods look for it."""
     from harness.training.exports import export

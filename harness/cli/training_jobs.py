@@ -146,9 +146,7 @@ def _arguments(run: TrainingRun, plan: TrainingPlan) -> list[str]:
     for name, value in given.items():
         if value != usual[name]:
             found += ["--seed", str(value)] if name == "seed" else ["--set", f"{name}={str(value).lower()}"]
-    for name, setting in (
-        *plan.recipe.items(),
-        *((n, v) for n, v in (("start", plan.start), ("keep", plan.keep)) if v),
-    ):
-        found += ["--set", f"{name}={setting}"]
+    beside = {name: getattr(plan, name) for name in ("start", "keep", "validation", "validation_images", "log")}
+    for name, setting in (*plan.recipe.items(), *((name, value) for name, value in beside.items() if value)):
+        found += ["--set", f"{name}={','.join(setting) if isinstance(setting, tuple) else setting}"]
     return found

@@ -40,8 +40,8 @@ from harness.records.devices import device_facts
 from harness.records.tasks import task as task_of
 from harness.records.training_runs import (
     RECORD,
+    USUAL_LOOP,
     WEIGHTS,
-    LoopSettings,
     Options,
     TrainedRecord,
     TrainingPlan,
@@ -66,7 +66,8 @@ from harness.training.samples import Samples, batches
 from harness.training.standing import not_continued, progress_of, write_identity
 from harness.training.stopping import told_to_stop
 from harness.training.stores import Store, check_channels, make_store
-from harness.training.validation import Split
+from harness.training.trackers import check_trackers, tracker
+from harness.training.validation import Split, watched
 from harness.training.world import World
 
 # Rises whenever a change of the loop changes what a checkpoint's next step would be.
@@ -149,7 +150,7 @@ class Training:
         work: Path,
         world: World,
         workers: int = 0,
-        checkpoint_minutes: float = LoopSettings().checkpoint_minutes,
+        checkpoint_minutes: float = USUAL_LOOP.checkpoint_minutes,
         report: Report = lambda row, length: None,
         notice: Callable[[str], None] = lambda text: None,
     ) -> None:
@@ -216,10 +217,25 @@ class Training:
         for phase in self.phases:
             self.parts(phase.batch)
 
+    def _check_asked(self) -> None:
+        """Find out before the first step whether what was asked for by name is here: sets, packages."""
+        for _ in watched(self.recipe, self.plan.validation, self.data):
+            pass
+        check_trackers(self.plan.log)
+
+    def _log(self, folder: Path, start: int, splits: list[Split]) -> Log:
+        names = tuple(split.name for split in splits) if self.plan.validation else ()
+        log = Log(folder, start, names, self.notice)
+        for name in self.plan.log:
+            about = {"run": self.run.name, "recipe": self.recipe, "options": self.options, "seed": self.seed}
+            log.also(functools.partial(tracker, name, self.run.name, folder, self.work.parent, about))
+        return log
+
     def _sets(self) -> list[FetchedDataset]:
         return [self._training_set(name) for name in self.recipe.sets]
 
     def _finish(self) -> tuple[TrainedRecord, Path]:
+        self.world.of_the_first(self._check_asked)
         fetched = self._sets()
         stores = [self._store(each) for each in fetched]
         network = self._new_network()
@@ -432,15 +448,15 @@ class Training:
         if code not in progress.code:
             progress = msgspec.structs.replace(progress, code=(*progress.code, code))
         samples = Samples(stores[0], found, self.degradation, self.run.level, self.seed, stores[1:])
-        split = Split(found, self.degradation, self.run.level, self.data) if world.first else None
-        log = Log(folder, progress.iteration) if world.first else None
+        splits = self._splits(folder / "validation") if world.first else []
+        log = self._log(folder, progress.iteration, splits) if world.first else None
         try:
             with self._signals(), self._peak():
-                progress = self._steps(network, optimizer, average, samples, split, log, progress, path)
+                progress = self._steps(network, optimizer, average, samples, splits, log, progress, path)
         finally:
             if log is not None:
                 log.close()
-        result = self._result(network, average, folder, progress, log, split) if world.first else None
+        result = self._result(network, average, folder, progress, log, splits) if world.first else None
         world.barrier()
         return result if result is not None else self._plain_record(progress)
 
@@ -456,7 +472,7 @@ class Training:
         optimizer: torch.optim.Optimizer,
         average: dict[str, Tensor],
         samples: Samples,
-        split: Split | None,
+        splits: list[Split],
         log: Log | None,
         progress: Progress,
         path: Path,
@@ -534,9 +550,9 @@ class Training:
             now = time.perf_counter()
             seconds = start_seconds + now - started - validating
             if (logging or over) and log is not None:
-                psnr = None
-                if split is not None and (validating_now or over):
-                    psnr = self._validated(network, average, split)
+                psnrs: dict[str, float] = {}
+                if validating_now or over:
+                    psnrs = self._validated(network, average, splits, path.with_name("validation") / str(iteration))
                     validating += time.perf_counter() - now
                 between = max(seconds - last_seconds, 1e-9)
                 row = LogRow(
@@ -544,10 +560,11 @@ class Training:
                     float(sums) / summed,
                     rate,
                     float(norm),
-                    psnr,
+                    next(iter(psnrs.values()), None),
                     (found.patches(iteration) - seen) / between,
                     waiting / between,
                     seconds,
+                    psnrs if self.plan.validation else {},
                 )
                 log.add(row)
                 self.report(row, self.length)
@@ -557,7 +574,7 @@ class Training:
             if (saving or keeping or over or stopping) and world.first:
                 if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
                     raise self._diverged("a weight is NaN or infinite", network, iteration, rate, path)
-                # Before the checkpoint: a run that is killed between the two goes on before this step and keeps it again.
+                # Before the checkpoint: a run that is killed between the two makes this step again.
                 if keeping:
                     write_tensors(path.with_name("kept") / f"{iteration}.safetensors", average or network.state_dict())
                 if saving or over or stopping:
@@ -602,15 +619,29 @@ class Training:
             f"{where}; {kept}; try --set clip=1, or without --set amp if it was on"
         )
 
-    def _validated(self, network: nn.Module, average: dict[str, Tensor], split: Split) -> float | None:
-        if not average:
-            return split.psnr(network, self.world.device)
-        own = {key: value.detach().clone() for key, value in network.state_dict().items()}
-        network.load_state_dict(average)
+    def _splits(self, folder: Path) -> list[Split]:
+        """Make the splits that are watched; of the images whose results are kept, ground truth and input are too."""
+        splits = [
+            Split(name, fetched, self.recipe, self.degradation, self.run.level)
+            for name, fetched in watched(self.recipe, self.plan.validation, self.data)
+        ]
+        for split in splits:
+            split.keep_targets(folder, self.plan.validation_images)
+        return splits
+
+    def _validated(
+        self, network: nn.Module, average: dict[str, Tensor], splits: list[Split], folder: Path
+    ) -> dict[str, float]:
+        """Measure the PSNR of each split, of the moving average where there is one."""
+        own = {key: value.detach().clone() for key, value in network.state_dict().items()} if average else {}
+        if average:
+            network.load_state_dict(average)
         try:
-            return split.psnr(network, self.world.device)
+            images = self.plan.validation_images
+            return {split.name: split.psnr(network, self.world.device, folder, images) for split in splits}
         finally:
-            network.load_state_dict(own)
+            if average:
+                network.load_state_dict(own)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -657,7 +688,7 @@ class Training:
         folder: Path,
         progress: Progress,
         log: Log | None,
-        split: Split | None,
+        splits: list[Split],
     ) -> TrainedRecord:
         from harness.files import write_json, write_text
 
@@ -665,9 +696,11 @@ class Training:
         place = folder / "results" / str(progress.iteration)
         write_tensors(place / WEIGHTS, state)
         rows = log.rows if log is not None else []
-        validated = None
-        if split is not None and split.pairs and rows and rows[-1].psnr is not None:
-            validated = Validated(split.dataset, len(split.pairs), self.recipe.validation.side, rows[-1].psnr)
+        validated = [
+            Validated(split.dataset, len(split.pairs), self.recipe.validation.side, psnr)
+            for split in splits
+            if rows and (psnr := rows[-1].psnrs.get(split.name, rows[-1].psnr)) is not None
+        ]
         cuda = self.world.device.type == "cuda"
         peak = torch.cuda.max_memory_allocated() if cuda else _resident()
         facts = device_facts(self.world.device.type)
@@ -681,7 +714,8 @@ class Training:
             loss=rows[-1].loss if rows else 0.0,
             seconds=round(progress.seconds, 1),
             peak_memory=peak,
-            validation=validated,
+            validation=validated[0] if validated else None,
+            further_validation=tuple(validated[1:]),
             device=facts.name,
             driver=facts.driver,
             machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",

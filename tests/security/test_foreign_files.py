@@ -275,7 +275,11 @@ def test_yaml_with_doubled_keys(tmp_path: Path, text: str, line: int) -> None:
         read_yaml(tmp_path / "a.yaml")
     # What a merged key is overridden by is no doubled key, wherever the anchor's own mapping is read.
     (tmp_path / "b.yaml").write_text("a: [[&b {<<: &a {x: 1, y: 1}, x: 2}]]\nc: {<<: *b, x: 3}\nd: [*b, *b]\n")
-    assert read_yaml(tmp_path / "b.yaml") == {"a": [[{"x": 2, "y": 1}]], "c": {"x": 3, "y": 1}, "d": [{"x": 2, "y": 1}] * 2}
+    assert read_yaml(tmp_path / "b.yaml") == {
+        "a": [[{"x": 2, "y": 1}]],
+        "c": {"x": 3, "y": 1},
+        "d": [{"x": 2, "y": 1}] * 2,
+    }
 
 
 def test_yaml_numbers_of_base_60_stay_text(tmp_path: Path) -> None:

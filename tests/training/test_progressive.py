@@ -6,16 +6,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from training_workspace import Place
 
-from harness.assets.datasets import fetch
 from harness.assets.datasets.reading import open_dataset
 from harness.degradations.registry import degradation
 from harness.errors import HarnessError
-from harness.images import write_png
 from harness.records.training_runs import TrainingPlan, TrainingRun, read_training_plans
 from harness.run.pipeline import pipeline_stages
 from harness.training import loop
@@ -38,21 +35,6 @@ def _training(place: Place, plan: TrainingPlan) -> loop.Training:
     run, method = TrainingRun("denoise-rgb", place.method, 50), place.workspace.method(place.method)
     cpu = World(0, 1, torch.device("cpu"))
     return loop.Training(run, plan, method, data=place.workspace.data, work=place.workspace.work, world=cpu)
-
-
-def _second_set(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Add a set of two images, all white, which no patch of the other set is."""
-    record = {
-        "name": "white", "title": "White", "kind": "images", "count": 2, "supply": "user", "description": "Two.",
-        "licence": "none", "licence_note": "None.", "homepage": "https://example.org", "citation": "none",
-        "layouts": [{"target": "{id}.*"}],
-    }  # fmt: skip
-    (place.root / "datasets").mkdir()
-    (place.root / "datasets/white.json").write_text(json.dumps(record))
-    for name in ("a", "b"):
-        write_png(place.root / "own" / f"{name}.png", np.full((40, 48, 3), 255, np.uint8))
-    monkeypatch.chdir(place.root)
-    assert fetch("white", place.root / "data", folder=place.root / "own").complete
 
 
 def test_steps_have_the_patch_and_batch_of_their_phase(found: Recipe) -> None:
@@ -188,7 +170,7 @@ def test_the_plan_counts_every_phase(place: Place) -> None:
 def test_patches_come_from_each_set_as_often_as_asked(
     place: Place, found: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _second_set(place, monkeypatch)
+    place.add_white(monkeypatch)
     made = degradation(found.degradation)
     stores = [
         Store(make_store(open_dataset(name, place.root / "data"), made, 50, place.root / "stores"))
@@ -203,7 +185,7 @@ def test_patches_come_from_each_set_as_often_as_asked(
 
 
 def test_a_mixed_training_is_recorded_and_a_stage_of_its_own(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    _second_set(place, monkeypatch)
+    place.add_white(monkeypatch)
     assert place.train("--iterations", "6")[0] == 0
     plain = place.weights()
     mixed = ("--set", "mix=white:2")
