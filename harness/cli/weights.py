@@ -55,8 +55,10 @@ def verify(names: tuple[str, ...], data: Path, form: str) -> None:
 
 @weights.command(
     epilog=examples(
-        "harness weights export dncnn --task denoise-gray --level 50 --to dncnn.onnx",
-        "harness weights export panet --task jpeg --level 10 --size 48x48 --to panet.pt",
+        "harness weights export dncnn --task denoise-gray --level 50 \\",
+        "    --out dncnn.onnx",
+        "harness weights export panet --task jpeg --level 10 --size 48x48 \\",
+        "    --out panet.pt",
     )
 )
 @method_argument("method")
@@ -64,9 +66,9 @@ def verify(names: tuple[str, ...], data: Path, form: str) -> None:
 @level_option("Sigma, quality or scale, if the task has several.")
 @dataset_option("For a method with a model for each set.")
 @click.option(
-    "--to", "path", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.onnx or FILE.pt."
+    "--out", "path", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.onnx or FILE.pt."
 )
-@click.option("--size", metavar="WxH", default="", help="The only size that the file will take, where others fail.")
+@click.option("--size", default="", help="Width x height: the only size that the file will take, where others fail.")
 def export(method: str, task: str, levels: tuple[int, ...], datasets: tuple[str, ...], path: Path, size: str) -> None:
     """Write METHOD's network with its weights for other programs: ONNX or TorchScript.
 

@@ -62,10 +62,7 @@ class Split:
     degradation, level : Degradation, int
         How the inputs are made.
 
-    Attributes
-    ----------
-    pairs : list
-        Name, ground truth and input of each image.
+    `pairs`: Name, ground truth and input of each image.
     """
 
     def __init__(
