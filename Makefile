@@ -1,7 +1,7 @@
 # Two commands do everything: `make table` and `make test`. Python 3.11 or newer is all they need.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS ?= test,cluster,crate,iqa,bm3d,demosaicing,spandrel,alignment,audit,training,figures
+EXTRAS ?= test,cluster,crate,iqa,bm3d,demosaicing,spandrel,alignment,audit,training,figures,onnx,dvclive
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # The tests start more than a thousand processes: none should compile the package anew.

@@ -29,6 +29,8 @@ from harness.errors import HarnessError, NotAvailableError, unknown_name
 from harness.files import file_sha256
 from harness.records.training_runs import (
     PLANS,
+    USUAL_LOOP,
+    LoopSettings,
     Options,
     TrainedRecord,
     TrainingPlan,
@@ -68,9 +70,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(0), default=0, help="Instead of the recipe's; recorded.")
 @click.option("--seeds", type=click.IntRange(1), default=1, help="Train so many times, each with another seed.")
 @click.option("--jobs", "-j", type=click.IntRange(1), default=1, help="Runs side by side, a GPU each.")
-@click.option("--workers", type=click.IntRange(0), default=None, help="Processes that make samples (changes nothing).")
 @click.option("--device", default="", help="cpu or cuda; with --plan also h100, a100, rtx4090.")
-@click.option("--checkpoint-minutes", type=float, default=5.0, help="What an interruption costs at most.")
 @click.option("--plan", "--dry-run", "planning", is_flag=True, help="Only say what it would cost; write nothing.")
 @click.option("--replace", is_flag=True, help="Let a shorter run take the place of a longer one's weights.")
 @click.option("--list", "listing", is_flag=True, help="List what can be trained, by which recipe.")
@@ -88,9 +88,7 @@ def train(
     seed: int,
     seeds: int,
     jobs: int,
-    workers: int | None,
     device: str,
-    checkpoint_minutes: float,
     planning: bool,
     replace: bool,
     listing: bool,
@@ -102,11 +100,14 @@ def train(
     train ... Then `harness repro TABLE` shows the result beside the printed numbers. `--plan` says first what all of
     it takes: hours, memory, disk.
 
-    Keys of --set: amp (bfloat16: mixed precision), channels_last, compile (torch.compile), deterministic (false allows
-    operations whose result differs between runs), ema (decay of a moving average of the weights), clip (largest norm
-    of the gradient), accumulate (parts of a batch, for less memory); of the recipe: patch, batch, augmentation, rate,
-    epsilon, weight_decay, every, times, warmup, last, power; start (a run whose weights to begin with, such as
-    edsr-trained--sr-2).
+    Keys of --set: amp (bfloat16: mixed precision), channels_last, compile (torch.compile), deterministic (false
+    allows operations whose result differs between runs), ema (decay of a moving average of the weights), clip
+    (largest norm of the gradient), accumulate (parts of a batch, for less memory); of the recipe: patch, batch,
+    augmentation, rate, epsilon, weight_decay, every, times, warmup, last, power; start (a run whose weights to
+    begin with, such as edsr-trained--sr-2). Beside the training: keep (iterations between weights that are kept),
+    validation (sets whose PSNR is watched), validation_images (how many results of each are kept), log (dvclive,
+    wandb). Two change nothing and are not recorded: workers (processes that make samples), checkpoint_minutes (what
+    an interruption costs at most; 5).
     """
     workspace = Workspace.find()
     methods = workspace.methods()
@@ -116,6 +117,7 @@ def train(
             raise HarnessError("name a method or a table to train, and a length such as --budget smoke")
         return
     data = one_of(datasets, "--dataset", "train")
+    loop, settings = _of_the_loop(settings)
     from harness.run.selection import method_run, table_runs
     from harness.tables.published import select
 
@@ -172,14 +174,14 @@ def train(
             from harness.cli.training_jobs import train_side_by_side
 
             _prepare(workspace, chosen, here)
-            also = ["--checkpoint-minutes", str(checkpoint_minutes), *(["--replace"] if replace else [])]
-            also += [] if workers is None else ["--workers", str(workers)]
-            train_side_by_side(workspace, chosen, jobs, device=device, arguments=tuple(also))
+            train_side_by_side(
+                workspace, chosen, jobs, loop, device=device, arguments=("--replace",) if replace else ()
+            )
             return
         for number, run in enumerate(runs, 1):
             if here.first and len(runs) > 1:
                 echo(f"{number} of {len(runs)}: {run.name}", err=True)
-            make_run(workspace, run, plans[run], here, workers=workers, checkpoint_minutes=checkpoint_minutes)
+            make_run(workspace, run, plans[run], here, loop)
             if here.first:
                 # Not before: the pipeline makes what is planned, and would put a refusal in place of good weights.
                 note_training_plan(workspace.root, run, plans[run])
@@ -207,7 +209,7 @@ def _prepare(workspace: Workspace, plans: Mapping[TrainingRun, TrainingPlan], he
 def _fetch(workspace: Workspace, training: Training) -> None:
     from harness.assets.datasets import fetch
 
-    for name in (*training.recipe.sets, *training.recipe.validation.datasets):
+    for name in (*training.recipe.sets, *(training.plan.validation or training.recipe.validation.datasets)):
         fetch(name, workspace.data)
 
 
@@ -233,6 +235,24 @@ def _seeded(plan: TrainingPlan, seed: int) -> TrainingPlan:
     return msgspec.structs.replace(plan, options=msgspec.structs.replace(plan.options, seed=seed))
 
 
+# What a plan says beside options and values of the recipe.
+_BESIDE = ("start", "keep", "validation", "validation_images", "log")
+
+
+def _of_the_loop(settings: tuple[str, ...]) -> tuple[LoopSettings, tuple[str, ...]]:
+    """Part what changes no result, and is neither recorded nor planned, from the other ``key=value`` pairs."""
+    own = {
+        key: value
+        for key, sign, value in (text.partition("=") for text in settings)
+        if sign and key in LoopSettings.__struct_fields__
+    }
+    try:
+        found = msgspec.convert(own, LoopSettings, strict=False)
+    except msgspec.ValidationError as error:
+        raise HarnessError(f"--set {' '.join(f'{key}={own[key]}' for key in own)}: {error}") from None
+    return found, tuple(text for text in settings if text.partition("=")[0] not in own)
+
+
 def _settings(plan: TrainingPlan, settings: tuple[str, ...], seed: int) -> TrainingPlan:
     """Put ``key=value`` pairs into a plan: options, values of the recipe, what to start from, what to keep.
 
@@ -242,26 +262,26 @@ def _settings(plan: TrainingPlan, settings: tuple[str, ...], seed: int) -> Train
 
     options: dict[str, str] = {}
     values: dict[str, str | int | float] = {}
-    known = [*(field for field in Options.__struct_fields__ if field != "seed"), *OVERRIDES, "start", "keep"]
+    known = [*(field for field in Options.__struct_fields__ if field != "seed"), *OVERRIDES, *_BESIDE]
     for setting in settings:
         key, sign, value = setting.partition("=")
         if key not in known:
-            raise unknown_name("setting", key, known)
+            raise unknown_name("setting", key, [*known, *LoopSettings.__struct_fields__])
         if not sign:
             raise HarnessError(f"--set {setting}: write KEY=VALUE, such as ema=0.999")
         if key in OVERRIDES:
             values[key] = _number(value)
         else:
             options[key] = value
-    own: dict[str, object] = {key: options.pop(key) for key in ("start", "keep") if key in options}
+    own: dict[str, object] = {key: options.pop(key) for key in _BESIDE if key in options}
+    own |= {key: str(own[key]).split(",") for key in ("validation", "log") if key in own}
     try:
         read = msgspec.convert({"options": options, "recipe": values, **own}, TrainingPlan, strict=False)
         return msgspec.structs.replace(
             plan,
             options=msgspec.structs.replace(read.options, seed=seed),
             recipe=values,
-            start=read.start,
-            keep=read.keep,
+            **{key: getattr(read, key) for key in _BESIDE},
         )
     except msgspec.ValidationError as error:
         raise HarnessError(f"--set {' '.join(settings)}: {error}") from None
@@ -280,9 +300,7 @@ def make_run(
     run: TrainingRun,
     plan: TrainingPlan,
     here: World,
-    *,
-    workers: int | None = None,
-    checkpoint_minutes: float = 5.0,
+    loop: LoopSettings = USUAL_LOOP,
 ) -> TrainedRecord:
     """Fetch the training set, train, and put the result where methods look for it."""
     from harness.training.exports import export
@@ -296,8 +314,8 @@ def make_run(
         data=workspace.data,
         work=workspace.work,
         world=here,
-        workers=_workers(here.size) if workers is None else workers,
-        checkpoint_minutes=checkpoint_minutes,
+        workers=_workers(here.size) if loop.workers is None else loop.workers,
+        checkpoint_minutes=loop.checkpoint_minutes,
         notice=lambda text: echo(f"{run.name} {text}", err=True),
     )
     here.once_a_machine(lambda: _fetch(workspace, training))

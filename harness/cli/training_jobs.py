@@ -15,7 +15,7 @@ import msgspec
 
 from harness.cli.printing import echo
 from harness.errors import HarnessError, plural
-from harness.records.training_runs import Options, TrainingPlan, TrainingRun
+from harness.records.training_runs import LoopSettings, Options, TrainingPlan, TrainingRun
 from harness.tables.workspace import Workspace
 from harness.training.stopping import told_to_stop
 
@@ -27,6 +27,7 @@ def train_side_by_side(
     workspace: Workspace,
     plans: Mapping[TrainingRun, TrainingPlan],
     jobs: int,
+    loop: LoopSettings,
     *,
     device: str = "",
     arguments: tuple[str, ...] = (),
@@ -41,6 +42,8 @@ def train_side_by_side(
         How long each run is trained, on what, how.
     jobs : int
         The most at a time.
+    loop : LoopSettings
+        Of each of them.
     device : str
         ``cpu`` leaves the GPUs alone.
     arguments : tuple of str
@@ -63,7 +66,9 @@ def train_side_by_side(
         free.put(name)
     on = f"GPU{'s' * (jobs != 1)} {', '.join(devices[:jobs])}" if devices else "the CPU"
     echo(f"{plural(len(plans), 'run')}, {jobs} at a time, on {on}", err=True)
-    loaders = () if "--workers" in arguments or not devices else ("--workers", str(min(8, core_count() // jobs)))
+    if loop.workers is None and devices:
+        loop = msgspec.structs.replace(loop, workers=min(8, core_count() // jobs))
+    settings = [f"{name}={value}" for name, value in msgspec.structs.asdict(loop).items() if value is not None]
     running: dict[str, subprocess.Popen[str]] = {}
     stopped = threading.Event()
 
@@ -74,7 +79,8 @@ def train_side_by_side(
             if stopped.is_set():
                 return ""
             command = [sys.executable, "-m", "harness", "train", run.method, *_arguments(run, plan)]
-            command += [*(("--device", device) if device else ()), *loaders, *arguments]
+            command += [*(("--device", device) if device else ()), *arguments]
+            command += [word for setting in settings for word in ("--set", setting)]
             environment = os.environ | stage_environment(jobs) | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})
             process = subprocess.Popen(
                 command,
@@ -140,9 +146,7 @@ def _arguments(run: TrainingRun, plan: TrainingPlan) -> list[str]:
     for name, value in given.items():
         if value != usual[name]:
             found += ["--seed", str(value)] if name == "seed" else ["--set", f"{name}={str(value).lower()}"]
-    for name, setting in (
-        *plan.recipe.items(),
-        *((n, v) for n, v in (("start", plan.start), ("keep", plan.keep)) if v),
-    ):
-        found += ["--set", f"{name}={setting}"]
+    beside = {name: getattr(plan, name) for name in ("start", "keep", "validation", "validation_images", "log")}
+    for name, setting in (*plan.recipe.items(), *((name, value) for name, value in beside.items() if value)):
+        found += ["--set", f"{name}={','.join(setting) if isinstance(setting, tuple) else setting}"]
     return found

@@ -1,1 +1,1 @@
-"""What few need: RO-Crates, and archives for benchmarks that their own server scores."""
+"""What few need: RO-Crates, archives for benchmarks with a server of their own, networks as ONNX and TorchScript."""

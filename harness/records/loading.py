@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -43,10 +44,15 @@ def read_yaml(path: str | Path) -> Any:
         text = _read_file(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise HarnessError(f"{path}: not a text file in UTF-8 ({error.reason} at byte {error.start})") from None
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        _refuse_swollen(yaml.parse(text, Loader=loader), path)
-        return yaml.load(text, Loader=loader)
+        _refuse_swollen(yaml.parse(text, Loader=_loader()), path)
+        loader = _loader()(text)
+        try:
+            root = loader.get_single_node()
+            _refuse_doubled(root, path)
+            return None if root is None else loader.construct_document(root)
+        finally:
+            loader.dispose()
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where is not None else ""
@@ -54,6 +60,43 @@ def read_yaml(path: str | Path) -> Any:
     # PyYAML takes a word for a date or a number by its look, and then fails on it in many ways.
     except (ValueError, LookupError, AttributeError, TypeError) as error:
         raise HarnessError(f"{path}: a date or number in it is none ({error}); put quotes around text") from None
+
+
+@functools.cache
+def _loader() -> Any:
+    """Make the loader: PyYAML's safe one, without numbers of base 60."""
+    import yaml
+
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        # YAML 1.1 takes 100:48:16 for one number, 362,896. Nobody means that: it stays the text that was written.
+        def construct_yaml_int(self, node: Any) -> Any:
+            return node.value if ":" in node.value else super().construct_yaml_int(node)
+
+        def construct_yaml_float(self, node: Any) -> Any:
+            return node.value if ":" in node.value else super().construct_yaml_float(node)
+
+    Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_yaml_int)
+    Loader.add_constructor("tag:yaml.org,2002:float", Loader.construct_yaml_float)
+    return Loader
+
+
+def _refuse_doubled(node: Any, path: str | Path) -> None:
+    """Refuse a key that a mapping has twice: YAML forbids it, PyYAML takes the last one's value and says nothing."""
+    waiting, seen = [node], {id(None)}
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen or not isinstance(node.value, list):
+            continue
+        seen.add(id(node))
+        pairs = [entry for entry in node.value if isinstance(entry, tuple)]
+        waiting += [value for _, value in pairs] or node.value
+        keys: set[tuple[str, str]] = set()
+        for key, _ in pairs:
+            name = (key.tag, str(key.value))
+            if name in keys:
+                where = f"{path}, line {key.start_mark.line + 1}"
+                raise HarnessError(f"{where}: the key '{key.value}' is there twice; keep one of them")
+            keys.add(name)
 
 
 def load_json(path: str | Path, kind: type[T]) -> T:

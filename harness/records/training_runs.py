@@ -11,11 +11,11 @@ import contextlib
 import os
 import re
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from harness.errors import HarnessError, Missing, NotAvailableError
+from harness.errors import HarnessError, Missing, NotAvailableError, unknown_name
 from harness.files import write_text
 from harness.names import check_name, is_name
 from harness.records.loading import convert, load_json, read_yaml
@@ -32,6 +32,9 @@ _NAME = re.compile(r"(?P<method>[a-z0-9-]+?)--(?P<task>[a-z-]+)-(?P<level>[0-9]{
 
 BUDGETS = ("smoke", "short", "paper")
 """Named lengths: minutes to see that everything works, hours, and the recipe's own iterations."""
+
+TRACKERS = ("dvclive", "wandb")
+"""What a training can write its log to beside the CSV file and TensorBoard's, see `harness.training.trackers`."""
 
 PRECISIONS = ("highest", "high", "medium")
 """Of float32 on a GPU, see `Options`; the words are torch's."""
@@ -118,6 +121,24 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     fused: bool = False
 
 
+class LoopSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What changes no bit of a result, and is recorded nowhere.
+
+    Attributes
+    ----------
+    workers : int or None
+        Processes that make samples; None: as many as the machine and the device make sensible.
+    checkpoint_minutes : float
+        Minutes between two checkpoints: what an interruption costs at most.
+    """
+
+    workers: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    checkpoint_minutes: Annotated[float, msgspec.Meta(ge=0)] = 5.0
+
+
+USUAL_LOOP = LoopSettings()
+
+
 class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How long a run is trained (one of the first three), on what, with which options.
 
@@ -139,6 +160,12 @@ class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         Name of the run whose weights are begun with, such as ``edsr-trained--sr-2``; empty: random ones.
     keep : int
         Iterations between two files of weights that are kept beside the run's checkpoint; 0 keeps none.
+    validation : tuple of str
+        Datasets whose PSNR is watched, each by itself; empty: the recipe's first that is here.
+    validation_images : int
+        Images of each whose results are kept as PNGs at every validation.
+    log : tuple of str
+        Where the log goes beside its CSV file, names of `TRACKERS`.
     """
 
     budget: str = ""
@@ -149,6 +176,9 @@ class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     recipe: dict[str, str | int | float] = {}
     start: str = ""
     keep: int = 0
+    validation: tuple[str, ...] = ()
+    validation_images: int = 0
+    log: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -165,11 +195,17 @@ def check_training_plan(plan: TrainingPlan, where: str) -> TrainingPlan:
     if [bool(plan.budget), bool(plan.iterations), bool(plan.minutes)].count(True) != 1:
         raise HarnessError(f"{where}: give one of budget ({', '.join(BUDGETS)}), iterations or minutes")
     if plan.budget and plan.budget not in BUDGETS:
-        from harness.errors import unknown_name
-
         raise HarnessError(f"{where}: {unknown_name('budget', plan.budget, BUDGETS)}")
-    if plan.keep < 0:
-        raise HarnessError(f"{where}: keep is a number of iterations, 0 or more")
+    if plan.keep < 0 or plan.validation_images < 0:
+        raise HarnessError(f"{where}: keep is a number of iterations, validation_images one of images, 0 or more")
+    for name in plan.validation:
+        check_name(name, "dataset", where)
+    for name in plan.log:
+        if name not in TRACKERS:
+            raise HarnessError(f"{where}: {unknown_name('log', name, TRACKERS)}")
+    for what in ("validation", "log"):
+        if len(set(getattr(plan, what))) < len(getattr(plan, what)):
+            raise HarnessError(f"{where}: {what} names one thing twice: {', '.join(getattr(plan, what))}")
     if plan.iterations < 0 or not 0 <= plan.minutes < float("inf"):
         raise HarnessError(f"{where}: the length must be above 0")
     if plan.start:
@@ -178,8 +214,6 @@ def check_training_plan(plan: TrainingPlan, where: str) -> TrainingPlan:
     if options.amp not in ("", "bfloat16"):
         raise HarnessError(f"{where}: amp is bfloat16 or empty, not '{options.amp}'")
     if options.precision not in PRECISIONS:
-        from harness.errors import unknown_name
-
         raise HarnessError(f"{where}: {unknown_name('precision', options.precision, PRECISIONS)}")
     if not 0 <= options.ema < 1 or not 0 <= options.clip < float("inf") or options.accumulate < 1 or options.seed < 0:
         raise HarnessError(f"{where}: ema lies in [0, 1), clip and seed are 0 or more, accumulate 1 or more")
@@ -225,7 +259,7 @@ def _said(record: msgspec.Struct) -> dict[str, object]:
     for field in msgspec.structs.fields(record):
         value = getattr(record, field.name)
         if value != field.default and value != {}:
-            said[field.name] = _said(value) if isinstance(value, msgspec.Struct) else value
+            said[field.name] = _said(value) if isinstance(value, msgspec.Struct) else msgspec.to_builtins(value)
     return said
 
 
@@ -290,7 +324,7 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `loss`: Mean over the last logged interval.
     `seconds`: Training time, validation excluded.
     `peak_memory`: Bytes on the GPU, or of the process.
-    `validation`: None where no validation set was here.
+    `validation`, `further_validation`: On the first set that was watched, and on the others.
     `device`, `machine`: What it ran on.
     `threads`, `processes`: CPU threads of a process, and processes.
     `code`: Fingerprints of the training and network code, several if it changed between interruption and resumption.
@@ -320,6 +354,7 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: float = 0.0
     peak_memory: int = 0
     validation: Validated | None = None
+    further_validation: tuple[Validated, ...] = ()
     device: str = ""
     machine: str = ""
     threads: int = 0

@@ -139,9 +139,10 @@ def _texts(workspace: Workspace, files: Mapping[PurePosixPath, _Entries]) -> dic
     training_plans = read_training_plans(workspace.root)
     for run in workspace.training_runs():
         planned = run in training_plans
+        sets = training_plans[run].validation if planned else ()
         path = PurePosixPath("pipelines", run.task, "training") if planned else PurePosixPath()
         log = PurePosixPath(_up(path), trained_folder(Path(), run, planned).as_posix(), "log.csv").as_posix()
-        for column in ("loss", "psnr"):
+        for column in ("loss", "psnr", *(f"psnr_{name}" for name in sets)):
             plots[path / "dvc.yaml"].append({f"{run.name}, {column}": {"x": "iteration", "y": {log: column}}})
     return {path: _to_yaml(entries, plots[path]) for path, entries in files.items()}
 

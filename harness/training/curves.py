@@ -32,10 +32,16 @@ def plot_curves(logs: Mapping[str, Sequence[LogRow]], path: Path) -> None:
     losses, values = figure.subplots(1, 2)
     for name, rows in logs.items():
         losses.plot([row.iteration for row in rows], [row.loss for row in rows], label=name, linewidth=1)
-        measured = [(row.iteration, row.psnr) for row in rows if row.psnr is not None]
-        values.plot([i for i, _ in measured], [p for _, p in measured], label=name, linewidth=1, marker=".")
+        sets = sorted({each for row in rows for each in row.psnrs})
+        for each in sets or [""]:
+            measured = [(row.iteration, row.psnrs.get(each) if each else row.psnr) for row in rows]
+            points = [(iteration, value) for iteration, value in measured if value is not None]
+            label = f"{name}, {each}" if each else name
+            values.plot([i for i, _ in points], [p for _, p in points], label=label, linewidth=1, marker=".")
     losses.set(xlabel="iteration", ylabel="loss", yscale="log")
-    values.set(xlabel="iteration", ylabel="PSNR on the validation split (dB)")
+    values.set(xlabel="iteration", ylabel="PSNR on the validation images (dB)")
     losses.legend(fontsize="small")
+    if any(row.psnrs for rows in logs.values() for row in rows):
+        values.legend(fontsize="small")
     with whole_file(path) as part:
         figure.savefig(part, format=path.suffix[1:], metadata={"Date": None} if path.suffix == ".svg" else None)

@@ -40,6 +40,7 @@ from harness.records.devices import device_facts
 from harness.records.tasks import task as task_of
 from harness.records.training_runs import (
     RECORD,
+    USUAL_LOOP,
     WEIGHTS,
     Options,
     TrainedRecord,
@@ -65,14 +66,12 @@ from harness.training.samples import Samples, batches
 from harness.training.standing import not_continued, progress_of, write_identity
 from harness.training.stopping import told_to_stop
 from harness.training.stores import Store, check_channels, make_store
-from harness.training.validation import Split
+from harness.training.trackers import check_trackers, tracker
+from harness.training.validation import Split, watched
 from harness.training.world import World
 
 # Rises whenever a change of the loop changes what a checkpoint's next step would be.
 FORMAT = 2
-
-# Minutes between two checkpoints: what a kill costs at most.
-CHECKPOINT_MINUTES = 5.0
 
 # Steps on a GPU between two looks at the loss; each look waits for the GPU.
 CUDA_LOOK = 20
@@ -134,7 +133,7 @@ class Training:
     workers : int
         Processes that make samples; the samples do not depend on it.
     checkpoint_minutes : float
-        See `CHECKPOINT_MINUTES`.
+        See `LoopSettings`.
     report : callable
         Gets every line of the log, and the number of steps planned.
     notice : callable
@@ -151,7 +150,7 @@ class Training:
         work: Path,
         world: World,
         workers: int = 0,
-        checkpoint_minutes: float = CHECKPOINT_MINUTES,
+        checkpoint_minutes: float = USUAL_LOOP.checkpoint_minutes,
         report: Report = lambda row, length: None,
         notice: Callable[[str], None] = lambda text: None,
     ) -> None:
@@ -218,10 +217,25 @@ class Training:
         for phase in self.phases:
             self.parts(phase.batch)
 
+    def _check_asked(self) -> None:
+        """Find out before the first step whether what was asked for by name is here: sets, packages."""
+        for _ in watched(self.recipe, self.plan.validation, self.data):
+            pass
+        check_trackers(self.plan.log)
+
+    def _log(self, folder: Path, start: int, splits: list[Split]) -> Log:
+        names = tuple(split.name for split in splits) if self.plan.validation else ()
+        log = Log(folder, start, names, self.notice)
+        for name in self.plan.log:
+            about = {"run": self.run.name, "recipe": self.recipe, "options": self.options, "seed": self.seed}
+            log.also(functools.partial(tracker, name, self.run.name, folder, self.work.parent, about))
+        return log
+
     def _sets(self) -> list[FetchedDataset]:
         return [self._training_set(name) for name in self.recipe.sets]
 
     def _finish(self) -> tuple[TrainedRecord, Path]:
+        self.world.of_the_first(self._check_asked)
         fetched = self._sets()
         stores = [self._store(each) for each in fetched]
         network = self._new_network()
@@ -234,13 +248,7 @@ class Training:
                 for sentence in not_continued(folder, identity):
                     self.notice(sentence)
             write_identity(folder, identity)
-        for module in network.modules():
-            if self._less_memory > 1 and "memory_budget" in module.__dict__:
-                module.memory_budget = module.memory_budget // self._less_memory  # type: ignore[assignment, operator]
-        network.to(self.world.device)
-        if self.options.channels_last:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return self._train(network, stores, folder), folder
+        return self._train(self._placed(network), stores, folder), folder
 
     def prepare(self) -> None:
         """Decode the training set, unless that was done.
@@ -274,6 +282,16 @@ class Training:
             text = begin_with(network, path, about.weights, self.plan.start)
             if self.world.first:
                 self.notice(text)
+        return network
+
+    def _placed(self, network: nn.Module) -> nn.Module:
+        """Put a network on the device, in the layout and with the memory that were chosen."""
+        for module in network.modules():
+            if self._less_memory > 1 and "memory_budget" in module.__dict__:
+                module.memory_budget = module.memory_budget // self._less_memory  # type: ignore[assignment, operator]
+        network.to(self.world.device)
+        if self.options.channels_last:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network
 
     def _starts_from(self) -> tuple[TrainedRecord, Path]:
@@ -430,20 +448,20 @@ class Training:
         if code not in progress.code:
             progress = msgspec.structs.replace(progress, code=(*progress.code, code))
         samples = Samples(stores[0], found, self.degradation, self.run.level, self.seed, stores[1:])
-        split = Split(found, self.degradation, self.run.level, self.data) if world.first else None
-        log = Log(folder, progress.iteration) if world.first else None
+        splits = self._splits(folder / "validation") if world.first else []
+        log = self._log(folder, progress.iteration, splits) if world.first else None
         try:
             with self._signals(), self._peak():
-                progress = self._steps(network, optimizer, average, samples, split, log, progress, path)
+                progress = self._steps(network, optimizer, average, samples, splits, log, progress, path)
         finally:
             if log is not None:
                 log.close()
-        result = self._result(network, average, folder, progress, log, split) if world.first else None
+        result = self._result(network, average, folder, progress, log, splits) if world.first else None
         world.barrier()
         return result if result is not None else self._plain_record(progress)
 
     def _from_the_beginning(self, stores: list[Store], folder: Path) -> TrainedRecord:
-        fresh = self._new_network().to(self.world.device)
+        fresh = self._placed(self._new_network())
         other = folder / f"only-{self.length}"
         done = self._done(other)
         return done if done is not None else self._train(fresh, stores, other)
@@ -454,7 +472,7 @@ class Training:
         optimizer: torch.optim.Optimizer,
         average: dict[str, Tensor],
         samples: Samples,
-        split: Split | None,
+        splits: list[Split],
         log: Log | None,
         progress: Progress,
         path: Path,
@@ -512,6 +530,7 @@ class Training:
             saving = iteration == self.length or (
                 world.first and time.perf_counter() - last_saved > 60 * self.checkpoint_minutes
             )
+            keeping = bool(self.plan.keep) and iteration % self.plan.keep == 0
             over = stopping = False
             if iteration % look == 0 or logging:
                 # The processes agree on both, so that none waits for one that has stopped.
@@ -519,7 +538,7 @@ class Training:
                 over = bool(self.plan.minutes) and world.decide(spent >= 60 * self.plan.minutes)
                 stopping = world.decide(self._interrupted)
             stopping = stopping or (world.size == 1 and self._interrupted)
-            if iteration % look == 0 or logging or saving or stopping:
+            if iteration % look == 0 or logging or saving or keeping or stopping:
                 self._check(total, norm, network, iteration, rate, path)
             optimizer.step()
             if average:
@@ -531,9 +550,9 @@ class Training:
             now = time.perf_counter()
             seconds = start_seconds + now - started - validating
             if (logging or over) and log is not None:
-                psnr = None
-                if split is not None and (validating_now or over):
-                    psnr = self._validated(network, average, split)
+                psnrs: dict[str, float] = {}
+                if validating_now or over:
+                    psnrs = self._validated(network, average, splits, path.with_name("validation") / str(iteration))
                     validating += time.perf_counter() - now
                 between = max(seconds - last_seconds, 1e-9)
                 row = LogRow(
@@ -541,23 +560,26 @@ class Training:
                     float(sums) / summed,
                     rate,
                     float(norm),
-                    psnr,
+                    next(iter(psnrs.values()), None),
                     (found.patches(iteration) - seen) / between,
                     waiting / between,
                     seconds,
+                    psnrs if self.plan.validation else {},
                 )
                 log.add(row)
                 self.report(row, self.length)
                 sums, summed, last_seconds, waiting = torch.zeros((), device=device), 0, seconds, 0.0
                 seen = found.patches(iteration)
             progress = Progress(iteration, seconds, progress.code)
-            if (saving or over or stopping) and world.first:
+            if (saving or keeping or over or stopping) and world.first:
                 if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
                     raise self._diverged("a weight is NaN or infinite", network, iteration, rate, path)
-                write_checkpoint(path, network, optimizer, average, progress)
-                last_saved = time.perf_counter()
-            if self.plan.keep and iteration % self.plan.keep == 0 and world.first:
-                write_tensors(path.with_name("kept") / f"{iteration}.safetensors", average or network.state_dict())
+                # Before the checkpoint: a run that is killed between the two makes this step again.
+                if keeping:
+                    write_tensors(path.with_name("kept") / f"{iteration}.safetensors", average or network.state_dict())
+                if saving or over or stopping:
+                    write_checkpoint(path, network, optimizer, average, progress)
+                    last_saved = time.perf_counter()
             if stopping:
                 raise KeyboardInterrupt
             if over:
@@ -597,15 +619,29 @@ class Training:
             f"{where}; {kept}; try --set clip=1, or without --set amp if it was on"
         )
 
-    def _validated(self, network: nn.Module, average: dict[str, Tensor], split: Split) -> float | None:
-        if not average:
-            return split.psnr(network, self.world.device)
-        own = {key: value.detach().clone() for key, value in network.state_dict().items()}
-        network.load_state_dict(average)
+    def _splits(self, folder: Path) -> list[Split]:
+        """Make the splits that are watched; of the images whose results are kept, ground truth and input are too."""
+        splits = [
+            Split(name, fetched, self.recipe, self.degradation, self.run.level)
+            for name, fetched in watched(self.recipe, self.plan.validation, self.data)
+        ]
+        for split in splits:
+            split.keep_targets(folder, self.plan.validation_images)
+        return splits
+
+    def _validated(
+        self, network: nn.Module, average: dict[str, Tensor], splits: list[Split], folder: Path
+    ) -> dict[str, float]:
+        """Measure the PSNR of each split, of the moving average where there is one."""
+        own = {key: value.detach().clone() for key, value in network.state_dict().items()} if average else {}
+        if average:
+            network.load_state_dict(average)
         try:
-            return split.psnr(network, self.world.device)
+            images = self.plan.validation_images
+            return {split.name: split.psnr(network, self.world.device, folder, images) for split in splits}
         finally:
-            network.load_state_dict(own)
+            if average:
+                network.load_state_dict(own)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -652,7 +688,7 @@ class Training:
         folder: Path,
         progress: Progress,
         log: Log | None,
-        split: Split | None,
+        splits: list[Split],
     ) -> TrainedRecord:
         from harness.files import write_json, write_text
 
@@ -660,9 +696,11 @@ class Training:
         place = folder / "results" / str(progress.iteration)
         write_tensors(place / WEIGHTS, state)
         rows = log.rows if log is not None else []
-        validated = None
-        if split is not None and split.pairs and rows and rows[-1].psnr is not None:
-            validated = Validated(split.dataset, len(split.pairs), self.recipe.validation.side, rows[-1].psnr)
+        validated = [
+            Validated(split.dataset, len(split.pairs), self.recipe.validation.side, psnr)
+            for split in splits
+            if rows and (psnr := rows[-1].psnrs.get(split.name, rows[-1].psnr)) is not None
+        ]
         cuda = self.world.device.type == "cuda"
         peak = torch.cuda.max_memory_allocated() if cuda else _resident()
         facts = device_facts(self.world.device.type)
@@ -676,7 +714,8 @@ class Training:
             loss=rows[-1].loss if rows else 0.0,
             seconds=round(progress.seconds, 1),
             peak_memory=peak,
-            validation=validated,
+            validation=validated[0] if validated else None,
+            further_validation=tuple(validated[1:]),
             device=facts.name,
             driver=facts.driver,
             machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",

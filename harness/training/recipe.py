@@ -192,11 +192,17 @@ def overridden(found: Recipe, values: Mapping[str, str | int | float]) -> Recipe
     return checked(changed, f"recipe '{found.name}'")
 
 
+def _mix(text: str) -> dict[str, str | int]:
+    """Read ``bsd400:2,sr291``; a set that is named twice is refused, for one weight would be lost."""
+    items = [item.partition(":") for item in text.split(",")]
+    names = [name for name, _, _ in items]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise HarnessError(f"mix={text} names '{twice}' twice; give each set one weight")
+    return {name: weight or 1 for name, _, weight in items}
+
+
 _LISTS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "mix": (
-        lambda text: {name: weight or 1 for name, _, weight in (item.partition(":") for item in text.split(","))},
-        "SET:WEIGHT,…",
-    ),
+    "mix": (_mix, "SET:WEIGHT,…"),
     "sizes": (lambda text: [item.split(":") for item in text.split(",")], "ITERATION:PATCH:BATCH,…"),
 }
 """How the values that are lists are read from text, and how they are written."""

@@ -459,6 +459,11 @@ def advised() -> Iterator[tuple[str, str, str]]:
                 yield where, name, option
 
 
+def test_train_has_few_options() -> None:
+    """What a recipe or a plan says goes through --set; a further option needs a better reason than a new idea."""
+    assert len({option.name for name, _, option in options() if name == "train"}) <= 16
+
+
 def test_options_that_pages_and_messages_name_exist() -> None:
     known = {(name, spelling) for name, _, option in options() for spelling in (*option.opts, *option.secondary_opts)}
     known |= {(name, "--help") for name, _ in every()}

@@ -263,6 +263,35 @@ def test_yaml_with_tags(tmp_path: Path, text: str) -> None:
     assert not (tmp_path / "harm").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("runs:\n  a: {budget: smoke}\n  'a': {budget: paper}\n", 3),
+        ("- [{x: 1, y: 2, x: 3}]\n", 1),
+        ("a: &a {x: 1}\nb: {<<: *a, y: 1,\n  y: 2}\n", 3),
+    ],
+)
+def test_yaml_with_doubled_keys(tmp_path: Path, text: str, line: int) -> None:
+    """PyYAML takes the last value: a plan, a row or a number that somebody wrote would be lost without a word."""
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(HarnessError, match=rf"a\.yaml, line {line}: the key '.' is there twice"):
+        read_yaml(tmp_path / "a.yaml")
+    # What a merged key is overridden by is no doubled key, wherever the anchor's own mapping is read.
+    (tmp_path / "b.yaml").write_text("a: [[&b {<<: &a {x: 1, y: 1}, x: 2}]]\nc: {<<: *b, x: 3}\nd: [*b, *b]\n")
+    assert read_yaml(tmp_path / "b.yaml") == {
+        "a": [[{"x": 2, "y": 1}]],
+        "c": {"x": 3, "y": 1},
+        "d": [{"x": 2, "y": 1}] * 2,
+    }
+
+
+def test_yaml_numbers_of_base_60_stay_text(tmp_path: Path) -> None:
+    """100:48:16 is how the patches of a training are written, and no 362,896."""
+    (tmp_path / "a.yaml").write_text("sizes: 100:48:16\nratio: 1:30.5\nminus: -1:30\nhex: 0x10\nfloat: 1.5e+1\n")
+    expected = {"sizes": "100:48:16", "ratio": "1:30.5", "minus": "-1:30", "hex": 16, "float": 15.0}
+    assert read_yaml(tmp_path / "a.yaml") == expected
+
+
 def test_yaml_that_grows(tmp_path: Path) -> None:
     """Nine lists of nine of the one before: what is read stays small, and a table of it is refused."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]

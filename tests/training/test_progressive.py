@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
-import numpy as np
 import pytest
+import torch
 from training_workspace import Place
 
-from harness.assets.datasets import fetch
 from harness.assets.datasets.reading import open_dataset
 from harness.degradations.registry import degradation
 from harness.errors import HarnessError
-from harness.images import write_png
 from harness.records.training_runs import TrainingPlan, TrainingRun, read_training_plans
 from harness.run.pipeline import pipeline_stages
+from harness.training import loop
 from harness.training.planning import Planner, least_operations
 from harness.training.recipe import Recipe, overridden, read_recipe
 from harness.training.samples import Samples
@@ -31,19 +31,10 @@ def found(place: Place) -> Recipe:
     return read_recipe(place.root / "tiny.yaml")
 
 
-def _second_set(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Add a set of two images, all white, which no patch of the other set is."""
-    record = {
-        "name": "white", "title": "White", "kind": "images", "count": 2, "supply": "user", "description": "Two.",
-        "licence": "none", "licence_note": "None.", "homepage": "https://example.org", "citation": "none",
-        "layouts": [{"target": "{id}.*"}],
-    }  # fmt: skip
-    (place.root / "datasets").mkdir()
-    (place.root / "datasets/white.json").write_text(json.dumps(record))
-    for name in ("a", "b"):
-        write_png(place.root / "own" / f"{name}.png", np.full((40, 48, 3), 255, np.uint8))
-    monkeypatch.chdir(place.root)
-    assert fetch("white", place.root / "data", folder=place.root / "own").complete
+def _training(place: Place, plan: TrainingPlan) -> loop.Training:
+    run, method = TrainingRun("denoise-rgb", place.method, 50), place.workspace.method(place.method)
+    cpu = World(0, 1, torch.device("cpu"))
+    return loop.Training(run, plan, method, data=place.workspace.data, work=place.workspace.work, world=cpu)
 
 
 def test_steps_have_the_patch_and_batch_of_their_phase(found: Recipe) -> None:
@@ -69,6 +60,7 @@ def test_steps_have_the_patch_and_batch_of_their_phase(found: Recipe) -> None:
         ({"mix": "bsd400:nan"}, "must be above 0"),
         ({"mix": "bsd400:much"}, "mix=bsd400:much cannot be read; write mix=SET:WEIGHT"),
         ({"mix": "../bsd400"}, "dataset"),
+        ({"mix": "bsd400:1,bsd400:3"}, "names 'bsd400' twice"),
         ({"mix": ""}, "dataset"),
     ],
 )
@@ -95,7 +87,7 @@ def test_growing_patches_survive_kill_9_to_the_bit(places: Callable[[str], Place
     assert killed.weights() == whole.weights()
     # Stopped at a border, within a phase, and gone on with other processes that make samples.
     for iterations in ("40", "61", "120"):
-        assert steps.train("--iterations", iterations, *sizes, "--workers", "1")[0] == 0
+        assert steps.train("--iterations", iterations, *sizes, "--set", "workers=1")[0] == 0
     assert steps.weights() == whole.weights()
     record = json.loads((whole.trained / "training.json").read_text())
     assert record["overrides"] == {"sizes": "40:20:4,80:24:2"} and record["samples"] == 40 * 4 + 40 * 4 + 40 * 2
@@ -119,9 +111,44 @@ def test_weights_on_the_way_are_kept_and_change_no_bit(places: Callable[[str], P
         assert code == 2 and "keep" in said and "Traceback" not in said, said
 
 
-def test_the_plan_counts_every_phase(place: Place) -> None:
-    import torch
+def test_a_kill_beside_a_checkpoint_loses_no_weights_that_were_to_be_kept(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, written = _training(place, TrainingPlan(iterations=4, keep=2)), loop.write_checkpoint
 
+    class Killed(BaseException):
+        pass
+
+    def killed(path: Path, *rest: object) -> None:
+        written(path, *rest)  # type: ignore[arg-type]
+        raise Killed
+
+    made.checkpoint_minutes = 0.0
+    monkeypatch.setattr(loop, "write_checkpoint", killed)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            made.finish()
+    monkeypatch.undo()
+    # The checkpoint of step 2 is there, so no later process makes that step again.
+    made.finish()
+    assert {file.stem for file in place.root.glob("work/training/runs/**/kept/*.safetensors")} == {"2", "4"}
+
+
+def test_weights_that_are_no_numbers_are_not_kept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = torch.optim.Adam.step
+
+    def poisoned(self: torch.optim.Adam) -> None:
+        step(self)
+        with torch.no_grad():
+            self.param_groups[0]["params"][0].fill_(float("nan"))
+
+    monkeypatch.setattr(torch.optim.Adam, "step", poisoned)
+    with pytest.raises(HarnessError, match="a weight is NaN or infinite at iteration 1"):
+        _training(place, TrainingPlan(iterations=4, keep=1)).finish()
+    assert not list(place.root.glob("work/training/runs/**/kept/*"))
+
+
+def test_the_plan_counts_every_phase(place: Place) -> None:
     run, method = TrainingRun("denoise-rgb", place.method, 50), place.workspace.method(place.method)
     planner = Planner(place.workspace.data, place.workspace.work, World(0, 1, torch.device("cpu")), "h100")
 
@@ -143,7 +170,7 @@ def test_the_plan_counts_every_phase(place: Place) -> None:
 def test_patches_come_from_each_set_as_often_as_asked(
     place: Place, found: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _second_set(place, monkeypatch)
+    place.add_white(monkeypatch)
     made = degradation(found.degradation)
     stores = [
         Store(make_store(open_dataset(name, place.root / "data"), made, 50, place.root / "stores"))
@@ -158,7 +185,7 @@ def test_patches_come_from_each_set_as_often_as_asked(
 
 
 def test_a_mixed_training_is_recorded_and_a_stage_of_its_own(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    _second_set(place, monkeypatch)
+    place.add_white(monkeypatch)
     assert place.train("--iterations", "6")[0] == 0
     plain = place.weights()
     mixed = ("--set", "mix=white:2")

@@ -52,7 +52,7 @@ def test_a_run_that_fails_stops_no_other(place: Place) -> None:
 
 
 def test_an_interruption_reaches_every_run(place: Place) -> None:
-    process = place.start("--iterations", "400", "--seeds", "2", "-j", "2", "--checkpoint-minutes", "0")
+    process = place.start("--iterations", "400", "--seeds", "2", "-j", "2", "--set", "checkpoint_minutes=0")
     deadline = time.monotonic() + 120
     while len(list(place.root.glob("work/training/runs/**/checkpoint.safetensors"))) < 2:
         assert time.monotonic() < deadline and process.poll() is None

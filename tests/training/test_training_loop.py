@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -243,8 +244,6 @@ def exported_weights_are_held(place: Place) -> None:
 
 
 def test_a_network_is_trained_in_its_own_range(place: Place) -> None:
-    from dataclasses import replace
-
     from harness.networks.rnan import RNAN
 
     def unchanged(task: str, level: int) -> torch.nn.Module:
@@ -299,6 +298,34 @@ def test_a_batch_that_does_not_fit_is_computed_in_parts(place: Place, monkeypatc
     monkeypatch.undo()
     asked = training(place, TrainingPlan(iterations=4, options=Options(accumulate=2))).finish()
     assert asked == (record, folder)
+
+
+def test_a_run_that_begins_anew_has_the_layout_and_memory_of_the_first(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a longer run is there, a second network is made for the shorter one."""
+    options = Options(channels_last=True)
+    training(place, TrainingPlan(iterations=6, options=options)).finish()
+    shorter = training(place, TrainingPlan(iterations=4, options=options))
+    shorter._less_memory = 4
+    network, seen = shorter.method.network, []
+
+    def budgeted(task: str, level: int) -> torch.nn.Module:
+        assert network is not None
+        made: torch.nn.Module = network(task, level)
+        made[0].memory_budget = 1000  # type: ignore[index, union-attr]
+        return made
+
+    steps = Training._steps
+
+    def looked(self: Training, made: torch.nn.Module, *rest: object) -> object:
+        seen.append((made[0].memory_budget, made[0].weight.is_contiguous(memory_format=torch.channels_last)))  # type: ignore[index, union-attr]
+        return steps(self, made, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Training, "_steps", looked)
+    shorter.method = replace(shorter.method, network=budgeted)
+    record, folder = shorter.finish()
+    assert result_folder(folder, record).parent.parent.name == "only-4" and seen == [(250, True)]
 
 
 def test_a_single_sample_that_does_not_fit_is_one_sentence(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def test_kill_9_at_any_moment_costs_no_bit(places: Places) -> None:
 
 def test_an_interrupt_keeps_the_last_step(places: Places) -> None:
     whole, stopped = places("whole"), places("stopped")
-    process = stopped.start("--iterations", "400", "--checkpoint-minutes", "1000")
+    process = stopped.start("--iterations", "400", "--set", "checkpoint_minutes=1000")
     # Once there are lines in the log, steps are being made.
     while process.poll() is None and not any(
         len(log.read_text().splitlines()) > 1 for log in stopped.root.glob("work/training/runs/**/log.csv")
@@ -78,7 +78,7 @@ def test_a_killed_worker_is_started_again_and_costs_no_bit(places: Places) -> No
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "2"),
         *("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"),
         *("-m", "harness", "train", group.method, "--level", "50", "--iterations", "200", "--device", "cpu"),
-        *("--checkpoint-minutes", "0.0005"),
+        *("--set", "checkpoint_minutes=0.0005"),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     log = group.root / "said.txt"

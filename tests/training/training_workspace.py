@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -10,9 +11,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pytest
 from forked import harness
 
 from harness.assets.datasets import fetch
+from harness.images import write_png
 from harness.tables.workspace import Workspace
 
 METHOD = """
@@ -63,6 +67,20 @@ class Place:
         self.workspace = Workspace(root)
         fetch("embedded", root / "data")
 
+    def add_white(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Add a set of two images, all white, which no patch of the other set is."""
+        record = {
+            "name": "white", "title": "White", "kind": "images", "count": 2, "supply": "user", "description": "Two.",
+            "licence": "none", "licence_note": "None.", "homepage": "https://example.org", "citation": "none",
+            "layouts": [{"target": "{id}.*"}],
+        }  # fmt: skip
+        (self.root / "datasets").mkdir()
+        (self.root / "datasets/white.json").write_text(json.dumps(record))
+        for name in ("a", "b"):
+            write_png(self.root / "own" / f"{name}.png", np.full((40, 48, 3), 255, np.uint8))
+        monkeypatch.chdir(self.root)
+        assert fetch("white", self.root / "data", folder=self.root / "own").complete
+
     def start(self, *arguments: str, **options: object) -> subprocess.Popen[str]:
         """Start `harness train` on the tiny network in a process of its own, at sigma 50 unless a level is named."""
         command = [sys.executable, "-m", "harness", *self._train(*arguments)]
@@ -90,7 +108,7 @@ class Place:
         """Start a training again and again and kill it -9 at random moments; how often it was killed."""
         rng, kills = random.Random(0), 0
         for _ in range(times):
-            process = self.start(*arguments, "--checkpoint-minutes", minutes)
+            process = self.start(*arguments, "--set", f"checkpoint_minutes={minutes}")
             deadline = time.monotonic() + 60
             # Start-up takes most of such a process's life: wait until it has written something, then a little longer.
             while process.poll() is None and time.monotonic() < deadline and not self.checkpoints():
