@@ -3,8 +3,8 @@
 The operator ``D`` of `harness.networks.patch_attention` is applied to a map of products ``(items, halo rows,
 halo columns, L)`` at once. A CPU wants tiles that stay in its caches; here a chunk is as large as the memory budget
 allows: several items of a batch, or a rectangle of one item's queries. In float32 on CUDA the passes between the
-matrix products are `harness.networks.triton_attention`'s, where Triton is installed and gives on this card what `Plain`,
-the same in torch's operations, gives.
+matrix products are `harness.networks.triton_attention`'s, where Triton is installed and gives on this card what
+`Plain`, the same in torch's operations, gives.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Passes(Protocol):
     def spread(self, rows: Tensor) -> Tensor:
         """``D`` the other way, of rows that are 0 where no pixel is; finite, no matter what, where no pixel is."""
 
-    def score_gradient(self, gathered: Tensor, attention: Tensor, norms: Tensor) -> Tensor:
-        """Gradient of `softmax_rows` at what it was given, from ``dA``, which may be overwritten; 0 where no pixel is."""
+    def score_gradient(self, d_attention: Tensor, attention: Tensor, norms: Tensor) -> Tensor:
+        """Gradient of `softmax_rows` at `gathered`, from ``dA``, which may be overwritten; 0 where no pixel is."""
 
     def norm_gradient(self, gathered: Tensor, d_gathered: Tensor) -> Tensor:
         """``sum over rows of gathered * d_gathered``, ``(b, L)``."""
@@ -62,7 +62,7 @@ class Plain:
         if not reach:
             return product
         here = product[:, : product.shape[1] - reach, : product.shape[2] - reach]
-        return self.layout.window_sums(here, *product.stride()[1:3], out)
+        return self.layout.window_sums(here, product.stride(1), product.stride(2), out)
 
     def softmax_rows(self, gathered: Tensor, norms: Tensor) -> Tensor:
         """See `Passes`."""
@@ -75,9 +75,9 @@ class Plain:
         reach = 2 * self.layout.pad
         return self.gather(functional.pad(rows, (0, 0, reach, reach, reach, reach))) if reach else rows
 
-    def score_gradient(self, gathered: Tensor, attention: Tensor, norms: Tensor) -> Tensor:
+    def score_gradient(self, d_attention: Tensor, attention: Tensor, norms: Tensor) -> Tensor:
         """See `Passes`."""
-        gradient = torch._softmax_backward_data(gathered, attention, 3, attention.dtype)
+        gradient = torch._softmax_backward_data(d_attention, attention, 3, attention.dtype)
         return gradient.div_(norms[:, None, None])
 
     def norm_gradient(self, gathered: Tensor, d_gathered: Tensor) -> Tensor:
@@ -278,7 +278,8 @@ def backward(
     size = batch, height + 2 * pad, width + 2 * pad, channels
     total = query.new_empty(0) if alone else query.new_zeros(size)
     d_flat = torch.empty_like(flat) if alone else torch.zeros_like(flat)
-    d_keys, d_values, d_norms = d_flat[:, :channels], d_flat[:, channels:], torch.zeros_like(norms)
+    d_keys, d_values = d_flat.split([channels, flat.shape[1] - channels], dim=1)
+    norm_parts = []
     for chunk in parts:
         items = chunk.items
         halo, halo_grad = chunk.halo(padded, pad), chunk.halo(padded_grad, pad)
@@ -289,13 +290,16 @@ def backward(
         d_attention = passes.gather(_product(halo_grad, values[items]))
         d_gathered = passes.score_gradient(d_attention, attention, divisors[items])
         del attention, d_attention
-        d_norms[items] += passes.norm_gradient(gathered, d_gathered)
+        norm_parts.append((items, passes.norm_gradient(gathered, d_gathered)))
         del gathered
         d_product = passes.spread(d_gathered)
         del d_gathered
         part = _times(d_product, keys_t[items])
         total = part if alone else _added(total, chunk, pad, part)
         _add_product(d_keys[items], halo, d_product, alone)
+    d_norms = norm_parts[0][1] if alone else torch.zeros_like(norms)
+    for items, summed in [] if alone else norm_parts:
+        d_norms[items] += summed
     # Through the norms: |k| of a patch moves each of its pixels by k / |k|; at the floor it moves nothing.
     squares = functional.threshold(norms, floor, math.inf).square_()
     d_keys.addcmul_(keys, layout.window_sums(d_norms.div_(squares)).unsqueeze(1), value=-1)

@@ -21,7 +21,7 @@ from harness.networks.precision import in_full_precision
 def attend_patches(
     query: Tensor, keys: Tensor, values: Tensor, weights: Tensor, layout: FlatKeys, budget: int
 ) -> Tensor:
-    """Attend from ``(B, c, H, W)`` to flat keys ``(B, c, L)``, values ``(B, C, L)``, key weights ``(B, L)``: on a CPU."""
+    """Attend from ``(B, c, H, W)`` to flat keys ``(B, c, L)``, values ``(B, C, L)``, weights ``(B, L)``, on a CPU."""
     if torch.compiler.is_compiling():
         return _patch_operator(query, keys, values, weights, _sizes(layout), layout.pad, budget)
     out: Tensor = _Patches.apply(query, keys, values, weights, layout, budget)
@@ -91,7 +91,8 @@ class _Patches(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *_patches_back(grad, *ctx.saved_tensors, ctx.layout, ctx.budget), None, None
+        query, keys, values, weights = ctx.saved_tensors
+        return *_patches_back(grad, query, keys, values, weights, ctx.layout, ctx.budget), None, None
 
 
 class _FlatPatches(torch.autograd.Function):
@@ -102,12 +103,13 @@ class _FlatPatches(torch.autograd.Function):
         out, norms, kept = _flat(query, flat, layout, scale, floor, budget, keep and any(ctx.needs_input_grad))
         ctx.save_for_backward(query, flat, norms, kept)
         ctx.rest = layout, scale, floor, budget
-        return out  # type: ignore[no-any-return]
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *_flat_back(grad, *ctx.saved_tensors, *ctx.rest), None, None, None, None, None
+        query, flat, norms, kept = ctx.saved_tensors
+        return *_flat_back(grad, query, flat, norms, kept, *ctx.rest), None, None, None, None, None
 
 
 class _Pixels(torch.autograd.Function):
