@@ -118,6 +118,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         Parts that a process computes its share of a batch in, one after the other (for less memory).
     seed : int
         Instead of the recipe's; 0 keeps that.
+    graph : bool
+        A step's kernels are recorded and then started together, as a CUDA graph. It is meant to change no bits.
     """
 
     amp: str = ""
@@ -130,6 +132,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     seed: int = 0
     precision: str = "highest"
     fused: bool = False
+    graph: bool = False
 
 
 class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
