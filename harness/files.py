@@ -18,8 +18,19 @@ from harness.errors import HarnessError
 _UNCHANGED = "nothing was changed"
 
 
+def is_special(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a pipe or the like: neither file nor folder, and whoever reads it may wait without end."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def refuse_special(path: str | os.PathLike[str]) -> None:
+    """Raise a HarnessError where a path is a pipe or the like."""
+    if is_special(path):
+        raise HarnessError(f"{path}: is no file, but a pipe or the like; take it away, or name a file")
+
+
 def file_sha256(path: str | os.PathLike[str], absent: str | None = None) -> str:
-    """Hash a file's bytes.
+    """Hash a file's bytes; a HarnessError where it is a pipe.
 
     Parameters
     ----------
@@ -28,6 +39,7 @@ def file_sha256(path: str | os.PathLike[str], absent: str | None = None) -> str:
     absent : str, optional
         What to give where it cannot be read; by default that is an OSError.
     """
+    refuse_special(path)
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -49,6 +61,7 @@ def git_blob(path: str | os.PathLike[str]) -> str:
     >>> git_blob(path)
     'ce013625030ba8dba906f756967f9e9ca394464a'
     """
+    refuse_special(path)
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
 

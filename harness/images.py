@@ -16,7 +16,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from harness.errors import HarnessError, UnreadableFileError
-from harness.files import whole_file
+from harness.files import is_special, whole_file
 
 # Of the many formats that Pillow knows: those that datasets and methods use. Others may run programs (EPS) or name
 # other files.
@@ -127,7 +127,7 @@ def look_at_image(path: Path) -> tuple[str, tuple[int, ...]]:
     OSError
         The file cannot be read.
     """
-    if _is_special(path):
+    if is_special(path):
         return "is no file, but a pipe or the like; take it away", ()
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -186,13 +186,8 @@ _HALVES = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B"}
 _HALVES["RGB;16N"] = "RGB;16B" if sys.byteorder == "little" else "RGB;16L"
 
 
-def _is_special(path: Path) -> bool:
-    """Whether a path is a pipe or the like, which would be waited for without end."""
-    return path.exists() and not path.is_file() and not path.is_dir()
-
-
 def _contents(path: Path) -> bytes:
-    if _is_special(path):
+    if is_special(path):
         raise UnreadableImageError(path, "is no file, but a pipe or the like", "take it away")
     try:
         return path.read_bytes()

@@ -34,14 +34,13 @@ from harness.audit.variants import (
 )
 from harness.degradations import degradation
 from harness.errors import HarnessError, NotAvailableError
-from harness.files import write_json
 from harness.methods import build_method
 from harness.methods.fingerprints import fingerprint, method_code, method_packages
 from harness.metrics.luminance import STUDIO_RANGE
 from harness.metrics.quantization import to_uint8
 from harness.records.cells import SAVINGS, Group, InputId
 from harness.records.in_use import loading_from
-from harness.records.loading import load_json
+from harness.records.loading import read_kept, write_kept
 from harness.records.restored import RECORD, RestoredRecord, read_pixels, read_restored
 from harness.records.runs import library_versions
 from harness.run.apply import WrongResultError, array_restorer, image_restorer, tensor_restorer
@@ -386,12 +385,8 @@ class KeptValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def _read_kept(file: Path | None) -> dict[Finish, Values]:
     """Values that an earlier audit kept, NaN where a reading has no meaning; nothing where there are none."""
-    if file is None or not file.is_file():
-        return {}
-    try:
-        kept = load_json(file, KeptValues)
-    except HarnessError:
-        file.unlink(missing_ok=True)
+    kept = read_kept(file, KeptValues) if file is not None else None
+    if kept is None:
         return {}
     return {
         Finish(*name.split("/")): {metric: np.array(row, dtype=np.float64) for metric, row in values.items()}
@@ -406,7 +401,7 @@ def _write_kept(file: Path, seconds: float, by_finish: dict[Finish, Values]) -> 
         }
         for finish, values in by_finish.items()
     }
-    write_json(file, KeptValues(round(seconds, 3), plain))
+    write_kept(file, {"seconds": round(seconds, 3), "values": plain})
 
 
 class _Wanted(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from harness.errors import HarnessError, unknown_name
+from harness.files import write_json
 
 T = TypeVar("T")
 
@@ -74,6 +76,31 @@ def load_json(path: str | Path, kind: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise HarnessError(f"{path}: not valid JSON ({error}); delete it and run again") from None
     return convert(plain, kind, str(path), str_keys=True)
+
+
+class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    sha256: str
+    kept: Any
+
+
+def write_kept(path: str | Path, plain: Any) -> None:
+    """Keep plain values for later runs in a JSON file of its own, with their checksum: no disk may change a digit."""
+    write_json(path, _Kept(_plain_sha256(plain), plain))
+
+
+def read_kept(path: str | Path, kind: type[T]) -> T | None:
+    """Read what `write_kept` kept; None where nothing is there, or something else than was kept."""
+    try:
+        found = load_json(path, _Kept)
+        if found.sha256 == _plain_sha256(found.kept):
+            return convert(found.kept, kind, str(path), str_keys=True)
+    except HarnessError:
+        pass
+    return None
+
+
+def _plain_sha256(plain: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()
 
 
 def _read_file(path: str | Path) -> bytes:

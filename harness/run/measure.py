@@ -5,7 +5,6 @@ A repaired metric therefore never runs a network again, and a folder of an autho
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -20,11 +19,11 @@ from harness.assets.datasets.reading import gray_among_colour, open_dataset
 from harness.cores import core_count
 from harness.degradations import degradation
 from harness.errors import HarnessError, Missing, NotAvailableError, plural
-from harness.files import write_json
 from harness.images import pixels_sha256, read_result
 from harness.protocols import measure_many, protocol
 from harness.protocols.definitions import LUMAS, Protocol, own_inputs, planes_of
 from harness.records.cells import FIRST_DRAW, InputId
+from harness.records.loading import read_kept, write_kept
 from harness.records.restored import read_pixels, read_restored
 from harness.records.rows import WHOLE_SET, ImageRow, MeasuredRecord
 from harness.records.tasks import TASKS
@@ -82,15 +81,15 @@ class _Kept:
     def values(self, protocols: tuple[str, ...]) -> dict[str, float]:
         found = {}
         for name in protocols:
-            with contextlib.suppress(KeyError, OSError, ValueError):
-                found[name] = float(json.loads(self._files[name].read_text(encoding="utf-8")))
+            if name in self._files and (value := read_kept(self._files[name], float)) is not None:
+                found[name] = value
         return found
 
     def keep(self, values: Mapping[str, float]) -> set[Path]:
         """Keep new values; give every file that holds one of this image."""
         for name, file in self._files.items():
             if name in values:
-                write_json(file, values[name])
+                write_kept(file, values[name])
         return set(self._files.values())
 
 

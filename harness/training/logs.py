@@ -6,6 +6,7 @@ import contextlib
 import csv
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +54,27 @@ class LogRow(msgspec.Struct, frozen=True):
 FIELDS = LogRow.__struct_fields__
 
 
+# A line has a hundred signs; a disk that lost its power may leave a block of any length.
+_LONGEST = 10_000
+
+
+def log_lines(path: Path) -> Iterator[dict[str, str | None]]:
+    """Read a log line by line, by heading; nothing where there is no file. A damaged line may hold anything."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return
+    lines = [line for line in text.splitlines() if len(line) < _LONGEST]
+    yield from csv.DictReader(lines, quoting=csv.QUOTE_NONE)
+
+
 def read_log(path: Path) -> list[LogRow]:
     """Read a log; a line that a killed process left half-written is passed over."""
     rows: list[LogRow] = []
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            for line in csv.DictReader(file):
-                try:
-                    values = {key: float(line[key]) if line[key] else None for key in FIELDS}
-                    rows.append(LogRow(**{**values, "iteration": int(line["iteration"])}))  # type: ignore[arg-type]
-                except (KeyError, TypeError, ValueError):
-                    continue
-    except FileNotFoundError:
-        return []
+    for line in log_lines(path):
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            values = {key: float(line[key]) if line[key] else None for key in FIELDS}  # type: ignore[arg-type]
+            rows.append(LogRow(**{**values, "iteration": int(line["iteration"])}))  # type: ignore[arg-type]
     return rows
 
 

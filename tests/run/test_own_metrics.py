@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import forked
@@ -194,6 +195,18 @@ def test_a_table_with_own_metrics(tmp_path: Path) -> None:
     for row in rows_again:
         factor = 2 if row.protocol == "mean-error.1" else 1
         assert row.value == pytest.approx(first[row.image, row.protocol] * factor)
+    # A kept value is taken up, and measured again where a digit of it has changed on the disk.
+    of = record.group
+    where = ("--task", of.task, "--dataset", of.dataset, "--degradation", of.degradation, "--policy", of.policy)
+    measure = ("stage", "measure", *where, "--method", of.method, "--protocols", ",".join(record.protocols))
+    measured = len(log.read_text())
+    run(folder, *measure)
+    assert len(log.read_text()) == measured and read_rows(file)[1] == rows_again
+    values = list((folder / "work/partial/measured" / of.place).glob("*.json"))
+    for value in values:
+        value.write_text(re.sub(r'("kept": \d)', r"\g<1>0", value.read_text()))
+    run(folder, *measure)
+    assert len(log.read_text()) == measured + len(values) and read_rows(file)[1] == rows_again
 
 
 def test_marks_follow_the_direction(_definitions_forgotten: None) -> None:

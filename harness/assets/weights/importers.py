@@ -23,6 +23,7 @@ from harness.assets.weights.mxnet import read_params
 from harness.assets.weights.tensorflow import read_checkpoint_v2
 from harness.assets.weights.torch7 import read_torch7
 from harness.errors import HarnessError, unknown_name
+from harness.files import refuse_special
 from harness.networks.wrappers import inside, unwrapped
 
 Arrays = dict[str, NDArray[Any]]
@@ -62,6 +63,7 @@ def import_weights(
     if format_name not in FORMATS:
         raise unknown_name("weights format", format_name, FORMATS)
     path = Path(path)
+    refuse_special(path)
     _refuse_bomb(path)
     try:
         arrays = FORMATS[format_name](path, *map(Path, others))

@@ -8,6 +8,7 @@ Format".
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 import zlib
@@ -67,11 +68,22 @@ def read_mat(path: Path) -> dict[str, Any]:
 
 
 def _read_v5(path: Path) -> dict[str, Any]:
+    return {name: _plain_v5(value) for name, value in variables_v5(path.read_bytes()).items()}
+
+
+def variables_v5(data: bytes) -> dict[str, Any]:
+    """Read every variable of a file of version 5 as scipy gives it, after its structure was checked.
+
+    Raises
+    ------
+    Exception
+        It is damaged: a ValueError of what does not hold, or whatever scipy and zlib have at hand.
+    """
     from scipy.io import loadmat
 
-    _check_structure(path)
-    variables = loadmat(path, struct_as_record=True, squeeze_me=False, chars_as_strings=True)
-    return {name: _plain_v5(value) for name, value in variables.items() if not name.startswith("__")}
+    _check_structure(memoryview(data))
+    variables = loadmat(io.BytesIO(data), struct_as_record=True, squeeze_me=False, chars_as_strings=True)
+    return {name: value for name, value in variables.items() if not name.startswith("__")}
 
 
 def _plain_v5(value: Any) -> Any:
@@ -87,9 +99,8 @@ def _plain_v5(value: Any) -> Any:
     return value
 
 
-def _check_structure(path: Path) -> None:
+def _check_structure(data: memoryview) -> None:
     """Walk through every element of a file of version 5; ValueError says what does not hold."""
-    data = memoryview(path.read_bytes())
     if len(data) < 128:
         raise ValueError("the header is cut off")
     order = {b"IM": "<", b"MI": ">"}.get(bytes(data[126:128]))
