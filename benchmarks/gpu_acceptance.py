@@ -36,10 +36,12 @@ from torch import Tensor, nn
 from harness.degradations.registry import degradation
 from harness.methods import get_method, methods
 from harness.networks import batched_attention, dot_product_attention, patch_attention
+from harness.networks.flat_keys import FlatKeys
 from harness.networks.measure import accepted_side, peak_memory
 from harness.records.devices import device_facts
 from harness.records.tasks import task as task_of
 from harness.records.training_runs import Options, TrainingPlan, TrainingRun
+from harness.training.graphs import WARM_UP, CudaRecorder, RecordedStep
 from harness.training.losses import weighted
 from harness.training.recipe import recipe
 
@@ -59,6 +61,7 @@ TIMED = (
 )
 
 VARIANTS: dict[str, dict[str, Any]] = {
+    "graph": {"graph": True},
     "float32": {},
     "tf32": {"precision": "high"},
     "bfloat16": {"amp": "bfloat16", "precision": "high"},
@@ -280,13 +283,74 @@ def check_groups(place: Place) -> Check:
     there = copy.deepcopy(attention).to(place.device).group(patches.to(place.device)).cpu()
     x = input_of("denoise-real", network, 64, 1).to(place.device)
     network.to(place.device)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
+    with deterministic():
         first, second = step(network, x), step(network, x)
-    finally:
-        torch.use_deterministic_algorithms(False)
     same = torch.equal(first[1], second[1])
     return {"ok": same and torch.equal(here, there), "groups_equal": torch.equal(here, there), "gradient_equal": same}
+
+
+def check_triton(place: Place) -> Check:
+    """The passes in Triton are installed, and give what torch's own operations give."""
+    if not place.cuda or not batched_attention.has_triton():
+        return {}
+    layouts = [FlatKeys.of([(8, 8)], pad) for pad in (1, 2)]
+    found = [batched_attention.passes_for(torch.empty(1, device=place.device), layout) for layout in layouts]
+    return {"ok": not any(isinstance(passes, batched_attention.Plain) for passes in found)}
+
+
+def check_graph(place: Place, name: str, task: str, level: int) -> Check:
+    """A network whose steps are recorded ends in the bits of one whose steps are not."""
+    found = recipe(get_method(name).recipes[task])
+    criterion, count = weighted(found.loss), 6 if place.toy else 20
+    scale = degradation(found.degradation).scale(level)
+    ends = []
+    with deterministic():
+        for recorded in (False, True):
+            network = network_of(name, task, level).train()
+            x = torch.cat([input_of(task, network, 16 if place.toy else 48, 2)] * count)
+            x = x * torch.linspace(0.5, 1, len(x)).view(-1, 1, 1, 1)
+            y = torch.rand(len(x), x.shape[1], scale * x.shape[2], scale * x.shape[3])
+            network.to(place.device)
+            optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+            step = made_step(network, network, criterion, {})
+            if recorded and place.cuda:
+                step = RecordedStep(step, CudaRecorder(place.device), place.device)
+            torch.manual_seed(2)
+            for inputs, targets in zip(x.to(place.device).split(2), y.to(place.device).split(2), strict=True):
+                step(inputs, targets)
+                optimizer.step()
+            ends.append([value.detach().cpu() for value in network.state_dict().values()])
+    return {"ok": all(torch.equal(a, b) for a, b in zip(*ends, strict=True)), "steps": count}
+
+
+def made_step(network: nn.Module, model: nn.Module, criterion: Any, options: dict[str, Any]) -> Any:
+    """A step of a training, up to the gradients."""
+    kind = next(network.parameters()).device.type
+
+    def step(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        for parameter in network.parameters():
+            parameter.grad = None
+        with torch.autocast(kind, torch.bfloat16, enabled=bool(options.get("amp"))):
+            out = model(x)
+        loss = criterion(out, y)
+        loss.backward()
+        return loss.detach(), loss.detach()
+
+    return step
+
+
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """As training does unless it is told otherwise."""
+    switches: Any = torch.utils.deterministic
+    filling = switches.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    switches.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+        switches.fill_uninitialized_memory = filling
 
 
 def check_no_waiting(place: Place, name: str, task: str, level: int) -> Check:
@@ -343,11 +407,10 @@ def made_training(place: Place, dataset: str, name: str, work: Path, plan: Train
     )
 
 
-def trained_weights(place: Place, dataset: str, name: str, work: str, iterations: int) -> str:
+def trained_weights(place: Place, dataset: str, name: str, work: str, iterations: int, graph: bool = False) -> str:
     """Train and return the SHA-256 of the weights."""
-    record, _ = made_training(
-        place, dataset, name, place.out / "work" / work, TrainingPlan(iterations=iterations)
-    ).finish()
+    plan = TrainingPlan(iterations=iterations, options=Options(graph=graph and place.cuda))
+    record, _ = made_training(place, dataset, name, place.out / "work" / work, plan).finish()
     return str(record.weights)
 
 
@@ -357,18 +420,17 @@ def learner(place: Place) -> str:
 
 
 def check_repeatable(place: Place, dataset: str, name: str) -> Check:
-    """Two deterministic runs end in the same bits."""
+    """Two deterministic runs end in the same bits, and a third whose steps are recorded."""
     count = 3 if place.toy else 20
     shutil.rmtree(place.out / "work", ignore_errors=True)
-    found = [trained_weights(place, dataset, name, f"repeat-{name}-{n}", count) for n in range(2)]
-    return {"ok": found[0] == found[1], "iterations": count}
+    found = [trained_weights(place, dataset, name, f"repeat-{name}-{n}", count, n == 2) for n in range(3)]
+    return {"ok": len(set(found)) == 1, "iterations": count, "graph": found[2] == found[0]}
 
 
-def check_kill(place: Place, dataset: str) -> Check:
-    """A run that is killed and goes on ends in the bits of one that is not."""
-    count = 150
+def check_kill(place: Place, dataset: str, count: int = 150) -> Check:
+    """A run of recorded steps that is killed and goes on ends in the bits of one that is not."""
     shutil.rmtree(place.out / "work", ignore_errors=True)
-    whole = trained_weights(place, dataset, learner(place), "whole", count)
+    whole = trained_weights(place, dataset, learner(place), "whole", count, True)
     command = [sys.executable, __file__, "steps", "--device", place.device.type, "--data", str(place.data)]
     command += ["--out", str(place.out), "--dataset", dataset, "--iterations", str(count), *["--toy"] * place.toy]
     process = subprocess.Popen(command, start_new_session=True)
@@ -382,7 +444,7 @@ def check_kill(place: Place, dataset: str) -> Check:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    resumed = trained_weights(place, dataset, learner(place), "killed", count)
+    resumed = trained_weights(place, dataset, learner(place), "killed", count, True)
     return {"ok": resumed == whole, "killed": killed}
 
 
@@ -434,7 +496,7 @@ def arithmetic(network: nn.Module, criterion: Any, x: Tensor, y: Tensor) -> int:
 
 def ceiling(place: Place, variant: str, cache: dict[str, float]) -> float:
     """Operations a second of a large matrix product in a variant's precision, measured here."""
-    kind = {"float32": "float32", "bfloat16": "bfloat16"}.get(variant, "tf32")
+    kind = {"float32": "float32", "graph": "float32", "bfloat16": "bfloat16"}.get(variant, "tf32")
     if kind not in cache:
         size = 256 if place.toy else 8192
         dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
@@ -446,14 +508,14 @@ def ceiling(place: Place, variant: str, cache: dict[str, float]) -> float:
 
 
 def timed(place: Place, run: Callable[[], object], repeat: int) -> float:
-    """Median seconds of a call, after two that warm up."""
+    """Median seconds of a call, after some that warm up."""
     times = []
-    for index in range(repeat + 2):
+    for index in range(repeat + WARM_UP):
         place.wait()
         start = time.perf_counter()
         run()
         place.wait()
-        if index > 1:
+        if index >= WARM_UP:
             times.append(time.perf_counter() - start)
     return sorted(times)[len(times) // 2]
 
@@ -471,7 +533,7 @@ def kernels(place: Place, run: Callable[[], object]) -> int:
 
 
 def check_step(place: Place, name: str, task: str, level: int, variant: str, cache: dict[str, float]) -> Check:
-    """Time one training step at the recipe's batch and patch."""
+    """Time one training step at the recipe's batch and patch; the gate is that of recorded steps in float32."""
     options = VARIANTS[variant]
     network = network_of(name, task, level).train()
     found = recipe(get_method(name).recipes[task])
@@ -486,18 +548,18 @@ def check_step(place: Place, name: str, task: str, level: int, variant: str, cac
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         x = x.contiguous(memory_format=torch.channels_last)
     x, y = x.to(place.device), y.to(place.device)
-    fused = place.cuda and variant != "float32"
+    fused = place.cuda and "precision" in options
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=fused or None)
     model = torch.compile(network) if options.get("compile") else network
+    step = made_step(network, model, criterion, options)
+    if options.get("graph") and place.cuda:
+        step = RecordedStep(step, CudaRecorder(place.device), place.device)
 
     def run() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(place.device.type, torch.bfloat16, enabled=bool(options.get("amp"))):
-            out = model(x)
-        criterion(out, y).backward()
+        step(x, y)
         optimizer.step()
 
-    with settings(options):
+    with settings(options), deterministic():
         start = time.perf_counter()
         run()
         place.wait()
@@ -513,7 +575,7 @@ def check_step(place: Place, name: str, task: str, level: int, variant: str, cac
         "gflop": round(flops / 1e9),
         "over_bound": round(seconds / bound, 2),
     }
-    if variant == "float32" and place.cuda:
+    if variant == "graph" and place.cuda:
         result["ok"] = seconds <= 3 * bound
     return result
 
@@ -606,6 +668,7 @@ def correct(device: str, toy: bool, data: Path, dataset: str, out: Path, minutes
 
 def correct_checks(place: Place, toy: bool, dataset: str) -> Iterator[Check]:
     """Everything of the first part, the quick checks first."""
+    yield guarded("Triton passes", check_triton, place)
     for ksize in (1, 3, 5):
         for levels in (1, 5):
             for side in (9,) if toy else (9, 24):
@@ -617,6 +680,8 @@ def correct_checks(place: Place, toy: bool, dataset: str) -> Iterator[Check]:
     yield guarded("k-NN groups", check_groups, place)
     for network in TIMED[:1] if toy else TIMED:
         yield guarded(f"no waiting: {network[0]}", check_no_waiting, place, *network)
+    for network in TIMED[:1] if toy else TIMED:
+        yield guarded(f"graph: {network[0]}", check_graph, place, *network)
     yield guarded("samples", check_samples, place, dataset)
     for learned in ("resnet-half",) if toy else ("panet-s", "resnet-half"):
         yield guarded(f"two runs: {learned}", check_repeatable, place, dataset, learned)
@@ -661,7 +726,7 @@ def learn(device: str, toy: bool, data: Path, dataset: str, out: Path, minutes: 
 def steps(device: str, toy: bool, data: Path, dataset: str, out: Path, minutes: float, iterations: int) -> None:
     """The run that is killed."""
     place = Place(device, toy, data, out, minutes)
-    trained_weights(place, dataset, learner(place), "killed", iterations)
+    trained_weights(place, dataset, learner(place), "killed", iterations, True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ class ConvPReLU(nn.Sequential):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
         super().__init__(conv(in_channels, out_channels, kernel_size), nn.PReLU())
+        self.out_channels = out_channels
 
 
 class ResBlock(nn.Module):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from harness.errors import HarnessError
 from harness.networks.blocks import ConvPReLU, MeanShift, ResBlock, check_scale, conv
 from harness.networks.dot_product_attention import dot_product_attention
 from harness.networks.patch_attention import MEMORY_BUDGET, patch_attention
+from harness.networks.recurrence import few_kernels, uses
 from harness.networks.resizing import resize
 
 ESCAPE_NAN = 1e-4
@@ -32,13 +37,12 @@ class InScaleAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, channel, H, W)`` to the same shape."""
+        return self.attend(self.conv_match1(x), self.conv_match2(x), self.conv_assembly(x))
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend between embeddings ``(B, c, H, W)``; the values have ``channel`` channels."""
         return dot_product_attention(
-            self.conv_match1(x),
-            self.conv_match2(x),
-            self.conv_assembly(x),
-            form="gather",
-            kernel=self.kernel,
-            memory_budget=self.memory_budget,
+            query, key, value, form="gather", kernel=self.kernel, memory_budget=self.memory_budget
         )
 
 
@@ -66,17 +70,24 @@ class CrossScaleAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, channel, H, W)``, both multiples of ``scale``, to ``(B, channel, scale H, scale W)``."""
+        return self.attend(self.conv_match_1(x), self.key(x), self.conv_assembly(x))
+
+    def key(self, x: Tensor) -> Tensor:
+        """Embed the map shrunk by ``scale``: ``(B, channel / reduction, H / scale, W / scale)``."""
         height, width = x.shape[-2:]
         if height % self.scale or width % self.scale:
             raise HarnessError(
                 f"cross-scale attention x{self.scale} needs a width and height that {self.scale} divides, "
                 f"not {width}x{height}; pad the image first"
             )
-        shrunk = resize(x, (height // self.scale, width // self.scale), "bilinear")
+        return self.conv_match_2(resize(x, (height // self.scale, width // self.scale), "bilinear"))
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend from the embedded map to its shrunk one, and paste values ``(B, channel, H, W)`` of full size."""
         response = patch_attention(
-            self.conv_match_1(x),
-            [self.conv_match_2(shrunk)],
-            [functional.pixel_unshuffle(self.conv_assembly(x), self.scale)],
+            query,
+            [key],
+            [functional.pixel_unshuffle(value, self.scale)],
             ksize=self.ksize,
             softmax_scale=self.softmax_scale,
             norm_floor=ESCAPE_NAN,
@@ -99,11 +110,31 @@ class MultiSourceProjection(nn.Module):
         )
         self.encoder = ResBlock(n_feats, nn.PReLU())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, n_feats, H, W)`` to the size enlarged by the branch's factor."""
-        down_map = self.upsample(self.down_attention(x))
-        up_map = self.up_attention(x)
-        return down_map + self.encoder(up_map - down_map)
+    @property
+    def embeddings(self) -> list[ConvPReLU]:
+        """The layers that embed the input itself: of the in-scale attention, then of the cross-scale one."""
+        down, up = self.down_attention, self.up_attention
+        return [down.conv_match1, down.conv_match2, down.conv_assembly, up.conv_match_1, up.conv_assembly]
+
+    def joint(self) -> tuple[Tensor, ...]:
+        """Filters, biases and slopes of the five embeddings of the input, as of one convolution."""
+        # Filters, biases and the one slope of each, which holds for all of its channels.
+        weights = [tuple(layer.parameters()) for layer in self.embeddings]
+        slopes = [slope.expand(len(bias)) for _, bias, slope in weights]
+        return torch.cat([w[0] for w in weights]), torch.cat([w[1] for w in weights]), torch.cat(slopes)
+
+    def forward(self, x: Tensor, joint: tuple[Tensor, ...] = ()) -> Tensor:
+        """Map ``(B, n_feats, H, W)`` to the size enlarged by the branch's factor; see `joint`."""
+        down, up = self.down_attention, self.up_attention
+        if joint:
+            filters, biases, slopes = joint
+            widths = [layer.out_channels for layer in self.embeddings]
+            maps = functional.prelu(functional.conv2d(x, filters, biases), slopes).split(widths, dim=1)
+            pixels, patches = down.attend(*maps[:3]), up.attend(maps[3], up.key(x), maps[4])
+        else:
+            pixels, patches = down(x), up(x)
+        down_map = self.upsample(pixels)
+        return down_map + self.encoder(patches - down_map)
 
 
 _PROJECTION = {2: (6, 2, 2), 3: (9, 3, 3), 4: (6, 2, 2)}
@@ -136,13 +167,23 @@ class SelfExemplarMiningCell(nn.Module):
             self.down_sample_4 = down(8, 4, 2)
             self.error_encode_2 = up(8, 4, 2)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the next low-resolution state and the high-resolution features of this step."""
-        h = self.multi_source_projection(x)
+    @property
+    def projections(self) -> list[MultiSourceProjection]:
+        """One for x2 and x3, two for x4."""
+        first = self.multi_source_projection
+        return [first, self.multi_source_projection_2] if self.scale == 4 else [first]
+
+    def forward(self, x: Tensor, joint: tuple[Tensor, ...] = ()) -> tuple[Tensor, Tensor]:
+        """Return the next low-resolution state and the high-resolution features of this step.
+
+        `joint` holds `MultiSourceProjection.joint` of each projection, or nothing: then each embedding is computed by
+        its own convolution.
+        """
+        h = self.multi_source_projection(x, joint[:3])
         h = h + self.error_encode(x - self.down_sample_1(h))
         if self.scale != 4:
             return self.post_conv(self.down_sample_2(h)), h
-        h = self.multi_source_projection_2(h)
+        h = self.multi_source_projection_2(h, joint[3:])
         h = h + self.error_encode_2(x - self.down_sample_3(h))
         return self.post_conv(self.down_sample_4(h)), h
 
@@ -188,7 +229,19 @@ class CSNLN(nn.Module):
         """Upscale ``(B, n_colors, H, W)`` by ``scale``."""
         x = self.head(self.sub_mean(x))
         features = []
-        for _ in range(self.depth):
-            x, h = self.SEM(x)
+        for weights, joint in self._uses(x):
+            x, h = functional_call(self.SEM, weights, (x, joint)) if weights else self.SEM(x)
             features.append(h)
         return self.add_mean(self.tail(torch.cat(features, dim=1)))
+
+    def _uses(self, x: Tensor) -> Iterator[tuple[dict[str, Tensor], tuple[Tensor, ...]]]:
+        """What each application of the cell is given: its weights and `joint`, or where a CPU computes, nothing."""
+        if not few_kernels(x):
+            yield from itertools.repeat(({}, ()), self.depth)
+            return
+        projections = self.SEM.projections
+        joint = [tensor for projection in projections for tensor in projection.joint()]
+        inside = {id(p) for each in projections for layer in each.embeddings for p in layer.parameters()}
+        own = {name: p for name, p in self.SEM.named_parameters() if id(p) not in inside}
+        for tensors in uses((*own.values(), *joint), self.depth):
+            yield dict(zip(own, tensors, strict=False)), tensors[len(own) :]

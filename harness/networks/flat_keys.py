@@ -53,6 +53,23 @@ class FlatLevel:
         """Lay a ``(B, C, height, width)`` map out as ``(B, C, length)``."""
         return functional.pad(functional.pad(x, (0, self.pad)).flatten(2), (self.lead, self.lead))
 
+    def map_in(self, flat: Tensor) -> Tensor:
+        """Find the map in the flat axis of all levels: ``(B, C, L)`` gives a view ``(B, C, height, width)``."""
+        return flat[..., self.begin : self.end].unflatten(-1, (self.height, self.pitch))[..., : self.width]
+
+    def windows(self, x: Tensor, down: int = 0, right: int = 0) -> Tensor:
+        """Look at the patch around each place: ``(..., L)`` gives a view ``(..., end - begin, taps, taps)``.
+
+        A step down or to the right inside a patch also goes `down` or `right` elements further in memory: with the
+        strides of a map of queries, both patches of a pair are walked along together.
+        """
+        taps, reach = 2 * self.pad + 1, self.pad * self.pitch + self.pad
+        return x.as_strided(
+            (*x.shape[:-1], self.end - self.begin, taps, taps),
+            (*x.stride()[:-1], 1, down + self.pitch, right + 1),
+            x.storage_offset() + self.begin - reach,
+        )
+
 
 @dataclass(frozen=True)
 class FlatKeys:
@@ -81,7 +98,23 @@ class FlatKeys:
 
     def bias(self, device: torch.device, dtype: torch.dtype) -> Tensor:
         """What keeps the other positions out of a softmax: 0 at a pixel, else minus infinity, ``(length,)``."""
-        return torch.where(self.pitches(device) > 0, 0.0, float("-inf")).to(dtype)
+        return _bias(self, device, dtype)
+
+    def window_sums(self, x: Tensor, down: int = 0, right: int = 0, out: Tensor | None = None) -> Tensor:
+        """Sum `FlatLevel.windows` of ``(..., L)`` at each place: ``(..., L)``, 0 outside the levels."""
+        if not self.pad:
+            return x
+        out = x.new_zeros(x.shape) if out is None else out.zero_()
+        for level in self.levels:
+            torch.sum(level.windows(x, down, right), dim=(-2, -1), out=out[..., level.begin : level.end])
+        return out
+
+    def window_norms(self, keys: Tensor, floor: float) -> Tensor:
+        """L2 norm of the patch around each place of flat keys ``(B, c, L)``, at least ``floor``: ``(B, L)``."""
+        out = keys.new_zeros(keys.shape[0], keys.shape[2])
+        for level in self.levels:
+            torch.linalg.vector_norm(level.windows(keys), dim=(1, 3, 4), out=out[:, level.begin : level.end])
+        return out.clamp_min_(floor)
 
 
 # A batch has many calls of one shape; a copy to a GPU for each would make it wait.
@@ -91,3 +124,9 @@ def _pitches(layout: FlatKeys, device: torch.device) -> Tensor:
     flat = [lv.flatten(part) for lv, part in zip(layout.levels, parts, strict=True)]
     with torch.inference_mode(False):
         return torch.cat(flat, dim=2)[0, 0].to(device)
+
+
+@functools.lru_cache(maxsize=64)
+def _bias(layout: FlatKeys, device: torch.device, dtype: torch.dtype) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.where(_pitches(layout, device) > 0, 0.0, float("-inf")).to(dtype)

@@ -7,13 +7,16 @@ field of ``KiTAssumptions`` with a default. docs/networks.md says why each defau
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgspec
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from harness.networks.batched_attention import device_budget
 from harness.networks.patch_attention import MEMORY_BUDGET
 from harness.networks.precision import without_autocast
 
@@ -115,39 +118,39 @@ class KNNLocalAttention(nn.Module):
             projected = torch.einsum("bnl,hlm->bhnm", unit, self.rotations[:, :, : buckets // 2].float())
             return torch.cat([projected, -projected], dim=3).argmax(dim=3)
 
-    def chunks(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Sort the patches by their hashes and cut the order into chunks.
-
-        Parameters
-        ----------
-        patches : Tensor
-            ``(B, N, r^2 C)``.
+    def sort(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Sort patches ``(B, N, r^2 C)`` by their hashes.
 
         Returns
         -------
-        members : Tensor
-            ``(B, h, chunks, 2k) int64``: the k patches of each chunk, then those of the chunk before it. Where k does
-            not divide N, the last chunk is filled up from the front of the order, so that every patch has the same
-            number of partners.
+        order : Tensor
+            ``(B, h, N) int64``: the patches of each round, one after the other (eq. 6).
         place : Tensor
             ``(B, h, N) int64``: where each patch stands in the order.
         """
         n = patches.shape[1]
-        k = min(self.k, n)
-        half = max(1, min(round(n / k / 2), self.assumptions.max_buckets // 2))
-        order = self.hash(patches, 2 * half).argsort(dim=2, stable=True)  # eq. 6
-        count = math.ceil(n / k)
-        filled = torch.arange(count * k, device=order.device) % n
-        members = order[:, :, filled].unflatten(2, (count, k))  # eq. 7
-        # The previous chunk contributes too; the first one's is the last, as in Reformer.
-        members = torch.cat([members, members.roll(1, dims=2)], dim=3)
-        return members, torch.empty_like(order).scatter_(
-            2, order, torch.arange(n, device=order.device).expand_as(order)
-        )
+        half = max(1, min(round(n / min(self.k, n) / 2), self.assumptions.max_buckets // 2))
+        order = self.hash(patches, 2 * half).argsort(dim=2, stable=True)
+        return order, order.argsort(dim=2)
+
+    def chunks(self, ordered: Tensor) -> Tensor:
+        """Cut what is in order, ``(B, h, N, ...)``, into chunks ``(B, h, chunks, k, ...)`` (eq. 7).
+
+        Where k does not divide N, the last chunk is filled up from the front of the order, so that every patch has the
+        same number of partners.
+        """
+        k = min(self.k, ordered.shape[2])
+        missing = -ordered.shape[2] % k
+        filled = torch.cat([ordered, ordered[:, :, :missing]], dim=2) if missing else ordered
+        return filled.unflatten(2, (-1, k))
 
     def group(self, patches: Tensor) -> Tensor:
-        """Find the partners of each patch ``(B, N, r^2 C)`` by hashing: ``(B, h, N, 2k) int64``."""
-        members, place = self.chunks(patches)
+        """Find the partners of each patch ``(B, N, r^2 C)`` by hashing: ``(B, h, N, 2k) int64``.
+
+        The k patches of its own chunk are followed by those of the chunk before it.
+        """
+        order, place = self.sort(patches)
+        members = _with_previous(self.chunks(order))
         chosen = (place // (members.shape[3] // 2)).unsqueeze(3).expand(-1, -1, -1, members.shape[3])
         return members.gather(2, chosen)
 
@@ -155,51 +158,56 @@ class KNNLocalAttention(nn.Module):
         """Map ``(B, C, H, W)``, H and W multiples of r, to the same shape."""
         r, grid = self.r, (x.shape[2] // self.r, x.shape[3] // self.r)
         patches = to_patches(x, r)
-        members, place = self.chunks(patches.flatten(2))
+        batch, count, pixels, channels = patches.shape
+        order, place = self.sort(patches.flatten(2))
         query, key, value = self.phi(patches), self.theta(patches), self.psi(patches)
-        batch, _, pixels, channels = query.shape
-        count, partners = members.shape[2:]
-        # Per chunk: its matrix of pixels by partners' pixels, thrice, and the gathered patches.
-        area = partners // 2 * pixels
-        row_bytes = area * (6 * partners * pixels + 5 * channels) * x.element_size()
-        step = max(1, self.memory_budget // (batch * row_bytes))
-        merging, outs, totals = self.assumptions.round_merge != "mean", [], []
-        for round_members, round_place in zip(members.unbind(1), place.unbind(1), strict=True):
+        k = min(self.k, count)
+        # Per chunk: its matrix of pixels by partners' pixels, thrice, and the patches.
+        row_bytes = k * pixels * (12 * k * pixels + 5 * channels) * x.element_size()
+        step = max(1, device_budget(self.memory_budget, x.device) // (batch * row_bytes))
+        # A CPU's caches hold the chunks of one round at best.
+        rounds = max(1, step // math.ceil(count / k)) if x.device.type != "cpu" else 1
+        outs, totals = [], []
+        for index, position in zip(order.split(rounds, dim=1), place.split(rounds, dim=1), strict=True):
+            own, keys, values = (self.chunks(_Sorted.apply(part, index, position)) for part in (query, key, value))
+            arguments = own.flatten(1, 2), _with_previous(keys).flatten(1, 2), _with_previous(values).flatten(1, 2)
             parts = []
-            for start in range(0, count, step):
-                arguments = (query, key, value, round_members[:, start : start + step])
-                if torch.is_grad_enabled() and step < count:
+            for some in zip(*(part.split(step, dim=1) for part in arguments), strict=True):
+                if torch.is_grad_enabled() and step < arguments[0].shape[1]:
                     # Nothing random is in it, and saving a GPU's generator would wait for the GPU.
-                    parts.append(checkpoint(self._attend, *arguments, use_reentrant=False, preserve_rng_state=False))
+                    parts.append(checkpoint(self._attend, *some, use_reentrant=False, preserve_rng_state=False))
                 else:
-                    parts.append(self._attend(*arguments))
+                    parts.append(self._attend(*some))
             # From the order of the hashes back to the order of the map.
-            out = torch.cat([part[0] for part in parts], dim=1).flatten(1, 2)
-            outs.append(_patches_at(out, round_place))
-            if merging:
-                totals.append(torch.cat([part[1] for part in parts], dim=1).flatten(1).gather(1, round_place))
-        rounds = torch.stack(outs)
-        if not merging:
-            return from_patches(rounds.mean(dim=0), grid, r)
-        merge = torch.stack(totals).softmax(dim=0)
-        return from_patches(torch.einsum("hbn,hbnic->bnic", merge.to(rounds.dtype), rounds), grid, r)
+            shape = index.shape[1], -1
+            out, total = (torch.cat(each, dim=1) if len(parts) > 1 else each[0] for each in zip(*parts, strict=True))
+            outs.append(_Restored.apply(out.flatten(1, 2).unflatten(1, shape)[:, :, :count], index, position))
+            if self.assumptions.round_merge != "mean":
+                totals.append(total.flatten(1).unflatten(1, shape).gather(2, position))
+        found = torch.cat(outs, dim=1) if len(outs) > 1 else outs[0]
+        if not totals:
+            return from_patches(found.mean(dim=1), grid, r)
+        merge = torch.cat(totals, dim=1).softmax(dim=1)
+        return from_patches(torch.einsum("bhn,bhnic->bnic", merge.to(found.dtype), found), grid, r)
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
-        """Pair-wise local attention (eq. 8 to 10) of the patches of some chunks ``(B, c, 2k)`` of one round.
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Pair-wise local attention (eq. 8 to 10) of chunks ``(B, c, k, r^2, C)`` to ``(B, c, 2k, r^2, C)``.
 
         A chunk's patches share their partners, so the products of a chunk are one matrix product, and the weighted sum
         over the partners' pixels another. Returns ``(B, c, k, r^2, C)`` and the log of the total similarity
         ``(B, c, k)``.
         """
-        pixels, channels = query.shape[2:]
-        k = members.shape[2] // 2
-        queries = _patches_at(query, members[:, :, :k])
-        keys, values = _patches_at(key, members), _patches_at(value, members)
-        scores = queries.flatten(2, 3) @ keys.flatten(2, 3).transpose(2, 3) / math.sqrt(channels)
+        k, pixels, channels = queries.shape[2:]
+        rows, columns = queries.flatten(2, 3), keys.flatten(2, 3).transpose(2, 3)
+        if queries.device.type == "cpu":
+            scores = rows @ columns / math.sqrt(channels)
+        else:
+            # The same without a pass over all products; a CPU's bits stay as they were.
+            scores = rows / math.sqrt(channels) @ columns
         within = scores.unflatten(3, (2 * k, pixels)).softmax(dim=4).unflatten(2, (k, pixels))
         # The denominator of eq. 10 decides by its sign: in float32 as well.
-        with without_autocast(query.device):
-            digits = torch.promote_types(query.dtype, torch.float32)
+        with without_autocast(queries.device):
+            digits = torch.promote_types(queries.dtype, torch.float32)
             similarity = queries.flatten(3).to(digits) @ keys.flatten(3).to(digits).transpose(2, 3)
         if self.assumptions.pair_weight == "softmax":
             similarity = similarity / math.sqrt(pixels * channels)
@@ -213,13 +221,51 @@ class KNNLocalAttention(nn.Module):
         return out.unflatten(2, (k, pixels)), similarity.logsumexp(dim=3)
 
 
-def _patches_at(patches: Tensor, index: Tensor) -> Tensor:
-    """Take whole patches: ``(B, N, r^2, C)`` at ``(B, ...) int64`` gives ``(B, ..., r^2, C)``."""
-    batch, count = patches.shape[:2]
-    first = torch.arange(0, batch * count, count, device=index.device).view(-1, *[1] * (index.ndim - 1))
-    # As rows of a table, whose gradient sorts the indices: no expanded index, and a fixed order of every sum.
-    rows = functional.embedding(index + first, patches.flatten(2).flatten(0, 1))
-    return rows.unflatten(-1, patches.shape[2:])
+def _with_previous(chunks: Tensor) -> Tensor:
+    """Add to each chunk the one before it: ``(B, h, chunks, k, ...)`` gives ``(B, h, chunks, 2k, ...)``."""
+    # The first one's is the last, as in Reformer.
+    return torch.cat([chunks, chunks.roll(1, dims=2)], dim=3)
+
+
+def _taken(x: Tensor, index: Tensor) -> Tensor:
+    """Take whole patches: ``(B, N, r^2, C)`` at ``(B, M) int64`` gives ``(B, M, r^2, C)``."""
+    first = torch.arange(0, x.shape[0] * x.shape[1], x.shape[1], device=index.device).unsqueeze(1)
+    return x.flatten(0, 1).index_select(0, (index + first).flatten()).unflatten(0, index.shape)
+
+
+class _Sorted(torch.autograd.Function):
+    """Patches ``(B, N, r^2, C)`` in the order of some rounds: ``(B, h, N, r^2, C)``.
+
+    An order has each patch once, so its gradient takes whole patches too: nothing is scattered, and every sum has a
+    fixed order.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: Tensor, place: Tensor) -> Tensor:
+        ctx.save_for_backward(place)
+        return _taken(x, order.flatten(1)).unflatten(1, order.shape[1:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (place,) = ctx.saved_tensors
+        taken = _taken(grad.flatten(0, 1), place.flatten(0, 1))
+        return taken.unflatten(0, place.shape[:2]).sum(dim=1), None, None
+
+
+class _Restored(torch.autograd.Function):
+    """The other way: ``(B, h, N, r^2, C)`` in the orders of the rounds, put back to where the patches lie."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: Tensor, place: Tensor) -> Tensor:
+        ctx.save_for_backward(order)
+        return _taken(x.flatten(0, 1), place.flatten(0, 1)).unflatten(0, place.shape[:2])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (order,) = ctx.saved_tensors
+        return _taken(grad.flatten(0, 1), order.flatten(0, 1)).unflatten(0, order.shape[:2]), None, None
 
 
 def to_patches(x: Tensor, r: int) -> Tensor:

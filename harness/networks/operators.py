@@ -6,6 +6,7 @@ no loop of tiles is unrolled in it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,14 +19,45 @@ from harness.networks.precision import in_full_precision
 
 
 def attend_patches(
-    query: Tensor, keys: Tensor, values: Tensor, weights: Tensor, layout: FlatKeys, budget: int, batched: bool
+    query: Tensor, keys: Tensor, values: Tensor, weights: Tensor, layout: FlatKeys, budget: int
 ) -> Tensor:
-    """Attend from ``(B, c, H, W)`` to flat keys ``(B, c, L)``, values ``(B, C, L)``, key weights ``(B, L)``."""
+    """Attend from ``(B, c, H, W)`` to flat keys ``(B, c, L)``, values ``(B, C, L)``, weights ``(B, L)``, on a CPU."""
     if torch.compiler.is_compiling():
-        sizes = [side for level in layout.levels for side in (level.height, level.width)]
-        return _patch_operator(query, keys, values, weights, sizes, layout.pad, budget, batched)
-    out: Tensor = _Patches.apply(query, keys, values, weights, layout, budget, batched)
+        return _patch_operator(query, keys, values, weights, _sizes(layout), layout.pad, budget)
+    out: Tensor = _Patches.apply(query, keys, values, weights, layout, budget)
     return out
+
+
+def attend_flat(query: Tensor, flat: Tensor, layout: FlatKeys, scale: float, floor: float, budget: int) -> Tensor:
+    """Attend from ``(B, c, H, W)`` to flat keys and values ``(B, c + C, L)``, with their norms: on an accelerator."""
+    if torch.compiler.is_compiling():
+        return _flat_operator(query, flat, _sizes(layout), layout.pad, scale, floor, budget)
+    out: Tensor = _FlatPatches.apply(query, flat, layout, scale, floor, budget, torch.is_grad_enabled())
+    return out
+
+
+def flattened(keys: Sequence[Tensor], values: Sequence[Tensor], layout: FlatKeys) -> Tensor:
+    """Lay ``(B, c, h, w)`` keys and ``(B, C, h, w)`` values of all levels out as ``(B, c + C, L)``."""
+    out: Tensor = _Flattened.apply(layout, *keys, *values)
+    return out
+
+
+class _Flattened(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, layout: FlatKeys, *maps: Tensor) -> Tensor:
+        ctx.layout, ctx.channels = layout, maps[0].shape[1]
+        keys, values = maps[: len(layout.levels)], maps[len(layout.levels) :]
+        flat = keys[0].new_zeros(len(keys[0]), ctx.channels + values[0].shape[1], layout.length)
+        for level, key, value in zip(layout.levels, keys, values, strict=True):
+            level.map_in(flat[:, : ctx.channels]).copy_(key)
+            level.map_in(flat[:, ctx.channels :]).copy_(value)
+        return flat
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        parts = grad[:, : ctx.channels], grad[:, ctx.channels :]
+        return None, *(level.map_in(part) for part in parts for level in ctx.layout.levels)
 
 
 def attend_pixels(r: Tensor, k: Tensor, v: Tensor, gather: bool, budget: int, batched: bool) -> Tensor:
@@ -36,29 +68,8 @@ def attend_pixels(r: Tensor, k: Tensor, v: Tensor, gather: bool, budget: int, ba
     return out
 
 
-@in_full_precision
-def _patches(
-    query: Tensor, keys: Tensor, values: Tensor, weights: Tensor, layout: FlatKeys, budget: int, batched: bool
-) -> Tensor:
-    form = batched_attention if batched else tiled_attention
-    return form.forward(query, keys, values, weights, layout, budget)
-
-
-@in_full_precision
-def _patches_back(
-    grad: Tensor,
-    query: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    weights: Tensor,
-    layout: FlatKeys,
-    budget: int,
-    batched: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    form = batched_attention if batched else tiled_attention
-    return form.backward(grad, query, keys, values, weights, layout, budget)
-
-
+_patches, _patches_back = in_full_precision(tiled_attention.forward), in_full_precision(tiled_attention.backward)
+_flat, _flat_back = in_full_precision(batched_attention.forward), in_full_precision(batched_attention.backward)
 _pixels, _pixels_back = in_full_precision(softmax_rows.forward), in_full_precision(softmax_rows.backward)
 
 
@@ -72,18 +83,33 @@ class _Patches(torch.autograd.Function):
         weights: Tensor,
         layout: FlatKeys,
         budget: int,
-        batched: bool,
     ) -> Tensor:
         ctx.save_for_backward(query, keys, values, weights)
-        ctx.layout, ctx.budget, ctx.batched = layout, budget, batched
-        return _patches(query, keys, values, weights, layout, budget, batched)
+        ctx.layout, ctx.budget = layout, budget
+        return _patches(query, keys, values, weights, layout, budget)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, keys, values, weights = ctx.saved_tensors
-        found = _patches_back(grad, query, keys, values, weights, ctx.layout, ctx.budget, ctx.batched)
-        return *found, None, None, None
+        return *_patches_back(grad, query, keys, values, weights, ctx.layout, ctx.budget), None, None
+
+
+class _FlatPatches(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, flat: Tensor, layout: FlatKeys, scale: float, floor: float, budget: int, keep: bool
+    ) -> Tensor:
+        out, norms, kept = _flat(query, flat, layout, scale, floor, budget, keep and any(ctx.needs_input_grad))
+        ctx.save_for_backward(query, flat, norms, kept)
+        ctx.rest = layout, scale, floor, budget
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        query, flat, norms, kept = ctx.saved_tensors
+        return *_flat_back(grad, query, flat, norms, kept, *ctx.rest), None, None, None, None, None
 
 
 class _Pixels(torch.autograd.Function):
@@ -100,15 +126,19 @@ class _Pixels(torch.autograd.Function):
         return *_pixels_back(grad, r, k, v, ctx.gather, ctx.budget, ctx.batched), None, None, None
 
 
+def _sizes(layout: FlatKeys) -> list[int]:
+    return [side for level in layout.levels for side in (level.height, level.width)]
+
+
 def _layout(sizes: list[int], pad: int) -> FlatKeys:
     return FlatKeys.of(list(zip(sizes[::2], sizes[1::2], strict=True)), pad)
 
 
 @torch.library.custom_op("harness::patch_attention", mutates_args=())
 def _patch_operator(
-    query: Tensor, keys: Tensor, values: Tensor, weights: Tensor, sizes: list[int], pad: int, budget: int, batched: bool
+    query: Tensor, keys: Tensor, values: Tensor, weights: Tensor, sizes: list[int], pad: int, budget: int
 ) -> Tensor:
-    return _patches(query, keys, values, weights, _layout(sizes, pad), budget, batched)
+    return _patches(query, keys, values, weights, _layout(sizes, pad), budget)
 
 
 @_patch_operator.register_fake
@@ -126,14 +156,39 @@ def _patch_gradient(
     sizes: list[int],
     pad: int,
     budget: int,
-    batched: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _patches_back(grad, query, keys, values, weights, _layout(sizes, pad), budget, batched)
+    return _patches_back(grad, query, keys, values, weights, _layout(sizes, pad), budget)
 
 
 @_patch_gradient.register_fake
 def _(grad: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
     return tuple(x.new_empty(x.shape) for x in inputs[:4])
+
+
+@torch.library.custom_op("harness::flat_attention", mutates_args=())
+def _flat_operator(
+    query: Tensor, flat: Tensor, sizes: list[int], pad: int, scale: float, floor: float, budget: int
+) -> Tensor:
+    return _flat(query, flat, _layout(sizes, pad), scale, floor, budget)[0]
+
+
+@_flat_operator.register_fake
+def _(query: Tensor, flat: Tensor, *others: object) -> Tensor:
+    return query.new_empty(query.shape[0], flat.shape[1] - query.shape[1], *query.shape[2:])
+
+
+@torch.library.custom_op("harness::flat_attention_backward", mutates_args=())
+def _flat_gradient(
+    grad: Tensor, query: Tensor, flat: Tensor, sizes: list[int], pad: int, scale: float, floor: float, budget: int
+) -> tuple[Tensor, Tensor]:
+    layout = _layout(sizes, pad)
+    norms = layout.window_norms(flat[:, : query.shape[1]], floor)
+    return _flat_back(grad, query, flat, norms, None, layout, scale, floor, budget)
+
+
+@_flat_gradient.register_fake
+def _(grad: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
+    return tuple(x.new_empty(x.shape) for x in inputs[:2])
 
 
 @torch.library.custom_op("harness::dot_product_attention", mutates_args=())
@@ -173,4 +228,5 @@ def _differentiable(operator: Any, gradient: Any, tensors: int) -> None:
 
 
 _differentiable(_patch_operator, _patch_gradient, 4)
+_differentiable(_flat_operator, _flat_gradient, 2)
 _differentiable(_pixel_operator, _pixel_gradient, 3)

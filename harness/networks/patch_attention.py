@@ -28,7 +28,7 @@ from torch.nn import functional
 from harness.errors import HarnessError, unknown_name
 from harness.networks.batched_attention import device_budget
 from harness.networks.flat_keys import FlatKeys
-from harness.networks.operators import attend_patches
+from harness.networks.operators import attend_flat, attend_patches, flattened
 from harness.networks.precision import without_autocast
 
 KERNELS = ("streamed", "batched", "direct")
@@ -67,7 +67,8 @@ def patch_attention(
     kernel : str
         ``"streamed"``, ``"batched"`` or ``"direct"``, see `KERNELS`.
     memory_budget : int
-        Bytes for the score tiles; a GPU takes them once for every 8 GiB that it has. One query needs about
+        Bytes for the score tiles; a GPU takes them once for every 8 GiB that it has. There the scores are kept for the
+        gradient where they take less than a half of that; else they are computed again. One query needs about
         ``12 ksize^2`` bytes for each key pixel, so a budget below that is exceeded; it is linear in the pixels,
         never quadratic.
 
@@ -85,19 +86,22 @@ def patch_attention(
     if dtype in (torch.float16, torch.bfloat16):
         query = query.float()
         levels = [(k.float(), v.float()) for k, v in levels]
-    weights = [softmax_scale / patch_norms(k, ksize, norm_floor) for k, _ in levels]
     with without_autocast(query.device):
-        if kernel == "direct":
-            out = _direct(query, [k for k, _ in levels], [v for _, v in levels], weights, ksize)
+        layout = FlatKeys.of([(k.shape[-2], k.shape[-1]) for k, _ in levels], ksize // 2)
+        if kernel == "batched" or (kernel == "streamed" and query.device.type != "cpu"):
+            flat = flattened([k for k, _ in levels], [v for _, v in levels], layout)
+            budget = device_budget(memory_budget, query.device)
+            out = attend_flat(query, flat, layout, softmax_scale, norm_floor, budget)
         else:
-            layout = FlatKeys.of([(k.shape[-2], k.shape[-1]) for k, _ in levels], ksize // 2)
-            batched = kernel == "batched" or query.device.type != "cpu"
-            budget = device_budget(memory_budget, query.device) if batched else memory_budget
-            flat_keys, flat_values, flat_weights = (
-                torch.cat([lv.flatten(x) for lv, x in zip(layout.levels, maps, strict=True)], dim=2)
-                for maps in ([k for k, _ in levels], [v for _, v in levels], weights)
-            )
-            out = attend_patches(query, flat_keys, flat_values, flat_weights[:, 0], layout, budget, batched)
+            weights = [softmax_scale / patch_norms(k, ksize, norm_floor) for k, _ in levels]
+            if kernel == "direct":
+                out = _direct(query, [k for k, _ in levels], [v for _, v in levels], weights, ksize)
+            else:
+                flat_keys, flat_values, flat_weights = (
+                    torch.cat([lv.flatten(x) for lv, x in zip(layout.levels, maps, strict=True)], dim=2)
+                    for maps in ([k for k, _ in levels], [v for _, v in levels], weights)
+                )
+                out = attend_patches(query, flat_keys, flat_values, flat_weights[:, 0], layout, memory_budget)
     return out.to(dtype)
 
 

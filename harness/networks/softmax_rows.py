@@ -55,8 +55,12 @@ def backward(
 
 def _batched(r: Tensor, k: Tensor, v: Tensor, gather: bool, budget: int) -> Tensor:
     """The same on an accelerator: many items of a batch in each product."""
+    parts = list(_parts(r, k, budget, buffers=2))
+    if len(parts) == 1:
+        rows = _batched_rows(r, k)
+        return torch.bmm(v, rows.transpose(1, 2) if gather else rows)
     out = v.new_empty(*v.shape[:2], r.shape[2]) if gather else v.new_zeros(*v.shape[:2], k.shape[2])
-    for items, here in _parts(r, k, budget, buffers=2):
+    for items, here in parts:
         rows = _batched_rows(r[items, :, here], k[items])
         if gather:
             out[items, :, here] = torch.bmm(v[items], rows.transpose(1, 2))
@@ -68,20 +72,28 @@ def _batched(r: Tensor, k: Tensor, v: Tensor, gather: bool, budget: int) -> Tens
 def _batched_backward(
     grad: Tensor, r: Tensor, k: Tensor, v: Tensor, gather: bool, budget: int
 ) -> tuple[Tensor, Tensor, Tensor]:
+    parts = list(_parts(r, k, budget, buffers=3))
+    if len(parts) == 1:
+        return _gradients(grad, r, k, v, gather)
     d_r, d_k, d_v = torch.empty_like(r), torch.zeros_like(k), torch.zeros_like(v)
-    for items, here in _parts(r, k, budget, buffers=3):
-        part = r[items, :, here]
-        rows = _batched_rows(part, k[items])
-        if gather:
-            d_rows = torch.bmm(grad[items, :, here].transpose(1, 2), v[items])
-            d_v[items].baddbmm_(grad[items, :, here], rows)
-        else:
-            d_rows = torch.bmm(v[items, :, here].transpose(1, 2), grad[items])
-            d_v[items, :, here] = torch.bmm(grad[items], rows.transpose(1, 2))
-        d_rows.sub_(torch.linalg.vecdot(d_rows, rows).unsqueeze(2)).mul_(rows)
-        d_r[items, :, here] = torch.bmm(k[items], d_rows.transpose(1, 2))
-        d_k[items].baddbmm_(part, d_rows)
+    for items, here in parts:
+        # Of `gather`, outputs belong to the rows and values to the keys; of `scatter` the other way round.
+        of_grad, of_value = (here, slice(None)) if gather else (slice(None), here)
+        found = _gradients(grad[items, :, of_grad], r[items, :, here], k[items], v[items, :, of_value], gather)
+        d_r[items, :, here] = found[0]
+        d_k[items] += found[1]
+        d_v[items, :, of_value] += found[2]
     return d_r, d_k, d_v
+
+
+def _gradients(grad: Tensor, r: Tensor, k: Tensor, v: Tensor, gather: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of some rows, of their keys, and of the values."""
+    rows = _batched_rows(r, k)
+    first, second = (grad, v) if gather else (v, grad)
+    d_rows = torch.bmm(first.transpose(1, 2), second)
+    d_v = torch.bmm(grad, rows if gather else rows.transpose(1, 2))
+    d_scores = torch._softmax_backward_data(d_rows, rows, 2, rows.dtype)
+    return torch.bmm(k, d_scores.transpose(1, 2)), torch.bmm(r, d_scores), d_v
 
 
 def _batched_rows(r: Tensor, k: Tensor) -> Tensor:

@@ -107,6 +107,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     `clip`: Largest norm of the gradient; 0 is off.
     `accumulate`: Parts that a process computes its share of a batch in, one after the other (for less memory).
     `seed`: Instead of the recipe's; 0 keeps that.
+    `graph`: A step's kernels are recorded and then started together, as a CUDA graph. It is meant to change no bits.
     """
 
     amp: str = ""
@@ -119,6 +120,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     seed: int = 0
     precision: str = "highest"
     fused: bool = False
+    graph: bool = False
 
 
 class LoopSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -59,6 +59,7 @@ from harness.training.checkpoints import (
     write_checkpoint,
     write_tensors,
 )
+from harness.training.graphs import CudaRecorder, RecordedStep, Step
 from harness.training.logs import Log, LogRow
 from harness.training.losses import weighted
 from harness.training.recipe import Recipe, checked, learning_rate, overridden, recipe
@@ -186,6 +187,7 @@ class Training:
         HarnessError
             The loss became NaN or infinite, the disk is full, and the like; the last good checkpoint is kept.
         """
+        self._check_graph()
         with self.torch_settings():
             while True:
                 try:
@@ -393,12 +395,14 @@ class Training:
     @contextlib.contextmanager
     def torch_settings(self) -> Iterator[None]:
         """Choose torch's process-wide settings for this run and put them back."""
+        switches: Any = torch.utils.deterministic
         before = (
             torch.backends.cudnn.allow_tf32,
             torch.get_float32_matmul_precision(),
             torch.backends.cudnn.benchmark,
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
+            switches.fill_uninitialized_memory,
         )
         cuda = self.world.device.type == "cuda"
         # Digits come first: reduced-precision products are no silent default.
@@ -410,6 +414,8 @@ class Training:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         # On a GPU the gradient of torch's own bilinear enlargement has no deterministic form; torch warns and goes on.
         torch.use_deterministic_algorithms(self.options.deterministic, warn_only=cuda)
+        # It would write every buffer twice; that none is read before it is written, equal runs show.
+        switches.fill_uninitialized_memory = False
         try:
             yield
         finally:
@@ -418,6 +424,7 @@ class Training:
                 torch.set_float32_matmul_precision(before[1])
             torch.backends.cudnn.benchmark = before[2]
             torch.use_deterministic_algorithms(before[3], warn_only=before[4])
+            switches.fill_uninitialized_memory = before[5]
 
     # Training itself
 
@@ -493,7 +500,12 @@ class Training:
         start_seconds, validating, waiting = progress.seconds, 0.0, 0.0
         started = last_saved = time.perf_counter()
         sums, summed, last_seconds = torch.zeros((), device=device), 0, progress.seconds
-        iteration, count, seen = progress.iteration, options.accumulate, found.patches(progress.iteration)
+        iteration, seen = progress.iteration, found.patches(progress.iteration)
+        step: Step = functools.partial(
+            self._step, network, model, optimizer.param_groups[0]["params"], criterion, pinned
+        )
+        if options.graph:
+            step = RecordedStep(step, CudaRecorder(device), device)
         while iteration < self.length:
             waited = time.perf_counter()
             inputs, targets = next(stream)
@@ -501,29 +513,7 @@ class Training:
             rate = learning_rate(found, iteration)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            optimizer.zero_grad(set_to_none=True)
-            total = torch.zeros((), device=device)
-            for part, chunk in enumerate(zip(inputs.chunk(count), targets.chunk(count), strict=True)):
-                x, y = (t.to(device, non_blocking=pinned) for t in chunk)
-                if options.channels_last:
-                    x = x.contiguous(memory_format=torch.channels_last)
-                last = part == count - 1
-                with (
-                    contextlib.nullcontext() if last or world.size == 1 else model.no_sync()  # type: ignore[operator]
-                ):
-                    with torch.autocast(device.type, torch.bfloat16, enabled=bool(options.amp)):
-                        output = model(to_network(network, x))
-                    if output.shape != y.shape:
-                        raise HarnessError(
-                            f"'{self.method.name}' returned {tuple(output.shape)} for targets of {tuple(y.shape)}; "
-                            "network and recipe do not belong together"
-                        )
-                    loss = criterion(output, to_network(network, y)) / count
-                    loss.backward()
-                total += loss.detach()
-            total = world.mean(total)
-            limit = options.clip or float("inf")
-            norm = torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], limit)
+            total, norm = step(inputs, targets)
             iteration += 1
             logging = iteration % log_every == 0 or iteration == self.length
             validating_now = iteration % validate_every == 0 or iteration == self.length
@@ -585,6 +575,53 @@ class Training:
             if over:
                 break
         return progress
+
+    def _step(
+        self,
+        network: nn.Module,
+        model: nn.Module,
+        trained: list[nn.Parameter],
+        criterion: Callable[[Tensor, Tensor], Tensor],
+        pinned: bool,
+        inputs: Tensor,
+        targets: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Leave the gradients of a batch in the weights; return its loss and their norm before it was bounded."""
+        world, options, count = self.world, self.options, self.options.accumulate
+        device = world.device
+        for parameter in trained:
+            parameter.grad = None
+        total = torch.zeros((), device=device)
+        for part, chunk in enumerate(zip(inputs.chunk(count), targets.chunk(count), strict=True)):
+            x, y = (t.to(device, non_blocking=pinned) for t in chunk)
+            if options.channels_last:
+                x = x.contiguous(memory_format=torch.channels_last)
+            last = part == count - 1
+            with (
+                contextlib.nullcontext() if last or world.size == 1 else model.no_sync()  # type: ignore[operator]
+            ):
+                with torch.autocast(device.type, torch.bfloat16, enabled=bool(options.amp)):
+                    output = model(to_network(network, x))
+                if output.shape != y.shape:
+                    raise HarnessError(
+                        f"'{self.method.name}' returned {tuple(output.shape)} for targets of {tuple(y.shape)}; "
+                        "network and recipe do not belong together"
+                    )
+                loss = criterion(output, to_network(network, y)) / count
+                loss.backward()
+            total += loss.detach()
+        norm = torch.nn.utils.clip_grad_norm_(trained, options.clip or float("inf"))
+        return world.mean(total), norm
+
+    def _check_graph(self) -> None:
+        """Refuse `Options.graph` where no step can be recorded."""
+        if not self.options.graph:
+            return
+        if self.world.device.type != "cuda":
+            raise HarnessError("graph=true records a step's kernels on a CUDA GPU; on a CPU train without it")
+        for other, given in (("torchrun", self.world.size > 1), ("compile=true", self.options.compile)):
+            if given:
+                raise HarnessError(f"graph=true and {other} were not tried together; leave one of them out")
 
     def _batches(self, samples: Samples, start: int, pinned: bool) -> Iterator[tuple[Tensor, Tensor]]:
         """Iterate over this process's share of every batch from step `start` on, phase by phase."""

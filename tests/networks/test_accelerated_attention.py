@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.methods import get_method
+from harness.networks import csnln
+from harness.networks.batched_attention import Plain, agree
 from harness.networks.csnln import CSNLN
 from harness.networks.dot_product_attention import dot_product_attention
+from harness.networks.flat_keys import FlatKeys
 from harness.networks.panet import PANet
 from harness.networks.patch_attention import MEMORY_BUDGET, patch_attention
+from harness.networks.recurrence import uses
 
 # These only look at memory that is there, or make a tensor without filling it.
 NO_KERNEL = {
@@ -57,8 +63,64 @@ def test_a_step_of_panet_dispatches_few_kernels() -> None:
 
 
 def test_a_step_of_csnln_dispatches_few_kernels() -> None:
-    # In loops over items and tiles these were 26,127; 1,300 are convolutions and the like, not attention.
-    assert kernels(CSNLN(2), 2) <= 3300
+    # In loops over items and tiles these were 26,127.
+    assert kernels(CSNLN(2), 2) <= 1500
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_few_kernels_are_the_same_network(scale: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network, x = CSNLN(scale, depth=3, n_feats=8).double(), torch.rand(2, 3, 12, 12, dtype=torch.float64)
+    with torch.no_grad():  # slopes that differ from layer to layer
+        for module in network.modules():
+            if isinstance(module, nn.PReLU):
+                module.weight.uniform_(0.1, 0.9)
+
+    def step() -> list[Tensor]:
+        network.zero_grad(set_to_none=True)
+        out = network(x)
+        out.square().mean().backward()
+        return [out.detach(), *(p.grad for p in network.parameters() if p.grad is not None)]
+
+    want, state = step(), list(network.state_dict())
+    monkeypatch.setattr(csnln, "few_kernels", lambda x: True)
+    found = step()
+    assert state == list(network.state_dict()) and len(found) == len(want)
+    for a, b in zip(found, want, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_gradients_of_several_uses_are_added_as_autograd_adds_them() -> None:
+    torch.manual_seed(0)
+    weight, other = torch.randn(50, requires_grad=True), torch.randn(3, requires_grad=True)
+    factors = torch.randn(7, 50)
+
+    def gradient(given: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        total = sum((w * f).sum() * o.sum() for (w, o), f in zip(given, factors, strict=True))
+        return torch.autograd.grad(total, (weight, other))
+
+    pairs = zip(gradient(uses((weight, other), 7)), gradient([(weight, other)] * 7), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+class _Wrong(Plain):
+    def __init__(self, layout: FlatKeys, pitches: Tensor) -> None:
+        super().__init__(layout)
+
+    def spread(self, rows: Tensor) -> Tensor:
+        return super().spread(rows) * 1.01
+
+
+class _Broken(_Wrong):
+    def softmax_rows(self, gathered: Tensor, norms: Tensor) -> Tensor:
+        raise RuntimeError("out of resource: shared memory")
+
+
+@pytest.mark.parametrize(("passes", "what"), [(_Wrong, "differ by 1.0e-02"), (_Broken, "RuntimeError: out of res")])
+def test_kernels_that_a_card_computes_otherwise_are_not_used(passes: type, what: str) -> None:
+    with pytest.warns(UserWarning, match=f"Triton kernels are not used on cpu, torch's own are: .*{what}"):
+        assert not agree(passes, 1, torch.device("cpu"))
+    assert agree(lambda layout, pitches: Plain(layout), 1, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("network", [PANet(n_resblocks=8), CSNLN(2, depth=2, n_feats=32)])

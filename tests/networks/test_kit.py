@@ -9,7 +9,14 @@ import torch
 from harness.errors import HarnessError
 from harness.networks.checkpoints import load_released
 from harness.networks.kit import TABLE_4, KiT
-from harness.networks.knn_attention import KiTAssumptions, KNNLocalAttention, from_patches, to_patches
+from harness.networks.knn_attention import (
+    KiTAssumptions,
+    KNNLocalAttention,
+    _Restored,
+    _Sorted,
+    from_patches,
+    to_patches,
+)
 from harness.networks.measure import parameter_count
 
 
@@ -104,6 +111,22 @@ def test_a_small_budget_changes_nothing(merge) -> None:
     torch.testing.assert_close(torch.autograd.grad(got.square().sum(), x)[0], want_gradient)
 
 
+@pytest.mark.parametrize(("k", "shape"), [(2, (2, 3, 4, 4)), (3, (1, 3, 4, 4)), (9, (1, 3, 4, 2))])
+def test_the_gradient_goes_back_to_where_the_patches_lie(k: int, shape: tuple[int, ...]) -> None:
+    module = attention(k=k, h=2, channels=3).double()
+    x = torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(module, (x,))
+    # On a GPU several rounds are done at once.
+    order, place = module.sort(to_patches(x.detach(), 2).flatten(2))
+    patches = torch.randn(shape[0], order.shape[2], 4, 3, requires_grad=True)
+    ordered = _Sorted.apply(patches, order, place)
+    assert torch.equal(_Restored.apply(ordered, order, place), patches.unsqueeze(1).expand_as(ordered))
+    weights = torch.randn_like(ordered)
+    rows = order[:, :, :, None, None].expand_as(ordered)
+    want = torch.autograd.grad((patches.unsqueeze(1).expand_as(ordered).gather(2, rows) * weights).sum(), patches)
+    torch.testing.assert_close(torch.autograd.grad((ordered * weights).sum(), patches), want)
+
+
 def test_the_ratio_of_equation_10_adds_up_to_one_where_it_is_stable() -> None:
     module = attention(pair_weight="ratio", h=1).double()
     with torch.no_grad():
@@ -170,9 +193,8 @@ def test_mixed_precision_keeps_the_denominator_of_equation_10() -> None:
     query, value = torch.ones(1, 1, 1, 2), torch.tensor([[1.0, 1.0], [0.0, 0.0]]).reshape(1, 2, 1, 2)
     # The products are 257 and -256.5; bfloat16 knows neither, and the sum of what it makes of them is 0.
     key = torch.tensor([[256.0, 1.0], [-256.0, -0.5]]).reshape(1, 2, 1, 2)
-    partners = torch.tensor([0, 1]).reshape(1, 1, 1, 2)
     with torch.autocast("cpu", torch.bfloat16):
-        out, _ = module._attend(query, key, value, partners[:, 0])
+        out, _ = module._attend(query[None], key[None], value[None])
     assert out.flatten().tolist() == pytest.approx([257 / 0.5] * 2, rel=0.01)
 
 

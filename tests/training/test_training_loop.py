@@ -30,8 +30,7 @@ def training(place: Place, plan: TrainingPlan, **changes: object) -> Training:
         workspace.method(place.method),
         data=workspace.data,
         work=workspace.work,
-        world=CPU,
-        **changes,  # type: ignore[arg-type]
+        **{"world": CPU, **changes},  # type: ignore[arg-type]
     )
 
 
