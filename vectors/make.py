@@ -419,7 +419,8 @@ def pairs(step=1):
     for n, (height, width, channels) in enumerate(sizes):
         x = reference("smooth", 23, 19, channels, 1200 + n)
         y = restored(("noise60", "blur")[n % 2], x, 2200 + n)
-        add(f"tiled-{min(height, width)}", x, y, size=(height, width), only=("psnr", "ssim-downsampled"))
+        only = ("psnr", "ssim-gauss", "ssim-downsampled")[:: 1 if channels == 1 else 2]
+        add(f"tiled-{min(height, width)}", x, y, size=(height, width), only=only)
     return found, {name: entry for name, entry in images.values()}
 
 

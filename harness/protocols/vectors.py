@@ -123,12 +123,13 @@ def read_vectors(folder: Path = FOLDER) -> list[VectorPair]:
 
 
 def _pair(entry: dict[str, Any], images: dict[str, NDArray[np.uint8]]) -> VectorPair:
-    pair = [images[entry["reference"]], images[entry["restored"]]]
+    reference, restored = images[entry["reference"]], images[entry["restored"]]
     if "tiled" in entry:
         height, width = entry["tiled"]["height"], entry["tiled"]["width"]
-        pair = [image[np.arange(height) % image.shape[0]][:, np.arange(width) % image.shape[1]] for image in pair]
+        rows, columns = np.arange(height) % len(reference), np.arange(width) % reference.shape[1]
+        reference, restored = reference[rows][:, columns], restored[rows][:, columns]
     values = {name: float(v[2] if isinstance(v, list) else v) for name, v in entry["values"].items()}
-    return VectorPair(entry["id"], *pair, entry["scale"], values)
+    return VectorPair(entry["id"], reference, restored, entry["scale"], values)
 
 
 def try_function(function: Callable[..., Any], pairs: Iterable[VectorPair]) -> Tried:
@@ -137,8 +138,8 @@ def try_function(function: Callable[..., Any], pairs: Iterable[VectorPair]) -> T
     Parameters
     ----------
     function : callable
-        Takes `reference` and `restored`, uint8 arrays of ``(H, W)`` or ``(H, W, 3)``, and returns a number. Where it
-        has a parameter `scale`, it gets that too.
+        Takes `reference` and `restored`, uint8 arrays of ``(H, W)`` or ``(H, W, 3)``, and returns a number. One
+        with a parameter `scale` gets that too, and the pairs whose border is cut; one without gets the others.
     pairs : iterable of VectorPair
         From `read_vectors`.
 
@@ -154,8 +155,8 @@ def try_function(function: Callable[..., Any], pairs: Iterable[VectorPair]) -> T
     found: dict[str, tuple[float, str, int]] = {}
     refused: dict[str, str] = {}
     of_equal: list[float] = []
-    every = list(pairs)
-    names = {name for pair in every for name in pair.values}
+    every = [pair for pair in pairs if (pair.scale > 1) == takes_scale]
+    names = {name for pair in every for name in pair.values if ("-crop" in name) == takes_scale}
     for pair in every:
         try:
             more = {"scale": pair.scale} if takes_scale else {}
@@ -170,13 +171,14 @@ def try_function(function: Callable[..., Any], pairs: Iterable[VectorPair]) -> T
             of_equal += [] if value in of_equal else [value]
         for name in names:
             wanted = pair.values.get(without_luma(name) if pair.gray else name)
-            if wanted is None or (math.isinf(wanted) and np.array_equal(pair.reference, pair.restored)):
-                continue  # what the convention for equal images is, is told apart
+            if wanted is None or math.isinf(wanted):
+                continue  # what it gives for equal images is told apart
             off = 0.0 if value == wanted else abs(value - wanted)
             worst, where, count = found.get(name, (-1.0, "", 0))
             found[name] = (*((off, pair.id) if off > worst else (worst, where)), count + 1)
     fits = [Fit(name, *fit) for name, fit in found.items()]
-    return Tried(sorted(fits, key=lambda fit: (fit.miss, len(fit.protocol), fit.protocol)), refused, of_equal)
+    # Of those that are as near, the one with the most pairs, then the shortest name.
+    return Tried(sorted(fits, key=lambda fit: (fit.miss, -fit.pairs, len(fit.protocol))), refused, of_equal)
 
 
 def without_luma(name: str) -> str:

@@ -131,7 +131,7 @@ def test_the_luma_through_jpeg(transforms: dict[str, Any]) -> None:
 
 
 def through_jpeg(plane: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Baseline JPEG by its definition (ITU-T T.81, A.3) in floats; NaN where a coefficient is too near a half to tell."""
+    """Baseline JPEG by its definition (ITU-T T.81, A.3) in floats; NaN where a coefficient is near a half."""
     height, width = plane.shape
     padded = np.pad(plane.astype(float) - 128, [(0, -height % 8), (0, -width % 8)], mode="edge")
     at = np.arange(8)
