@@ -244,7 +244,7 @@ def amount(miss: float, metric: str) -> str:
     """Write a miss, bold where a table could show it."""
     if math.isnan(miss):
         return "no number"
-    return (f"{miss:.1g}" if miss < SEEN[metric] else f"**{miss:.3g}**") + UNITS[metric]
+    return (f"{miss:.2g}" if miss < SEEN[metric] else f"**{miss:.3g}**") + UNITS[metric]
 
 
 def line(row: Row) -> str:
@@ -278,10 +278,11 @@ def page(rows: list[Row]) -> str:
         "<!-- Written by `python vectors/libraries.py`; do not edit. -->",
         "# Which call equals which protocol",
         "",
-        f"Of {len(rows)} calls of {len(libraries)} libraries, {grades.count('equal')} equal a "
-        f"[named protocol](protocols.md) in double precision,",
-        f"{grades.count('seen')} to what single precision leaves, {grades.count('usual')} only on pairs of {usual}, and "
-        f"{grades.count('none')} equal none even there:",
+        "Of {} calls of {} libraries, {} equal a [named protocol](protocols.md) in double precision,\n{} to what "
+        "single precision leaves, {} only on pairs of {}, and {} equal none even there:".format(
+            *(len(rows), len(libraries), grades.count("equal"), grades.count("seen"), grades.count("usual"), usual),
+            grades.count("none"),
+        ),
         "",
     ]
     for row in rows:
@@ -299,15 +300,15 @@ def page(rows: list[Row]) -> str:
 
 
 EXPLAINED = """
-Each call was tried on all [vectors](../vectors/README.md) that it takes. *Nearest* is the protocol whose largest difference
-over the colour pairs of {usual} is the least; then that difference, over all colour pairs, and over the gray ones, bold
-where a table could show it (0.005 dB, 0.00005 of SSIM). *Next*: the second nearest, over the same pairs. *Equal images*:
-what it gives for them. *Refused*: pairs for which it gave no number, most of them smaller than its window. `x` is the
-reference, `y` the restored image: 8-bit arrays, or float32 tensors in [0, 1].
+Each call was tried on all [vectors](../vectors/README.md) that it takes. *Nearest* is the protocol whose largest
+difference over the colour pairs of {usual} is the least; then that difference, over all colour pairs, and over the
+gray ones, bold where a table could show it (0.005 dB, 0.00005 of SSIM). *Next*: the second nearest on those pairs.
+*Equal images*: what it gives for them. *Refused*: pairs for which it gave no number, most of them smaller than its
+window. `x` is the reference, `y` the restored image: 8-bit arrays, or float32 tensors in [0, 1].
 
-What lies behind the largest: a window beyond the border is filled by reflection in torchmetrics and kornia, by repetition
-in MATLAB; a constant is added to the error (piq, pyiqa, BasicSR's tensors), which counts near equal images; a negative
-structure is set to 0 (pyiqa); flat parts lose digits in single precision (SSIM of tensors in [0, 1]).
+What lies behind the largest: a window beyond the border is filled by reflection in torchmetrics and kornia, by
+repetition in MATLAB; a constant is added to the error (piq, pyiqa, BasicSR's tensors), which counts near equal images;
+a negative structure is set to 0 (pyiqa); flat parts lose digits in single precision (SSIM of tensors in [0, 1]).
 
 `harness check my_metric.py:psnr` tries your own function in this way, and `harness check
 skimage.metrics:peak_signal_noise_ratio` an installed one: a function of two uint8 arrays, and of `scale` where it has a

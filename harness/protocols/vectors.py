@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import inspect
 import json
 import math
@@ -130,6 +132,37 @@ def _pair(entry: dict[str, Any], images: dict[str, NDArray[np.uint8]]) -> Vector
         reference, restored = reference[rows][:, columns], restored[rows][:, columns]
     values = {name: float(v[2] if isinstance(v, list) else v) for name, v in entry["values"].items()}
     return VectorPair(entry["id"], reference, restored, entry["scale"], values)
+
+
+def find_function(name: str) -> Callable[..., Any]:
+    """Import what ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION`` names.
+
+    Raises
+    ------
+    HarnessError
+        There is no such file, module or function, or importing it failed.
+
+    Examples
+    --------
+    >>> find_function("math:hypot")(3, 4)
+    5.0
+    """
+    where, _, word = name.partition(":")
+    try:
+        if where.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(Path(where).stem, where)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        else:
+            module = importlib.import_module(where)
+        function = getattr(module, word)
+    except Exception as error:
+        raise HarnessError(f"'{name}' cannot be imported: {type(error).__name__}: {error}") from None
+    if not callable(function):
+        raise HarnessError(f"'{name}' is no function; write FILE.py:FUNCTION or MODULE:FUNCTION")
+    found: Callable[..., Any] = function
+    return found
 
 
 def try_function(function: Callable[..., Any], pairs: Iterable[VectorPair]) -> Tried:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forked import harness
 from PIL import Image
 
 from harness.degradations import degradation, imresize, matlab_randn, rgb2gray, rgb2ycbcr
@@ -222,3 +223,23 @@ def test_a_function_is_told_by_what_it_gives() -> None:
 def test_without_the_folder(tmp_path: Any) -> None:
     with pytest.raises(NotAvailableError, match=r"holds no pairs.json; take the folder vectors"):
         read_vectors(tmp_path)
+
+
+def test_the_command_names_the_protocol_of_a_function(tmp_path: Any) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import numpy as np\n"
+        "def psnr(x, y):\n"
+        "    error = np.mean((x.astype(float) - y) ** 2)\n"
+        "    return 100.0 if error == 0 else 10 * np.log10(255**2 / error)\n"
+        "def wrong(x, y):\n"
+        "    return psnr(x, y) + 0.01\n"
+    )
+    run = harness("check", f"{file}:psnr", "--format", "json", cwd=tmp_path)
+    found = json.loads(run.stdout)
+    assert run.returncode == 0 and found["equal"] == ["psnr"] and found["of_equal"] == [100.0]
+    run = harness("check", f"{file}:wrong", cwd=tmp_path)
+    assert run.returncode == 1 and re.search(r"psnr +0\.01 ", run.stdout)
+    assert "equals no named protocol" in run.stderr
+    run = harness("check", f"{file}:none", cwd=tmp_path)
+    assert run.returncode == 2 and "cannot be imported: AttributeError" in run.stderr
