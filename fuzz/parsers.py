@@ -298,6 +298,102 @@ def _pasted_tables() -> list[bytes]:
     return [latex.encode(), markdown.encode(), b"Method;Set5 x2;Set14 x2\nEDSR;38.11;33.92"]
 
 
+def _image_header(path: Path) -> object:
+    from harness.errors import HarnessError
+    from harness.images import look_at_image
+
+    try:
+        problem, shape = look_at_image(path)
+    except OSError as error:
+        problem = f"cannot be read ({error})"
+    if problem:
+        raise HarnessError(problem)
+    return shape
+
+
+def _photograph(path: Path) -> object:
+    from harness.assets.datasets.unpacking import read_dnd_image
+
+    return read_dnd_image(path)
+
+
+def _recipe(path: Path) -> object:
+    from harness.training.recipe import read_recipe
+
+    return read_recipe(path.rename(path.with_name("panet-jpeg.yaml")))
+
+
+def _log(path: Path) -> object:
+    from harness.report.training_curves import read_curves
+    from harness.training.logs import read_log
+
+    return read_log(path), read_curves(path)
+
+
+def _results(path: Path) -> object:
+    """Read a table's results, as the report and a comparison with another run read them."""
+    from harness.report.changes import _read_results
+    from harness.tables.collected import recorded_cells
+
+    _read_results("a run", path.read_bytes(), {}, {})
+    return recorded_cells(path, [], {})
+
+
+def _other_rows(path: Path) -> object:
+    from harness.report.changes import _samples
+
+    group = {"task": "jpeg", "dataset": "a", "degradation": "b", "method": "c", "policy": "whole"}
+    return _samples("a run", json.dumps({"group": group, "protocols": {"psnr": "psnr.1"}}).encode(), path.read_bytes())
+
+
+_BOX = (1, 1, 4, 4)
+
+
+def _submission(path: Path) -> object:
+    """Read one file of a DND submission, or a zip of them, as somebody else's program wrote it."""
+    from harness.errors import HarnessError
+    from harness.extras.dnd import Release, check_submission
+
+    if problems := check_submission(path, Release((Path("0001.mat"),), ((_BOX,),), "")):
+        raise HarnessError(problems[0])
+    return None
+
+
+def _submission_file() -> bytes:
+    cell = np.empty((1, 1), dtype=object)
+    cell[0, 0] = np.full((4, 4, 3), 0.5, np.float32)
+    held = {"Idenoised": cell, "israw": False, "eval_version": "1.0"}
+    return _written(lambda stream: scipy.io.savemat(stream, held))
+
+
+def _submission_zip(mode: int) -> bytes:
+    import zipfile
+
+    def fill(stream: io.BytesIO) -> None:
+        with zipfile.ZipFile(stream, "w", mode) as archive:
+            archive.writestr("0001.mat", _submission_file())
+
+    return _written(fill)
+
+
+def _result_cells() -> bytes:
+    made = {"table": "t", "row": "a", "dataset": "set5", "level": 10, "metric": "psnr", "printed": "29.03"}
+    made |= {"measured": 29.031, "verdict": "match", "reason": "", "method": "jpeg", "protocol": "psnr"}
+    return json.dumps([{**made, "degradation": "jpeg-y8", "policy": "whole", "saving": "round"}]).encode()
+
+
+def _recipe_file() -> bytes:
+    from harness.training.recipe import recipe_file
+
+    return recipe_file("panet-jpeg").read_bytes()
+
+
+def _log_file() -> bytes:
+    from harness.training.logs import FIELDS
+
+    return (",".join(FIELDS) + "\n" + ("1" + ",0.5" * (len(FIELDS) - 1) + "\n") * 3).encode()
+
+
 def parsers() -> dict[str, tuple[Parse, list[bytes]]]:
     """Parsers by name, each with valid files."""
     weights = np.ones((2, 1, 3, 3), np.float32)
@@ -341,6 +437,24 @@ def parsers() -> dict[str, tuple[Parse, list[bytes]]]:
             [_hdf5(lambda file: file.create_dataset("wanted", data=weights))],
         ),
         "DND's boxes": (_through_file(".mat", _boxes), [_hdf5(_info)]),
+        "DND's photograph": (
+            _through_file(".mat", _photograph),
+            [_hdf5(lambda file: file.create_dataset("InoisySRGB", data=np.full((3, 5, 4), 0.5, np.float32)))],
+        ),
+        "DND's submission": (
+            _through_file(".zip", _submission),
+            [_submission_zip(0), _submission_zip(8)],
+        ),
+        "image's header": (_through_file(".png", _image_header), _images()),
+        "recipe": (_through_file(".yaml", _recipe), [_recipe_file()]),
+        "training's log": (_through_file(".csv", _log), [_log_file()]),
+        "a table's results": (_through_file(".json", _results), [_result_cells()]),
+        "another run's rows": (
+            _through_file(".csv", _other_rows),
+            [
+                b"level,draw,image,protocol,value\n10,0,a,psnr.1,28.5\n10,0,b,psnr.1,inf\n",
+            ],
+        ),
         "yaml": (_through_file(".yaml", _yaml), [b"a: &a [1, 2026-11-20]\nb: {c: *a, d: [[1.5e3], 0x1f]}\n"]),
         "manifest": (_through_file(".json", _manifest), [manifest_text]),
         "dataset record": (_through_file(".json", _record), [record.read_bytes()]),

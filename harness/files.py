@@ -18,16 +18,24 @@ from harness.errors import HarnessError
 _UNCHANGED = "nothing was changed"
 
 
-def file_sha256(path: str | os.PathLike[str], absent: str | None = None) -> str:
-    """Hash a file's bytes.
+def is_special(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a pipe or the like: neither file nor folder, and whoever reads it may wait without end."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
-    Parameters
-    ----------
-    path : path
-        The file; memory holds a part of it at a time.
-    absent : str, optional
-        What to give where it cannot be read; by default that is an OSError.
+
+def refuse_special(path: str | os.PathLike[str]) -> None:
+    """Raise a HarnessError where a path is a pipe or the like."""
+    if is_special(path):
+        raise HarnessError(f"{path}: is no file, but a pipe or the like; take it away, or name a file")
+
+
+def file_sha256(path: str | os.PathLike[str], absent: str | None = None) -> str:
+    """Hash a file's bytes; a HarnessError where it is a pipe.
+
+    `path`: The file; memory holds a part of it at a time.
+    `absent`: What to give where it cannot be read; by default that is an OSError.
     """
+    refuse_special(path)
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -40,8 +48,6 @@ def file_sha256(path: str | os.PathLike[str], absent: str | None = None) -> str:
 def git_blob(path: str | os.PathLike[str]) -> str:
     r"""Give the id under which git keeps a file's bytes, 40 hex digits; OSError where it cannot be read.
 
-    Examples
-    --------
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "greeting")
     >>> path.write_bytes(b"hello\n")
@@ -49,6 +55,7 @@ def git_blob(path: str | os.PathLike[str]) -> str:
     >>> git_blob(path)
     'ce013625030ba8dba906f756967f9e9ca394464a'
     """
+    refuse_special(path)
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
 
@@ -67,17 +74,9 @@ def cannot_write(path: str | os.PathLike[str], error: OSError, advice: str = _UN
 def whole_file(path: str | os.PathLike[str], advice: str = _UNCHANGED) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, it takes the place of `path`.
 
-    Parameters
-    ----------
-    path : path
-        The file; its folder is made where it is not there.
-    advice : str
-        What an error tells the user at its end.
-
-    Raises
-    ------
-    HarnessError
-        The disk is full, the folder is read-only, or the like; `path` is as it was.
+    `path`: The file; its folder is made where it is not there.
+    `advice`: What an error tells the user at its end.
+    Raises HarnessError: The disk is full, the folder is read-only, or the like; `path` is as it was.
     """
     path = Path(path)
     # Beside the process a random part: on a cluster's shared disk two machines may have processes of one number.

@@ -16,7 +16,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from harness.errors import HarnessError, UnreadableFileError
-from harness.files import whole_file
+from harness.files import is_special, whole_file
 
 # Of the many formats that Pillow knows: those that datasets and methods use. Others may run programs (EPS) or name
 # other files.
@@ -26,16 +26,10 @@ FORMATS = ("PNG", "BMP", "TIFF", "JPEG", "PPM", "WEBP", "GIF")
 class ImageError(HarnessError):
     """An image file that is not taken as it is.
 
-    Parameters
-    ----------
-    where : str
-        The file.
-    problem : str
-        What is wrong with it.
-    remedy : str
-        What to do about it.
-    damaged : bool
-        Whether it is no image at all, or a damaged one.
+    `where`: The file.
+    `problem`: What is wrong with it.
+    `remedy`: What to do about it.
+    `damaged`: Whether it is no image at all, or a damaged one.
     """
 
     def __init__(self, where: object, problem: str, remedy: str = "", *, damaged: bool = False) -> None:
@@ -52,21 +46,10 @@ class UnreadableImageError(ImageError, UnreadableFileError):
 def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """Read an image file as it is stored, without any colour conversion.
 
-    Parameters
-    ----------
-    path : path
-        A PNG, BMP, TIFF or JPEG file of 8 bits a sample.
-
-    Returns
-    -------
-    ndarray
-        ``(H, W) uint8`` for a grayscale file, ``(H, W, 3) uint8`` RGB 0..255 for a colour or palette file.
-
-    Raises
-    ------
-    HarnessError
-        The file is missing, damaged, or of a kind that has no one meaning here (16 bit, transparent, CMYK, several
-        images, turned by an EXIF note).
+    `path`: A PNG, BMP, TIFF or JPEG file of 8 bits a sample.
+    Returns: ``(H, W) uint8`` for a grayscale file, ``(H, W, 3) uint8`` RGB 0..255 for a colour or palette file.
+    Raises HarnessError: The file is missing, damaged, or of a kind that has no one meaning here (16 bit, transparent,
+        CMYK, several images, turned by an EXIF note).
     """
     return decode_image(_contents(Path(path)), str(path))
 
@@ -74,23 +57,11 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 def read_result(path: str | os.PathLike[str], saving: str = "round") -> NDArray[np.uint8] | NDArray[np.float64]:
     """Read an image that was restored elsewhere; beyond `read_image` its file must have kept what was restored.
 
-    Parameters
-    ----------
-    path : path
-        A PNG, BMP, TIFF or PPM file, or a lossless WebP file.
-    saving : str
-        ``unrounded`` takes 16 bits a sample at their precision, 0..65535 for 0..255; every other rule is one of
+    `path`: A PNG, BMP, TIFF or PPM file, or a lossless WebP file.
+    `saving`: ``unrounded`` takes 16 bits a sample at their precision, 0..65535 for 0..255; every other rule is one of
         8-bit images (`harness.records.cells.SAVINGS`).
-
-    Returns
-    -------
-    ndarray
-        ``(H, W)`` or ``(H, W, 3)``, uint8, or float64 in units of 0..255 for a file of 16 bits.
-
-    Raises
-    ------
-    HarnessError
-        As `read_image`; or the file's format changes samples (JPEG, GIF, a palette).
+    Returns: ``(H, W)`` or ``(H, W, 3)``, uint8, or float64 in units of 0..255 for a file of 16 bits.
+    Raises HarnessError: As `read_image`; or the file's format changes samples (JPEG, GIF, a palette).
     """
     pixels = _decode(_contents(Path(path)), str(path), _not_kept)
     if pixels.dtype == np.uint8:
@@ -104,12 +75,8 @@ def read_result(path: str | os.PathLike[str], saving: str = "round") -> NDArray[
 def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
     """Decode the bytes of an image file; the rules and results are those of `read_image`.
 
-    Parameters
-    ----------
-    data : bytes
-        Contents of the file.
-    where : str
-        Begins the error message.
+    `data`: Contents of the file.
+    `where`: Begins the error message.
     """
     pixels = _decode(data, where)
     if pixels.dtype != np.uint8:
@@ -122,12 +89,9 @@ def look_at_image(path: Path) -> tuple[str, tuple[int, ...]]:
 
     The rules are those of `decode_image`.
 
-    Raises
-    ------
-    OSError
-        The file cannot be read.
+    Raises OSError: The file cannot be read.
     """
-    if _is_special(path):
+    if is_special(path):
         return "is no file, but a pipe or the like; take it away", ()
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -186,13 +150,8 @@ _HALVES = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B"}
 _HALVES["RGB;16N"] = "RGB;16B" if sys.byteorder == "little" else "RGB;16L"
 
 
-def _is_special(path: Path) -> bool:
-    """Whether a path is a pipe or the like, which would be waited for without end."""
-    return path.exists() and not path.is_file() and not path.is_dir()
-
-
 def _contents(path: Path) -> bytes:
-    if _is_special(path):
+    if is_special(path):
         raise UnreadableImageError(path, "is no file, but a pipe or the like", "take it away")
     try:
         return path.read_bytes()
@@ -301,12 +260,8 @@ def _too_deep(pixels: NDArray[Any]) -> str:
 def write_png(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> None:
     """Write an 8-bit PNG so that a reader sees either the whole file or none.
 
-    Parameters
-    ----------
-    path : path
-        Target file; its folder is made.
-    pixels : ndarray
-        ``(H, W) uint8`` or ``(H, W, 3) uint8`` RGB.
+    `path`: Target file; its folder is made.
+    `pixels`: ``(H, W) uint8`` or ``(H, W, 3) uint8`` RGB.
     """
     if pixels.dtype != np.uint8:
         raise TypeError(f"PNG pixels must be uint8, not {pixels.dtype}")
@@ -326,17 +281,9 @@ def write_fine_png(path: str | os.PathLike[str], pixels: NDArray[np.float64]) ->
 
     The channels of a colour image are stored one below the other, and the file says how many there are.
 
-    Parameters
-    ----------
-    path : path
-        Target file.
-    pixels : ndarray
-        ``(H, W)`` or ``(H, W, 3) float64`` in units of 0..255; values outside are clipped.
-
-    Returns
-    -------
-    ndarray of float64
-        The pixels as a reader will get them.
+    `path`: Target file.
+    `pixels`: ``(H, W)`` or ``(H, W, 3) float64`` in units of 0..255; values outside are clipped.
+    Returns: The pixels as a reader will get them.
     """
     stored = np.clip(np.rint(pixels * FINE_STEPS), 0, 255 * FINE_STEPS).astype(np.uint16)
     note = PngInfo()
@@ -369,15 +316,8 @@ def read_fine_png(path: str | os.PathLike[str]) -> NDArray[np.float64]:
 def pixels_sha256(pixels: NDArray[np.generic]) -> str:
     """Hash an array's samples in row-major order (the file format plays no part).
 
-    Parameters
-    ----------
-    pixels : ndarray
-        Any array; its bytes are hashed in C order, little-endian.
-
-    Returns
-    -------
-    str
-        SHA-256 in hexadecimal.
+    `pixels`: Any array; its bytes are hashed in C order, little-endian.
+    Returns: SHA-256 in hexadecimal.
     """
     little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
     return hashlib.sha256(little.data).hexdigest()

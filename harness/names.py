@@ -26,19 +26,11 @@ def is_name(text: str) -> bool:
 def check_name(text: str, kind: str = "name", where: str = "") -> str:
     """Return a name that may stand in a path and a command line as it is.
 
-    Parameters
-    ----------
-    text : str
-        The name.
-    kind : str
-        What it stands for, such as ``"dataset"``.
-    where : str
-        The file that it comes from; begins the error message.
-
-    Raises
-    ------
-    HarnessError
-        It has other characters than lower-case letters, digits and single hyphens between them, or is too long.
+    `text`: The name.
+    `kind`: What it stands for, such as ``"dataset"``.
+    `where`: The file that it comes from; begins the error message.
+    Raises HarnessError: It has other characters than lower-case letters, digits and single hyphens between them, or is
+        too long.
     """
     if not is_name(text):
         text = str(text)  # whatever was given

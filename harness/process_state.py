@@ -252,15 +252,8 @@ def _plain(value: object) -> str:
 def left_alone(what: str) -> Iterator[None]:
     """Let code of a method run, and refuse it where it leaves a change behind.
 
-    Parameters
-    ----------
-    what : str
-        Begins the message, such as ``"method 'my-net'"``.
-
-    Raises
-    ------
-    LeftChangedError
-        Something that all methods of a process share was changed; it is put back.
+    `what`: Begins the message, such as ``"method 'my-net'"``.
+    Raises LeftChangedError: Something that all methods of a process share was changed; it is put back.
     """
     before = Snapshot()
     try:
@@ -285,15 +278,8 @@ def told(changed: Sequence[str]) -> str:
 def environment_kept(given: Mapping[str, str | None] | None = None) -> Iterator[dict[str, str | None]]:
     """Put the environment variables back after the block, which may get some of its own.
 
-    Parameters
-    ----------
-    given : mapping, optional
-        Variables for the block; None takes one away.
-
-    Yields
-    ------
-    dict
-        Filled after the block with what it changed, in the same form.
+    `given`: Variables for the block; None takes one away.
+    Yields: Filled after the block with what it changed, in the same form.
     """
     before = dict(os.environ)
     _apply(given or {})

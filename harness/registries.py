@@ -29,19 +29,10 @@ T = TypeVar("T", bound=Named)
 class Registry(dict[str, T]):
     """Definitions of one kind by name: the package's own, and those that plugins add.
 
-    Parameters
-    ----------
-    kind : str
-        What one of them is, such as ``"metric"``.
-    items : iterable
-        The package's own.
-
-    Attributes
-    ----------
-    files : dict
-        Of those that were added: the file that defines them, by name; empty for what was typed in.
-    known_by : dict
-        Of those that make files: a hash of what they are made with, by name.
+    `kind`: What one of them is, such as ``"metric"``.
+    `items`: The package's own.
+    `files`: Of those that were added: the file that defines them, by name; empty for what was typed in.
+    `known_by`: Of those that make files: a hash of what they are made with, by name.
     """
 
     def __init__(self, kind: str, items: Iterable[T]) -> None:
@@ -55,17 +46,9 @@ class Registry(dict[str, T]):
     def define(self, item: T, depth: int = 2) -> T:
         """Add a definition; the same file may replace its own, as a notebook's cell does that is run again.
 
-        Parameters
-        ----------
-        item : named
-            What is defined.
-        depth : int
-            How many calls lie between the file that defines it and here.
-
-        Raises
-        ------
-        HarnessError
-            The name is no plain one, or taken by the package or by another file.
+        `item`: What is defined.
+        `depth`: How many calls lie between the file that defines it and here.
+        Raises HarnessError: The name is no plain one, or taken by the package or by another file.
         """
         name = check_name(item.name, self.kind)
         file = str(sys._getframe(depth).f_globals.get("__file__") or "")

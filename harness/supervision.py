@@ -39,10 +39,7 @@ class KilledError(HarnessError):
 class Supervised:
     """What the working process tells its supervisor.
 
-    Parameters
-    ----------
-    pipe : int or None
-        Write end of the pipe; None where there is no supervisor.
+    `pipe`: Write end of the pipe; None where there is no supervisor.
     """
 
     def __init__(self, pipe: int | None = None) -> None:
@@ -73,28 +70,14 @@ def supervise(what: str, limit: float, *, kept: str = _KEPT, slow: str = _SLOW) 
 
     Call it while the process has one thread.
 
-    Parameters
-    ----------
-    what : str
-        Begins every message, such as ``"restore my-net set5"``.
-    limit : float
-        Seconds that may pass between two signs of progress.
-    kept : str
-        What messages say of what was finished.
-    slow : str
-        What to do where nothing hangs and the limit is too low.
-
-    Returns
-    -------
-    Supervised
-        To be told of progress, in the copy.
-
-    Raises
-    ------
-    HarnessError
-        In the first process: the copy hung, crashed, or ended before it was done. `KilledError` where it was killed.
-    SystemExit
-        In the first process, with the status of the copy.
+    `what`: Begins every message, such as ``"restore my-net set5"``.
+    `limit`: Seconds that may pass between two signs of progress.
+    `kept`: What messages say of what was finished.
+    `slow`: What to do where nothing hangs and the limit is too low.
+    Returns: To be told of progress, in the copy.
+    Raises HarnessError: In the first process: the copy hung, crashed, or ended before it was done. `KilledError` where
+        it was killed.
+    Raises SystemExit: In the first process, with the status of the copy.
     """
     if not hasattr(os, "fork"):
         return Supervised()

@@ -291,7 +291,7 @@ def test_an_installed_package_brings_a_method(checkout: Checkout, tmp_path: Path
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", str(site)]
     checkout.run(*pip, str(package))
     path = {"PYTHONPATH": f"{checkout.root}{os.pathsep}{site}"}
-    assert "halfway" in checkout.harness("methods", **path)
+    assert "halfway" in checkout.harness("list", "methods", **path)
     checkout.harness("check", "halfway", **path)
     new = ["new", "table", "mine", "--task", "jpeg", "--dataset", "embedded-gray", "--level", "10"]
     checkout.harness(*new, "--method", "halfway", "--method", "jpeg", "--published", "embedded:JPEG", **path)

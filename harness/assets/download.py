@@ -66,23 +66,12 @@ class Downloader:
     def download(self, url: str, part: Path, size: int, is_whole: Callable[[Path], bool], most: int = 0) -> None:
         """Download a file; a part that is already there is continued.
 
-        Parameters
-        ----------
-        url : str
-            Where it is, http or https.
-        part : path
-            Where the bytes go; holds the whole, checked file on return.
-        size, is_whole : int, callable
-            Bytes that the file must have, 0 where nobody knows, and what compares its checksum.
-        most : int
-            Bytes that a file of unknown size may have; by default those that any file of weights may have.
-
-        Raises
-        ------
-        DownloadError
-            It could not be obtained from there, or is another file.
-        HarnessError
-            The part file cannot be written.
+        `url`: Where it is, http or https.
+        `part`: Where the bytes go; holds the whole, checked file on return.
+        `size`, `is_whole`: Bytes that the file must have, 0 where nobody knows, and what compares its checksum.
+        `most`: Bytes that a file of unknown size may have; by default those that any file of weights may have.
+        Raises DownloadError: It could not be obtained from there, or is another file.
+        Raises HarnessError: The part file cannot be written.
         """
         if not self.hosts.reachable(url):
             raise UnreachableError("could not be reached")

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypedDict, TypeVar
 from urllib.parse import quote
 
 from harness.assets.download import CancelledError, Downloader, DownloadError, UnreachableError
-from harness.assets.hosts import MIRROR_VARIABLE, Hosts, mirrors, origin
+from harness.assets.hosts import MIRROR_VARIABLE, Hosts, host_name, mirrors, origin
 from harness.assets.manifest import Manifest
 from harness.assets.places import ADVICE, AssetPaths, Kind, data_folder
 from harness.assets.progress import ProgressBar
@@ -59,29 +59,13 @@ class Failure(NamedTuple):
 class Collection(Generic[RecordType, ManifestType]):
     """One dataset or weight set being collected; each kind says where it looks, and in what order.
 
-    Parameters
-    ----------
-    record : AssetRecord
-        What is wanted.
-    data : path, optional
-        Folder of fetched files; by default that of the project in use, HARNESS_DATA or ``data``.
-    folder : path, optional
-        The user's own copy; looked at before the network, and remembered for later calls.
-    retry : bool
-        Whether to ask hosts again that could not be reached a short while ago.
-    jobs : int
-        Downloads at a time.
-    hosts : Hosts, optional
-        Shared by several calls, so that a host is probed once.
-    say : callable, optional
-        Gets sentences about what was noticed; by default they go to standard error.
-    archives : bool
-        Whether a dataset's archives may be downloaded, which can be many gigabytes.
-
-    Raises
-    ------
-    HarnessError
-        The folder is none.
+    `data`: Folder of fetched files; by default that of the project in use, HARNESS_DATA or ``data``.
+    `folder`: The user's own copy; looked at before the network, and remembered for later calls.
+    `retry`: Whether to ask hosts again that could not be reached a short while ago.
+    `hosts`: Shared by several calls, so that a host is probed once.
+    `say`: Gets sentences about what was noticed; by default they go to standard error.
+    `archives`: Whether a dataset's archives may be downloaded, which can be many gigabytes.
+    Raises HarnessError: The folder is none.
     """
 
     kind: ClassVar[Kind]
@@ -124,10 +108,8 @@ class Collection(Generic[RecordType, ManifestType]):
     def fetch(self) -> ManifestType:
         """Collect the set, unless it is complete and unchanged, and write its manifest.
 
-        Raises
-        ------
-        HarnessError
-            The folder holds another set, HARNESS_MIRROR cannot be understood, or nothing can be written.
+        Raises HarnessError: The folder holds another set, HARNESS_MIRROR cannot be understood, or nothing can be
+            written.
         """
         if self._is_complete():
             return self.manifest_type.read(self.paths.manifest)
@@ -220,11 +202,6 @@ class Collection(Generic[RecordType, ManifestType]):
         """Find the set's folder in a mirror; None where it has none."""
         return next((mirror / path for path in self.record.mirror_paths if (mirror / path).is_dir()), None)
 
-    def copy_in(self, mirror: Path, file: AssetFile) -> Path:
-        """Find a file in a mirror; where it has none, the path at which it is looked for first."""
-        paths = [mirror / path for path in self.record.in_mirror(file)]
-        return next(filter(os.path.exists, paths), paths[0])
-
     def what_was_tried(self, *, network: bool) -> str:
         """Say what was tried, in parentheses and after a space, where there is something to say."""
         tried = list(dict.fromkeys(self.tried))
@@ -267,7 +244,7 @@ class Collection(Generic[RecordType, ManifestType]):
         skipped = [host for host in self.hosts.remembered if any(host == origin(url) for url in self._urls(wanted[0]))]
         if skipped and self.wanted():
             self.say(
-                f"{self.record.name}: {', '.join(_host(host) for host in skipped)} could not be reached a short while "
+                f"{self.record.name}: {', '.join(map(host_name, skipped))} could not be reached a short while "
                 "ago and was not asked again; --retry asks now"
             )
 
@@ -284,7 +261,7 @@ class Collection(Generic[RecordType, ManifestType]):
         part, target = self._part(file), self.path(file.name)
         failures: list[Failure] = []
         for url in self._urls(file):
-            where = "the mirror" if any(url.startswith(f"{mirror}/") for mirror in self.mirror_urls) else _host(url)
+            where = "the mirror" if any(url.startswith(f"{mirror}/") for mirror in self.mirror_urls) else host_name(url)
             try:
                 if downloader.cancelled.is_set():
                     break
@@ -306,10 +283,6 @@ class Collection(Generic[RecordType, ManifestType]):
 
 def _say(text: str) -> None:
     print(printable(text), file=sys.stderr)
-
-
-def _host(url: str) -> str:
-    return origin(url).split("//")[1].rsplit(":", 1)[0]
 
 
 def some(names: list[str], one: str, many: str) -> str:
@@ -336,10 +309,7 @@ def wait_for(futures: Iterable[Future[Any]], cancel: Callable[[], None] = lambda
 def place(source: Path, target: Path) -> None:
     """Make a file appear under another name: as a link, or as a copy where links cannot be made.
 
-    Raises
-    ------
-    HarnessError
-        It cannot be written.
+    Raises HarnessError: It cannot be written.
     """
     absolute = os.path.abspath(source)
     if absolute == os.path.abspath(target):

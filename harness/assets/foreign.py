@@ -29,10 +29,7 @@ def most_bytes(path: Path) -> int:
 class HDF5File:
     """A file whose every object lies in it.
 
-    Attributes
-    ----------
-    file : h5py.File
-        The file, open for reading.
+    `file`: The file, open for reading.
     """
 
     def __init__(self, path: Path, file: Any) -> None:
@@ -54,21 +51,9 @@ class HDF5File:
 def open_hdf5(path: Path) -> Iterator[HDF5File]:
     """Open a file and look at every object in it.
 
-    Parameters
-    ----------
-    path : path
-        An HDF5 file.
-
-    Yields
-    ------
-    HDF5File
-        Closed when the block ends.
-
-    Raises
-    ------
-    HarnessError
-        It names another file, holds what MATLAB does not write, or declares more than a file of its size can hold.
-        Of a damaged file h5py raises OSError, KeyError, RuntimeError, ValueError or TypeError.
+    Yields: Closed when the block ends.
+    Raises HarnessError: It names another file, holds what MATLAB does not write, or declares more than a file of its
+        size can hold. Of a damaged file h5py raises OSError, KeyError, RuntimeError, ValueError or TypeError.
     """
     import h5py
 

@@ -31,10 +31,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 def mirrors() -> tuple[list[Path], list[str]]:
     """Read HARNESS_MIRROR: folders and URLs, separated by commas (folders also as in PATH).
 
-    Raises
-    ------
-    HarnessError
-        A URL that is neither http nor https, or none that can be understood.
+    Raises HarnessError: A URL that is neither http nor https, or none that can be understood.
     """
     folders: list[Path] = []
     urls: list[str] = []
@@ -59,6 +56,11 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{parts.port or _PORTS[parts.scheme]}"
 
 
+def host_name(url: str) -> str:
+    """Give the host of a URL for readers, without its port."""
+    return origin(url).split("//")[1].rsplit(":", 1)[0]
+
+
 def _is_address(url: str) -> bool:
     """Return whether a URL names a host, and a port that there can be if any."""
     try:
@@ -79,13 +81,7 @@ def without_user(url: str) -> str:
 
 
 def leads_inside(url: str) -> bool:
-    """Return whether a URL names this machine, a private network, or a cloud's metadata service, or is no http(s).
-
-    Parameters
-    ----------
-    url : str
-        Absolute URL.
-    """
+    """Return whether a URL names this machine, a private network, or a cloud's metadata service, or is no http(s)."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -103,12 +99,8 @@ def leads_inside(url: str) -> bool:
 class Hosts:
     """Hosts that answer and hosts that do not.
 
-    Parameters
-    ----------
-    data : path
-        Folder of fetched files; failures are remembered in it for `MEMORY_SECONDS`.
-    retry : bool
-        Whether to ask the hosts again that an earlier run could not reach.
+    `data`: Folder of fetched files; failures are remembered in it for `MEMORY_SECONDS`.
+    `retry`: Whether to ask the hosts again that an earlier run could not reach.
     """
 
     def __init__(self, data: Path, retry: bool = False) -> None:
@@ -168,7 +160,8 @@ def _connects(url: str) -> bool:
     """Open and close a TCP connection to the host, or to the proxy that serves it."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-    if any(os.environ.get(name) for scheme in ("http", "https", "all") for name in _proxy_names(scheme)):
+    names = [f"{scheme}_proxy" for scheme in ("http", "https", "all")]
+    if any(os.environ.get(name) for name in (*names, *map(str.upper, names))):
         from urllib.request import getproxies, proxy_bypass
 
         proxies = getproxies()
@@ -190,7 +183,3 @@ def _connects(url: str) -> bool:
     thread.start()
     thread.join(PROBE_SECONDS)
     return bool(connected)
-
-
-def _proxy_names(scheme: str) -> tuple[str, str]:
-    return f"{scheme}_proxy", f"{scheme}_PROXY".upper()

@@ -27,18 +27,9 @@ from harness.records.loading import load_json
 class InputRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The hashes of a dataset's inputs.
 
-    Attributes
-    ----------
-    dataset, degradation : str
-        Names in their registries.
-    version : int
-        Version of the degradation.
-    reason : str
-        Why there are no inputs; empty where there are.
-    inputs : dict
-        SHA-256 of each input's samples, by the name of the file it is restored to.
-    missing : Missing or None
-        What the reason names, as data.
+    `reason`: Why there are no inputs; empty where there are.
+    `inputs`: SHA-256 of each input's samples, by the name of the file it is restored to.
+    `missing`: What the reason names, as data.
     """
 
     dataset: str
@@ -54,23 +45,10 @@ def make_input(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.float64]]:
     """Make one reference and its degraded input.
 
-    Parameters
-    ----------
-    fetched : FetchedDataset
-        The dataset the image is from.
-    degrader : Degradation
-        How to degrade.
-    input_id : InputId
-        Level, noise draw, image.
-    image : ndarray
-        Ground truth, ``(H, W) uint8`` or ``(H, W, 3) uint8``.
-
-    Returns
-    -------
-    reference : ndarray of uint8
-        What a restored image is compared with.
-    degraded : ndarray of uint8 or float64
-        The input, in units of 0..255.
+    `input_id`: Level, noise draw, image.
+    `image`: Ground truth, ``(H, W) uint8`` or ``(H, W, 3) uint8``.
+    Returns `reference`: What a restored image is compared with.
+    Returns `degraded`: The input, in units of 0..255.
     """
     reference = degrader.reference(image, input_id.level)
     if degrader.name == "pairs":
@@ -90,12 +68,8 @@ def iterate_inputs(
 ) -> Iterator[tuple[InputId, NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.float64], str]]:
     """Make inputs in order, a few ahead in threads, so that memory holds a few images and never the set.
 
-    Yields
-    ------
-    input_id, reference, degraded
-        As `make_input`.
-    digest : str
-        SHA-256 of the degraded samples.
+    Yields: As `make_input`.
+    Yields `digest`: SHA-256 of the degraded samples.
     """
 
     def one(input_id: InputId) -> tuple[InputId, NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.float64], str]:
@@ -121,23 +95,7 @@ def record_inputs(
 ) -> InputRecord:
     """Make every input of a dataset once and record the hashes.
 
-    Parameters
-    ----------
-    data : path
-        Folder of fetched files.
-    dataset, name : str
-        Dataset and degradation.
-    levels : tuple of int
-        Levels.
-    noise : NoiseDraws
-        Noise draws.
-    workers : int
-        Threads.
-
-    Returns
-    -------
-    InputRecord
-        With a reason and no inputs where the dataset is not here, or no one number can be made of its images.
+    Returns: With a reason and no inputs where the dataset is not here, or no one number can be made of its images.
     """
     degrader = degradation(name)
     try:

@@ -36,26 +36,11 @@ _KIND = {"images": "images", "pairs": "pairs", "inputs": "inputs, no ground trut
 class AssetKind:
     """One kind of set: how its records are found, fetched and written; `data` is always the folder of fetched files.
 
-    Attributes
-    ----------
-    head, markdown_head : tuple of str
-        Titles of a listing's columns for a terminal and in Markdown.
-    records : callable
-        Reads every record, by name.
-    find : callable
-        Looks a record up by its name.
-    fetch : callable
-        Fetches a set by its name.
-    manifest : type
-        Type of its manifests.
-    row : callable
-        Describes a record by plain values, with its state in `data`.
-    cells, markdown_cells : callable
-        Write such a row, or a record, as the cells of a line.
-    describe : callable
-        Describes a record in Markdown lines.
-    show : callable
-        Describes a record for a terminal, with its state in `data`.
+    `head`, `markdown_head`: Titles of a listing's columns for a terminal and in Markdown.
+    `row`: Describes a record by plain values, with its state in `data`.
+    `cells`, `markdown_cells`: Write such a row, or a record, as the cells of a line.
+    `describe`: Describes a record in Markdown lines.
+    `show`: Describes a record for a terminal, with its state in `data`.
     """
 
     head: tuple[str, ...]
@@ -84,10 +69,6 @@ class AssetKind:
         return "\n".join(lines) + "\n"
 
 
-def _manifest(paths: AssetPaths, kind: type[Manifest]) -> Manifest | None:
-    return kind.read(paths.manifest) if paths.manifest.is_file() else None
-
-
 def _fetched(manifest: Manifest) -> str:
     return f"fetched: {manifest.status}" + (f", {manifest.reason}" if manifest.reason else "")
 
@@ -114,8 +95,8 @@ def _dataset_row(record: Dataset, data: Path) -> dict[str, Any]:
 
 def _count(record: Dataset, data: Path) -> int:
     """Count the images; those that a function gives once it was called, before that 0."""
-    made = None if record.count else _manifest(AssetPaths(data, "datasets", record.name), DatasetManifest)
-    return made.images if isinstance(made, DatasetManifest) else record.count
+    made = None if record.count else DatasetManifest.find(AssetPaths(data, "datasets", record.name))
+    return made.images if made else record.count
 
 
 def _dataset_cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -165,7 +146,7 @@ def _dataset_show(record: Dataset, data: Path) -> str:
         if note := archive_note(data, archive):
             held = "published" if archive.sha256 else "recorded when fetched"
             lines.append(f"{archive.name}: SHA-256 {note['sha256']}, {held}")
-    if manifest := _manifest(AssetPaths(data, "datasets", record.name), DatasetManifest):
+    if manifest := DatasetManifest.find(AssetPaths(data, "datasets", record.name)):
         lines.append(_fetched(manifest))
     return "\n".join(lines).replace("`", "") + "\n"
 
@@ -206,7 +187,7 @@ def _layouts(record: Dataset) -> list[str]:
 
 
 def _weights_row(record: WeightSet, data: Path) -> dict[str, Any]:
-    manifest = _manifest(AssetPaths(data, "weights", record.name), WeightsManifest)
+    manifest = WeightsManifest.find(AssetPaths(data, "weights", record.name))
     return {
         "name": record.name,
         "title": record.title,
@@ -247,7 +228,7 @@ def _weights_show(record: WeightSet, data: Path) -> str:
     lines += [record.note, ""] if record.note else []
     lines += [f"licence: {record.licence_note}", f"home page: {record.homepage}"]
     lines += [f"to obtain: {record.obtain}"] if record.obtain else []
-    manifest = _manifest(AssetPaths(data, "weights", record.name), WeightsManifest)
+    manifest = WeightsManifest.find(AssetPaths(data, "weights", record.name))
     recorded = {file.name: f"{file.sha256} (recorded when fetched)" for file in manifest.files} if manifest else {}
     files = []
     for file in record.files:

@@ -27,20 +27,10 @@ _THREADS = 4
 class DatasetManifestFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One image file that is there.
 
-    Attributes
-    ----------
-    name : str
-        Relative name in the dataset's folder.
-    image : str
-        Image it belongs to.
-    role : str
-        ``target`` (ground truth) or ``input`` (degraded).
-    bytes : int
-        Size of the file.
-    sha256, pixels_sha256 : str
-        Checksums of the file's bytes and of its samples.
-    shape : tuple of int
-        ``(H, W)`` or ``(H, W, 3)``. In a derived dataset shape and `pixels_sha256` are those of the derived image.
+    `name`: Relative name in the dataset's folder.
+    `role`: ``target`` (ground truth) or ``input`` (degraded).
+    `sha256`, `pixels_sha256`: Checksums of the file's bytes and of its samples.
+    `shape`: ``(H, W)`` or ``(H, W, 3)``. In a derived dataset shape and `pixels_sha256` are those of the derived image.
     """
 
     name: str
@@ -85,16 +75,18 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def read(cls, path: Path) -> Self:
         """Read a manifest.
 
-        Raises
-        ------
-        HarnessError
-            There is none, or it is damaged, or it names files outside the set's folder.
+        Raises HarnessError: There is none, or it is damaged, or it names files outside the set's folder.
         """
         manifest = load_json(path, cls)
         for name in {name for file in manifest.files for name in (file.name, getattr(file, "image", file.name))}:
             if not is_safe(name):
                 raise HarnessError(f"{path}: the file name '{name}' leaves the set's folder; delete this manifest")
         return manifest
+
+    @classmethod
+    def find(cls, paths: AssetPaths) -> Self | None:
+        """Read the manifest of a set; None where it was not fetched."""
+        return cls.read(paths.manifest) if paths.manifest.is_file() else None
 
     def problems(self, paths: AssetPaths) -> tuple[str, ...]:
         """Hash every file again: what is wrong, one sentence a file. The next fetch then looks at every byte."""
@@ -121,20 +113,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DatasetManifest(Manifest, frozen=True, forbid_unknown_fields=True):
     """What is there of a dataset: all of it or nothing.
 
-    Attributes
-    ----------
-    dataset : str
-        Canonical name.
-    status : str
-        ``complete`` or ``missing``.
-    reason : str
-        Why it is missing, one sentence; empty where it is complete.
-    base : str
-        The dataset that holds the files of a derived one.
-    images : int
-        Number of images; a pair counts once.
-    files : tuple of DatasetManifestFile
-        Sorted by name; none where it is missing.
+    `status`: ``complete`` or ``missing``.
+    `reason`: Why it is missing, one sentence; empty where it is complete.
+    `base`: The dataset that holds the files of a derived one.
+    `images`: Number of images; a pair counts once.
+    `files`: Sorted by name; none where it is missing.
     """
 
     dataset: str
@@ -148,16 +131,9 @@ class DatasetManifest(Manifest, frozen=True, forbid_unknown_fields=True):
 class WeightsManifest(Manifest, frozen=True, forbid_unknown_fields=True):
     """What is there of a weight set.
 
-    Attributes
-    ----------
-    weights : str
-        Canonical name.
-    status : str
-        ``complete``, ``partial`` or ``missing``.
-    reason : str
-        Why files are missing, one sentence; empty where none is.
-    files : tuple of WeightsManifestFile
-        The files that are there, in the registry's order.
+    `status`: ``complete``, ``partial`` or ``missing``.
+    `reason`: Why files are missing, one sentence; empty where none is.
+    `files`: The files that are there, in the registry's order.
     """
 
     weights: str

@@ -48,14 +48,7 @@ REGISTRIES: dict[Kind, Path] = {
 class AssetPaths(NamedTuple):
     """Where one dataset or weight set lies.
 
-    Attributes
-    ----------
-    data : Path
-        Folder of fetched files.
-    kind : str
-        ``datasets`` or ``weights``.
-    name : str
-        Canonical name.
+    `kind`: ``datasets`` or ``weights``.
     """
 
     data: Path

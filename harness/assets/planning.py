@@ -18,22 +18,14 @@ from harness.errors import plural
 class PlannedSet(msgspec.Struct, frozen=True):
     """What fetching one set would take.
 
-    Attributes
-    ----------
-    name, licence : str
-        Of its record.
-    here, mirrored, downloads, supplied : int
-        Files that are here, in a folder named by HARNESS_MIRROR, at a public source, and nowhere but with the user.
-    bytes : int
-        Known sizes of the downloads, together.
-    unknown : int
-        Downloads of unknown size: nothing but git's id of their bytes is registered.
-    repositories : tuple of str
-        Where the downloads come from.
-    note : str
-        How files without a public source are to be had.
-    archives : tuple of str
-        The owner's archives of what is missing, with their sizes: fetched with ``--archives``, and with it alone.
+    `here`, `mirrored`, `downloads`, `supplied`: Files that are here, in a folder named by HARNESS_MIRROR, at a public
+        source, and nowhere but with the user.
+    `bytes`: Known sizes of the downloads, together.
+    `unknown`: Downloads of unknown size: nothing but git's id of their bytes is registered.
+    `repositories`: Where the downloads come from.
+    `note`: How files without a public source are to be had.
+    `archives`: The owner's archives of what is missing, with their sizes: fetched with ``--archives``, and with it
+        alone.
     """
 
     name: str
@@ -52,19 +44,8 @@ class PlannedSet(msgspec.Struct, frozen=True):
 def plan(kind: Kind, names: Iterable[str], data: Path) -> list[PlannedSet]:
     """Find out what fetching sets would take; no host is asked and no file is hashed.
 
-    Parameters
-    ----------
-    kind : str
-        ``datasets`` or ``weights``.
-    names : iterable of str
-        Names of sets.
-    data : path
-        Folder of fetched files.
-
-    Raises
-    ------
-    HarnessError
-        A name is unknown, or a record or HARNESS_MIRROR is not valid.
+    `kind`: ``datasets`` or ``weights``.
+    Raises HarnessError: A name is unknown, or a record or HARNESS_MIRROR is not valid.
     """
     folders = [folder for folder in mirrors()[0] if folder.is_dir()]
     return [_plan(kind, KINDS[kind].find(name), data, folders) for name in names]
@@ -74,8 +55,7 @@ def _plan(kind: Kind, record: AssetRecord, data: Path, folders: list[Path]) -> P
     # The files of a dataset that is made from another one are the other one's.
     base = getattr(record, "base", "")
     own = KINDS[kind].find(base) if base else record
-    paths = AssetPaths(data, kind, own.name)
-    manifest = KINDS[kind].manifest.read(paths.manifest) if paths.manifest.is_file() else None
+    manifest = KINDS[kind].manifest.find(AssetPaths(data, kind, own.name))
     have = {file.name for file in manifest.files} if manifest else set()
     mirrored: list[AssetFile] = []
     downloads: list[AssetFile] = []

@@ -25,8 +25,6 @@ def bytes_text(size: int) -> str:
 def duration_text(seconds: float) -> str:
     """Write a duration for readers.
 
-    Examples
-    --------
     >>> duration_text(59), duration_text(3700), duration_text(200_000)
     ('59 s', '1 h 01 min', '2 d 7 h')
     """
@@ -47,8 +45,6 @@ class Remaining:
     once stands until less is expected; where much more is, it is called the least. What was done at first may have been
     taken from an earlier run and says nothing.
 
-    Examples
-    --------
     >>> remaining = Remaining()
     >>> remaining.text(5, 10, seconds=1)
     ''
@@ -64,12 +60,8 @@ class Remaining:
     def text(self, done: float, total: float, seconds: float) -> str:
         """Say how long it will take; empty where nothing is known yet.
 
-        Parameters
-        ----------
-        done, total : float
-            How much of how much is done.
-        seconds : float
-            How long that took.
+        `done`, `total`: How much of how much is done.
+        `seconds`: How long that took.
         """
         if total > self._total:
             self._least = math.inf
@@ -86,19 +78,9 @@ class Remaining:
 class ProgressBar:
     """A bar while the block runs; where there is no terminal, a line twice a minute. Threads may share it.
 
-    Parameters
-    ----------
-    title : str
-        What is going on.
-    total : int, optional
-        How much is to come; with 0 no bar is shown. None where `update` says it.
-    in_bytes : bool
-        Whether that is bytes.
-    noted : bool
-        Whether `update` gives a note, which stands in the place of the time that is left; nothing is then said where
-        there is no terminal.
-    clock : callable
-        Tells the seconds.
+    `total`: How much is to come; with 0 no bar is shown. None where `update` says it.
+    `noted`: Whether `update` gives a note, which stands in the place of the time that is left; nothing is then said
+        where there is no terminal.
     """
 
     def __init__(

@@ -36,14 +36,8 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 class Repository(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A public repository at one commit: its files can never change.
 
-    Attributes
-    ----------
-    repo : str
-        ``owner/name`` on GitHub.
-    commit : str
-        Full commit hash.
-    lfs : bool
-        Its files lie in Git LFS.
+    `repo`: ``owner/name`` on GitHub.
+    `lfs`: Its files lie in Git LFS.
     """
 
     repo: str
@@ -58,19 +52,12 @@ class Repository(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AssetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     r"""One file of a dataset or weight set.
 
-    Attributes
-    ----------
-    name : str
-        Relative name inside the set's folder.
-    bytes : int
-        Size of the file; 0 where it is not known.
-    sha256 : str
-        SHA-256 of its bytes; empty where it is not known. Such a file is downloaded only if its `git_blob` is.
-    git_blob : str
-        The id that git gives its bytes: SHA-1 of ``"blob <bytes>\0"`` and the bytes. What holds a file of which nobody
-        has seen the content yet; the SHA-256 that it turns out to have is held from then on.
-    at : tuple of (int, str)
-        Where the same bytes are public, in the order in which they are asked: index of the source, path in it.
+    `name`: Relative name inside the set's folder.
+    `bytes`: Size of the file; 0 where it is not known.
+    `sha256`: SHA-256 of its bytes; empty where it is not known. Such a file is downloaded only if its `git_blob` is.
+    `git_blob`: The id that git gives its bytes: SHA-1 of ``"blob <bytes>\0"`` and the bytes. What holds a file of which
+        nobody has seen the content yet; the SHA-256 that it turns out to have is held from then on.
+    `at`: Where the same bytes are public, in the order in which they are asked: index of the source, path in it.
     """
 
     name: str
@@ -94,20 +81,8 @@ class AssetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class AssetRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the record of a dataset and that of a weight set have in common.
 
-    Attributes
-    ----------
-    name : str
-        Canonical name.
-    title : str
-        Name as the papers print it.
-    licence, licence_note, homepage, citation : str
-        For readers; `licence` is short, the note says what is allowed.
-    note : str
-        What else to know.
-    sources : tuple of Repository
-        Public repositories.
-    files : tuple of AssetFile
-        The files.
+    `title`: Name as the papers print it.
+    `licence`, `licence_note`, `homepage`, `citation`: For readers; `licence` is short, the note says what is allowed.
     """
 
     name: str
@@ -147,19 +122,8 @@ Record = TypeVar("Record", bound=AssetRecord)
 def read_asset_record(path: Path, kind: type[Record], subject: str) -> Record:
     """Read a record and check what all records have in common.
 
-    Parameters
-    ----------
-    path : path
-        The JSON file.
-    kind : type
-        Type of the record.
-    subject : str
-        Begins a sentence about it, such as ``dataset is``.
-
-    Raises
-    ------
-    HarnessError
-        Not a record: unknown keys, names that leave the folder, invalid checksums.
+    `subject`: Begins a sentence about it, such as ``dataset is``.
+    Raises HarnessError: Not a record: unknown keys, names that leave the folder, invalid checksums.
     """
     record = load_json(path, kind)
     if record.name != path.stem or not is_name(record.name):

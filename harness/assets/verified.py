@@ -30,10 +30,7 @@ def _key(stat: os.stat_result) -> str:
 class Hashes:
     """Checksums of files by their stats.
 
-    Parameters
-    ----------
-    seen : dict
-        What an earlier run learned: ``{stats: [sha256, pixels_sha256 or None, shape or None]}``.
+    `seen`: What an earlier run learned: ``{stats: [sha256, pixels_sha256 or None, shape or None]}``.
     """
 
     def __init__(self, seen: dict[str, list[Any]]) -> None:
@@ -72,12 +69,8 @@ class Hashes:
     def image(self, path: Path) -> tuple[str, str, tuple[int, ...]]:
         """SHA-256 of a file's bytes and of its pixels, and its shape.
 
-        Raises
-        ------
-        HarnessError
-            Not an 8-bit image.
-        OSError
-            The file cannot be read.
+        Raises HarnessError: Not an 8-bit image.
+        Raises OSError: The file cannot be read.
         """
 
         def learn() -> list[Any]:
@@ -140,10 +133,7 @@ def still_complete(paths: AssetPaths) -> dict[str, Any] | None:
 
     DVC removes the outputs of a stage before it runs; what the manifest said is kept beside the file stats.
 
-    Returns
-    -------
-    dict or None
-        The manifest as plain values; None where a proper fetch has to decide.
+    Returns: The manifest as plain values; None where a proper fetch has to decide.
     """
     state = read_state(paths)
     text, record = state.get("manifest"), _record_sha256(paths)

@@ -30,7 +30,10 @@ CHANNELWISE = 0.25
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A finding; `head` and `cells` are its table, all else are sentences, and `command` shows it."""
+    """A finding; `head` and `cells` are its table, all else are sentences, and `command` shows it.
+
+    `told` is the table in words, for the sheet, where the sentences name no cell.
+    """
 
     head: tuple[str, ...]
     cells: tuple[tuple[str, ...], ...]
@@ -40,6 +43,7 @@ class Claim(msgspec.Struct, frozen=True):
     consequence: str
     limitation: str
     command: str
+    told: str = ""
 
 
 @functools.cache
@@ -49,9 +53,11 @@ def sentences() -> dict[str, dict[str, str]]:
     return read
 
 
-def _claim(key: str, head: Iterable[str], lines: Iterable[tuple[str, ...]], /, **computed: object) -> Claim:
+def _claim(
+    key: str, head: Iterable[str], lines: Iterable[tuple[str, ...]], told: str = "", /, **computed: object
+) -> Claim:
     said = {part: text.format(**computed).strip() for part, text in sentences()[key].items()}
-    return Claim(tuple(head), tuple(lines), **said)
+    return Claim(tuple(head), tuple(lines), told=told, **said)
 
 
 def claims(found: Findings, committed: Committed) -> list[Claim]:
@@ -194,7 +200,7 @@ def two_noises(found: Findings, committed: Committed) -> Claim | None:
     same = _controls(found, "ffdnet", "awgn-seed0-8bit")
     own = _controls(found, "ffdnet-clip", "awgn-seed0-8bit")
     keys = [key for key in measured if key in same and key in own]
-    mixed = [t for t in committed.tables if _is_mixed(t.inputs)]
+    mixed = [t for t in committed.tables if len({_is_8bit(i) for i in t.inputs if i.startswith("awgn")}) > 1]
     if not keys or not mixed:
         return None
     inputs = next(t.inputs for t in mixed if t.table == name)
@@ -229,10 +235,6 @@ def two_noises(found: Findings, committed: Committed) -> Claim | None:
 
 def _is_8bit(noise: str) -> bool:
     return noise.startswith("awgn") and degradation(noise).summary.endswith("8 bits")
-
-
-def _is_mixed(inputs: dict[str, list[str]]) -> bool:
-    return len({_is_8bit(name) for name in inputs if name.startswith("awgn")}) > 1
 
 
 def one_noise_field(found: Findings, committed: Committed) -> Claim | None:
@@ -387,6 +389,10 @@ def marks_that_do_not_fit(committed: Committed) -> Claim | None:
         "marks_that_do_not_fit",
         ("table", "columns", "bold", "printed higher", "the higher row, measured under the column's protocol"),
         lines,
+        "; ".join(
+            f"{table} ({columns.replace('; ', ' | ')}): {bold} under {higher}"
+            for table, columns, bold, higher, _ in lines
+        ),
         count=sum(map(len, groups.values())),
         places=listed(
             f"{sum(len(cells) for key, cells in groups.items() if key[0] == name)} in {table_name(name)}"
@@ -404,35 +410,33 @@ def sizes(parameters: Iterable[ParameterFinding]) -> Claim | None:
     """Printed numbers of parameters and counted ones."""
     merged: dict[tuple[Decimal, int], list[ParameterFinding]] = {}
     for item in parameters:
-        merged.setdefault((printed_parameters(item.printed), item.counted), []).append(item)
+        printed = Decimal(item.printed.replace(",", "").strip().rstrip("Kk")) * 1000  # such as ``7,409K``
+        merged.setdefault((printed, item.counted), []).append(item)
     shares = {key: 100 * float(key[1] / key[0] - 1) for key in merged}
     other = [key for key, share in shares.items() if abs(share) > 100 * EQUAL_PARAMETERS]
     if not other:
         return None
+    lines = [
+        (
+            listed(dict.fromkeys(f"{item.row} ({table_name(item.table)})" for item in merged[key])),
+            merged[key][0].printed,
+            f"{key[1]:,}",
+            f"{shares[key]:+.1f} %",
+            merged[key][0].note,
+        )
+        for key in other
+    ]
     return _claim(
         "sizes",
         ("network", "printed", "counted", "against the print", "what is known"),
-        (
-            (
-                listed(dict.fromkeys(f"{item.row} ({table_name(item.table)})" for item in merged[key])),
-                merged[key][0].printed,
-                f"{key[1]:,}",
-                f"{shares[key]:+.1f} %",
-                merged[key][0].note,
-            )
-            for key in other
-        ),
+        lines,
+        "; ".join(f"{network}: {printed} printed, {counted} counted" for network, printed, counted, *_ in lines),
         count=len(other),
         equal=listed(merged[key][0].row for key in merged if key not in other) or "none",
         which=listed(dict.fromkeys(merged[key][0].row.split()[0].partition("(")[0] for key in other)),
         least=f"{min(shares[key] for key in other):+.1f}",
         most=f"{max(shares[key] for key in other):+.1f}",
     )
-
-
-def printed_parameters(text: str) -> Decimal:
-    """Read a printed number of parameters such as ``7,409K``."""
-    return Decimal(text.replace(",", "").strip().rstrip("Kk")) * 1000
 
 
 def training_data() -> Claim | None:

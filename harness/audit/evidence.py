@@ -145,10 +145,7 @@ def edit_row(text: str, part: int, line: int, keys: dict[str, Any]) -> str:
 
     `part` and `line` are the indices of the part, and of the row in it.
 
-    Raises
-    ------
-    HarnessError
-        The key begins the row, or its value is an alias.
+    Raises HarnessError: The key begins the row, or its value is an alias.
     """
     for key, value in keys.items():
         root: Any = yaml.compose(text, Loader=_LOADER)

@@ -43,6 +43,7 @@ from harness.errors import CheckFailedError, HarnessError
 from harness.files import write_json, write_text
 from harness.methods import Method
 from harness.records.loading import load_json
+from harness.records.tasks import TASKS
 from harness.report.one_protocol import rank_changes
 from harness.report.render import few_empty_lines, tex_environment
 from harness.tables.measurements import Measurement
@@ -115,10 +116,7 @@ def refresh(
 
     `row` is the row's printed name, or an empty name for every audited row of the table.
 
-    Raises
-    ------
-    HarnessError
-        No audited row of the findings is meant, or one of them cannot be audited here.
+    Raises HarnessError: No audited row of the findings is meant, or one of them cannot be audited here.
     """
     workspace.table(table)  # Unknown names are told, with what is known.
     meant = [a for a in known.audits if a.table == table and row in ("", a.row)]
@@ -288,7 +286,7 @@ def _tiles(asked: Iterable[Request], methods: Mapping[str, Method]) -> Iterator[
             continue
         rule = method.chop.get(request.task)
         if rule and method.policy.startswith("chop"):
-            sizes_of = used.setdefault((rule, request.level if request.task == "sr" else 1), {})
+            sizes_of = used.setdefault((rule, TASKS[request.task].scale(request.level)), {})
             if request.dataset not in sizes_of:
                 try:
                     sizes_of[request.dataset] = image_sizes(request.dataset)
@@ -345,38 +343,14 @@ def hold_outs(findings: Findings, committed: Committed) -> list[HoldOut]:
     return found
 
 
-def _environment(results: Results) -> Any:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harness.audit"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,
-    )
-    environment.filters |= {
-        "plain": _plain,
-        "cell": cell_name,
-        "table": table_name,
-    }
-    environment.filters["counted"] = lambda audit: counted_cells(audit, results)
-    return environment
-
-
 def render_pages(findings: Findings, committed: Committed) -> dict[Path, str]:
     """Render the findings as a page, a sheet of LaTeX and a bibliography, and an appendix page for each table.
 
-    Parameters
-    ----------
-    findings, committed : Findings, Committed
-        The stored evidence, and what the files of the repository say.
-
-    Returns
-    -------
-    dict
-        Text by path, which is relative to the repository.
+    `findings`, `committed`: The stored evidence, and what the files of the repository say.
+    Returns: Text by path, which is relative to the repository.
     """
+    import jinja2
+
     results = committed.results
     audits = tuple(recounted(audit, results) for audit in findings.audits)
     findings = msgspec.structs.replace(findings, audits=audits)
@@ -398,7 +372,16 @@ def render_pages(findings: Findings, committed: Committed) -> dict[Path, str]:
         "trained_on": TRAINED_ON,
         "correlation": CORRELATION,
     }
-    environment = _environment(results)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.audit"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+    )
+    counted = lambda audit: counted_cells(audit, results)  # noqa: E731
+    environment.filters |= {"plain": _plain, "cell": cell_name, "table": table_name, "counted": counted}
+    left_out = [row for reasons in findings.not_audited.values() for row in reasons]
     pages = {
         PAGE: environment.get_template("findings.md.j2").render(known),
         APPENDIX / "sets-and-tiles.md": environment.get_template("sets-and-tiles.md.j2").render(known),
@@ -408,8 +391,9 @@ def render_pages(findings: Findings, committed: Committed) -> dict[Path, str]:
     for table in known["tables"]:
         of_table = [audit for audit in audits if audit.table == table]
         misses = [(a, cell) for a in of_table for cell in counted_cells(a, results) if not cell.matches]
+        not_audited = [row.partition("/")[2] for row in left_out if row.partition("/")[0] == table]
         text = environment.get_template("audit.md.j2").render(
-            known, table=table, audits=of_table, misses=misses, not_audited=_not_audited(findings, table)
+            known, table=table, audits=of_table, misses=misses, not_audited=not_audited
         )
         pages[APPENDIX / f"{table}.md"] = text
     return {path: few_empty_lines(text) for path, text in pages.items()}
@@ -417,11 +401,6 @@ def render_pages(findings: Findings, committed: Committed) -> dict[Path, str]:
 
 def _template(name: str) -> str:
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
-
-
-def _not_audited(findings: Findings, table: str) -> list[str]:
-    rows = [row for reasons in findings.not_audited.values() for row in reasons]
-    return [row.partition("/")[2] for row in rows if row.partition("/")[0] == table]
 
 
 def _plain(text: object) -> str:
@@ -453,10 +432,7 @@ def write_pages(workspace: Workspace) -> list[Path]:
 def check_pages(workspace: Workspace) -> None:
     """Check that the pages are the rendering of the stored evidence and the committed files.
 
-    Raises
-    ------
-    CheckFailedError
-        One is not, or is not there, or one of the appendix is of no audited table.
+    Raises CheckFailedError: One is not, or is not there, or one of the appendix is of no audited table.
     """
     pages = _rendered(workspace)
     there = {path.relative_to(workspace.root) for path in (workspace.root / APPENDIX).glob("*.md")}

@@ -66,16 +66,10 @@ def explained_digits(
 class Scores(msgspec.Struct):
     """Scores of many readings over the cells of one metric.
 
-    Attributes
-    ----------
-    values : ndarray
-        ``(cells, readings)``.
-    digits, exact : ndarray
-        ``(cells, readings)``: digits explained with the noise term and without.
-    misfit : ndarray
-        ``(readings,)``: sum over cells of the distance in units, beyond one half; only breaks ties.
-    estimated : ndarray of bool
-        ``(readings,)``: values that are estimates from a few images.
+    `values`: ``(cells, readings)``.
+    `digits`, `exact`: ``(cells, readings)``: digits explained with the noise term and without.
+    `misfit`: ``(readings,)``: sum over cells of the distance in units, beyond one half; only breaks ties.
+    `estimated`: ``(readings,)``: values that are estimates from a few images.
     """
 
     values: NDArray[np.float64]
@@ -126,14 +120,9 @@ class RowCell(msgspec.Struct, frozen=True):
 class Candidate(msgspec.Struct, frozen=True, eq=False):
     """A making under one finish, measured on every image.
 
-    Attributes
-    ----------
-    scores : dict
-        Scores of every reading, by metric.
-    here : bool
-        Whether its images were restored here although those of another finish are stored.
-    ssim_of : Candidate or None
-        The candidate of equal images whose SSIM was read for both.
+    `scores`: Scores of every reading, by metric.
+    `here`: Whether its images were restored here although those of another finish are stored.
+    `ssim_of`: The candidate of equal images whose SSIM was read for both.
     """
 
     making: Making
@@ -150,27 +139,13 @@ class Candidate(msgspec.Struct, frozen=True, eq=False):
 class VariantGrid:
     """What is evaluated for one row.
 
-    Parameters
-    ----------
-    bench : Bench
-        Where images come from.
-    task : str
-        The row's task.
-    cells : sequence of RowCell
-        At least one; the stated making of each can be obtained.
-    stated, saving : Making, str
-        What the table's file says.
-    settings : AuditSettings
-        What it may cost.
-
-    Attributes
-    ----------
-    metrics, places, targets : list
-        Of the cells: ``psnr``, ``ssim``; dataset and level of every column; what each prints.
-    total : int
-        Printed digits of the cells.
-    readings : dict
-        Readings of a set, by metric.
+    `bench`: Where images come from.
+    `cells`: At least one; the stated making of each can be obtained.
+    `stated`, `saving`: What the table's file says.
+    `metrics`, `places`, `targets`: Of the cells: ``psnr``, ``ssim``; dataset and level of every column; what each
+        prints.
+    `total`: Printed digits of the cells.
+    `readings`: Readings of a set, by metric.
     """
 
     def __init__(

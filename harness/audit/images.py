@@ -34,16 +34,16 @@ from harness.audit.variants import (
 )
 from harness.degradations import degradation
 from harness.errors import HarnessError, NotAvailableError
-from harness.files import write_json
 from harness.methods import build_method
 from harness.methods.fingerprints import fingerprint, method_code, method_packages
 from harness.metrics.luminance import STUDIO_RANGE
 from harness.metrics.quantization import to_uint8
 from harness.records.cells import SAVINGS, Group, InputId
 from harness.records.in_use import loading_from
-from harness.records.loading import load_json
+from harness.records.loading import read_kept, write_kept
 from harness.records.restored import RECORD, RestoredRecord, read_pixels, read_restored
 from harness.records.runs import library_versions
+from harness.records.tasks import TASKS
 from harness.run.apply import WrongResultError, array_restorer, image_restorer, tensor_restorer
 from harness.run.restore import depends_sha256
 from harness.tables.workspace import Workspace
@@ -87,10 +87,7 @@ class Bench:
     def source(self, task: str, dataset: str, level: int, making: Making, here: bool = False) -> RestoredSet:
         """Open a source once; `here` leaves aside what is stored, so that every finish can be measured.
 
-        Raises
-        ------
-        NotAvailableError
-            The dataset is not here.
+        Raises NotAvailableError: The dataset is not here.
         """
         # The other datasets of a making do not matter to this one.
         plain = msgspec.structs.replace(making, datasets=())
@@ -128,10 +125,7 @@ class Bench:
     def restorer(self, task: str, dataset: str, level: int, making: Making) -> tuple[Restorer, str]:
         """Build a method once, or once a dataset if it has a model for each; with the identity of its code and weights.
 
-        Raises
-        ------
-        NotAvailableError
-            The method cannot do this, or its weights are not here.
+        Raises NotAvailableError: The method cannot do this, or its weights are not here.
         """
         chosen = dataset if self.methods[making.method].weights_for else ""
         key = (task, chosen, level, making.method, making.policy)
@@ -147,8 +141,7 @@ class Bench:
             find = image_restorer(function, "unrounded")
             return (lambda dataset, image, degraded: find(dataset, image)), ""
         if method.on == "tensor":
-            scale = level if task == "sr" else 1
-            restore = tensor_restorer(function, making.policy, method.chop.get(task, ""), scale)
+            restore = tensor_restorer(function, making.policy, method.chop.get(task, ""), TASKS[task].scale(level))
         else:
             restore = array_restorer(function, making.policy)
         identity = ""
@@ -170,16 +163,10 @@ class Bench:
 class RestoredSet:
     """One dataset at one level under one making.
 
-    Attributes
-    ----------
-    dataset, level : str, int
-        Which.
-    images : list of str
-        Names of the images.
-    stored : dict
-        Folders of the workspace's restored images by saving rule; empty where images are restored here.
-    stored_images : list of str
-        Images that are stored: of further noise draws only some of a set are.
+    `dataset`, `level`: Which.
+    `images`: Names of the images.
+    `stored`: Folders of the workspace's restored images by saving rule; empty where images are restored here.
+    `stored_images`: Images that are stored: of further noise draws only some of a set are.
     """
 
     def __init__(self, bench: Bench, task: str, dataset: str, level: int, making: Making, here: bool = False) -> None:
@@ -189,7 +176,7 @@ class RestoredSet:
         self.dataset = dataset
         self.level = level
         self.images = self._fetched.image_ids
-        self.scale = self._degradation.scale(level) if task == "sr" else 1
+        self.scale = TASKS[task].scale(level)
         self._values: dict[Finish, dict[tuple[str, str], NDArray[np.float64]]] = {}
         self._read: dict[tuple[Finish, str], NDArray[np.bool_]] = {}
         self.stored: dict[str, Path] = {}
@@ -230,21 +217,11 @@ class RestoredSet:
     ) -> None:
         """Measure images that have no values yet.
 
-        Parameters
-        ----------
-        metrics : iterable of str
-            ``psnr``, ``ssim``.
-        images : iterable of str, optional
-            Which; all where nothing is given.
-        finish : Finish, optional
-            Only this one; otherwise every one that can be told apart.
-        readings : ndarray of bool, optional
-            Which of the SSIM readings; all where nothing is given.
-
-        Raises
-        ------
-        HarnessError
-            The method cannot do this, or its weights are not here.
+        `metrics`: ``psnr``, ``ssim``.
+        `images`: Which; all where nothing is given.
+        `finish`: Only this one; otherwise every one that can be told apart.
+        `readings`: Which of the SSIM readings; all where nothing is given.
+        Raises HarnessError: The method cannot do this, or its weights are not here.
         """
         wanted = _Wanted(tuple(metrics), finish, ALL_SSIM if readings is None else readings)
         due = [image for image in (self.images if images is None else images) if self._is_missing(image, wanted)]
@@ -386,12 +363,8 @@ class KeptValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def _read_kept(file: Path | None) -> dict[Finish, Values]:
     """Values that an earlier audit kept, NaN where a reading has no meaning; nothing where there are none."""
-    if file is None or not file.is_file():
-        return {}
-    try:
-        kept = load_json(file, KeptValues)
-    except HarnessError:
-        file.unlink(missing_ok=True)
+    kept = read_kept(file, KeptValues) if file is not None else None
+    if kept is None:
         return {}
     return {
         Finish(*name.split("/")): {metric: np.array(row, dtype=np.float64) for metric, row in values.items()}
@@ -406,7 +379,7 @@ def _write_kept(file: Path, seconds: float, by_finish: dict[Finish, Values]) -> 
         }
         for finish, values in by_finish.items()
     }
-    write_json(file, KeptValues(round(seconds, 3), plain))
+    write_kept(file, {"seconds": round(seconds, 3), "values": plain})
 
 
 class _Wanted(msgspec.Struct, frozen=True):

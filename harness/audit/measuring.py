@@ -32,12 +32,8 @@ def border_pixels(border: str, scale: int) -> int:
 class Reference:
     """A reference image, its lumas computed when they are first needed.
 
-    Parameters
-    ----------
-    pixels : ndarray
-        ``(H, W) uint8`` or ``(H, W, 3) uint8``.
-    scale : int
-        Scale of super-resolution, else 1.
+    `pixels`: ``(H, W) uint8`` or ``(H, W, 3) uint8``.
+    `scale`: Scale of super-resolution, else 1.
     """
 
     def __init__(self, pixels: NDArray[Any], scale: int) -> None:
@@ -95,14 +91,8 @@ def ssim_values(
 ) -> NDArray[np.float64]:
     """SSIM of one image under each of `SSIM_READINGS`; NaN where a reading has no meaning for it or is not wanted.
 
-    Parameters
-    ----------
-    reference : Reference
-        The reference.
-    restored : ndarray
-        ``(H, W)`` or ``(H, W, 3)``, uint8 or float64 in units of 0..255.
-    wanted : ndarray of bool, optional
-        Which readings; all where nothing is given.
+    `restored`: ``(H, W)`` or ``(H, W, 3)``, uint8 or float64 in units of 0..255.
+    `wanted`: Which readings; all where nothing is given.
     """
     chosen = [reading for index, reading in enumerate(SSIM_READINGS) if wanted is None or wanted[index]]
     if reference.pixels.ndim != restored.ndim:
@@ -171,21 +161,11 @@ def set_values(
 ) -> NDArray[np.float64]:
     """Make a set's values of its images': mean, PSNR of the mean MSE, PSNR of all pixels together.
 
-    Parameters
-    ----------
-    metric : str
-        ``psnr`` or ``ssim``.
-    values : ndarray
-        ``(images, readings)``.
-    pixels : ndarray
-        ``(images, PSNR readings)``: pixels that are compared.
-    wanted : sequence of Reading
-        Readings of the set, block by block of one average.
-
-    Returns
-    -------
-    ndarray
-        One value a wanted reading.
+    `metric`: ``psnr`` or ``ssim``.
+    `values`: ``(images, readings)``.
+    `pixels`: ``(images, PSNR readings)``: pixels that are compared.
+    `wanted`: Readings of the set, block by block of one average.
+    Returns: One value a wanted reading.
     """
     blocks = [values.mean(axis=0)]
     if metric == "psnr":

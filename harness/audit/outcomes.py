@@ -44,18 +44,12 @@ class CellAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class VariantAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A variant and what it explains.
 
-    Attributes
-    ----------
-    choices, protocols : dict
-        Value in each dimension; protocol by metric.
-    digits, whole, exact : int
-        Digits explained; cells whose digits are all explained; digits explained without a noise term.
-    misfit : float
-        Sum over the cells of what lies beyond half a unit, in units of the last digit.
-    largest : float
-        Largest difference from a printed number, in units of its last digit.
-    estimated : bool
-        Whether its SSIM is an estimate from a few images, for it could not have reached the best.
+    `choices`, `protocols`: Value in each dimension; protocol by metric.
+    `digits`, `whole`, `exact`: Digits explained; cells whose digits are all explained; digits explained without a noise
+        term.
+    `misfit`: Sum over the cells of what lies beyond half a unit, in units of the last digit.
+    `largest`: Largest difference from a printed number, in units of its last digit.
+    `estimated`: Whether its SSIM is an estimate from a few images, for it could not have reached the best.
     """
 
     choices: dict[str, str]
@@ -109,16 +103,12 @@ class ScreenedAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Chance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How surprising it is that a variant explains a row (`harness.audit.ranking.chance` estimates it).
 
-    Attributes
-    ----------
-    tried, distinct, as_good : int
-        Variants that were evaluated on every cell; those that give different numbers (a rounded luma of a gray image is
-        the gray image); those of them that explain as many digits as the best one.
-    cells, whole : int
-        Cells of the row that could be evaluated, and those whose digits are all explained by the best one.
-    decoys, fooled : int
-        Of `decoys` rows printed under a variant that is then struck off the list, `fooled` are explained by another
-        variant at least as well as the best variant explains the published row.
+    `tried`, `distinct`, `as_good`: Variants that were evaluated on every cell; those that give different numbers (a
+        rounded luma of a gray image is the gray image); those of them that explain as many digits as the best one.
+    `cells`, `whole`: Cells of the row that could be evaluated, and those whose digits are all explained by the best
+        one.
+    `decoys`, `fooled`: Of `decoys` rows printed under a variant that is then struck off the list, `fooled` are
+        explained by another variant at least as well as the best variant explains the published row.
     """
 
     tried: int
@@ -158,20 +148,12 @@ class Chance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class MixtureAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A second variant, which explains columns that the best one leaves open.
 
-    Attributes
-    ----------
-    places : tuple of str
-        Dataset and level of those columns, such as ``live1/10``.
-    choices : dict
-        What differs from the best variant, by dimension.
-    measured : dict
-        Measured numbers of the columns' cells under it.
-    digits, whole : int
-        Of these cells: digits explained, and cells all of whose digits are.
-    row_digits, row_whole : int
-        Of the whole row, each column under its own variant.
-    chance : Chance
-        How surprising that is: these cells taken as a row of their own.
+    `places`: Dataset and level of those columns, such as ``live1/10``.
+    `choices`: What differs from the best variant, by dimension.
+    `measured`: Measured numbers of the columns' cells under it.
+    `digits`, `whole`: Of these cells: digits explained, and cells all of whose digits are.
+    `row_digits`, `row_whole`: Of the whole row, each column under its own variant.
+    `chance`: How surprising that is: these cells taken as a row of their own.
     """
 
     places: tuple[str, ...]
@@ -187,36 +169,21 @@ class MixtureAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RowAudit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The outcome for one row of a table.
 
-    Attributes
-    ----------
-    table, part, row, task, method : str
-        Which row, and how it is made here; the part is an index.
-    reason : str
-        Why nothing could be evaluated; empty otherwise.
-    cells : tuple of CellAudit
-        Under the best variant.
-    left_out : dict
-        Reason by cell that could not be evaluated.
-    digits : int
-        Printed digits of the evaluated cells.
-    best, stated : VariantAudit or None
-        The best variant, and the one that the table's file says.
-    dimensions : tuple of DimensionAudit
-        Those with more than one value.
-    ranking : tuple of VariantAudit
-        The best variants that give different numbers.
-    screened, not_tried : tuple
-        What was left aside, and why; kinds of variants that were not tried at all, in words.
-    mixture : MixtureAudit or None
-        A second variant for the columns that the best one does not explain.
-    random : bool
-        Whether the best variant's input is random, so that a noise term was allowed.
-    witnesses : dict
-        Value of the smallest image by cell, which can be checked in seconds: ``{key: [image, value]}``.
-    policy, saving, span, noise : str
-        The best variant's inference policy, finish and noise, such as ``independent/0``; empty where nothing is random.
-    datasets : dict
-        Datasets that stand in for the columns' own under the best variant.
+    `table`, `part`, `row`, `task`, `method`: Which row, and how it is made here; the part is an index.
+    `reason`: Why nothing could be evaluated; empty otherwise.
+    `cells`: Under the best variant.
+    `left_out`: Reason by cell that could not be evaluated.
+    `digits`: Printed digits of the evaluated cells.
+    `best`, `stated`: The best variant, and the one that the table's file says.
+    `dimensions`: Those with more than one value.
+    `ranking`: The best variants that give different numbers.
+    `screened`, `not_tried`: What was left aside, and why; kinds of variants that were not tried at all, in words.
+    `mixture`: A second variant for the columns that the best one does not explain.
+    `random`: Whether the best variant's input is random, so that a noise term was allowed.
+    `witnesses`: Value of the smallest image by cell, which can be checked in seconds: ``{key: [image, value]}``.
+    `policy`, `saving`, `span`, `noise`: The best variant's inference policy, finish and noise, such as
+        ``independent/0``; empty where nothing is random.
+    `datasets`: Datasets that stand in for the columns' own under the best variant.
     """
 
     table: str
@@ -304,14 +271,9 @@ class Shift(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TableFindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one protocol changes in a table.
 
-    Attributes
-    ----------
-    inputs : dict
-        Rows by the degradation that is stated for them.
-    changes : tuple of str
-        Columns in which the rows that were run stand in another order than printed.
-    shifts : tuple of Shift
-        Cells whose row has a protocol of its own.
+    `inputs`: Rows by the degradation that is stated for them.
+    `changes`: Columns in which the rows that were run stand in another order than printed.
+    `shifts`: Cells whose row has a protocol of its own.
     """
 
     table: str
@@ -388,16 +350,11 @@ class OverlapFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Findings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What needs images or weights: the stored evidence.
 
-    Attributes
-    ----------
-    same : dict
-        Rows of other tables that print the same numbers, by ``table/row`` of the audited one.
-    not_audited : dict
-        Rows by the reason why they could not be.
-    sets : dict
-        Images of every set that was compared; 0 where it is not here.
-    controls, held_out : tuple
-        What was measured with one thing changed; cells of held-out sets under the protocols that others fixed.
+    `same`: Rows of other tables that print the same numbers, by ``table/row`` of the audited one.
+    `not_audited`: Rows by the reason why they could not be.
+    `sets`: Images of every set that was compared; 0 where it is not here.
+    `controls`, `held_out`: What was measured with one thing changed; cells of held-out sets under the protocols that
+        others fixed.
     """
 
     audits: tuple[RowAudit, ...]

@@ -40,14 +40,9 @@ Gray = NDArray[np.float64]
 class Overlap(msgspec.Struct, frozen=True, order=True):
     """One photograph in two sets.
 
-    Attributes
-    ----------
-    image, other : str
-        Names in the two sets.
-    kind : str
-        ``same`` (whole image, any size), ``flipped`` (mirrored or turned), ``crop``.
-    correlation : float
-        Of the pixels, after they were brought to one place and size.
+    `image`, `other`: Names in the two sets.
+    `kind`: ``same`` (whole image, any size), ``flipped`` (mirrored or turned), ``crop``.
+    `correlation`: Of the pixels, after they were brought to one place and size.
     """
 
     image: str
@@ -66,10 +61,7 @@ class SetImages(msgspec.Struct, frozen=True):
 def read_set(name: str, data: Path) -> SetImages:
     """Read a fetched set below a folder of datasets as gray images (float64, 0..255).
 
-    Raises
-    ------
-    NotAvailableError
-        It is not here.
+    Raises NotAvailableError: It is not here.
     """
     fetched = open_dataset(name, data)
     images = {}
@@ -88,17 +80,9 @@ def find_overlap(
 ) -> list[Overlap]:
     """Find the photographs that two sets share: for each image of `one` the best match of each image of `other`.
 
-    Parameters
-    ----------
-    one, other : SetImages
-        Two different sets.
-    progress : callable
-        Called with what is being done.
-
-    Returns
-    -------
-    list of Overlap
-        Sorted.
+    `one`, `other`: Two different sets.
+    `progress`: Called with what is being done.
+    Returns: Sorted.
     """
     progress(f"{one.name} and {other.name}: hashes")
     pairs = {(match.image, match.other): match for match in _whole(one, other)}

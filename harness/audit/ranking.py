@@ -338,16 +338,10 @@ def chance(
     row's digits and taken off the list with everything that gives the same numbers. This keeps what an independence
     assumption would lose: cells of one row rise and fall together, and variants come in near relations.
 
-    Parameters
-    ----------
-    vectors : ndarray
-        ``(variants, cells)`` values of every variant tried.
-    targets : sequence of Target
-        What the cells print.
-    best_digits, best_whole : int
-        Digits, and whole cells, that the best variant explains.
-    tolerance : sequence of float, optional
-        Noise term of each cell.
+    `vectors`: ``(variants, cells)`` values of every variant tried.
+    `targets`: What the cells print.
+    `best_digits`, `best_whole`: Digits, and whole cells, that the best variant explains.
+    `tolerance`: Noise term of each cell.
     """
     loose = tolerance or [0.0] * len(targets)
     complete = vectors[np.isfinite(vectors).all(axis=1)]

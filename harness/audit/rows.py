@@ -56,16 +56,9 @@ def audit_table(
 ) -> list[RowAudit]:
     """Audit every row of a table.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Holds the datasets and restored images; datasets that can be fetched are fetched.
-    table : Table
-        The table, or what `harness.tables.published.select` left of it.
-    settings : AuditSettings
-        What it may cost.
-    progress : callable
-        Called with what is being done, and with an empty text at the end.
+    `workspace`: Holds the datasets and restored images; datasets that can be fetched are fetched.
+    `table`: The table, or what `harness.tables.published.select` left of it.
+    `progress`: Called with what is being done, and with an empty text at the end.
     """
     for name in sorted({column.dataset for part in table.parts for column in part.columns if column.dataset}):
         progress(f"dataset {name}")
@@ -88,25 +81,12 @@ def audit_row(
 ) -> RowAudit:
     """Audit one row of a table.
 
-    Parameters
-    ----------
-    bench : Bench
-        Where images come from.
-    table : Table
-        The table, perhaps what `harness.tables.published.select` left of it.
-    part : int
-        Index of the part.
-    name : str
-        The row's printed name; its lines at several levels are audited together.
-    settings : AuditSettings
-        What it may cost.
-    progress : callable
-        Called with what is being done.
-
-    Returns
-    -------
-    RowAudit
-        With a reason and nothing else where no cell can be evaluated.
+    `bench`: Where images come from.
+    `table`: The table, perhaps what `harness.tables.published.select` left of it.
+    `part`: Index of the part.
+    `name`: The row's printed name; its lines at several levels are audited together.
+    `progress`: Called with what is being done.
+    Returns: With a reason and nothing else where no cell can be evaluated.
     """
     task = table.parts[part].task
     of_row = [request for request in requests(table, bench.methods) if (request.part, request.row) == (part, name)]
@@ -232,14 +212,10 @@ class Evaluation:
     The stated making comes first, fast ones are measured on every image, slow ones after a screening. SSIM of fast ones
     is read later, where PSNR leaves a chance.
 
-    Attributes
-    ----------
-    candidates : list of Candidate
-        Measured on every image, in the order they were tried. Empty where the stated making could not be obtained.
-    screened : list of ScreenedAudit
-        Makings and finishes that were left aside, and why.
-    not_tried : list of str
-        Kinds of variants that were not tried at all, in words.
+    `candidates`: Measured on every image, in the order they were tried. Empty where the stated making could not be
+        obtained.
+    `screened`: Makings and finishes that were left aside, and why.
+    `not_tried`: Kinds of variants that were not tried at all, in words.
     """
 
     def __init__(self, grid: VariantGrid, progress: Callable[[str], None]) -> None:

@@ -61,18 +61,11 @@ class Bound(msgspec.Struct, frozen=True):
 def most_digits(grid: VariantGrid, making: Making, finish: Finish | None, known: int, budget: Budget) -> Bound:
     """Bound the digits that a making can explain, from a few images of each set, level by level.
 
-    Parameters
-    ----------
-    grid : VariantGrid
-        Of a row whose stated making is measured.
-    making : Making
-        What is tried.
-    finish : Finish or None
-        Only this finish, restored here; None for every one.
-    known : int
-        Digits that are explained already; a bound below them ends the screening.
-    budget : Budget
-        What may be spent.
+    `grid`: Of a row whose stated making is measured.
+    `making`: What is tried.
+    `finish`: Only this finish, restored here; None for every one.
+    `known`: Digits that are explained already; a bound below them ends the screening.
+    `budget`: What may be spent.
     """
     digits: dict[Finish, dict[str, NDArray[np.int64]]] = {}
     seen: list[str] = []
@@ -96,7 +89,9 @@ def most_digits(grid: VariantGrid, making: Making, finish: Finish | None, known:
                 by_metric = digits.setdefault(tried, {})
                 by_metric[cell.metric] = by_metric.get(cell.metric, 0) + explained
                 if tried == Finish(grid.saving):
-                    seen.append(_closeness(grid, cell, values, errors))
+                    index = grid.stated_reading(cell.metric) or 0
+                    value = f"{values[index]:.{max(0, round(-math.log10(cell.target.unit))) + 1}f}"
+                    seen.append(f"{cell.request.key} about {value} (± {errors[index]:.1g}), printed {cell.printed}")
         bound = left + max(sum(int(sums.max()) for sums in by_metric.values()) for by_metric in digits.values())
         if bound < known:
             break
@@ -127,24 +122,14 @@ def _errors(gaps: NDArray[np.float64]) -> NDArray[np.float64]:
     return errors
 
 
-def _closeness(grid: VariantGrid, cell: RowCell, values: NDArray[np.float64], errors: NDArray[np.float64]) -> str:
-    index = grid.stated_reading(cell.metric) or 0
-    decimals = max(0, round(-math.log10(cell.target.unit))) + 1
-    return f"{cell.request.key} about {values[index]:.{decimals}f} (± {errors[index]:.1g}), printed {cell.printed}"
-
-
 # --- SSIM
 
 
 class ReadCandidates(msgspec.Struct, frozen=True):
     """What became of candidates under SSIM.
 
-    Attributes
-    ----------
-    candidates : list of Candidate
-        Those with scores of every metric, in their order.
-    bounds : list of tuple
-        A candidate that was not read, and the most digits that it could explain.
+    `candidates`: Those with scores of every metric, in their order.
+    `bounds`: A candidate that was not read, and the most digits that it could explain.
     """
 
     candidates: list[Candidate]

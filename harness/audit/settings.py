@@ -13,16 +13,10 @@ first, then on all while the budget lasts; ``all``, every one on every image."""
 class AuditSettings(msgspec.Struct, frozen=True):
     """What an audit may cost.
 
-    Attributes
-    ----------
-    inputs : str
-        One of `INPUTS`.
-    budget : float
-        Seconds of restoring with slow methods, per row.
-    seeds : int
-        Seeds of independent noise that are tried with fast methods; slow ones get the first.
-    probe : int
-        Images of a set that a slow making is tried on first.
+    `inputs`: One of `INPUTS`.
+    `budget`: Seconds of restoring with slow methods, per row.
+    `seeds`: Seeds of independent noise that are tried with fast methods; slow ones get the first.
+    `probe`: Images of a set that a slow making is tried on first.
     """
 
     inputs: str = "screened"

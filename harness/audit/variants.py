@@ -33,12 +33,9 @@ INDEPENDENT = "independent"
 class Finish(msgspec.Struct, frozen=True, order=True):
     """How a method's output was kept before it was measured.
 
-    Attributes
-    ----------
-    saving : str
-        ``round`` or ``truncate`` to 8 bits, ``unrounded`` (clipped to 0..255), ``raw`` (neither clipped nor rounded).
-    span : str
-        ``full``: 0..255; ``studio``: clipped to 16..235 first, the range of MATLAB's luma (one-channel luma only).
+    `saving`: ``round`` or ``truncate`` to 8 bits, ``unrounded`` (clipped to 0..255), ``raw`` (neither clipped nor
+        rounded).
+    `span`: ``full``: 0..255; ``studio``: clipped to 16..235 first, the range of MATLAB's luma (one-channel luma only).
     """
 
     saving: str = "round"
@@ -63,13 +60,9 @@ FINISHES = tuple(Finish(saving, span) for span in RANGES for saving in SAVING_LA
 class NoiseDraw(msgspec.Struct, frozen=True, order=True):
     """Which noise: the scheme and its seed; an empty scheme where nothing is random.
 
-    Attributes
-    ----------
-    scheme : str
-        ``independent``: a stream of its own for each image. (The field of MATLAB's ``randn('seed', 0)`` is part of
-        the degradations that use it, and no draw.)
-    seed : int
-        Number of the draw.
+    `scheme`: ``independent``: a stream of its own for each image. (The field of MATLAB's ``randn('seed', 0)`` is part
+        of the degradations that use it, and no draw.)
+    `seed`: Number of the draw.
     """
 
     scheme: str = ""
@@ -84,14 +77,8 @@ class NoiseDraw(msgspec.Struct, frozen=True, order=True):
 class Making(msgspec.Struct, frozen=True, order=True):
     """What made the restored images, up to how they were kept.
 
-    Attributes
-    ----------
-    degradation, method, policy : str
-        Names in their registries.
-    noise : NoiseDraw
-        Which noise.
-    datasets : tuple of pairs
-        For every dataset of the row the one that is used: itself, or a variant of it (``kodak24-crop500``).
+    `noise`: Which noise.
+    `datasets`: For every dataset of the row the one that is used: itself, or a variant of it (``kodak24-crop500``).
     """
 
     degradation: str

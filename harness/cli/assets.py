@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +12,7 @@ from harness.assets.places import AssetPaths, Kind
 from harness.assets.verified import still_complete
 from harness.cli.completion import complete_datasets, complete_weights
 from harness.cli.options import argument, examples, format_option
-from harness.cli.printing import echo, echo_table, echo_text
+from harness.cli.printing import echo, echo_json, echo_table, echo_text
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError, plural
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def add_commands(group: click.Group, kind: Kind, *, ls: str, show: str, fetch: s
     def list_sets(data: Path, form: str) -> None:
         described = _described(kind)
         if form == "json":
-            _echo_json(described.rows(data))
+            echo_json(described.rows(data))
         elif form == "md":
             echo(described.markdown(), nl=False)
         else:
@@ -82,10 +81,9 @@ def add_commands(group: click.Group, kind: Kind, *, ls: str, show: str, fetch: s
         if form == "json":
             import msgspec
 
-            path = AssetPaths(data, kind, record.name).manifest
-            manifest = described.manifest.read(path) if path.is_file() else None
+            manifest = described.manifest.find(AssetPaths(data, kind, record.name))
             fetched = {"status": manifest.status, "reason": manifest.reason} if manifest else None
-            _echo_json({**msgspec.to_builtins(record), **described.row(record, data), "fetched": fetched})
+            echo_json({**msgspec.to_builtins(record), **described.row(record, data), "fetched": fetched})
         else:
             echo_text(described.show(record, data))
 
@@ -148,9 +146,7 @@ def _fetch(
 
         planned = planning.plan(kind, names, data)
         if form == "json":
-            import msgspec
-
-            _echo_json(msgspec.to_builtins(planned))
+            echo_json(planned)
         else:
             echo_text(planning.plan_text(planned, archives=archives))
         return
@@ -179,10 +175,6 @@ def _fetch(
         raise NotAvailableError(f"{len(missing)} of {len(names)} {words.not_whole}: {', '.join(missing)}")
 
 
-def _echo_json(plain: Any) -> None:
-    echo(json.dumps(plain, indent=1, ensure_ascii=False))
-
-
 def verify_fetched(kind: Kind, names: tuple[str, ...], data: Path, form: str) -> None:
     """Hash every file of the named (or of all fetched) sets again; CheckFailedError where one is damaged."""
     from harness.assets.registry import asset_names
@@ -193,7 +185,7 @@ def verify_fetched(kind: Kind, names: tuple[str, ...], data: Path, form: str) ->
     whole = kind == "datasets"  # of weights some files may be here and others not
     for name in names or asset_names(kind):
         paths = AssetPaths(data, kind, described.find(name).name)
-        manifest = described.manifest.read(paths.manifest) if paths.manifest.is_file() else None
+        manifest = described.manifest.find(paths)
         lacking = manifest is None or (whole and not manifest.complete)
         if lacking and not names:
             continue
@@ -225,7 +217,7 @@ def verify_fetched(kind: Kind, names: tuple[str, ...], data: Path, form: str) ->
         if form == "text":
             echo_text("\n".join(lines))
     if form == "json":
-        _echo_json(records)
+        echo_json(records)
     elif not records:
         echo(f"{_WORDS[kind].none} fetched into {data}")
     if damaged:

@@ -32,21 +32,9 @@ DEFAULT_METRICS = ("psnr", "ssim")
 def write_method(workspace: Workspace, name: str, task_name: str, kind: Kind) -> Path:
     """Write methods/<name>.py, an example that already runs, and list its folder in params.yaml.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where to write.
-    name : str
-        The method's name; its file is named with underscores.
-    task_name : str
-        Task it does.
-    kind : {"tensor", "array", "images"}
-        What its callable takes, see `harness.methods.Method`.
-
-    Raises
-    ------
-    HarnessError
-        The name is taken or not plain, or the file is there already.
+    `name`: The method's name; its file is named with underscores.
+    `kind` ({"tensor", "array", "images"}): What its callable takes, see `harness.methods.Method`.
+    Raises HarnessError: The name is taken or not plain, or the file is there already.
     """
     workspace.define()
     chosen = task(task_name)
@@ -69,34 +57,14 @@ def write_checkpoint_method(
 ) -> tuple[Path, str]:
     """Write methods/<name>.py for a checkpoint of a network that spandrel or this package recognises.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where to write.
-    name : str
-        The method's name.
-    task_name : str
-        Task the network was trained for.
-    file : path
-        The checkpoint (PyTorch or safetensors); its SHA-256 is written into the method.
-    levels : tuple of int
-        Levels it was trained for; empty for all, in super-resolution for its own scale.
-    origin : {"released", "trained"}
-        Whether its authors released it, or it was trained elsewhere.
-
-    Returns
-    -------
-    path : Path
-        The method's file.
-    what : str
-        Architecture, sizes and number of parameters.
-
-    Raises
-    ------
-    HarnessError
-        The name is taken, a level is unknown, the file is no checkpoint, or its channels or scale do not fit the task.
-    NotAvailableError
-        Nobody here knows the architecture, or spandrel is not installed.
+    `task_name`: Task the network was trained for.
+    `file`: The checkpoint (PyTorch or safetensors); its SHA-256 is written into the method.
+    `levels`: Levels it was trained for; empty for all, in super-resolution for its own scale.
+    `origin` ({"released", "trained"}): Whether its authors released it, or it was trained elsewhere.
+    Returns `what`: Architecture, sizes and number of parameters.
+    Raises HarnessError: The name is taken, a level is unknown, the file is no checkpoint, or its channels or scale do
+        not fit the task.
+    Raises NotAvailableError: Nobody here knows the architecture, or spandrel is not installed.
     """
     import os
 
@@ -192,34 +160,16 @@ def write_table(
 ) -> Path:
     """Write tables/<name>.yaml and list its folder in params.yaml.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where to write.
-    name : str
-        The table's name.
-    task_name : str
-        Its task.
-    datasets, levels : list
-        Its columns; no levels stand for all the task has.
-    methods : list of str
-        Its rows that are measured only.
-    published : list of str
-        Rows of other tables to show beside, as ``panet-table1:FFDNet``; values are copied where that table has the
-        same dataset, level and metric.
-    degradation : str
-        How the input of the measured rows is made; empty for the way of the published rows, or the task's where there
-        are none.
-    protocols : sequence of str
-        How they are measured, at most one for each metric; likewise.
-    metrics : sequence of str
-        Metrics of the columns; PSNR and SSIM where none is named.
-
-    Raises
-    ------
-    HarnessError
-        A name is unknown or taken, no row is named, or the published rows were made or measured in several ways and
-        nobody said which one the new rows shall have.
+    `datasets`, `levels`: Its columns; no levels stand for all the task has.
+    `methods`: Its rows that are measured only.
+    `published`: Rows of other tables to show beside, as ``panet-table1:FFDNet``; values are copied where that table has
+        the same dataset, level and metric.
+    `degradation`: How the input of the measured rows is made; empty for the way of the published rows, or the task's
+        where there are none.
+    `protocols`: How they are measured, at most one for each metric; likewise.
+    `metrics`: Metrics of the columns; PSNR and SSIM where none is named.
+    Raises HarnessError: A name is unknown or taken, no row is named, or the published rows were made or measured in
+        several ways and nobody said which one the new rows shall have.
     """
     import yaml
 

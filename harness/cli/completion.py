@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -27,10 +28,6 @@ def _completing(names: Callable[[click.Context], Iterable[str]]) -> Complete:
         return [name for name in found if name.lower().startswith(incomplete.lower())]
 
     return complete
-
-
-def _tables(context: click.Context) -> Iterable[str]:
-    return _table_files()
 
 
 def _table_files() -> dict[str, Path]:
@@ -61,16 +58,10 @@ def _rows(context: click.Context) -> Iterator[str]:
                 yield from (row.name for part in read_table(files[name]).parts for row in part.rows)
 
 
-def _recorded_datasets() -> Iterable[str]:
+def _recorded(kind: Literal["datasets", "weights"]) -> Iterable[str]:
     from harness.assets.registry import asset_names
 
-    return asset_names("datasets")
-
-
-def _weights(context: click.Context) -> Iterable[str]:
-    from harness.assets.registry import asset_names
-
-    return asset_names("weights")
+    return asset_names(kind)
 
 
 def _methods(context: click.Context) -> Iterator[str]:
@@ -110,18 +101,6 @@ def _defined(kind: str, own: Callable[[], Iterable[str]]) -> Callable[[click.Con
     return names
 
 
-def _package_tasks() -> Iterable[str]:
-    from harness.records.tasks import TASKS
-
-    return TASKS
-
-
-def _package_degradations() -> Iterable[str]:
-    from harness.degradations import DEGRADATIONS
-
-    return DEGRADATIONS
-
-
 def _package_protocols() -> Iterable[str]:
     from harness.protocols.definitions import ALIGNED, METRICS
     from harness.records.tasks import TASKS
@@ -130,20 +109,20 @@ def _package_protocols() -> Iterable[str]:
     return [*METRICS, *ALIGNED, *(name for task in TASKS.values() for name in task.metrics)]
 
 
-complete_tables = _completing(_tables)
+complete_tables = _completing(lambda context: _table_files())
 complete_rows = _completing(_rows)
-complete_datasets = _completing(_defined("dataset", _recorded_datasets))
-complete_weights = _completing(_weights)
+complete_datasets = _completing(_defined("dataset", lambda: _recorded("datasets")))
+complete_weights = _completing(lambda context: _recorded("weights"))
 complete_methods = _completing(_methods)
 complete_checked = _completing(
     lambda context: [
-        *_tables(context),
+        *_table_files(),
         *_methods(context),
         *(n for kind in ("task", "degradation", "metric", "dataset") for n in _defined(kind, tuple)(context)),
     ]
 )
-complete_trainable = _completing(lambda context: [*_tables(context), *_methods(context)])
-complete_tasks = _completing(_defined("task", _package_tasks))
-complete_degradations = _completing(_defined("degradation", _package_degradations))
+complete_trainable = _completing(lambda context: [*_table_files(), *_methods(context)])
+complete_tasks = _completing(_defined("task", lambda: import_module("harness.records.tasks").TASKS))
+complete_degradations = _completing(_defined("degradation", lambda: import_module("harness.degradations").DEGRADATIONS))
 complete_protocols = _completing(_defined("metric", _package_protocols))
 complete_metrics = _completing(_defined("metric", lambda: ("psnr", "ssim")))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import click
 from harness.cli.assets import add_commands, data_option, verify_fetched
 from harness.cli.completion import complete_datasets
 from harness.cli.options import argument, examples, format_option
-from harness.cli.printing import echo
+from harness.cli.printing import echo, echo_json
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError, plural
 
 
@@ -60,7 +59,7 @@ def _verify_folder(names: tuple[str, ...], folder: Path, form: str) -> None:
     if form == "json":
         import msgspec
 
-        echo(json.dumps({**msgspec.to_builtins(check), "status": check.status}, indent=1, ensure_ascii=False))
+        echo_json({**msgspec.to_builtins(check), "status": check.status})
     else:
         echo(f"{check.dataset}: {check.status}, {plural(check.files, 'file')} in {folder}")
         for problem in check.problems[:20]:

@@ -28,22 +28,11 @@ _MOST_UNASKED = 10**12
 def describe_method(method: Method, task_name: str, size: tuple[int, int] | None, measure: bool) -> Facts:
     """Describe a method, fact by fact.
 
-    Parameters
-    ----------
-    method : Method
-        The method.
-    task_name : str
-        Task to count and measure for.
-    size : (int, int) or None
-        Height and width in pixels of the input for multiply-adds, tiles, time and memory; None for 96x96, or the next
-        that the network accepts.
-    measure : bool
-        Whether to run it (a network that it names with random weights: they do not change time or memory).
-
-    Yields
-    ------
-    (str, str)
-        Name of a fact, and the fact. What cannot be counted or measured is a fact, too.
+    `task_name`: Task to count and measure for.
+    `size`: Height and width in pixels of the input for multiply-adds, tiles, time and memory; None for 96x96, or the
+        next that the network accepts.
+    `measure`: Whether to run it (a network that it names with random weights: they do not change time or memory).
+    Yields: Name of a fact, and the fact. What cannot be counted or measured is a fact, too.
     """
     task = task_of(task_name)
     level = task.levels[0]

@@ -54,16 +54,10 @@ def check_results(
 ) -> None:
     """Raise `CheckFailedError` where a printed number has a verdict that fails, or nothing at all could be compared.
 
-    Parameters
-    ----------
-    tables : mapping
-        The cells of each table, by the table's name.
-    fail_on : sequence of str
-        Keys of `FAILING`.
-    strict : bool
-        Whether numbers that are off or were not measured here fail, too; recorded ones were not.
-    junit : path or None
-        A file that gets every cell as a test case, whatever fails.
+    `tables`: The cells of each table, by the table's name.
+    `fail_on`: Keys of `FAILING`.
+    `strict`: Whether numbers that are off or were not measured here fail, too; recorded ones were not.
+    `junit`: A file that gets every cell as a test case, whatever fails.
     """
     if junit is not None:
         from harness.files import write_text

@@ -39,12 +39,9 @@ IGNORED = ("/data/", "/work/", "/results/site/", "/submissions/")
 class Initialised(msgspec.Struct, frozen=True):
     """What became of a folder.
 
-    Attributes
-    ----------
-    written, kept : tuple of str
-        Files that were written, and those that were there and were left as they are; relative to the folder.
-    notes : tuple of str
-        What the user should know or do, a sentence each.
+    `written`, `kept`: Files that were written, and those that were there and were left as they are; relative to the
+        folder.
+    `notes`: What the user should know or do, a sentence each.
     """
 
     written: tuple[str, ...]
@@ -55,15 +52,7 @@ class Initialised(msgspec.Struct, frozen=True):
 def initialise(folder: Path) -> Initialised:
     """Write the files of a workspace; what is there already is left as it is.
 
-    Parameters
-    ----------
-    folder : path
-        Made if it is not there.
-
-    Raises
-    ------
-    HarnessError
-        It lies in another workspace, or it is a checkout of the project.
+    Raises HarnessError: It lies in another workspace, or it is a checkout of the project.
     """
     import jinja2
 

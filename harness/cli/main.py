@@ -26,6 +26,7 @@ NEW: Index = {
 }
 
 LIST: Index = {
+    "methods": ("harness.cli.methods:methods_command", "List the methods."),
     "tasks": ("harness.cli.plugins:tasks", "List the tasks."),
     "degradations": ("harness.cli.plugins:degradations", "List the degradations."),
     "metrics": ("harness.cli.plugins:metrics", "List the metrics."),
@@ -66,8 +67,7 @@ COMMANDS: Index = {
     "audit": ("harness.cli.audit:audit", "Find the protocol that makes each published number."),
     "datasets": ("harness.cli.datasets:datasets", "List, fetch and verify datasets."),
     "weights": ("harness.cli.weights:weights", "List, fetch and verify released weights."),
-    "methods": ("harness.cli.methods:methods_command", "List the methods."),
-    "list": ("harness.cli.main:list_known", "List the tasks, degradations or metrics."),
+    "list": ("harness.cli.main:list_known", "List the methods, tasks, degradations or metrics."),
     "describe": ("harness.cli.methods:describe", "Say what a method is and what it costs."),
     "init": ("harness.cli.starting:init", "Make a folder a workspace of your own: methods, tables, CI."),
     "new": ("harness.cli.main:new", "Write a file to start from: a method or a table of your own."),
@@ -82,7 +82,7 @@ SECTIONS = {
     "Reproduce a table": ("tables", "repro", "diff", "table", "figure"),
     "Look into results": ("why", "rows", "report", "audit"),
     "Methods and tables of your own": ("init", "new", "check", "measure", "train"),
-    "What there is to work with": ("methods", "describe", "datasets", "weights", "list"),
+    "What there is to work with": ("list", "describe", "datasets", "weights"),
     "Keep it running, pass it on": ("doctor", "export"),
 }
 
@@ -106,6 +106,7 @@ _MACHINE_ERRORS = frozenset(
 MOVED = {
     **{f"new-{kind}": f"new {kind}" for kind in NEW},
     **{name: f"stage {name}" for name in STAGE if name not in COMMANDS},
+    "methods": "list methods",
     **{name: f"report {name}" for name in ("badge", "findings", "curves", "attention-maps")},
     "check-method": "check",
     "train-run": "stage train",
@@ -165,7 +166,7 @@ def new() -> None:
     """Write a file to start from, in the folders that params.yaml names."""
 
 
-@click.group("list", cls=_List, epilog=examples("harness list metrics", "harness list tasks --format json"))
+@click.group("list", cls=_List, epilog=examples("harness list methods --task sr", "harness list tasks --format json"))
 def list_known() -> None:
     """List what is known here and where it comes from: built in, a file of yours, an installed package."""
 

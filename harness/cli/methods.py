@@ -1,8 +1,7 @@
-"""Commands `harness methods`, `describe`, `check`, `new method`, `new table`."""
+"""Commands `harness list methods`, `describe`, `check`, `new method`, `new table`."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from harness.cli.options import (
     protocol_option,
     task_option,
 )
-from harness.cli.printing import echo, echo_table, echo_text
+from harness.cli.printing import echo, echo_json, echo_table, echo_text
 from harness.errors import CheckFailedError, HarnessError, plural
 from harness.tables.workspace import Workspace
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from harness.run.here import Here
 
 
-@click.command("methods", epilog=examples("harness methods --task sr", "harness methods --task sr --here"))
+@click.command("methods", epilog=examples("harness list methods --task sr", "harness list methods --task sr --here"))
 @task_option("Only methods that do this task.")
 @click.option("--here", "only_here", is_flag=True, help="Only those that can run here now, with what they can do.")
 @click.option("--why", is_flag=True, help="With --here: say of each of the others what it lacks.")
@@ -74,7 +73,7 @@ def methods_command(task: str, only_here: bool, why: bool, form: str) -> None:
         others = [state for state, record in zip(states, records, strict=True) if not record["here"]]
     shown = [r for r in records if not only_here or r["here"]]
     if form == "json":
-        echo(json.dumps(records if why else shown, indent=1, ensure_ascii=False))
+        echo_json(records if why else shown)
         return
     # A method that loads a file of its own is not one without weights.
     own = {m.name for m in found if m.origin == "none" and m.depends}
@@ -225,7 +224,7 @@ def check_method(name: str, limit: float, form: str) -> None:
             outcomes.append(check.held)
     supervised.done()
     if form == "json":
-        echo(json.dumps(records, indent=1, ensure_ascii=False))
+        echo_json(records)
     if failed := outcomes.count(False):
         raise CheckFailedError(f"{plural(failed, 'check')} of '{name}' failed")
     of_images = method is not None and method.on == "images"
@@ -293,7 +292,7 @@ def describe(name: str, task: str, size: str, measure: bool, form: str) -> None:
         raise HarnessError(f"'{size}' is no size; write width x height, such as 128x96") from None
     facts = describe_method(method, task or method.tasks[0], (height, width) if size else None, measure)
     if form == "json":
-        echo(json.dumps([{"fact": fact, "text": text} for fact, text in facts], indent=1, ensure_ascii=False))
+        echo_json([{"fact": fact, "text": text} for fact, text in facts])
         return
     for fact, text in facts:
         echo_text(f"{fact:<14}  {text}")

@@ -31,10 +31,7 @@ _Decorator = Callable[[_Command], _Command]
 class Option(click.Option):
     """An option that may have an older spelling, which is understood and not shown.
 
-    Parameters
-    ----------
-    formerly : str
-        The older spelling; empty where there is none.
+    `formerly`: The older spelling; empty where there is none.
     """
 
     def __init__(self, declarations: Sequence[str], formerly: str = "", **attributes: Any) -> None:
@@ -65,22 +62,12 @@ def listed(
 ) -> _Decorator:
     """Add an option that takes several values: with commas between them, or given again.
 
-    Parameters
-    ----------
-    name : str
-        The option without its dashes.
-    help, metavar : str
-        For its help.
-    type : click's type
-        Of one value.
-    complete : callable
-        Completes one value.
-    between : str
-        Pattern of what stands between two values; empty where a comma may be part of one.
-    to : str
-        The command's parameter; by default the name's plural.
-    **attributes
-        As of `click.option`.
+    `name`: The option without its dashes.
+    `type`: Of one value.
+    `complete`: Completes one value.
+    `between`: Pattern of what stands between two values; empty where a comma may be part of one.
+    `to`: The command's parameter; by default the name's plural.
+    `**attributes`: As of `click.option`.
     """
     one = click.types.convert_type(type)
 

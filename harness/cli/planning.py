@@ -31,14 +31,8 @@ LONG = 3600.0
 def print_plan(workspace: Workspace, plans: Mapping[TrainingRun, TrainingPlan], device: str) -> None:
     """Print what some runs cost: time, arithmetic, memory and disk, and what of them is there.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where.
-    plans : mapping
-        How long each run is trained, on what, how.
-    device : str
-        ``cpu``, ``cuda``; empty: the GPU where there is one; or one of `harness.training.planning.DEVICES`.
+    `plans`: How long each run is trained, on what, how.
+    `device`: ``cpu``, ``cuda``; empty: the GPU where there is one; or one of `harness.training.planning.DEVICES`.
     """
     from harness.training.planning import DEVICES
     from harness.training.world import world

@@ -23,19 +23,9 @@ if TYPE_CHECKING:
 def write_definition(workspace: Workspace, kind: str, name: str) -> Path:
     """Write plugins/<name>.py, an example that already runs, and list its folder in params.yaml.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where to write.
-    kind : {"metric", "degradation", "task", "dataset"}
-        What the file defines.
-    name : str
-        Its name; the file is named with underscores.
-
-    Raises
-    ------
-    HarnessError
-        The name is taken or not plain, or the file is there already.
+    `kind` ({"metric", "degradation", "task", "dataset"}): What the file defines.
+    `name`: Its name; the file is named with underscores.
+    Raises HarnessError: The name is taken or not plain, or the file is there already.
     """
     import jinja2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import click
 
@@ -12,6 +13,17 @@ from harness.errors import printable
 def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
     """Print a text to standard output, or to standard error, with control characters shown as escapes."""
     click.echo(printable(str(text)), err=err, nl=nl)
+
+
+def echo_json(plain: Any) -> None:
+    """Print plain values, or records, as JSON; infinity and NaN are words in it."""
+    import json
+
+    import msgspec
+
+    from harness.files import json_numbers
+
+    echo(json.dumps(json_numbers(msgspec.to_builtins(plain)), indent=1, ensure_ascii=False))
 
 
 def echo_text(text: str) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from harness.cli.completion import complete_rows
 from harness.cli.options import Option, argument, examples, format_option, table_argument
-from harness.cli.printing import echo, echo_text
+from harness.cli.printing import echo, echo_json, echo_text
 from harness.errors import CheckFailedError, plural
 from harness.tables.workspace import Workspace
 
@@ -29,7 +28,7 @@ def why(table: str, row: str, column: str, form: str) -> None:
     workspace = Workspace.find()
     links = explain(workspace, find_cell(workspace, table, row, column))
     if form == "json":
-        echo(json.dumps(chain_record(links), indent=1, ensure_ascii=False))
+        echo_json(chain_record(links))
     else:
         echo_text(chain_text(links))
 
@@ -41,13 +40,11 @@ def doctor(form: str) -> None:
 
     Outside a workspace it checks what a workspace would need. Exit status 1 if a run would fail.
     """
-    import msgspec
-
     from harness.run.environment import examine
 
     found = examine(Workspace.find(needed=False))
     if form == "json":
-        echo(json.dumps(msgspec.to_builtins(found), indent=1, ensure_ascii=False))
+        echo_json(found)
     else:
         signs = {"fine": "✓", "note": "·", "wrong": "✗"}
         for finding in found:

@@ -173,21 +173,10 @@ def empty_table(
 ) -> UnderstoodTable:
     """Make a form: a place for every printed value.
 
-    Parameters
-    ----------
-    task_name : str
-        The task.
-    choices : Choices
-        Its metrics; PSNR and SSIM where it names none.
-    levels : sequence of int
-        Levels of the columns; all that the task has where none is named.
-    datasets, rows : sequence of str
-        Sets of the columns and names of the rows.
-
-    Raises
-    ------
-    HarnessError
-        The task or a set is unknown, or no set or no row is named.
+    `choices`: Its metrics; PSNR and SSIM where it names none.
+    `levels`: Levels of the columns; all that the task has where none is named.
+    `datasets`, `rows`: Sets of the columns and names of the rows.
+    Raises HarnessError: The task or a set is unknown, or no set or no row is named.
     """
     from harness.assets.datasets.registry import dataset
     from harness.records.tasks import task
@@ -232,27 +221,12 @@ def write_published(
     A row whose system other tables know gets their method. Where it shares numbers with one of their rows, all equal,
     it gets that row's input, protocols and ways of keeping pixels, too.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where to write.
-    name : str
-        The table's name; what stands before ``-table`` in it is its paper's.
-    task_name : str
-        Its task.
-    read : UnderstoodTable
-        Columns, rows and values.
-    methods : sequence of str
-        ``ROW=METHOD``.
-    title, source : str
-        Caption, and where it was read.
-    force : bool
-        Whether a file of the user's tables is written anew.
-
-    Raises
-    ------
-    HarnessError
-        The name is taken, a row or a method is unknown, or what was read makes no table.
+    `name`: The table's name; what stands before ``-table`` in it is its paper's.
+    `read`: Columns, rows and values.
+    `methods`: ``ROW=METHOD``.
+    `title`, `source`: Caption, and where it was read.
+    `force`: Whether a file of the user's tables is written anew.
+    Raises HarnessError: The name is taken, a row or a method is unknown, or what was read makes no table.
     """
     import yaml
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
 import sys
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from harness.cli.options import (
     table_option,
     task_option,
 )
-from harness.cli.printing import echo, echo_table
+from harness.cli.printing import echo, echo_json, echo_table
 from harness.errors import HarnessError
 from harness.tables.workspace import Workspace
 
@@ -61,6 +61,10 @@ class _Report(LazyGroup):
     help="Megabytes of pictures on compare pages; default: 7, or less where the site would exceed 20.",
 )
 @click.option("--all-images", is_flag=True, help="Show every image of every scene whole; may become gigabytes.")
+@click.option("--serve", is_flag=True, help="Then show the site at an address of this machine, until Ctrl+C.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Of --serve; 0: a free one."
+)
 @click.option("--summary", is_flag=True, help="Write nothing; print how much of each table is reproduced.")
 @click.option(
     "--compare",
@@ -76,6 +80,8 @@ def report(
     out: Path | None,
     budget: float | None,
     all_images: bool,
+    serve: bool,
+    port: int,
     summary: bool,
     compare: tuple[str, str] | None,
     form: str,
@@ -86,6 +92,8 @@ def report(
     """
     if context.invoked_subcommand is not None:
         return
+    if serve and (summary or compare):
+        raise HarnessError("--serve shows the site, --summary and --compare write none; leave one of them out")
     workspace = Workspace.find()
     if compare:
         from harness.report.changes import changes_json, changes_text, compare_runs, write_page
@@ -109,7 +117,7 @@ def report(
         else:
             records = coverage_records(found)
             if form == "json":
-                echo(json.dumps(records, indent=1, ensure_ascii=False))
+                echo_json(records)
             else:
                 echo_table([list(record.values()) for record in records], list(records[0]) if records else [], form)
         _tell(found)
@@ -136,6 +144,13 @@ def report(
         f"{made.scenes_shown} scenes"
         + (f", {made.images_left_out} more with --all-images" if made.images_left_out else "")
     )
+    if serve:
+        from harness.report.site.serving import server
+
+        with server(target, port) as serving:
+            echo(f"http://localhost:{serving.server_port}/ (Ctrl+C ends)")
+            with contextlib.suppress(KeyboardInterrupt):
+                serving.serve_forever()
 
 
 @click.command(epilog=examples("harness report badge panet-table3 --svg badge.svg"))
@@ -160,7 +175,7 @@ def badge(name: str, svg: Path | None, form: str) -> None:
         from harness.tables.counting import count_tables
 
         counts = count_tables(found)
-        echo(json.dumps({"text": text, "numbers": counts.numbers, **counts.distinct}, indent=1, ensure_ascii=False))
+        echo_json({"text": text, "numbers": counts.numbers, **counts.distinct})
     else:
         echo(text)
     _tell(found)

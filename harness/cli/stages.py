@@ -23,7 +23,7 @@ from harness.cli.options import (
     protocol_option,
     task_option,
 )
-from harness.cli.printing import echo, echo_table
+from harness.cli.printing import echo, echo_json, echo_table
 from harness.errors import HarnessError
 from harness.names import check_name
 from harness.records.cells import SAVINGS
@@ -89,28 +89,19 @@ def _tell_driver(done: int, total: int) -> None:
             Path(file).write_text(f"{done} {total}", encoding="ascii")
 
 
-def _anew() -> bool:
-    """Whether finished images are to be made anew: set by a driver that was told to run every stage again."""
-    return os.environ.get("HARNESS_FORCE") == "1"
-
-
-def _shrink() -> int:
-    """How much less than usual is to be computed at once: set by a driver after a stage was killed for its memory."""
-    given = os.environ.get("HARNESS_SHRINK", "")
-    return int(given) if given.isdigit() else 0
-
-
 @click.command()
 @_options("task", "dataset", "degradation")
 @click.option("--levels", type=Levels(), required=True, help="Levels, such as 10,20,30,40.")
 def inputs(task: str, dataset: str, degradation: str, levels: tuple[int, ...]) -> None:
     """Make the degraded inputs of a dataset and record their hashes in work/inputs."""
     from harness.assets.inputs import record_inputs, write_inputs
+    from harness.run.sources import refuse_edited
 
     for kind, name in (("task", task), ("dataset", dataset), ("degradation", degradation)):
         check_name(name, kind)
     workspace = Workspace.find()
     workspace.define()
+    refuse_edited(workspace, "inputs", task, degradation)
     record = record_inputs(workspace.data, dataset, degradation, levels, workspace.params.noise)
     write_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json", record)
     _say(f"inputs {task} {dataset} {degradation}: {record.reason or f'{len(record.inputs)} images'}")
@@ -130,14 +121,19 @@ def restore(
     from harness.records.in_use import loading_from
     from harness.records.runs import write_run
     from harness.run.restore import restore as restore_group
+    from harness.run.sources import refuse_edited
 
     workspace = Workspace.find()
     supervised = _supervise(f"restore {method} {dataset}", workspace)
     group = Group(task, dataset, degradation, method, policy, saving)
     found = workspace.method(method)
     supervised.goes_on()
+    refuse_edited(workspace, "restore", task, degradation, found)
     code = fingerprint(method_code(found))
     recorded = read_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json")
+    # Set by a driver: how much less to compute at once after a stage was killed for its memory, and whether finished
+    # images are to be made anew.
+    shrink = os.environ.get("HARNESS_SHRINK", "")
     # Wherever the command is run, methods load from the workspace.
     with loading_from(workspace.root), ProgressBar(f"restore {method} {dataset}") as bar:
 
@@ -157,8 +153,8 @@ def restore(
             noise=workspace.params.noise,
             code=code,
             packages=method_packages(found),
-            shrink=_shrink(),
-            anew=_anew(),
+            shrink=int(shrink) if shrink.isdigit() else 0,
+            anew=os.environ.get("HARNESS_FORCE") == "1",
             progress=progress,
         )
     write_run(workspace.work, group, run)
@@ -182,7 +178,7 @@ def measure_restored(
     from harness.records.runs import Clock, write_run
     from harness.run.measure import measure as measure_group
     from harness.run.restore import keep_for_further_levels
-    from harness.run.sources import note_awaited
+    from harness.run.sources import note_awaited, refuse_edited
 
     clock = Clock()
     workspace = Workspace.find()
@@ -191,8 +187,8 @@ def measure_restored(
     folder = workspace.work / "restored" / group.place
     if not folder.is_dir():
         raise HarnessError(f"{folder}: no restored images; run harness repro TABLE, which makes everything")
-    workspace.define()
     names = tuple(protocols.split(","))
+    refuse_edited(workspace, "measure", task, degradation, metrics=[n for n in names if protocol(n).own is not None])
     made_with = {name: metric_facts(own) for name in names if (own := protocol(name).own) is not None}
     kept = workspace.work / "partial" / "measured" / group.place
     record, rows = measure_group(folder, data=workspace.data, protocols=names, made_with=made_with, kept=kept)
@@ -236,7 +232,6 @@ def measure(
     """
     from harness.assets.datasets import fetch
     from harness.assets.places import DATA_VARIABLE
-    from harness.files import json_numbers
     from harness.records.tasks import task as task_of
     from harness.report.render import csv_lines
     from harness.run.measure import measure_folder
@@ -262,7 +257,7 @@ def measure(
         for image, of_image in [*values.items(), ("mean", means)]
     ]
     if form == "json":
-        echo(json.dumps(json_numbers(records), indent=1))
+        echo_json(records)
     elif form == "csv":
         echo(csv_lines(records, ("image", *chosen)), nl=False)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import click
 
 from harness.cli.failing import check_results, failing_options
 from harness.cli.options import dataset_option, examples, format_option, row_option, table_argument
-from harness.cli.printing import echo, echo_table, echo_text
+from harness.cli.printing import echo, echo_json, echo_table, echo_text
 from harness.errors import CheckFailedError, HarnessError, plural
 from harness.tables.workspace import Workspace
 
@@ -86,7 +85,7 @@ def tables(form: str, systems: bool, own: bool, file: Path | None, check: bool, 
             | {reach: counts.places["not run"] for reach, counts in found.by_reach.items()}
         )
     if form == "json":
-        echo(json.dumps(records, indent=1, ensure_ascii=False))
+        echo_json(records)
         return
     shown = ("table", "title", "numbers", "match", "measured", *REACHES)
     # Columns about printed numbers stay empty where there are none.
@@ -110,8 +109,6 @@ def tables(form: str, systems: bool, own: bool, file: Path | None, check: bool, 
 
 
 def _list_systems(workspace: Workspace, form: str) -> None:
-    import msgspec
-
     from harness.tables.collected import collect
     from harness.tables.published import published_tables
     from harness.tables.reach import REACHES
@@ -122,7 +119,7 @@ def _list_systems(workspace: Workspace, form: str) -> None:
     if form == "md":
         echo(markdown(found), nl=False)
     elif form == "json":
-        echo(json.dumps([msgspec.to_builtins(system) for system in found], indent=1, ensure_ascii=False))
+        echo_json(found)
     else:
         heads = ("system", "methods", "measured", "numbers", *REACHES)
         lines = [

@@ -47,16 +47,10 @@ MOST_PACKED = 100
 class CrateCheck(msgspec.Struct, frozen=True):
     """What checking a crate found.
 
-    Attributes
-    ----------
-    table, revision : str
-        The table, and the git revision of the code that made the crate.
-    files, measured : int
-        Files that are as they were, and restored images whose pixels are the recorded ones.
-    problems : tuple of str
-        What is wrong, one sentence each.
-    remade : bool
-        Whether the results were made anew from the rows, and are equal.
+    `table`, `revision`: The table, and the git revision of the code that made the crate.
+    `files`, `measured`: Files that are as they were, and restored images whose pixels are the recorded ones.
+    `problems`: What is wrong, one sentence each.
+    `remade`: Whether the results were made anew from the rows, and are equal.
     """
 
     table: str
@@ -111,26 +105,12 @@ def _training_of(workspace: Workspace, table: str, *, weights: bool) -> set[str]
 def export_crate(workspace: Workspace, table: str, target: Path, *, images: bool = False) -> int:
     """Write a table's run as a crate.
 
-    Parameters
-    ----------
-    workspace, table
-        Where the results lie, and of which table.
-    target : path
-        A folder that does not exist yet, or a file that ends in ``.zip``.
-    images : bool
-        Whether to put the restored images in.
-
-    Returns
-    -------
-    int
-        Number of files.
-
-    Raises
-    ------
-    HarnessError
-        The table was not made here yet, or the target exists or cannot be written.
-    NotAvailableError
-        The package rocrate is not installed.
+    `workspace`, `table`: Where the results lie, and of which table.
+    `target`: A folder that does not exist yet, or a file that ends in ``.zip``.
+    `images`: Whether to put the restored images in.
+    Returns: Number of files.
+    Raises HarnessError: The table was not made here yet, or the target exists or cannot be written.
+    Raises NotAvailableError: The package rocrate is not installed.
     """
     try:
         from rocrate.model.contextentity import ContextEntity
@@ -210,10 +190,7 @@ def check_crate(source: Path, workspace: Workspace) -> CrateCheck:
 
     The workspace gives the methods and tables that results are made from; nothing is written to it.
 
-    Raises
-    ------
-    HarnessError
-        It is no crate, or names files outside itself.
+    Raises HarnessError: It is no crate, or names files outside itself.
     """
     with _opened(source) as folder:
         entities = _read_metadata(folder / METADATA)
@@ -261,11 +238,8 @@ def _opened(source: Path) -> Iterator[Path]:
 def unpack_zip(source: Path, target: Path) -> None:
     """Unpack a zip from strangers into an existing folder.
 
-    Raises
-    ------
-    HarnessError
-        It is no zip, or damaged, or holds links, names that leave the folder or that no system can hold, more files
-        or bytes than any crate, or a member that is larger than it says.
+    Raises HarnessError: It is no zip, or damaged, or holds links, names that leave the folder or that no system can
+        hold, more files or bytes than any crate, or a member that is larger than it says.
     """
     try:
         with zipfile.ZipFile(source) as archive:

@@ -8,7 +8,6 @@ top, left, bottom, right.
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -22,9 +21,10 @@ from harness.assets.datasets.unpacking import DND_FOLDER, DND_INFO, find_dnd, re
 from harness.assets.foreign import open_hdf5
 from harness.assets.hosts import mirrors
 from harness.assets.places import AssetPaths
+from harness.assets.weights.matlab import variables_v5
 from harness.assets.weights.recording import recording
 from harness.errors import HarnessError, NotAvailableError
-from harness.files import file_sha256, whole_file, write_json
+from harness.files import file_sha256, refuse_special, whole_file, write_json
 from harness.methods import Method, build_method
 from harness.records.loading import load_json
 from harness.records.runs import library_versions
@@ -58,18 +58,11 @@ class Release(msgspec.Struct, frozen=True):
 class SubmissionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a folder of submitted files was made from.
 
-    Attributes
-    ----------
-    method, policy, origin, code : str
-        What restored, and the fingerprint of its code.
-    weights : dict
-        SHA-256 of every weights file used, and of the files that the method depends on.
-    info : str
-        SHA-256 of info.mat.
-    files, images : dict
-        SHA-256 of every finished file, and of the benchmark's file that each was made from.
-    libraries : dict
-        Versions of the libraries that may move a digit, and of the packages that the method imports.
+    `method`, `policy`, `origin`, `code`: What restored, and the fingerprint of its code.
+    `weights`: SHA-256 of every weights file used, and of the files that the method depends on.
+    `info`: SHA-256 of info.mat.
+    `files`, `images`: SHA-256 of every finished file, and of the benchmark's file that each was made from.
+    `libraries`: Versions of the libraries that may move a digit, and of the packages that the method imports.
     """
 
     method: str
@@ -86,10 +79,7 @@ class SubmissionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def open_release(folder: Path, images: int = IMAGES) -> Release:
     """Find the benchmark's files in a folder, or up to three levels below, and read the boxes.
 
-    Raises
-    ------
-    HarnessError
-        Files are missing or damaged, or the boxes are none.
+    Raises HarnessError: Files are missing or damaged, or the boxes are none.
     """
     holder, info = find_dnd(folder)
     if holder is None or info is None:
@@ -150,26 +140,14 @@ def make_submission(
 ) -> SubmissionRecord:
     """Restore every box and write the server's files into a folder; an interrupted run goes on where it stopped.
 
-    Parameters
-    ----------
-    method, release
-        A method for real noise, and the benchmark's files.
-    target : path
-        Gets ``0001.mat`` and so on and ``submission.json`` (which is not submitted).
-    policy : str
-        Inference policy; empty for the method's own.
-    code, packages
-        Fingerprint of the restoring code, and the installed packages that it imports.
-    progress : callable
-        Called with the numbers of finished and of all images.
-
-    Raises
-    ------
-    NotAvailableError
-        The method's weights are not here.
-    HarnessError
-        The method does not do real noise, fails, or returns no image of a box's size; or the folder holds another
-        submission.
+    `method`, `release`: A method for real noise, and the benchmark's files.
+    `target`: Gets ``0001.mat`` and so on and ``submission.json`` (which is not submitted).
+    `policy`: Inference policy; empty for the method's own.
+    `code`, `packages`: Fingerprint of the restoring code, and the installed packages that it imports.
+    `progress`: Called with the numbers of finished and of all images.
+    Raises NotAvailableError: The method's weights are not here.
+    Raises HarnessError: The method does not do real noise, fails, or returns no image of a box's size; or the folder
+        holds another submission.
     """
     policy = policy or method.policy
     with recording() as loaded:
@@ -271,17 +249,15 @@ def pack(folder: Path, images: int = IMAGES) -> Path:
 def check_submission(path: Path, release: Release) -> list[str]:
     """Read a submission (a folder or a zip file) back: what keeps the server from taking it, one sentence each.
 
-    Raises
-    ------
-    HarnessError
-        There is no such folder or zip file.
+    Raises HarnessError: There is no such folder or zip file.
     """
     problems = []
     wanted = {file.name: boxes for file, boxes in zip(release.images, release.boxes, strict=True)}
-    seen = set()
-    for name, data in _files(path):
-        if name not in wanted:
-            problems.append(f"{name}: does not belong into a submission")
+    seen: set[str] = set()
+    for name, data in _files(path, wanted):
+        if name in seen or name not in wanted:
+            told = "is there twice" if name in seen else "does not belong into a submission"
+            problems.append(f"{name}: {told}")
             continue
         seen.add(name)
         if isinstance(data, str):
@@ -294,33 +270,39 @@ def check_submission(path: Path, release: Release) -> list[str]:
     return problems
 
 
-def _files(path: Path) -> Iterator[tuple[str, bytes | str]]:
-    """Give the files of a folder or zip by name, with their bytes or what is wrong with them."""
+def _files(path: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes | str]]:
+    """Give the files of a folder or zip by name; the first of each name that is wanted with its bytes or its fault."""
     if path.is_dir():
         for file in sorted(path.iterdir()):
             if file.name != RECORD and not file.name.startswith("."):
                 small = file.is_file() and file.stat().st_size <= _LARGEST
-                yield file.name, file.read_bytes() if small else "is no file of at most a gigabyte"
+                known = file.name in wanted
+                yield file.name, file.read_bytes() if known and small else "is no file of at most a gigabyte"
         return
+    left = set(wanted)
+    refuse_special(path)
     try:
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
-                small = entry.file_size <= _LARGEST
-                yield entry.filename, archive.read(entry) if small else "unpacks to more than a gigabyte"
+                first, small = entry.filename in left, entry.file_size <= _LARGEST
+                left.discard(entry.filename)
+                yield entry.filename, archive.read(entry) if first and small else "unpacks to more than a gigabyte"
     except FileNotFoundError:
         raise HarnessError(f"{path}: no such folder or zip file") from None
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    # A damaged archive fails anywhere in zipfile and zlib, with whatever is at hand there.
+    except Exception as error:
         raise HarnessError(f"{path}: not a readable zip file ({error})") from None
 
 
-def _check_file(data: bytes, boxes: tuple[Box, ...]) -> Iterator[str]:
-    from scipy.io import loadmat
-
+def _check_file(data: bytes, boxes: tuple[Box, ...]) -> list[str]:
     try:
-        held = {key: value for key, value in loadmat(io.BytesIO(data)).items() if not key.startswith("__")}
-    except Exception as error:  # scipy raises many kinds for a damaged file
-        yield f"cannot be read ({(str(error).splitlines() or [type(error).__name__])[0][:100]})"
-        return
+        return list(_check_variables(variables_v5(data), boxes))
+    # A damaged file can fail anywhere in scipy, and variables of other kinds in what looks at them.
+    except Exception as error:
+        return [f"cannot be read ({(str(error).splitlines() or [type(error).__name__])[0][:100]})"]
+
+
+def _check_variables(held: dict[str, Any], boxes: tuple[Box, ...]) -> Iterator[str]:
     if set(held) != {"Idenoised", "israw", "eval_version"}:
         yield f"holds {', '.join(sorted(held)) or 'nothing'} instead of Idenoised, israw and eval_version"
         return
@@ -345,10 +327,7 @@ def _check_file(data: bytes, boxes: tuple[Box, ...]) -> Iterator[str]:
 def find_release(data: Path, images: int = IMAGES) -> Release:
     """Find the benchmark's files where `harness datasets fetch dnd --from FOLDER` found them, or in a mirror.
 
-    Raises
-    ------
-    NotAvailableError
-        They are in neither place.
+    Raises NotAvailableError: They are in neither place.
     """
     mirrored = [mirror / "datasets" / "dnd" for mirror in mirrors()[0]]
     for folder in [*AssetPaths(data, "datasets", "dnd").own_folders, *mirrored]:

@@ -21,13 +21,8 @@ SAVINGS = ("round", "truncate", "unrounded")
 class Group(msgspec.Struct, frozen=True, order=True):
     """Cells that one process restores: a method on a dataset under one degradation and policy, at every level.
 
-    Attributes
-    ----------
-    task, dataset, degradation, method, policy : str
-        Names in their registries.
-    saving : str
-        How restored pixels are kept: ``round`` or ``truncate`` to 8 bits, or ``unrounded`` (in steps of
-        1/256 of a gray level), for rows that were printed without the detour over an 8-bit image.
+    `saving`: How restored pixels are kept: ``round`` or ``truncate`` to 8 bits, or ``unrounded`` (in steps of 1/256 of
+        a gray level), for rows that were printed without the detour over an 8-bit image.
     """
 
     task: str
@@ -73,12 +68,8 @@ class InputId(msgspec.Struct, frozen=True, order=True):
 class NoiseDraws(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many noise draws are made.
 
-    Attributes
-    ----------
-    further_draws : int
-        Draws beside draw 0, for estimating the spread between draws; 0 makes none.
-    images : int
-        On how many images of a set the further draws are made.
+    `further_draws`: Draws beside draw 0, for estimating the spread between draws; 0 makes none.
+    `images`: On how many images of a set the further draws are made.
     """
 
     further_draws: int = 2

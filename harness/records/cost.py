@@ -14,18 +14,9 @@ from harness.records.loading import load_json
 class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a network costs for one task.
 
-    Attributes
-    ----------
-    task : str
-        Task; its level is the first.
-    level : int
-        Level.
-    parameters : int
-        Parameters, the mean-shift constants included where the network has them.
-    multiply_adds : int
-        Of one input of `side` by `side` pixels; attention as the papers write it.
-    side : int
-        Pixels.
+    `task`: Task; its level is the first.
+    `parameters`: Parameters, the mean-shift constants included where the network has them.
+    `multiply_adds`: Of one input of `side` by `side` pixels; attention as the papers write it.
     """
 
     task: str

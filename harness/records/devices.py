@@ -20,12 +20,9 @@ _DRIVER = Path("/proc/driver/nvidia/version")
 class DeviceFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a computation runs on.
 
-    Attributes
-    ----------
-    name : str
-        Name of the GPU, or ``cpu``.
-    driver, cuda, cudnn : str
-        Versions of NVIDIA's driver, and of the CUDA and cuDNN that torch was built with; empty on a CPU.
+    `name`: Name of the GPU, or ``cpu``.
+    `driver`, `cuda`, `cudnn`: Versions of NVIDIA's driver, and of the CUDA and cuDNN that torch was built with; empty
+        on a CPU.
     """
 
     name: str
@@ -48,10 +45,7 @@ class DeviceFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def device_facts(kind: str = "") -> DeviceFacts:
     """Describe the device that torch uses, or with ``cpu`` the processor.
 
-    Parameters
-    ----------
-    kind : str
-        ``cpu``, ``cuda``; empty: the GPU where there is one.
+    `kind`: ``cpu``, ``cuda``; empty: the GPU where there is one.
     """
     import torch
 
@@ -88,10 +82,7 @@ def driver_version() -> str:
 def why_no_gpu() -> str:
     """Say why a torch that was built for CUDA finds no GPU, and what it needs; empty where it finds one or is for CPUs.
 
-    Returns
-    -------
-    str
-        A sentence.
+    Returns: A sentence.
     """
     import torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from harness.errors import HarnessError, unknown_name
+from harness.files import write_json
 
 T = TypeVar("T")
 
@@ -25,22 +27,10 @@ _UNKNOWN_FIELD = re.compile(r"unknown field `(?P<field>[^`]+)`(?: - at `(?P<path
 def load_yaml(path: str | Path, kind: type[T]) -> T:
     """Read a YAML file into a struct type.
 
-    Parameters
-    ----------
-    path : path
-        The file. Only plain YAML is read: no tags, no Python objects.
-    kind : type
-        A msgspec struct type, or any type msgspec converts to.
-
-    Returns
-    -------
-    kind
-        The record.
-
-    Raises
-    ------
-    HarnessError
-        The file is missing, is not YAML, misses a key, or has a key nobody knows (the nearest known one is named).
+    `path`: The file. Only plain YAML is read: no tags, no Python objects.
+    `kind`: A msgspec struct type, or any type msgspec converts to.
+    Raises HarnessError: The file is missing, is not YAML, misses a key, or has a key nobody knows (the nearest known
+        one is named).
     """
     return convert(read_yaml(path), kind, str(path))
 
@@ -74,6 +64,31 @@ def load_json(path: str | Path, kind: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise HarnessError(f"{path}: not valid JSON ({error}); delete it and run again") from None
     return convert(plain, kind, str(path), str_keys=True)
+
+
+class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    sha256: str
+    kept: Any
+
+
+def write_kept(path: str | Path, plain: Any) -> None:
+    """Keep plain values for later runs in a JSON file of its own, with their checksum: no disk may change a digit."""
+    write_json(path, _Kept(_plain_sha256(plain), plain))
+
+
+def read_kept(path: str | Path, kind: type[T]) -> T | None:
+    """Read what `write_kept` kept; None where nothing is there, or something else than was kept."""
+    try:
+        found = load_json(path, _Kept)
+        if found.sha256 == _plain_sha256(found.kept):
+            return convert(found.kept, kind, str(path), str_keys=True)
+    except HarnessError:
+        pass
+    return None
+
+
+def _plain_sha256(plain: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()
 
 
 def _read_file(path: str | Path) -> bytes:
@@ -172,12 +187,8 @@ def _keys(path: str) -> tuple[str | int, ...]:
 def yaml_place(where: str, *keys: str | int) -> str:
     """Name a file and the line where a value stands in it; the file alone where that is no YAML file.
 
-    Parameters
-    ----------
-    where : str
-        The file, or what else a record came from.
-    keys : str or int
-        The way to the value; as far as it can be gone.
+    `where`: The file, or what else a record came from.
+    `keys`: The way to the value; as far as it can be gone.
     """
     import yaml
 

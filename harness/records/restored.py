@@ -18,15 +18,7 @@ RECORD = "restored.json"
 
 
 class OwnFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of the user's own that a method loads or depends on, as it was when the method ran.
-
-    Attributes
-    ----------
-    sha256 : str
-        Its checksum.
-    bytes : int
-        Its size.
-    """
+    """A file of the user's own that a method loads or depends on, as it was when the method ran."""
 
     sha256: str
     bytes: int
@@ -39,17 +31,11 @@ class OwnFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LevelRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is known of the restored images of one level.
 
-    Attributes
-    ----------
-    reason : str
-        Why the level was not run; empty where it was.
-    weights : dict
-        SHA-256 of every weights file used, by its name in the registry; of a user's own by its path.
-    own_files : dict
-        The user's own files among them, and those that the method depends on, by path in the workspace; those that lie
-        elsewhere by name.
-    missing : Missing or None
-        What the reason names, as data.
+    `reason`: Why the level was not run; empty where it was.
+    `weights`: SHA-256 of every weights file used, by its name in the registry; of a user's own by its path.
+    `own_files`: The user's own files among them, and those that the method depends on, by path in the workspace; those
+        that lie elsewhere by name.
+    `missing`: What the reason names, as data.
     """
 
     reason: str
@@ -61,24 +47,12 @@ class LevelRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 class RestoredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a folder of restored images holds and what made it.
 
-    Attributes
-    ----------
-    group : Group
-        Task, dataset, degradation, method, policy.
-    origin : str
-        ``none``, ``released`` or ``trained``.
-    degradation_version : int
-        Version of the degradation.
-    code : str
-        Fingerprint of the code that restored.
-    reason : str
-        Why nothing was run at all; empty otherwise.
-    levels : dict
-        By level.
-    images : dict
-        SHA-256 of the pixels, by relative file name.
-    missing : Missing or None
-        What the reason names, as data.
+    `group`: Task, dataset, degradation, method, policy.
+    `origin`: ``none``, ``released`` or ``trained``.
+    `code`: Fingerprint of the code that restored.
+    `reason`: Why nothing was run at all; empty otherwise.
+    `images`: SHA-256 of the pixels, by relative file name.
+    `missing`: What the reason names, as data.
     """
 
     group: Group

@@ -24,14 +24,9 @@ FIELDS = ("level", "draw", "image", "protocol", "value")
 class ImageRow(msgspec.Struct, frozen=True, order=True):
     """One measured value.
 
-    Attributes
-    ----------
-    level, draw, image : int, int, str
-        Which input; draw 0 is the one that counts. The image is `WHOLE_SET` for metrics of a set.
-    protocol : str
-        Version of the protocol, such as ``ssim-8x8.1`` (the record tells its name).
-    value : float
-        dB for PSNR, 0..1 for SSIM.
+    `level`, `draw`, `image`: Which input; draw 0 is the one that counts. The image is `WHOLE_SET` for metrics of a set.
+    `protocol`: Version of the protocol, such as ``ssim-8x8.1`` (the record tells its name).
+    `value`: dB for PSNR, 0..1 for SSIM.
     """
 
     level: int
@@ -44,35 +39,19 @@ class ImageRow(msgspec.Struct, frozen=True, order=True):
 class MeasuredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a file of rows holds and what made it.
 
-    Attributes
-    ----------
-    group : Group
-        Task, dataset, degradation, method, policy.
-    origin : str
-        Where the weights come from.
-    degradation_version : int
-        Version of the degradation.
-    protocols : dict
-        Version of every protocol measured, by name.
-    code : str
-        Fingerprint of the code that restored.
-    reason : str
-        Why there are no rows at all.
-    levels : dict
-        Weights, or the reason why a level has no rows.
-    images : int
-        Images in the dataset (noise draw 0).
-    unmeasured : dict
-        By level: the protocols under which an image could not be measured, and why. They have no rows at that level: a
-        mean over the other images would be another number.
-    missing : Missing or None
-        What the reason names, as data.
-    unmeasured_missing : dict
-        By level and protocol: what the reason in `unmeasured` names, as data.
-    made_with : dict
-        By protocol of a plugin's metric: hash of its code, versions of packages, hashes of the files it read.
-    rows_sha256 : str
-        Checksum of the file of rows, so that a row that changed on a disk or in a cache is noticed.
+    `group`: Task, dataset, degradation, method, policy.
+    `origin`: Where the weights come from.
+    `protocols`: Version of every protocol measured, by name.
+    `code`: Fingerprint of the code that restored.
+    `reason`: Why there are no rows at all.
+    `levels`: Weights, or the reason why a level has no rows.
+    `images`: Images in the dataset (noise draw 0).
+    `unmeasured`: By level: the protocols under which an image could not be measured, and why. They have no rows at that
+        level: a mean over the other images would be another number.
+    `missing`: What the reason names, as data.
+    `unmeasured_missing`: By level and protocol: what the reason in `unmeasured` names, as data.
+    `made_with`: By protocol of a plugin's metric: hash of its code, versions of packages, hashes of the files it read.
+    `rows_sha256`: Checksum of the file of rows, so that a row that changed on a disk or in a cache is noticed.
     """
 
     group: Group
@@ -120,10 +99,7 @@ def read_measured(path: Path) -> MeasuredRecord:
 def read_rows(path: Path) -> tuple[MeasuredRecord, list[ImageRow]]:
     """Read what `write_rows` wrote; the record comes back as it was given.
 
-    Raises
-    ------
-    HarnessError
-        A file is missing or damaged.
+    Raises HarnessError: A file is missing or damaged.
     """
     record = read_measured(path)
     try:

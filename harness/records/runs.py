@@ -47,16 +47,9 @@ _NO_SOURCE = (":(exclude,glob)**/dvc.lock", ":(exclude)results", ":(exclude)docs
 class Confirmation(msgspec.Struct, frozen=True):
     """Code that did not make some images but was found to make them pixel by pixel, on a sample.
 
-    Attributes
-    ----------
-    code : str
-        Fingerprint of the code.
-    images, of : int
-        How many images were restored again, and how many there are.
-    revision : str
-        Git revision of the checkout.
-    dirty : bool or None
-        Whether sources differed from it.
+    `images`, `of`: How many images were restored again, and how many there are.
+    `revision`: Git revision of the checkout.
+    `dirty`: Whether sources differed from it.
     """
 
     code: str
@@ -69,46 +62,25 @@ class Confirmation(msgspec.Struct, frozen=True):
 class RunRecord(msgspec.Struct, frozen=True):
     """How a run of a stage went.
 
-    Attributes
-    ----------
-    seconds : dict
-        Wall time of each restored image by file name (input making and writing excluded); 0 for one that an earlier,
-        interrupted run had finished.
-    wall_seconds : float
-        Wall time of the run, loading of libraries excluded.
-    peak_memory, gpu_memory : int
-        Highest resident memory of the process, and highest memory that torch held on the GPU, bytes.
-    device, processor, machine : str
-        The GPU's name or ``cpu``; the processor's model; operating system and architecture.
-    cores, memory : int
-        Cores the process might use, and the machine's memory in bytes.
-    python : str
-        Version.
-    libraries : dict
-        Versions of `LIBRARIES` that are installed.
-    precision : dict
-        Torch's switches that move digits (TF32, deterministic algorithms), its threads; empty without torch.
-    seed : str
-        What the random numbers of the run were seeded with; empty where none were drawn.
-    revision : str
-        Git revision of the checkout; empty where it is none.
-    dirty : bool or None
-        Whether sources differed from that revision; None where it is not known.
-    retries : dict
-        What was done about an image that ran out of memory, by file name.
-    command : tuple of str
-        The command line.
-    started, finished : str
-        UTC times, for people: nothing is decided by them.
-    confirmed : tuple of Confirmation
-        Later code that was found to restore the same pixels, on a sample.
-    record_sha256 : str
-        Checksum of the record that the run wrote beside its results. DVC does not keep descriptions of runs, so what
-        it takes from its cache may be another run's.
-    kept : tuple of int
-        Levels whose images an earlier run had finished and recorded.
-    before : RunRecord or None
-        That run.
+    `seconds`: Wall time of each restored image by file name (input making and writing excluded); 0 for one that an
+        earlier, interrupted run had finished.
+    `wall_seconds`: Wall time of the run, loading of libraries excluded.
+    `peak_memory`, `gpu_memory`: Highest resident memory of the process, and highest memory that torch held on the GPU,
+        bytes.
+    `device`, `processor`, `machine`: The GPU's name or ``cpu``; the processor's model; operating system and
+        architecture.
+    `cores`, `memory`: Cores the process might use, and the machine's memory in bytes.
+    `libraries`: Versions of `LIBRARIES` that are installed.
+    `precision`: Torch's switches that move digits (TF32, deterministic algorithms), its threads; empty without torch.
+    `seed`: What the random numbers of the run were seeded with; empty where none were drawn.
+    `revision`: Git revision of the checkout; empty where it is none.
+    `dirty`: Whether sources differed from that revision; None where it is not known.
+    `retries`: What was done about an image that ran out of memory, by file name.
+    `started`, `finished`: UTC times, for people: nothing is decided by them.
+    `confirmed`: Later code that was found to restore the same pixels, on a sample.
+    `record_sha256`: Checksum of the record that the run wrote beside its results. DVC does not keep descriptions of
+        runs, so what it takes from its cache may be another run's.
+    `kept`: Levels whose images an earlier run had finished and recorded.
     """
 
     seconds: dict[str, float] = {}
@@ -166,10 +138,7 @@ def write_run(work: Path, group: Group, run: RunRecord, verb: str = "restore") -
 def read_run(work: Path, group: Group, verb: str = "restore") -> RunRecord | None:
     """Read how the results that lie there came to be; None where that was not recorded here.
 
-    Raises
-    ------
-    HarnessError
-        The file is damaged.
+    Raises HarnessError: The file is damaged.
     """
     file = run_file(work, group, verb)
     run = load_json(file, RunRecord) if file.is_file() else None
@@ -199,12 +168,8 @@ class Clock:
     ) -> RunRecord:
         """Describe the run that ends now.
 
-        Parameters
-        ----------
-        seconds, retries : mapping
-            By image; see `RunRecord`.
-        seed, kept : str, iterable of int
-            See `RunRecord`.
+        `seconds`, `retries`: By image; see `RunRecord`.
+        `seed`, `kept`: See `RunRecord`.
         """
         wall_seconds = round(time.perf_counter() - self._start, 6)
         device, torch = device_name(), _torch()
@@ -330,12 +295,8 @@ def git(folder: Path, *arguments: str) -> str | None:
 def git_state(folder: Path) -> tuple[str, bool | None]:
     """Look up the revision of the checkout a folder lies in, and whether its sources were changed since.
 
-    Returns
-    -------
-    revision : str
-        Empty where the folder lies in no git checkout, or git is not installed.
-    dirty : bool or None
-        None where it is not known. Locks, results and documents do not count.
+    Returns `revision`: Empty where the folder lies in no git checkout, or git is not installed.
+    Returns `dirty`: None where it is not known. Locks, results and documents do not count.
     """
     found = git(folder, "rev-parse", "--show-toplevel", "HEAD")
     top, revision, *_ = (found or "\n").split("\n")

@@ -11,22 +11,12 @@ from harness.registries import Registry
 class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One restoration task.
 
-    Attributes
-    ----------
-    name : str
-        Name used in tables, pipelines and on the command line.
-    title : str
-        Name for readers.
-    level_name : str
-        What a level is: ``sigma``, ``quality``, ``scale``, or empty where there is only one.
-    levels : tuple of int
-        Levels the papers print; 0 stands for "only one level".
-    degradation : str
-        Default degradation of a row.
-    metrics : tuple of str
-        Protocols measured for every restored image of this task, whichever table asks.
-    channels : int
-        Channels of input and output (3 RGB, 1 gray or luma).
+    `name`: Name used in tables, pipelines and on the command line.
+    `level_name`: What a level is: ``sigma``, ``quality``, ``scale``, or empty where there is only one.
+    `levels`: Levels the papers print; 0 stands for "only one level".
+    `degradation`: Default degradation of a row.
+    `metrics`: Protocols measured for every restored image of this task, whichever table asks.
+    `channels`: Channels of input and output (3 RGB, 1 gray or luma).
     """
 
     name: str

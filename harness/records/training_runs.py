@@ -78,8 +78,6 @@ def parse_run(name: str) -> TrainingRun:
 def seeded_name(method: str, seed: int) -> str:
     """Name the method that has the weights of a further seed.
 
-    Examples
-    --------
     >>> seeded_name("panet-s", 2)
     'panet-s-seed2'
     """
@@ -95,29 +93,17 @@ def parse_seeded(name: str) -> tuple[str, int] | None:
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What changes the bits of a result beside the recipe; all of it is recorded with the weights.
 
-    Attributes
-    ----------
-    amp : {"", "bfloat16"}
-        Mixed precision: the network in bfloat16, loss and weights in float32.
-    precision : {"highest", "high", "medium"}
-        Of matrix products and convolutions in float32 on a GPU: ``highest`` is float32, ``high`` TF32 (ten bits of
-        each factor), ``medium`` lets products use bfloat16. Attention is always in float32.
-    fused : bool
-        Adam in one kernel: other rounding than the usual form's.
-    channels_last : bool
-        Memory layout of images and filters.
-    compile : bool
-        ``torch.compile``.
-    deterministic : bool
-        Refuse operations whose result differs from run to run.
-    ema : float
-        Decay of a moving average of the weights, which then is the result; 0 is off.
-    clip : float
-        Largest norm of the gradient; 0 is off.
-    accumulate : int
-        Parts that a process computes its share of a batch in, one after the other (for less memory).
-    seed : int
-        Instead of the recipe's; 0 keeps that.
+    `amp` ({"", "bfloat16"}): Mixed precision: the network in bfloat16, loss and weights in float32.
+    `precision` ({"highest", "high", "medium"}): Of matrix products and convolutions in float32 on a GPU: ``highest`` is
+        float32, ``high`` TF32 (ten bits of each factor), ``medium`` lets products use bfloat16. Attention is always in
+        float32.
+    `fused`: Adam in one kernel: other rounding than the usual form's.
+    `compile`: ``torch.compile``.
+    `deterministic`: Refuse operations whose result differs from run to run.
+    `ema`: Decay of a moving average of the weights, which then is the result; 0 is off.
+    `clip`: Largest norm of the gradient; 0 is off.
+    `accumulate`: Parts that a process computes its share of a batch in, one after the other (for less memory).
+    `seed`: Instead of the recipe's; 0 keeps that.
     """
 
     amp: str = ""
@@ -272,20 +258,12 @@ class Validated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TrainedFor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long, on what and by what recipe a network was trained: what rows must share to be compared.
 
-    Attributes
-    ----------
-    recipe : str
-        Name.
-    iterations, recipe_iterations : int
-        Steps made, and those of the full recipe.
-    length_of : str
-        What the latter are, see `Recipe`.
-    data : str
-        Dataset trained on.
-    warmup : int
-        Iterations over which the learning rate rises from 0.
-    otherwise : str
-        Values of the recipe that were others, and what the weights began as; empty where the recipe was followed.
+    `iterations`, `recipe_iterations`: Steps made, and those of the full recipe.
+    `length_of`: What the latter are, see `Recipe`.
+    `data`: Dataset trained on.
+    `warmup`: Iterations over which the learning rate rises from 0.
+    `otherwise`: Values of the recipe that were others, and what the weights began as; empty where the recipe was
+        followed.
     """
 
     recipe: str
@@ -300,54 +278,26 @@ class TrainedFor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How trained weights came to be; it lies beside them.
 
-    Attributes
-    ----------
-    run : TrainingRun
-        Method, task, level.
-    recipe, paper : str
-        Names.
-    budget : str
-        The length as it was planned.
-    iterations, recipe_iterations : int
-        Steps made, and those of the full recipe.
-    length_of : str
-        What the latter are, see `Recipe`.
-    data, recipe_data : str
-        Dataset trained on, and the recipe's.
-    options : Options
-        See there.
-    reason : str
-        Why there are no weights; empty where there are.
-    weights : str
-        SHA-256 of the weights file.
-    seed, parameters, samples : int
-        Seed used, trained parameters, patches seen.
-    rgb_range : float
-        Largest sample value that the network was fed (`harness.networks.ranges`).
-    loss : float
-        Mean over the last logged interval.
-    seconds : float
-        Training time, validation excluded.
-    peak_memory : int
-        Bytes on the GPU, or of the process.
-    validation : Validated or None
-        None where no validation set was here.
-    device, machine : str
-        What it ran on.
-    threads, processes : int
-        CPU threads of a process, and processes.
-    libraries : dict
-        Versions.
-    code : tuple of str
-        Fingerprints of the training and network code, several if it changed between interruption and resumption.
-    driver : str
-        Version of the GPU's driver; those of CUDA and cuDNN are in `libraries`.
-    warmup : int
-        Iterations over which the recipe's learning rate rises from 0.
-    overrides : dict
-        Values of the recipe that were others, by name.
-    start, start_weights : str
-        The run whose weights were begun with, and their SHA-256.
+    `run`: Method, task, level.
+    `budget`: The length as it was planned.
+    `iterations`, `recipe_iterations`: Steps made, and those of the full recipe.
+    `length_of`: What the latter are, see `Recipe`.
+    `data`, `recipe_data`: Dataset trained on, and the recipe's.
+    `options`: See there.
+    `reason`: Why there are no weights; empty where there are.
+    `seed`, `parameters`, `samples`: Seed used, trained parameters, patches seen.
+    `rgb_range`: Largest sample value that the network was fed (`harness.networks.ranges`).
+    `loss`: Mean over the last logged interval.
+    `seconds`: Training time, validation excluded.
+    `peak_memory`: Bytes on the GPU, or of the process.
+    `validation`: None where no validation set was here.
+    `device`, `machine`: What it ran on.
+    `threads`, `processes`: CPU threads of a process, and processes.
+    `code`: Fingerprints of the training and network code, several if it changed between interruption and resumption.
+    `driver`: Version of the GPU's driver; those of CUDA and cuDNN are in `libraries`.
+    `warmup`: Iterations over which the recipe's learning rate rises from 0.
+    `overrides`: Values of the recipe that were others, by name.
+    `start`, `start_weights`: The run whose weights were begun with, and their SHA-256.
     """
 
     run: TrainingRun
@@ -429,10 +379,7 @@ def read_trained(folder: Path) -> TrainedRecord | None:
 def require_trained(root: Path, run: TrainingRun) -> tuple[TrainedRecord, Path]:
     """Return a run's record and its weights file.
 
-    Raises
-    ------
-    NotAvailableError
-        The run was not made, or could not be; the reason is the message.
+    Raises NotAvailableError: The run was not made, or could not be; the reason is the message.
     """
     folder = trained_folder(root, run)
     record = read_trained(folder)

@@ -25,13 +25,9 @@ IMPORT_SECONDS = 120.0
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a method may use; no part of a result's identity.
 
-    Attributes
-    ----------
-    image_seconds : float
-        Seconds for one image, after which a method is taken for hung. A whole Urban100 image through an averaged
-        non-local network takes hours on a CPU.
-    import_seconds : float
-        Seconds for the import of a plugin, after which it is left out.
+    `image_seconds`: Seconds for one image, after which a method is taken for hung. A whole Urban100 image through an
+        averaged non-local network takes hours on a CPU.
+    `import_seconds`: Seconds for the import of a plugin, after which it is left out.
     """
 
     image_seconds: float = 6 * 3600.0
@@ -51,10 +47,7 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Folder:
     """A project folder: the one with params.yaml; what is known in it is `harness.tables.workspace.Workspace`'s.
 
-    Parameters
-    ----------
-    root : path
-        The folder; params.yaml may be absent, then the defaults hold.
+    `root`: The folder; params.yaml may be absent, then the defaults hold.
     """
 
     def __init__(self, root: str | os.PathLike[str] = ".") -> None:
@@ -64,18 +57,10 @@ class Folder:
     def find(cls, start: str | os.PathLike[str] = ".", *, needed: bool = True) -> Self:
         """Find the nearest folder upwards that holds params.yaml.
 
-        Parameters
-        ----------
-        start : path
-            Where to begin.
-        needed : bool
-            Whether there must be one. What reads no results of earlier commands goes without: the folder is then
+        `start`: Where to begin.
+        `needed`: Whether there must be one. What reads no results of earlier commands goes without: the folder is then
             `start`, with the parameters' defaults.
-
-        Raises
-        ------
-        HarnessError
-            There is none, and it is needed: a pipeline, for example, must be written somewhere.
+        Raises HarnessError: There is none, and it is needed: a pipeline, for example, must be written somewhere.
         """
         here = Path(start).resolve()
         for folder in (here, *here.parents):

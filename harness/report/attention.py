@@ -55,27 +55,15 @@ class Panel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AttentionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a folder of attention maps shows and what made it.
 
-    Attributes
-    ----------
-    method, title, task, level
-        The network.
-    kind : str
-        ``pyramid`` (correlation over the levels) or ``groups`` (patches that hash alike).
-    index : int
-        Which attention of the network, in its order.
-    image, input : str
-        Dataset and image, or the name of a file; and how the input was made.
-    crop : tuple of int
-        Top, left, height, width of what the network saw, in pixels of its input.
-    pixels : str
-        SHA-256 of the input's samples.
-    weights, weights_source : str
-        ``released``, ``trained`` or ``generated`` (the last shows how maps are made and is no result); and where they
-        come from.
-    queries : tuple of (int, int)
-        Row and column of each query, in pixels of the network's whole input.
-    panels : tuple of Panel
-        Pictures.
+    `kind`: ``pyramid`` (correlation over the levels) or ``groups`` (patches that hash alike).
+    `index`: Which attention of the network, in its order.
+    `image`, `input`: Dataset and image, or the name of a file; and how the input was made.
+    `crop`: Top, left, height, width of what the network saw, in pixels of its input.
+    `pixels`: SHA-256 of the input's samples.
+    `weights`, `weights_source`: ``released``, ``trained`` or ``generated`` (the last shows how maps are made and is no
+        result); and where they come from.
+    `queries`: Row and column of each query, in pixels of the network's whole input.
+    `panels`: Pictures.
     """
 
     method: str
@@ -110,10 +98,7 @@ class AttentionPage(msgspec.Struct, frozen=True):
 def read_attention_pages(workspace: Workspace) -> list[AttentionPage]:
     """Find the attention maps of a workspace.
 
-    Raises
-    ------
-    HarnessError
-        A record is damaged, or names a file outside its folder.
+    Raises HarnessError: A record is damaged, or names a file outside its folder.
     """
     pages = []
     for path in sorted((workspace.work / FOLDER).glob(f"*/{RECORD}")):
@@ -164,38 +149,18 @@ def make_attention_maps(
 ) -> Path:
     """Apply a network to an image and write what its attention compares for some pixels.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where the maps go (work/attention) and weights and images are looked for.
-    method : Method
-        One whose network has pyramid attention or k-NN local attention.
-    image : str
-        An image file, or ``DATASET/IMAGE``.
-    queries : sequence of (int, int)
-        Row and column of each query pixel in the network's input.
-    task_name, level : str, int
-        What the network is for; the method's first task and that task's first level by default.
-    index : int
-        Which attention, in the order of the network.
-    crop : tuple of int
-        Top, left, height and width of the part that the network sees; the whole input by default.
-    generated : bool
-        Fill the network with seeded random weights: a demonstration of the maps, marked as such in every file.
-    target : path
-        Folder to write; by default one below work/attention named after all of the above.
-
-    Returns
-    -------
-    path
-        The folder: maps.npz, PNG pictures, attention.json.
-
-    Raises
-    ------
-    NotAvailableError
-        The network's weights are not here.
-    HarnessError
-        The method has no such attention, a query lies outside, the image is too large.
+    `workspace`: Where the maps go (work/attention) and weights and images are looked for.
+    `method`: One whose network has pyramid attention or k-NN local attention.
+    `image`: An image file, or ``DATASET/IMAGE``.
+    `queries`: Row and column of each query pixel in the network's input.
+    `task_name`, `level`: What the network is for; the method's first task and that task's first level by default.
+    `index`: Which attention, in the order of the network.
+    `crop`: Top, left, height and width of the part that the network sees; the whole input by default.
+    `generated`: Fill the network with seeded random weights: a demonstration of the maps, marked as such in every file.
+    `target`: Folder to write; by default one below work/attention named after all of the above.
+    Returns: The folder: maps.npz, PNG pictures, attention.json.
+    Raises NotAvailableError: The network's weights are not here.
+    Raises HarnessError: The method has no such attention, a query lies outside, the image is too large.
     """
     import torch
 

@@ -98,18 +98,11 @@ class VerdictChange(msgspec.Struct, frozen=True):
 class Changes(msgspec.Struct, frozen=True):
     """What changed from one run to another.
 
-    Attributes
-    ----------
-    before, after : str
-        Names of the runs.
-    changes : list of Change
-        Measured numbers that differ, the largest differences (PSNR before SSIM) first.
-    unchanged : int
-        Measured numbers that both runs have, equal to the last bit.
-    gone, new : list of Key
-        Measured in one run only.
-    verdicts, notes : list
-        Cells with another verdict, and what could not be read.
+    `before`, `after`: Names of the runs.
+    `changes`: Measured numbers that differ, the largest differences (PSNR before SSIM) first.
+    `unchanged`: Measured numbers that both runs have, equal to the last bit.
+    `gone`, `new`: Measured in one run only.
+    `verdicts`, `notes`: Cells with another verdict, and what could not be read.
     """
 
     before: str
@@ -125,19 +118,10 @@ class Changes(msgspec.Struct, frozen=True):
 def compare_runs(workspace: Workspace, before: str, after: str, tables: Iterable[str] = ()) -> Changes:
     """Compare two runs.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Its git repository is asked for revisions; folders may lie anywhere.
-    before, after : str
-        A git revision, or a folder: a workspace (with work/ or results/), or a folder of results.
-    tables : iterable of str
-        Only verdicts of these tables, and only numbers that they hold; all where none is named.
-
-    Raises
-    ------
-    HarnessError
-        A name is neither a folder nor a revision, or a run holds no results.
+    `workspace`: Its git repository is asked for revisions; folders may lie anywhere.
+    `before`, `after`: A git revision, or a folder: a workspace (with work/ or results/), or a folder of results.
+    `tables`: Only verdicts of these tables, and only numbers that they hold; all where none is named.
+    Raises HarnessError: A name is neither a folder nor a revision, or a run holds no results.
     """
     first, second = (_read_run(workspace, name, frozenset(tables)) for name in (before, after))
     common = sorted(first.samples.keys() & second.samples.keys())
@@ -217,11 +201,11 @@ def _read_run(workspace: Workspace, name: str, tables: frozenset[str]) -> _Run:
 def _in_folder(folder: Path) -> tuple[_Rows, dict[str, bytes]]:
     rows = folder / "work" / "rows" if (folder / "work" / "rows").is_dir() else folder / "rows"
     results = folder / "results" if (folder / "results").is_dir() else folder
-    files = ((path, path.with_suffix(".json")) for path in sorted(rows.rglob("*.csv")))
+    files = ((path, path.with_suffix(".json")) for path in sorted(rows.rglob("*.csv")) if path.is_file())
     return (
         (path.relative_to(rows).as_posix(), about.read_bytes() if about.is_file() else None, path.read_bytes())
         for path, about in files
-    ), {path.stem: path.read_bytes() for path in sorted(results.glob("*.json"))}
+    ), {path.stem: path.read_bytes() for path in sorted(results.glob("*.json")) if path.is_file()}
 
 
 def _in_revision(workspace: Workspace, name: str, notes: list[str]) -> tuple[_Rows, dict[str, bytes]]:
@@ -271,9 +255,9 @@ def _samples(where: str, record: bytes, values: bytes) -> dict[Key, Sample]:
         for level, draw, image, version, value in lines:
             if int(draw) == FIRST_DRAW:
                 found[_key(group, int(level), names.get(version, version))][image] = float(value)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
+        return {key: Sample(math.fsum(images.values()) / len(images), images) for key, images in found.items()}
+    except (ValueError, ArithmeticError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         raise HarnessError(f"{where}: no rows of this program ({type(error).__name__}: {error})") from None
-    return {key: Sample(math.fsum(images.values()) / len(images), images) for key, images in found.items()}
 
 
 def _read_results(where: str, text: bytes, verdicts: dict[CellKey, Verdict], printed: dict[Key, Sample]) -> None:
@@ -290,7 +274,7 @@ def _read_results(where: str, text: bytes, verdicts: dict[CellKey, Verdict], pri
             seen[same] += 1
             if measured is not None and cell["protocol"] and cell["dataset"]:
                 printed[_key({"saving": "round"} | cell, cell["level"] or 0, cell["protocol"])] = Sample(measured, {})
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, ArithmeticError, KeyError, TypeError, RecursionError) as error:
         raise HarnessError(f"{where}: not a table's results ({type(error).__name__}: {error})") from None
 
 

@@ -29,17 +29,9 @@ def text_table(lines: Iterable[Sequence[object]], heads: Sequence[str], width: i
     Where it is too wide, columns of several words are wrapped between words; where that is not enough, the column with
     the longest text stands below its line. A line without limit stays one line, as `grep` wants it.
 
-    Parameters
-    ----------
-    lines : iterable of sequences
-        The cells.
-    heads : sequence of str
-        The heading of each column.
-    width : int, optional
-        Columns of the terminal, 0 for no limit; None for `text_width`.
+    `heads`: The heading of each column.
+    `width`: Columns of the terminal, 0 for no limit; None for `text_width`.
 
-    Examples
-    --------
     >>> print(text_table([("a", 9, "one two three four"), ("b", 10, "five")], ("name", "n", "words"), width=22))
     name   n  words
     ----  --  ------------
@@ -116,8 +108,6 @@ def _laid_out(line: Sequence[str], widths: Sequence[int], right: Sequence[bool])
 def wrapped(text: str, width: int | None = None, indent: str = "", hang: str = "") -> str:
     """Break a text between words, so that it fits; every line of it is indented, and all but the first hang.
 
-    Examples
-    --------
     >>> print(wrapped("a sentence that is somewhat long", 20, indent="  "))
       a sentence that is
       somewhat long
@@ -140,8 +130,6 @@ def wrapped(text: str, width: int | None = None, indent: str = "", hang: str = "
 def wrapped_lines(text: str, width: int | None = None) -> str:
     r"""Break each line of a text between words; behind a name with two spaces after it lines go on below their text.
 
-    Examples
-    --------
     >>> print(wrapped_lines("a sentence that is long\n  packages  numpy 2.4, scipy 1.17", 25))
     a sentence that is long
       packages  numpy 2.4,
@@ -159,8 +147,6 @@ def wrapped_lines(text: str, width: int | None = None) -> str:
 def folded(text: str, width: int | None = None) -> str:
     """Shorten a sentence to one line, between words; the whole where there is no width.
 
-    Examples
-    --------
     >>> folded("not run: A (3 cells): its weights are nowhere to be had", 40)
     'not run: A (3 cells): its weights are …'
     """

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+
+import msgspec
 
 from harness.errors import CheckFailedError, HarnessError
 from harness.files import write_text
 from harness.report.grid import MEANINGS
 from harness.tables import reach
 from harness.tables.collected import collect
-from harness.tables.counting import Coverage, coverage
+from harness.tables.counting import Counts, Coverage, coverage
 from harness.tables.published import published_tables
 from harness.tables.workspace import Workspace
 
@@ -36,6 +39,54 @@ def coverage_rows(found: Coverage) -> list[tuple[str, int, int]]:
     for name, counts in found.by_reach.items():
         rows.append((f"not run: {reach.MEANINGS[name]}", counts.distinct["not run"], counts.places["not run"]))
     return [*rows, ("all", found.all.numbers, found.all.all_places)]
+
+
+class Share(msgspec.Struct, frozen=True):
+    """A part of the printed numbers: its `kind` (one word), how many different `numbers`, and what it is in `words`."""
+
+    kind: str
+    numbers: int
+    words: str
+
+
+def shares(by_reach: Mapping[reach.Reach, Counts]) -> list[Share]:
+    """Divide numbers into those that were reproduced, measured otherwise, and not run, by what they take."""
+    every = [counts.distinct for counts in by_reach.values()]
+    match = sum(distinct["match"] for distinct in every)
+    measured = sum(sum(distinct.values()) - distinct["not run"] for distinct in every)
+    found = [
+        Share("match", match, "reproduced to the printed digit"),
+        Share("measured", measured - match, "measured, with another verdict"),
+        *(Share(name, of.distinct["not run"], f"not run: {reach.MEANINGS[name]}") for name, of in by_reach.items()),
+    ]
+    return [share for share in found if share.numbers]
+
+
+def headline(found: Coverage) -> str:
+    """Say how many of the numbers that anybody can measure are reproduced."""
+    public = found.by_reach["public"]
+    if not public.numbers:
+        return f"None of these {found.all.numbers:,} published numbers can be had from public files"
+    return f"{public.distinct['match']:,} of the {public.numbers:,} published numbers that can be had are reproduced"
+
+
+def headline_text(found: Coverage) -> str:
+    """Say what the headline counts, and what becomes of all other printed numbers."""
+    needs = {
+        "supplied": "need images or weights that you supply",
+        "training": "must be trained",
+        "none": "are out of reach",
+    }
+    others = [f"{of.numbers:,} {needs[name]}" for name, of in found.by_reach.items() if name in needs and of.numbers]
+    public = found.by_reach["public"]
+    beyond = found.all.distinct["match"] - public.distinct["match"]
+    return (
+        f"Of {found.all.numbers:,} different printed numbers {public.numbers:,} can be had: every file that they take "
+        "is public and pinned by checksum"
+        + (f"; {', '.join(others)}" if others else "")
+        + (f" ({beyond:,} of those are reproduced, too)" if beyond else "")
+        + "."
+    )
 
 
 def coverage_text(found: Coverage) -> str:

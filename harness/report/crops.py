@@ -50,14 +50,9 @@ def busiest_region(difference: NDArray[np.float32], height: int, width: int) -> 
 def propose_crops(difference: NDArray[np.float32], side: int, count: int) -> list[SquareCrop]:
     """Choose squares with the largest sum of a map that do not overlap, the largest first.
 
-    Parameters
-    ----------
-    difference : ndarray
-        ``(H, W)``, not negative.
-    side : int
-        Side of a square; half the image where that is smaller.
-    count : int
-        At most so many.
+    `difference`: ``(H, W)``, not negative.
+    `side`: Side of a square; half the image where that is smaller.
+    `count`: At most so many.
     """
     side = max(1, min(side, *(max(1, length // 2) for length in difference.shape)))
     sums = _window_sums(difference, side, side)[::_STEP, ::_STEP].copy()

@@ -59,16 +59,10 @@ def metric_title(metric: str) -> str:
 class GridCell(msgspec.Struct, frozen=True):
     """One place of the grid.
 
-    Attributes
-    ----------
-    printed, mark : str
-        As the paper prints it, and the paper's mark apart (``best``, ``second``); empty where no paper printed it.
-    measured : str
-        With one digit more than printed; empty where nothing was measured.
-    sign, verdict, reason : str
-        The verdict.
-    cell : tuple
-        Part, line and key of the cell that stands here.
+    `printed`, `mark`: As the paper prints it, and the paper's mark apart (``best``, ``second``); empty where no paper
+        printed it.
+    `measured`: With one digit more than printed; empty where nothing was measured.
+    `cell`: Part, line and key of the cell that stands here.
     """
 
     printed: str
@@ -105,16 +99,10 @@ class GridRow(msgspec.Struct, frozen=True):
 class PartGrid(msgspec.Struct, frozen=True):
     """One part of a table, ready to be printed.
 
-    Attributes
-    ----------
-    title, corner : str, tuple of str
-        Heading of the part, if the table has several, and titles of the columns of row headings.
-    heads : tuple of tuple of str
-        Two lines of column headings; an empty text continues the heading to its left.
-    rows : tuple of GridRow
-        In the printed order.
-    marks : tuple of tuple of Mark
-        Those of each heading of the first line, where methods are columns.
+    `title`, `corner`: Heading of the part, if the table has several, and titles of the columns of row headings.
+    `heads`: Two lines of column headings; an empty text continues the heading to its left.
+    `rows`: In the printed order.
+    `marks`: Those of each heading of the first line, where methods are columns.
     """
 
     title: str

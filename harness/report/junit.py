@@ -16,14 +16,9 @@ def junit_text(tables: Mapping[str, Sequence[CellResult]], failing: Collection[s
     A cell fails if its verdict is one of `failing`, is skipped if it was not run, and passes otherwise: a number beside
     which nothing is printed (`measured`) does, and one that cannot be compared.
 
-    Parameters
-    ----------
-    tables : mapping
-        The cells of each table, by the table's name.
-    failing : collection of str
-        Verdicts that fail.
-    here : bool
-        Whether a number that was not measured here but read from the results in git fails, too.
+    `tables`: The cells of each table, by the table's name.
+    `failing`: Verdicts that fail.
+    `here`: Whether a number that was not measured here but read from the results in git fails, too.
     """
     root = ElementTree.Element("testsuites")
     counts = Counter[str]()

@@ -79,18 +79,10 @@ class PaperRow(msgspec.Struct, frozen=True):
 class PaperTable(msgspec.Struct, frozen=True):
     """One part of a table, ready to be printed.
 
-    Attributes
-    ----------
-    name : str
-        The table's name, with the number of the part where there are several.
-    caption : tuple of str
-        Sentences.
-    corner : tuple of str
-        Titles of the columns of row headings.
-    heads : tuple of tuple of (str, int)
-        Lines of column headings, each text with the number of columns that it spans.
-    rows : tuple of PaperRow
-        In the table's order.
+    `name`: The table's name, with the number of the part where there are several.
+    `corner`: Titles of the columns of row headings.
+    `heads`: Lines of column headings, each text with the number of columns that it spans.
+    `rows`: In the table's order.
     """
 
     name: str
@@ -111,21 +103,10 @@ def paper_tables(
 ) -> list[PaperTable]:
     """Lay a table out for a paper, each part for itself; rows and columns without any number are left out.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where costs were recorded.
-    table : Table
-        The table, or what `harness.tables.published.select` left of it.
-    results : iterable of CellResult
-        Its cells.
-    extra : sequence of str
-        Columns to add, of `COSTS`.
-
-    Raises
-    ------
-    HarnessError
-        There is no number at all, a column to add is unknown, or nothing is known of it.
+    `workspace`: Where costs were recorded.
+    `table`: The table, or what `harness.tables.published.select` left of it.
+    `extra`: Columns to add, of `COSTS`.
+    Raises HarnessError: There is no number at all, a column to add is unknown, or nothing is known of it.
     """
     for name in extra:
         if name not in COSTS:
@@ -154,8 +135,6 @@ def forms(tables: Sequence[PaperTable]) -> dict[str, str]:
 def round_half_up(value: float, unit: Decimal) -> Decimal:
     """Round to a multiple of a power of ten, halves upwards; values that are a verdict's rounding error below count.
 
-    Examples
-    --------
     >>> round_half_up(27.775, Decimal("0.01")), round_half_up(27.7749, Decimal("0.01"))
     (Decimal('27.78'), Decimal('27.77'))
     >>> round_half_up(671_500.0, Decimal(1000))
@@ -261,8 +240,6 @@ def _rows(
 def level_text(task: str, level: int) -> str:
     """Write a level as a formula does: ``σ = 50``, ``×2``, ``quality 10``; empty where the task has only one.
 
-    Examples
-    --------
     >>> level_text("denoise-rgb", 50), level_text("sr", 2), level_text("demosaic", 0)
     ('σ = 50', '×2', '')
     """
@@ -347,24 +324,13 @@ def costs_of(
 ) -> tuple[float | None, tuple[str, ...]]:
     """Find what a row costs: the parameters or multiply-adds of its network, or the mean seconds an image.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where costs were recorded.
-    name : {"parameters", "operations", "seconds"}
-        Which cost; operations are multiply-adds of one input of `harness.run.cost.SIDE` pixels a side, or the next
-        size that the network accepts.
-    task : str
-        The task of the cells.
-    cells : sequence of CellResult
-        The row's cells.
-
-    Returns
-    -------
-    cost : float or None
-        None where it is not known here.
-    machines : tuple of str
-        What the seconds were measured on, where that was recorded.
+    `workspace`: Where costs were recorded.
+    `name` ({"parameters", "operations", "seconds"}): Which cost; operations are multiply-adds of one input of
+        `harness.run.cost.SIDE` pixels a side, or the next size that the network accepts.
+    `task`: The task of the cells.
+    `cells`: The row's cells.
+    Returns `cost`: None where it is not known here.
+    Returns `machines`: What the seconds were measured on, where that was recorded.
     """
     if name != "seconds":
         return _network_cost(workspace, name, task, cells), ()
@@ -460,7 +426,7 @@ def measure_words(name: str, task: str) -> str:
         words.append(LUMAS[chosen.luma].phrase)
     if not chosen.unit and chosen.metric in METRICS:
         words[0] = METRICS[chosen.metric].phrase.replace("SSIM, ", "SSIM (", 1) + ")"
-    if border := chosen.border(1) if task == "sr" else chosen.border(0):
+    if border := chosen.border() if TASKS[task].level_name == "scale" else chosen.border(0):
         words.append(
             "without a border of scale pixels" if chosen.crop_scales else f"without a border of {border} pixels"
         )
@@ -476,8 +442,6 @@ def _dataset_words(name: str, cells: Iterable[CellResult]) -> str:
 def listed(texts: Iterable[str]) -> str:
     """Join texts as a sentence does.
 
-    Examples
-    --------
     >>> listed(["a", "b", "c"])
     'a, b and c'
     """

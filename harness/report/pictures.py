@@ -100,13 +100,13 @@ def encode_lossless(pixels: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def encode_preview(pixels: NDArray[np.uint8], longest: int) -> bytes:
-    """Code a picture as small WebP with loss, made smaller where its longest side exceeds `longest` pixels."""
+def encode_preview(pixels: NDArray[np.uint8], longest: int) -> tuple[bytes, tuple[int, int]]:
+    """Code a picture as small WebP with loss, its longest side `longest` pixels at most; with its width and height."""
     picture = Image.fromarray(pixels).convert("RGB")
     picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, "WEBP", quality=_PREVIEW_QUALITY, method=2)
-    return buffer.getvalue()
+    return buffer.getvalue(), picture.size
 
 
 def in_threads(make: Callable[[_Item], _Made], items: Iterable[_Item]) -> Iterator[tuple[_Item, _Made]]:

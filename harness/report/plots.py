@@ -24,7 +24,7 @@ WIDTH, HEIGHT = 640.0, 380.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 18.0, 16.0, 52.0
 
 # Width of a digit in the labels of points, in the chart's units; only for keeping labels apart.
-_LETTER = 6.6
+_LETTER = 7.4
 _LINE = 13.0
 
 # Half the size of a mark.
@@ -132,16 +132,9 @@ def chart(
 ) -> Chart | None:
     """Lay out a chart; None where there is no point.
 
-    Parameters
-    ----------
-    values : iterable of Values
-        What to draw.
-    log_x : bool
-        A logarithmic horizontal axis (values must be positive).
-    x_labels : dict, optional
-        Text by value of the horizontal axis, where it has few values (levels).
-    **frame
-        Name, title and the like, as of `Frame`.
+    `log_x`: A logarithmic horizontal axis (values must be positive).
+    `x_labels`: Text by value of the horizontal axis, where it has few values (levels).
+    `**frame`: Name, title and the like, as of `Frame`.
     """
     series = [item for item in values if item.points]
     if not series:
@@ -343,7 +336,11 @@ def cost_charts(table: Table, results: Sequence[CellResult]) -> list[Chart]:
 UNITS_SHOWN = 10
 
 
-def delta_histogram(collected: Iterable[TableResults]) -> Histogram | None:
+def delta_histogram(
+    collected: Iterable[TableResults],
+    name: str = "deltas",
+    title: str = "Measured − published, over all compared cells",
+) -> Histogram | None:
     """Draw how far every compared cell is from its published number, in units of the last printed digit."""
     counts: dict[int, dict[Verdict, int]] = defaultdict(lambda: dict.fromkeys(VERDICTS, 0))
     total = 0
@@ -371,14 +368,60 @@ def delta_histogram(collected: Iterable[TableResults]) -> Histogram | None:
             for units in range(-UNITS_SHOWN - 1, UNITS_SHOWN + 2)
         ],
         {units + UNITS_SHOWN + 1.5: text(units) for units in (-11, -5, -1, 0, 1, 5, 11)},
-        name="deltas",
-        title="Measured − published, over all compared cells",
+        name=name,
+        title=title,
         about=f"{total} numbers. 0 is a match at the printed digits; beyond {CLOSE_UNITS:g} units a cell is off, "
         "unless its noise term allows more.",
         x_title="units of the last printed digit",
         y_title="numbers",
         heads=("units", *VERDICTS[:-1]),
         rows=[(text(units), *(str(counts[units][v]) for v in VERDICTS[:-1])) for units in sorted(counts)],
+    )
+
+
+# Where the points of strips begin, and the room of one strip: names stand to the left.
+_STRIP_LEFT, _STRIP = 170.0, 34.0
+
+
+def strips(rows: Sequence[tuple[str, Sequence[float]]], **frame: Any) -> Chart | None:
+    """Draw values in rows, one point each, with their mean as a hollow mark; None where no value is finite.
+
+    Parameters
+    ----------
+    rows : sequence of (str, sequence of float)
+        Names, which stand to the left, and values.
+    **frame
+        Name, title and the like, as of `Frame`.
+    """
+    shown = [(name, [value for value in values if math.isfinite(value)]) for name, values in rows]
+    shown = [(name, values) for name, values in shown if values]
+    if not shown:
+        return None
+    every = [value for _, values in shown for value in values]
+    low, high = _widen(min(every), max(every), 0.04)
+    bottom = TOP + _STRIP * len(shown)
+    right = WIDTH - RIGHT
+    longest = int((_STRIP_LEFT - 20) / _LETTER)
+
+    def left(value: float) -> float:
+        return _STRIP_LEFT + (value - low) / (high - low) * (right - _STRIP_LEFT)
+
+    series, names = [], []
+    for row, (name, values) in enumerate(shown):
+        top = TOP + (row + 0.5) * _STRIP
+        mean = math.fsum(values) / len(values)
+        names.append(Tick(top, name if len(name) <= longest else name[: longest - 1] + "…"))
+        points = [Point(value, row, left(value), top) for value in sorted(values)]
+        series.append(Series(name, row % SERIES_STYLES, hollow=False, line=False, points=points))
+        series.append(Series(f"{name}, mean", 3, hollow=True, line=False, points=[Point(mean, row, left(mean), top)]))
+    return Chart(
+        x_ticks=[Tick(left(value), short(value)) for value in ticks(low, high)],
+        y_ticks=names,
+        series=series,
+        left=_STRIP_LEFT,
+        height=bottom + BOTTOM,
+        bottom=bottom,
+        **frame,
     )
 
 

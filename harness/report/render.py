@@ -128,10 +128,7 @@ _DAGGER_MEANINGS = {
 def render(workspace: Workspace, table: Table) -> list[CellResult]:
     """Write results/<table>.md, .csv, .json and .tex, and what DVC shows as metrics; return the results.
 
-    Raises
-    ------
-    HarnessError
-        Rows are damaged: what is rendered without them would stand until somebody notices.
+    Raises HarnessError: Rows are damaged: what is rendered without them would stand until somebody notices.
     """
     found = table_results(workspace, table)
     if found.damaged_rows:
@@ -179,15 +176,9 @@ def markdown(table: Table, results: list[CellResult]) -> str:
 def latex(table: Table, results: list[CellResult], compared: Sequence[Comparison] = ()) -> str:
     """Render as a LaTeX table (booktabs).
 
-    Parameters
-    ----------
-    table : Table
-        The table.
-    results : list of CellResult
-        Its cells.
-    compared : sequence of Comparison
-        Cells compared with the reference of their column (`harness.tables.comparison.compare_rows`): those that are not
-        separable from it get a dagger, those that cannot be compared with it a double one, and the caption says so.
+    `compared`: Cells compared with the reference of their column (`harness.tables.comparison.compare_rows`): those that
+        are not separable from it get a dagger, those that cannot be compared with it a double one, and the caption says
+        so.
     """
     found = {comparison.outcome for comparison in compared}
     references = {comparison.reference.request.row for comparison in compared}

@@ -63,6 +63,25 @@ class Scene(msgspec.Struct, frozen=True):
         """Number of methods that do more than hand the input back."""
         return sum(member.group.method not in UNCHANGED for member in self.members)
 
+    @property
+    def order(self) -> str:
+        """Say in which order the images stand."""
+        if self.restoring > 1:
+            same = len({member.protocol for member in self.members}) == 1
+            under = "" if same else ", each under its own protocol,"
+            return f"Images on which the methods lie farthest apart in PSNR{under} stand first."
+        return f"Images on which {self._told.title} has the lowest PSNR stand first."
+
+    def about(self, image: str) -> str:
+        """Say by what an image has its place in the order."""
+        value = _disagreement(image, self.values)
+        return f"{value:.2f} dB apart" if self.restoring > 1 else f"{-value:.2f} dB"
+
+    @property
+    def _told(self) -> SceneMethod:
+        """Of a scene that compares nothing, the method whose PSNR orders the images."""
+        return next((member for member in self.members if member.group.method not in UNCHANGED), self.members[0])
+
 
 def find_scenes(
     workspace: Workspace,

@@ -6,7 +6,6 @@ looked for below ``work/trained``, ``work/training`` and ``weights``.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import defaultdict
 from pathlib import Path
@@ -16,6 +15,7 @@ import msgspec
 
 from harness.report.facts import Fact, plain_facts
 from harness.tables.workspace import Workspace
+from harness.training.logs import log_lines
 
 LOG = "log.csv"
 
@@ -53,15 +53,14 @@ def read_training_runs(workspace: Workspace) -> list[TrainingCurves]:
 def read_curves(file: Path) -> list[Curve]:
     """Read the numeric columns of a log; lines that a killed run left half-written are passed over."""
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    with open(file, encoding="utf-8", newline="", errors="replace") as text:
-        for line in csv.DictReader(text):
-            iteration = _number(line.get("iteration"))
-            if iteration is None:
-                continue
-            for name, value in line.items():
-                number = _number(value)
-                if name and name != "iteration" and number is not None:
-                    points[name].append((iteration, number))
+    for line in log_lines(file):
+        iteration = _number(line.get("iteration"))
+        if iteration is None:
+            continue
+        for name, value in line.items():
+            number = _number(value)
+            if name and name != "iteration" and number is not None:
+                points[name].append((iteration, number))
     return [Curve(name, tuple(_thinned(found))) for name, found in points.items() if len(found) > 1]
 
 

@@ -59,8 +59,8 @@ class View(msgspec.Struct, frozen=True):
         Proposed, the one with the largest disagreement first; coordinates in the whole image.
     pictures : tuple of Picture
         Input, methods, ground truth.
-    overview : bytes
-        The ground truth made smaller, WebP with loss.
+    overview, overview_size : bytes, tuple of int
+        The ground truth made smaller, WebP with loss; its width and height.
     basis : str
         What the crops were chosen by.
     """
@@ -76,12 +76,13 @@ class View(msgspec.Struct, frozen=True):
     crops: tuple[SquareCrop, ...]
     pictures: tuple[Picture, ...]
     overview: bytes
+    overview_size: tuple[int, int]
     basis: str
 
     @property
     def bytes(self) -> int:
-        """Size of the page's pictures as text (base64)."""
-        return (sum(len(picture.webp) for picture in self.pictures) + len(self.overview)) * 4 // 3
+        """Size of the page's pictures: as text (base64), but for the overview, which is a file."""
+        return sum(len(picture.webp) for picture in self.pictures) * 4 // 3 + len(self.overview)
 
 
 def make_view(workspace: Workspace, scene: Scene, image: str, *, whole: bool = False) -> View:
@@ -131,7 +132,7 @@ def make_view(workspace: Workspace, scene: Scene, image: str, *, whole: bool = F
         region_width,
         tuple(SquareCrop(top + crop.top, left + crop.left, crop.side) for crop in crops),
         _pictures(scene, image, cut, crops, [shown, *references.values()], inputs, restored),
-        encode_preview(shown, _OVERVIEW),
+        *encode_preview(shown, _OVERVIEW),
         basis,
     )
 

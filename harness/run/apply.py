@@ -51,17 +51,10 @@ def _calling(function: Callable[..., Any], *arguments: Any) -> Any:
 def check_result(result: NDArray[Any], given: NDArray[Any]) -> None:
     """Refuse samples that cannot be a restored image.
 
-    Parameters
-    ----------
-    result : ndarray
-        What a method returned, any shape.
-    given : ndarray
-        What it was given, in [0, 1] or, under unclipped noise, beyond.
-
-    Raises
-    ------
-    WrongResultError
-        The samples are no real floating-point numbers, not finite, or far outside the input's range.
+    `result`: What a method returned, any shape.
+    `given`: What it was given, in [0, 1] or, under unclipped noise, beyond.
+    Raises WrongResultError: The samples are no real floating-point numbers, not finite, or far outside the input's
+        range.
     """
     expected = "real floating-point samples in [0, 1] were expected"
     if not np.issubdtype(result.dtype, np.floating):
@@ -112,12 +105,8 @@ def _kind(value: object) -> str:
 def array_restorer(function: Callable[[NDArray[np.float64]], Any], policy: str) -> Restorer:
     """Wrap a callable on float64 arrays in [0, 1] so that it takes and returns units of 0..255.
 
-    Raises
-    ------
-    HarnessError
-        The policy needs a network.
-    WrongResultError
-        By the wrapped callable: it returned no array, or `check_result` refuses it.
+    Raises HarnessError: The policy needs a network.
+    Raises WrongResultError: By the wrapped callable: it returned no array, or `check_result` refuses it.
     """
     # The last result of each thread: while it is held here its memory can be no other array's.
     held: dict[int, NDArray[Any]] = {}
@@ -174,28 +163,16 @@ def tensor_restorer(
 
     The first CUDA device is used where there is one. Reduced-precision products (TF32) are off: digits come first.
 
-    Parameters
-    ----------
-    function : callable
-        What a method's `build` returned. A torch module must have been marked as ready (`harness.networks`), so that
-        an untrained or half-loaded network never makes a result.
-    policy : str
-        ``whole``, ``chop``, ``x8`` or ``chop+x8``.
-    rule : str
-        Name of the tiling rule, for the policies with ``chop``.
-    scale : int
-        By how much the output is larger than the input.
-    shrink : int
-        How many times to divide by `SHRINKING` what is computed at once, after running out of memory: the tiles (at
-        least 1) and the buffers of streamed attention. The tiles themselves, which are part of a result,
-        stay.
-
-    Raises
-    ------
-    HarnessError
-        The policy is unknown or needs a tiling rule that the method does not name.
-    WrongResultError
-        By the wrapped callable: it returned no tensor of 4 dimensions, or `check_result` refuses it.
+    `function`: What a method's `build` returned. A torch module must have been marked as ready (`harness.networks`), so
+        that an untrained or half-loaded network never makes a result.
+    `policy`: ``whole``, ``chop``, ``x8`` or ``chop+x8``.
+    `rule`: Name of the tiling rule, for the policies with ``chop``.
+    `scale`: By how much the output is larger than the input.
+    `shrink`: How many times to divide by `SHRINKING` what is computed at once, after running out of memory: the tiles
+        (at least 1) and the buffers of streamed attention. The tiles themselves, which are part of a result, stay.
+    Raises HarnessError: The policy is unknown or needs a tiling rule that the method does not name.
+    Raises WrongResultError: By the wrapped callable: it returned no tensor of 4 dimensions, or `check_result` refuses
+        it.
     """
     import torch
 

@@ -16,10 +16,7 @@ from harness.run.cost import SIDE
 def first_built(method: Method, task: Task) -> tuple[Callable[[Any], Any], int]:
     """Build a method at the first level of a task that can be built; gives what it returned, and the level.
 
-    Raises
-    ------
-    NotAvailableError
-        Nothing that it needs is here.
+    Raises NotAvailableError: Nothing that it needs is here.
     """
     dataset = next(iter(method.weights_for), "")
     told: NotAvailableError | None = None
@@ -35,10 +32,7 @@ def first_built(method: Method, task: Task) -> tuple[Callable[[Any], Any], int]:
 def built_cost(method: Method, task_name: str) -> Cost:
     """Count the networks in what a method builds, and the multiply-adds of an input of `SIDE` pixels a side.
 
-    Raises
-    ------
-    HarnessError
-        There is no torch network in it, or what it needs is not here.
+    Raises HarnessError: There is no torch network in it, or what it needs is not here.
     """
     import torch
 

@@ -30,12 +30,8 @@ from harness.tables.workspace import Workspace
 class Link(msgspec.Struct, frozen=True):
     """One link of the chain.
 
-    Attributes
-    ----------
-    title : str
-        What it is: ``number``, ``rows``, ``measured by``, ``restored images`` …
-    facts : dict
-        What is known of it, as text by name, in the order in which it is told.
+    `title`: What it is: ``number``, ``rows``, ``measured by``, ``restored images`` …
+    `facts`: What is known of it, as text by name, in the order in which it is told.
     """
 
     title: str
@@ -45,19 +41,9 @@ class Link(msgspec.Struct, frozen=True):
 def find_cell(workspace: Workspace, table: str, row: str, column: str) -> CellResult:
     """Find a cell of a table.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where.
-    table, row : str
-        The table's name and the row's printed name.
-    column : str
-        ``dataset/level/metric`` as `harness diff` names it; the level may be left out where there is only one.
-
-    Raises
-    ------
-    HarnessError
-        There is no such table, row or column; the nearest names are in the message.
+    `table`, `row`: The table's name and the row's printed name.
+    `column`: ``dataset/level/metric`` as `harness diff` names it; the level may be left out where there is only one.
+    Raises HarnessError: There is no such table, row or column; the nearest names are in the message.
     """
     found = workspace.table(table)
     results = results_of(workspace, found)
@@ -84,12 +70,7 @@ def _names(result: CellResult) -> tuple[str, ...]:
 def explain(workspace: Workspace, result: CellResult) -> list[Link]:
     """Make the chain of a cell, from the printed number to the images it was measured on, and how to re-run it.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where the results lie.
-    result : CellResult
-        The cell.
+    `workspace`: Where the results lie.
     """
     request, group = result.request, result.request.group
     links = [_number(workspace, result)]

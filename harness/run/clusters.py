@@ -34,21 +34,13 @@ PACKAGES = ("distributed", "dask_jobqueue", "dask_kubernetes", "dask_cloudprovid
 class ClusterFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Contents of a cluster file.
 
-    Attributes
-    ----------
-    cluster : str
-        Class, such as ``dask_jobqueue.SLURMCluster``; empty where `scheduler` is given.
-    options : dict
-        Its options; see the class's documentation.
-    scheduler : str
-        Address of a running scheduler.
-    jobs : int
-        Jobs (machines, pods) to ask for.
-    resources : tuple of str
-        Of ``memory`` and ``gpu``: those that the workers announce (``worker_extra_args: ["--resources", "gpu=1"]``,
-        memory in bytes) and that stages shall be counted against.
-    wait_seconds : float
-        How long to wait for the first worker.
+    `cluster`: Class, such as ``dask_jobqueue.SLURMCluster``; empty where `scheduler` is given.
+    `options`: Its options; see the class's documentation.
+    `scheduler`: Address of a running scheduler.
+    `jobs`: Jobs (machines, pods) to ask for.
+    `resources`: Of ``memory`` and ``gpu``: those that the workers announce (``worker_extra_args: ["--resources",
+        "gpu=1"]``, memory in bytes) and that stages shall be counted against.
+    `wait_seconds`: How long to wait for the first worker.
     """
 
     cluster: str = ""
@@ -65,10 +57,8 @@ Place = tuple[Any, tuple[str, ...]]  # a connected `distributed.Client`, and the
 def read_cluster_file(path: Path) -> ClusterFile:
     """Read and check a cluster file.
 
-    Raises
-    ------
-    HarnessError
-        Unknown keys, neither or both of `cluster` and `scheduler`, or a class of a package that is no Dask cluster's.
+    Raises HarnessError: Unknown keys, neither or both of `cluster` and `scheduler`, or a class of a package that is no
+        Dask cluster's.
     """
     found = load_yaml(path, ClusterFile)
     if bool(found.cluster) == bool(found.scheduler):
@@ -89,12 +79,8 @@ def local_place(shares: Sequence[int], devices: Sequence[str]) -> Iterator[Place
 
     A single worker is a thread of this process: one stage at a time needs no other process, and begins earlier.
 
-    Parameters
-    ----------
-    shares : sequence of int
-        Memory of each worker, bytes (`harness.run.resources.worker_shares`).
-    devices : sequence of str
-        A GPU for each of the first workers, as CUDA_VISIBLE_DEVICES takes it.
+    `shares`: Memory of each worker, bytes (`harness.run.resources.worker_shares`).
+    `devices`: A GPU for each of the first workers, as CUDA_VISIBLE_DEVICES takes it.
     """
     import dask
     from distributed import Client, Nanny, Scheduler, Security, SpecCluster, Worker
@@ -151,12 +137,8 @@ def _without_main_script() -> Iterator[None]:
 def cluster_place(path: Path) -> Iterator[Place]:
     """Start or join the cluster that a file describes, and wait for its first worker.
 
-    Raises
-    ------
-    HarnessError
-        The cluster cannot be made, or no worker comes.
-    NotAvailableError
-        Its package is not installed.
+    Raises HarnessError: The cluster cannot be made, or no worker comes.
+    Raises NotAvailableError: Its package is not installed.
     """
     from distributed import Client
 
@@ -183,10 +165,7 @@ def cluster_place(path: Path) -> Iterator[Place]:
 def job_script(path: Path) -> str:
     """Make the script that a cluster file's jobs would be submitted with; nothing is submitted.
 
-    Raises
-    ------
-    HarnessError
-        The cluster cannot be made, or is of a kind that submits no scripts.
+    Raises HarnessError: The cluster cannot be made, or is of a kind that submits no scripts.
     """
     about = read_cluster_file(path)
     if not about.cluster:

@@ -39,10 +39,7 @@ class Check(msgspec.Struct, frozen=True):
 def check_method(method: Method) -> Iterator[Check]:
     """Try a method on every task it declares, at the first and last level that can be built, with every model it has.
 
-    Yields
-    ------
-    Check
-        In the order tried; a failed build ends the checks of its level.
+    Yields: In the order tried; a failed build ends the checks of its level.
     """
     if method.on == "images":
         yield Check("restored images", None, "found by name when a table is made; nothing to try here")

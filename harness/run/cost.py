@@ -10,13 +10,29 @@ from harness.records.cost import Cost, CostRecord
 SIDE = 96
 
 
-def count_cost(method: Method) -> CostRecord:
-    """Count a method's network for every task at the task's first level.
+def count_parameters(method: Method, task_name: str) -> int:
+    """Count the parameters of a method's network for a task, at the task's first level; nothing is computed.
 
     Raises
     ------
     HarnessError
         The method has no network.
+    """
+    import torch
+
+    from harness.networks.measure import parameter_count
+    from harness.records.tasks import task as task_of
+
+    if method.network is None:
+        raise HarnessError(f"method '{method.name}' names no network, so there is nothing to count")
+    with torch.device("meta"):
+        return parameter_count(method.network(task_name, task_of(task_name).levels[0]))
+
+
+def count_cost(method: Method) -> CostRecord:
+    """Count a method's network for every task at the task's first level.
+
+    Raises HarnessError: The method has no network.
     """
     import torch
 

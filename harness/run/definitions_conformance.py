@@ -32,10 +32,7 @@ def defining_kinds(name: str) -> list[str]:
 def check_definition(kind: str, name: str) -> Iterator[Check]:
     """Try what a name of a kind (`defining_kinds`) promises.
 
-    Yields
-    ------
-    Check
-        In the order tried; one that fails says in a sentence what is wrong.
+    Yields: In the order tried; one that fails says in a sentence what is wrong.
     """
     before = Snapshot()
     tried = False

@@ -21,14 +21,9 @@ State = Literal["fine", "note", "wrong"]
 class Finding(msgspec.Struct, frozen=True):
     """What was found.
 
-    Attributes
-    ----------
-    what : str
-        Which part of the environment.
-    state : str
-        ``fine``; ``note`` (works, but know it); ``wrong`` (a run will fail).
-    detail : str
-        What was found, and what to do about it.
+    `what`: Which part of the environment.
+    `state`: ``fine``; ``note`` (works, but know it); ``wrong`` (a run will fail).
+    `detail`: What was found, and what to do about it.
     """
 
     what: str

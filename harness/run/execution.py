@@ -33,20 +33,11 @@ _GRACE_SECONDS = 5
 class RunSettings(msgspec.Struct, frozen=True):
     """How to run stages.
 
-    Attributes
-    ----------
-    jobs : int
-        Stages at a time on this machine.
-    cluster : path or None
-        Cluster file; then `jobs` does not count.
-    per_gpu : int
-        Stages that may share a GPU.
-    keep_going : bool
-        Whether to go on with what does not depend on a stage that failed.
-    force, pull : bool
-        As for `dvc repro`.
-    forced : frozenset of str
-        Addresses of stages that run also where DVC finds them unchanged.
+    `jobs`: Stages at a time on this machine.
+    `cluster`: Cluster file; then `jobs` does not count.
+    `per_gpu`: Stages that may share a GPU.
+    `keep_going`: Whether to go on with what does not depend on a stage that failed.
+    `forced`: Addresses of stages that run also where DVC finds them unchanged.
     """
 
     jobs: int = 1
@@ -73,21 +64,9 @@ def run_stages(
 ) -> dict[str, StageOutcome]:
     """Run stages, each after those of them that it needs.
 
-    Parameters
-    ----------
-    root : path
-        The workspace.
-    nodes : mapping
-        The stages by address, each after those it needs; needs outside the mapping are taken for done.
-    settings : RunSettings
-        How.
-    watcher : Watcher
-        Is told.
-
-    Returns
-    -------
-    dict
-        Outcome by address.
+    `nodes`: The stages by address, each after those it needs; needs outside the mapping are taken for done.
+    `watcher`: Is told.
+    Returns: Outcome by address.
     """
     outcomes: dict[str, StageOutcome] = {}
     todo = dict(nodes)

@@ -18,20 +18,12 @@ CODE_VERB = "code"
 class Step(msgspec.Struct, frozen=True):
     """What a stage does, and the command that does it.
 
-    Attributes
-    ----------
-    command : str
-        The command line, as a shell reads it.
-    verb : str
-        The harness's subcommand: ``restore``, ``measure``, ``datasets`` …; empty for another program.
-    title : str
-        The step for readers: verb, method, dataset or table.
-    group : Group or None
-        What is restored or measured.
-    gpu : bool
-        Whether it takes a GPU where there is one.
-    name : str
-        The dataset or set of weights that is fetched, the method that is counted, the table that is rendered.
+    `command`: The command line, as a shell reads it.
+    `verb`: The harness's subcommand: ``restore``, ``measure``, ``datasets`` …; empty for another program.
+    `title`: The step for readers: verb, method, dataset or table.
+    `group`: What is restored or measured.
+    `gpu`: Whether it takes a GPU where there is one.
+    `name`: The dataset or set of weights that is fetched, the method that is counted, the table that is rendered.
     """
 
     command: str
@@ -45,20 +37,12 @@ class Step(msgspec.Struct, frozen=True):
 class Node(msgspec.Struct, frozen=True):
     """A stage of a dvc.yaml.
 
-    Attributes
-    ----------
-    address : str
-        As DVC writes it: ``pipelines/sr/set5/dvc.yaml:measure@bicubic--whole``, or the bare name at the top level.
-    file, name : str
-        The dvc.yaml, relative to the workspace, and the stage's name in it.
-    step : Step
-        What it does.
-    needs : tuple of str
-        Addresses of the stages that make its dependencies.
-    outs : tuple of str
-        What it makes, relative to the workspace.
-    always : bool
-        Whether it runs every time (fetching, and looking at code that is installed outside the workspace).
+    `address`: As DVC writes it: ``pipelines/sr/set5/dvc.yaml:measure@bicubic--whole``, or the bare name at the top
+        level.
+    `file`, `name`: The dvc.yaml, relative to the workspace, and the stage's name in it.
+    `needs`: Addresses of the stages that make its dependencies.
+    `outs`: What it makes, relative to the workspace.
+    `always`: Whether it runs every time (fetching, and looking at code that is installed outside the workspace).
     """
 
     address: str
@@ -83,16 +67,9 @@ def address_of(file: PurePosixPath | str, name: str) -> str:
 def stage_graph(files: Mapping[PurePosixPath, Mapping[str, Mapping[str, Any]]]) -> dict[str, Node]:
     """Join the stages of every file: a stage needs those that make its dependencies, or something above or below them.
 
-    Parameters
-    ----------
-    files : mapping
-        Stages as they stand in each dvc.yaml, but for a `Step` in place of a command of the harness; dependencies and
-        outputs are relative to the workspace.
-
-    Returns
-    -------
-    dict
-        Nodes by address, in the files' order.
+    `files`: Stages as they stand in each dvc.yaml, but for a `Step` in place of a command of the harness; dependencies
+        and outputs are relative to the workspace.
+    Returns: Nodes by address, in the files' order.
     """
     makes: dict[str, str] = {}
     for file, stages in files.items():
@@ -135,10 +112,7 @@ def _maker(path: str, makes: Mapping[str, str]) -> str | None:
 def stages_of(nodes: Mapping[str, Node], verb: str, subjects: Iterable[Group | str]) -> list[str]:
     """Find the stages that do something with groups, or with what is named; give their addresses in order.
 
-    Raises
-    ------
-    HarnessError
-        There is none for one of them.
+    Raises HarnessError: There is none for one of them.
     """
     found = {node.step.group or node.step.name: address for address, node in nodes.items() if node.step.verb == verb}
     addresses = []
@@ -157,10 +131,7 @@ def stage_of(nodes: Mapping[str, Node], verb: str, subject: Group | str) -> str:
 def needed(nodes: Mapping[str, Node], targets: Iterable[str]) -> dict[str, Node]:
     """List targets and everything they need, each stage after those it needs.
 
-    Raises
-    ------
-    HarnessError
-        A target is no stage.
+    Raises HarnessError: A target is no stage.
     """
     found: dict[str, Node] = {}
     todo = [(target, False) for target in reversed(list(targets))]

@@ -33,14 +33,9 @@ LACKS = {
 class Here(msgspec.Struct, frozen=True):
     """What of a method can run here.
 
-    Attributes
-    ----------
-    levels : dict
-        By task the levels for which everything is here; a task without any is left out.
-    lacks : str
-        What the first other level lacks; empty where all can run.
-    kind : str
-        That in a word: a key of `LACKS`.
+    `levels`: By task the levels for which everything is here; a task without any is left out.
+    `lacks`: What the first other level lacks; empty where all can run.
+    `kind`: That in a word: a key of `LACKS`.
     """
 
     levels: dict[str, tuple[int, ...]]
@@ -51,12 +46,7 @@ class Here(msgspec.Struct, frozen=True):
 def what_runs(workspace: Workspace, method: Method) -> Here:
     """Say what of a method can run here, without building it: nothing is imported or hashed.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where.
-    method : Method
-        As `Workspace.methods` gives it.
+    `method`: As `Workspace.methods` gives it.
     """
     levels: dict[str, tuple[int, ...]] = {}
     first: NotAvailableError | None = None

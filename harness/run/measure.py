@@ -5,7 +5,6 @@ A repaired metric therefore never runs a network again, and a folder of an autho
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -20,11 +19,11 @@ from harness.assets.datasets.reading import gray_among_colour, open_dataset
 from harness.cores import core_count
 from harness.degradations import degradation
 from harness.errors import HarnessError, Missing, NotAvailableError, plural
-from harness.files import write_json
 from harness.images import pixels_sha256, read_result
 from harness.protocols import measure_many, protocol
 from harness.protocols.definitions import LUMAS, Protocol, own_inputs, planes_of
 from harness.records.cells import FIRST_DRAW, InputId
+from harness.records.loading import read_kept, write_kept
 from harness.records.restored import read_pixels, read_restored
 from harness.records.rows import WHOLE_SET, ImageRow, MeasuredRecord
 from harness.records.tasks import TASKS
@@ -33,15 +32,17 @@ from harness.records.tasks import TASKS
 def measure_pair(
     reference: NDArray[np.uint8], restored: NDArray[Any], task: str, level: int, protocols: tuple[str, ...]
 ) -> dict[str, float]:
-    """Measure one restored image under several protocols; the scale is the level in super-resolution, else 1.
+    """Measure one restored image under several protocols; the scale is the level in super-resolution, else 1."""
+    return measure_many(protocols, reference, _like(reference, restored), scale=TASKS[task].scale(level))
 
-    A gray image that is stored as RGB of three equal channels is measured as what the reference is.
-    """
+
+def _like(reference: NDArray[Any], restored: NDArray[Any]) -> NDArray[Any]:
+    """Make a gray image, which may be stored as RGB of three equal channels, what the reference is."""
     if reference.ndim == 2 and restored.ndim == 3 and _is_gray(restored):
-        restored = np.ascontiguousarray(restored[:, :, 0])
-    elif reference.ndim == 3 and restored.ndim == 2 and _is_gray(reference):
-        restored = restored[:, :, None].repeat(3, axis=2)
-    return measure_many(protocols, reference, restored, scale=TASKS[task].scale(level))
+        return np.ascontiguousarray(restored[:, :, 0])
+    if reference.ndim == 3 and restored.ndim == 2 and _is_gray(reference):
+        return restored[:, :, None].repeat(3, axis=2)
+    return restored
 
 
 def measure_set(of: Protocol, pairs: Iterator[tuple[NDArray[Any], NDArray[Any]]], scale: int) -> float:
@@ -82,15 +83,15 @@ class _Kept:
     def values(self, protocols: tuple[str, ...]) -> dict[str, float]:
         found = {}
         for name in protocols:
-            with contextlib.suppress(KeyError, OSError, ValueError):
-                found[name] = float(json.loads(self._files[name].read_text(encoding="utf-8")))
+            if name in self._files and (value := read_kept(self._files[name], float)) is not None:
+                found[name] = value
         return found
 
     def keep(self, values: Mapping[str, float]) -> set[Path]:
         """Keep new values; give every file that holds one of this image."""
         for name, file in self._files.items():
             if name in values:
-                write_json(file, values[name])
+                write_kept(file, values[name])
         return set(self._files.values())
 
 
@@ -103,10 +104,7 @@ def _measure_each(
 ) -> tuple[dict[str, float], dict[str, HarnessError]]:
     """Measure one image; where some protocols cannot (no package, no alignment, too small), give the others and why.
 
-    Raises
-    ------
-    HarnessError
-        No protocol can measure it: it is of another size than the ground truth, or the like.
+    Raises HarnessError: No protocol can measure it: it is of another size than the ground truth, or the like.
     """
     try:
         return measure_pair(reference, restored, task, level, protocols), {}
@@ -134,34 +132,13 @@ def measure(
 ) -> tuple[MeasuredRecord, list[ImageRow]]:
     """Measure a folder that the restore stage wrote.
 
-    Parameters
-    ----------
-    restored : path
-        The folder.
-    data : path
-        Folder of fetched files.
-    protocols : tuple of str
-        Names of protocols.
-    workers : int or None
-        Threads; None for one a core.
-    made_with : mapping, optional
-        By protocol of a plugin's metric: code, packages and files that it measures with, for the record.
-    kept : path, optional
-        The group's folder where values of plugins' metrics are kept, for they may take hours; one that was measured of
-        the same pixels with the same code, packages and files is taken from there. Others are deleted.
-
-    Returns
-    -------
-    record : MeasuredRecord
-        What was measured.
-    rows : list of ImageRow
-        Sorted.
-
-    Raises
-    ------
-    HarnessError
-        A restored image is missing, damaged, replaced, or of another size than the ground truth. What some protocols
-        alone cannot measure is no error (`MeasuredRecord.unmeasured`).
+    `workers`: Threads; None for one a core.
+    `made_with`: By protocol of a plugin's metric: code, packages and files that it measures with, for the record.
+    `kept`: The group's folder where values of plugins' metrics are kept, for they may take hours; one that was measured
+        of the same pixels with the same code, packages and files is taken from there. Others are deleted.
+    Returns `rows`: Sorted.
+    Raises HarnessError: A restored image is missing, damaged, replaced, or of another size than the ground truth. What
+        some protocols alone cannot measure is no error (`MeasuredRecord.unmeasured`).
     """
     made_by = read_restored(restored)
     group = made_by.group
@@ -223,10 +200,10 @@ def measure(
                 def pairs(first: list[InputId] = first) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
                     for each in first:
                         reference = degrader.reference(fetched.read(each.image), each.level)
-                        yield reference, read_pixels(restored / each.file, group.saving)
+                        yield reference, _like(reference, read_pixels(restored / each.file, group.saving))
 
                 try:
-                    value = measure_set(protocol(name), pairs(), level if group.task == "sr" else 1)
+                    value = measure_set(protocol(name), pairs(), TASKS[group.task].scale(level))
                 except HarnessError as problem:
                     failed.setdefault(level, {}).setdefault(name, {})[str(problem)] = None
                     if isinstance(problem, NotAvailableError) and problem.missing:
@@ -282,34 +259,17 @@ def measure_folder(
 ) -> dict[str, dict[str, float]]:
     """Measure a folder of images that were restored elsewhere.
 
-    Parameters
-    ----------
-    restored : path
-        Holds one image for each of the dataset, named like it (see `harness.images.read_result`; Set5's ``_GT`` may be
-        missing).
-    data : path
-        Folder of fetched files.
-    task, dataset, degradation_name : str
-        Names in their registries; the degradation decides what the ground truth is (luma, gray, cropped).
-    level : int
-        Sigma, quality, scale, or 0.
-    protocols : tuple of str
-        Names of protocols.
-    saving : str
-        ``unrounded`` measures files of 16 bits a sample at their precision.
-    remark : callable
-        Called with a sentence on images that may not be what was meant: gray beside colour, or the ground truth itself.
-
-    Returns
-    -------
-    dict
-        Value by protocol, by image.
-
-    Raises
-    ------
-    HarnessError
-        An image is missing, damaged, there twice, stored with losses, or of another size than the ground truth; or the
-        set holds gray and colour images.
+    `restored`: Holds one image for each of the dataset, named like it (see `harness.images.read_result`; Set5's ``_GT``
+        may be missing).
+    `task`, `dataset`, `degradation_name`: Names in their registries; the degradation decides what the ground truth is
+        (luma, gray, cropped).
+    `level`: Sigma, quality, scale, or 0.
+    `saving`: ``unrounded`` measures files of 16 bits a sample at their precision.
+    `remark`: Called with a sentence on images that may not be what was meant: gray beside colour, or the ground truth
+        itself.
+    Returns: Value by protocol, by image.
+    Raises HarnessError: An image is missing, damaged, there twice, stored with losses, or of another size than the
+        ground truth; or the set holds gray and colour images.
     """
     if not restored.is_dir():
         raise HarnessError(f"{restored}: no such folder of restored images")

@@ -59,16 +59,10 @@ _LIKE_A_NUMBER = re.compile(r"[-+.]?\d[^/]*")
 class Family(msgspec.Struct, frozen=True):
     """Stages that differ in a few words: one text in dvc.yaml, made into a stage for each item by DVC's ``foreach``.
 
-    Attributes
-    ----------
-    do : dict
-        The stage, with ``${item.word}`` (or ``${item}``) where items differ; its command is text.
-    items : dict
-        The words of each item, or its only one, by what follows ``@`` in the stage's name.
-    steps : dict
-        What each stage does, by the same name; `stages` fills the commands in.
-    variable : str
-        The variable of the file that holds the items, where two families share them.
+    `do`: The stage, with ``${item.word}`` (or ``${item}``) where items differ; its command is text.
+    `items`: The words of each item, or its only one, by what follows ``@`` in the stage's name.
+    `steps`: What each stage does, by the same name; `stages` fills the commands in.
+    `variable`: The variable of the file that holds the items, where two families share them.
     """
 
     do: dict[str, Any]
@@ -108,10 +102,7 @@ _Entries = dict[str, Family | dict[str, Any]]
 def stage_files(workspace: Workspace) -> dict[PurePosixPath, str]:
     """Make the text of every dvc.yaml of a workspace.
 
-    Returns
-    -------
-    dict
-        Text by path relative to the workspace.
+    Returns: Text by path relative to the workspace.
     """
     return _texts(workspace, _entries(workspace))
 
@@ -119,10 +110,7 @@ def stage_files(workspace: Workspace) -> dict[PurePosixPath, str]:
 def pipeline_stages(workspace: Workspace) -> dict[PurePosixPath, Stages]:
     """Make every stage of a workspace.
 
-    Returns
-    -------
-    dict
-        Stages by name, by the path of their dvc.yaml relative to the workspace; the commands are still `Step`.
+    Returns: Stages by name, by the path of their dvc.yaml relative to the workspace; the commands are still `Step`.
     """
     return {path: _flat(entries) for path, entries in _entries(workspace).items()}
 
@@ -137,15 +125,8 @@ def update_pipelines(workspace: Workspace) -> tuple[dict[PurePosixPath, Stages],
 def write_stage_files(workspace: Workspace, *, check: bool = False) -> list[PurePosixPath]:
     """Write the dvc.yaml files that are not as they should be; with `check`, only list them.
 
-    Returns
-    -------
-    list of path
-        Files that were (or are) out of date, those no table needs any more included.
-
-    Raises
-    ------
-    HarnessError
-        A table's file cannot be read: what it needs is not known, and would be dropped.
+    Returns: Files that were (or are) out of date, those no table needs any more included.
+    Raises HarnessError: A table's file cannot be read: what it needs is not known, and would be dropped.
     """
     if workspace.broken_tables:
         reason = next(iter(workspace.broken_tables.values()))

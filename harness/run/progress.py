@@ -24,18 +24,10 @@ _MOST_LINES = 12
 class RunView(ExitStack):
     """The view of a run, between entering and leaving it.
 
-    Parameters
-    ----------
-    nodes : mapping
-        Stages that may have to run, by address.
-    cells : mapping
-        Number of cells that are done when a stage is.
-    verbose : bool
-        Name every stage, also those that had not changed.
-    on_terminal : bool
-        Draw a live view on standard error; otherwise tell twice a minute how far the running stages are.
-    clock : callable
-        Tells the seconds.
+    `nodes`: Stages that may have to run, by address.
+    `cells`: Number of cells that are done when a stage is.
+    `verbose`: Name every stage, also those that had not changed.
+    `on_terminal`: Draw a live view on standard error; otherwise tell twice a minute how far the running stages are.
     """
 
     def __init__(

@@ -42,12 +42,7 @@ _RETRY_SECONDS = 0.5
 class StageFailedError(HarnessError):
     """A stage's command ended with an exit status other than 0.
 
-    Parameters
-    ----------
-    message : str
-        What DVC says.
-    status : int
-        The command's exit status; 0 where it did not come so far.
+    `status`: The command's exit status; 0 where it did not come so far.
     """
 
     exit_code = 1
@@ -65,17 +60,8 @@ def _in_git(folder: Path) -> bool:
 class Project:
     """A DVC repository.
 
-    Parameters
-    ----------
-    root : path
-        Its folder.
-    shared : bool
-        Whether processes of other machines may work in it: their locks cannot be told from those of dead ones.
-
-    Raises
-    ------
-    HarnessError
-        It is none.
+    `shared`: Whether processes of other machines may work in it: their locks cannot be told from those of dead ones.
+    Raises HarnessError: It is none.
     """
 
     def __init__(self, root: Path, *, shared: bool = False) -> None:
@@ -103,15 +89,8 @@ class Project:
         The comparisons are those of `dvc status` and `dvc repro` (definition, dependencies, outputs); stages that
         always run are compared too, as if they did not.
 
-        Parameters
-        ----------
-        nodes : iterable of Node
-            Each after those it needs.
-
-        Returns
-        -------
-        set of str
-            Addresses.
+        `nodes`: Each after those it needs.
+        Returns: Addresses.
         """
         found: set[str] = set()
         with lock_repo(self._repo):
@@ -163,28 +142,13 @@ class Project:
     ) -> str:
         """Run one stage if DVC finds it changed, and record it, as `dvc repro --single-item` does.
 
-        Parameters
-        ----------
-        file, name : str
-            The dvc.yaml and the stage in it.
-        force : bool
-            Run it also where nothing has changed.
-        pull : bool
-            Take results of earlier runs from the remote.
-        say : callable
-            Told again and again while another run holds the stage's files and this one waits; may raise to give up.
-        start : callable
-            Starts a command of the stage, as `subprocess.Popen` does.
-
-        Returns
-        -------
-        str
-            ``computed`` (its command ran), ``restored`` (taken from DVC's cache of runs) or ``unchanged``.
-
-        Raises
-        ------
-        StageFailedError
-            Its command failed, or an output is missing.
+        `file`, `name`: The dvc.yaml and the stage in it.
+        `force`: Run it also where nothing has changed.
+        `pull`: Take results of earlier runs from the remote.
+        `say`: Told again and again while another run holds the stage's files and this one waits; may raise to give up.
+        `start`: Starts a command of the stage, as `subprocess.Popen` does.
+        Returns: ``computed`` (its command ran), ``restored`` (taken from DVC's cache of runs) or ``unchanged``.
+        Raises StageFailedError: Its command failed, or an output is missing.
         """
         path = Path(self._repo.root_dir) / file
         processes: list[subprocess.Popen[bytes]] = []
@@ -248,10 +212,7 @@ class Project:
     def fetch_cached(self, nodes: Iterable[Node]) -> None:
         """Get from the remote what earlier runs elsewhere made: recorded outputs, and DVC's cache of runs.
 
-        Raises
-        ------
-        HarnessError
-            There is no remote, or it cannot be reached.
+        Raises HarnessError: There is no remote, or it cannot be reached.
         """
         self._need_remote()
         targets = self._targets(nodes)
@@ -269,10 +230,7 @@ class Project:
     def send_cached(self, nodes: Iterable[Node]) -> int:
         """Put outputs and DVC's cache of runs on the remote; give the number of files sent.
 
-        Raises
-        ------
-        HarnessError
-            There is no remote, or it cannot be reached or written.
+        Raises HarnessError: There is no remote, or it cannot be reached or written.
         """
         self._need_remote()
         try:

@@ -100,23 +100,11 @@ def make_tables(
 ) -> str:
     """Bring tables and what they need up to date, the pipelines first; say what failed.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where.
-    settings : RunSettings
-        How many stages side by side, where, and so on.
-    whole : sequence of Table
-        Tables that are made and rendered.
-    parts : sequence of Table
-        Tables, or what `harness.tables.published.select` left of them, whose cells are measured and not rendered.
-    verbose, push : bool
-        See `harness.run.targets.make_targets`.
-
-    Returns
-    -------
-    str
-        Which stages failed; empty where none did.
+    `settings`: How many stages side by side, where, and so on.
+    `whole`: Tables that are made and rendered.
+    `parts`: Tables, or what `harness.tables.published.select` left of them, whose cells are measured and not rendered.
+    `verbose`, `push`: See `harness.run.targets.make_targets`.
+    Returns: Which stages failed; empty where none did.
     """
     stages, written = update_pipelines(workspace)
     for path in written:

@@ -58,22 +58,11 @@ def free_memory() -> int:
 def worker_shares(needs: Iterable[int], memory: int, jobs: int) -> list[int]:
     """Share memory among the workers of this machine: together never more than there is, and each stage fits in one.
 
-    Parameters
-    ----------
-    needs : iterable of int
-        What each stage takes, bytes; none more than `memory`.
-    memory : int
-        What all may take together, bytes.
-    jobs : int
-        The most workers.
+    `needs`: What each stage takes, bytes; none more than `memory`.
+    `memory`: What all may take together, bytes.
+    `jobs`: The most workers.
+    Returns: Bytes by worker, the largest first; fewer than `jobs` where the memory or the stages do not suffice.
 
-    Returns
-    -------
-    list of int
-        Bytes by worker, the largest first; fewer than `jobs` where the memory or the stages do not suffice.
-
-    Examples
-    --------
     >>> worker_shares([3, 1, 6, 3], memory=11, jobs=4)
     [6, 3, 1, 1]
     """

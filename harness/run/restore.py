@@ -84,44 +84,21 @@ def restore(
 ) -> tuple[RestoredRecord, RunRecord]:
     """Restore every input of a group into `target`.
 
-    Parameters
-    ----------
-    group : Group
-        What to restore, with what.
-    method : Method
-        The method itself.
-    levels : tuple of int
-        Levels.
-    inputs : InputRecord
-        The recorded hashes of the inputs; an input that differs stops the run.
-    data, partial, target : path
-        Folder of fetched files, of unfinished work, and of the result (replaced when everything is done).
-    noise : NoiseDraws
-        Noise draws.
-    code : str
-        Fingerprint of the restoring code.
-    packages : collection of str
-        Installed packages that the method's own code imports: unfinished work of other versions is not taken up.
-    shrink : int
-        How many times what is computed at once is to be reduced from the start (`harness.run.apply`).
-    anew : bool
-        Take up nothing that was finished before.
-    only : collection of InputId
-        Restore these inputs alone, if any are named: a sample.
-    progress : callable
-        Called with the numbers of finished and of all images.
-
-    Returns
-    -------
-    record : RestoredRecord
-        Also written to `target`/restored.json.
-    run : RunRecord
-        How this run went.
-
-    Raises
-    ------
-    HarnessError
-        The method failed, or returned something that is no image of the right size.
+    `group`: What to restore, with what.
+    `method`: The method itself.
+    `inputs`: The recorded hashes of the inputs; an input that differs stops the run.
+    `data`, `partial`, `target`: Folder of fetched files, of unfinished work, and of the result (replaced when
+        everything is done).
+    `code`: Fingerprint of the restoring code.
+    `packages`: Installed packages that the method's own code imports: unfinished work of other versions is not taken
+        up.
+    `shrink`: How many times what is computed at once is to be reduced from the start (`harness.run.apply`).
+    `anew`: Take up nothing that was finished before.
+    `only`: Restore these inputs alone, if any are named: a sample.
+    `progress`: Called with the numbers of finished and of all images.
+    Returns `record`: Also written to `target`/restored.json.
+    Returns `run`: How this run went.
+    Raises HarnessError: The method failed, or returned something that is no image of the right size.
     """
     clock = Clock()
     if anew:
@@ -149,7 +126,7 @@ def restore(
             of_level = [input_id for input_id in ids if input_id.level == level]
             with _weights_used() as (used, own):
                 try:
-                    restorer = _restorer(method, group, level)
+                    restorer = _restorer(method, group, level, depends)
                 except NotAvailableError as error:
                     record_levels[level] = LevelRecord(str(error), {}, error.missing)
                     done += len(of_level)
@@ -238,12 +215,12 @@ def _own_files(method: Method, depends: Mapping[str, str]) -> dict[str, OwnFile]
     return found
 
 
-def _restorer(method: Method, group: Group, level: int) -> Restoring:
+def _restorer(method: Method, group: Group, level: int, depends: Collection[str]) -> Restoring:
     """Build the method and wrap it: an input's name and pixels in units of 0..255 in, restored pixels out."""
     with _in_this_process(f"method '{method.name}'"):
         function = build_method(method, group.task, level, group.dataset)
     if method.on == "images":
-        find = image_restorer(function, group.saving)
+        find = image_restorer(_finding_named(function, method, depends), group.saving)
         return lambda input_id, degraded, shrink: find(group.dataset, input_id.image)
     if method.on == "tensor":
         scale = TASKS[group.task].scale(level)
@@ -454,15 +431,9 @@ def _check_size(
 def depends_sha256(method: Method) -> dict[str, str]:
     """Hash the files, and those in the folders, that a method says it depends on; empty text for what is not there.
 
-    Returns
-    -------
-    dict
-        SHA-256 by path.
-
-    Raises
-    ------
-    HarnessError
-        A folder holds a link to another folder: DVC does not look behind it, and would keep rows of other files.
+    Returns: SHA-256 by path.
+    Raises HarnessError: A folder holds a link to another folder: DVC does not look behind it, and would keep rows of
+        other files.
     """
     found: dict[str, str] = {}
     for path in method.depends:
@@ -494,6 +465,27 @@ def _check_named(method: Method, own: Collection[str], depends: Collection[str])
             f"method '{method.name}' loads {unnamed[0]}, which it does not name: a changed file would leave its rows "
             f"as they are; write depends=['{unnamed[0]}'] in its @method line"
         )
+
+
+def _finding_named(
+    function: Callable[[str, str], Any], method: Method, depends: Collection[str]
+) -> Callable[[str, str], Any]:
+    """Refuse images that a method finds and does not depend on, as `_check_named` refuses weights."""
+    named = {Path(file).resolve() for file in depends}
+
+    def find(dataset: str, image: str) -> Any:
+        found = function(dataset, image)
+        if isinstance(found, str | os.PathLike) and not method.released:
+            path = Path(found)
+            if path.exists() and path.resolve() not in named:
+                folder = name_in_use(path.parent)
+                raise HarnessError(
+                    f"method '{method.name}' finds {name_in_use(path)}, which it does not name: a changed image would "
+                    f"leave its rows as they are; write depends=['{folder}'] in its @method line"
+                )
+        return found
+
+    return find
 
 
 def _collect(record: RestoredRecord, folders: Mapping[int, Path], partial: Path, target: Path) -> None:

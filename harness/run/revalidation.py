@@ -38,14 +38,8 @@ CODE_STAGE = "pipelines/code/dvc.yaml:code"
 class RevalidatedGroup(msgspec.Struct, frozen=True):
     """What became of a group.
 
-    Attributes
-    ----------
-    group : Group
-        The group.
-    verdict : str
-        ``kept``, ``differs`` or ``left`` (something else than code has changed, or nothing is there to compare).
-    detail : str
-        How many images were tried, or why not.
+    `verdict`: ``kept``, ``differs`` or ``left`` (something else than code has changed, or nothing is there to compare).
+    `detail`: How many images were tried, or why not.
     """
 
     group: Group
@@ -62,26 +56,12 @@ def revalidate(
 ) -> list[RevalidatedGroup]:
     """Try the present code on a sample of every outdated group; keep the groups whose samples are equal.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where the results lie.
-    tables : iterable of str
-        Tables whose groups are looked at.
-    images : int
-        Images of each level to restore again.
-    say : callable
-        Called with every outcome as it is known.
-
-    Returns
-    -------
-    list of RevalidatedGroup
-        Of the groups that were outdated.
-
-    Raises
-    ------
-    HarnessError
-        DVC failed.
+    `workspace`: Where the results lie.
+    `tables`: Tables whose groups are looked at.
+    `images`: Images of each level to restore again.
+    `say`: Called with every outcome as it is known.
+    Returns: Of the groups that were outdated.
+    Raises HarnessError: DVC failed.
     """
     if run_dvc(workspace, ["repro", CODE_STAGE]):
         raise HarnessError("the fingerprints of the code could not be made; see above")

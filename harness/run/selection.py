@@ -41,10 +41,7 @@ def table_runs(table: Table, methods: Mapping[str, Method]) -> list[TrainingRun]
 def method_run(name: str, task: str, level: int, methods: Mapping[str, Method]) -> TrainingRun:
     """Make the run of a method, a task (its only one by default) and a level.
 
-    Raises
-    ------
-    HarnessError
-        There is no such method, task or level, or no recipe for it.
+    Raises HarnessError: There is no such method, task or level, or no recipe for it.
     """
     method = trainable(name, methods)
     if not method:

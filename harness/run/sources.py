@@ -8,12 +8,24 @@ from __future__ import annotations
 
 import json
 import sysconfig
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.files import file_sha256, write_json, write_text
+from harness.methods import Method
 from harness.methods.definitions import registry_of
-from harness.methods.fingerprints import PACKAGE, code_files, code_hashes, metric_facts, stage_code
+from harness.methods.fingerprints import (
+    PACKAGE,
+    ROOTS,
+    code_files,
+    code_hashes,
+    method_code,
+    metric_facts,
+    read_again,
+    stage_code,
+)
 from harness.methods.pyiqa import weights_here
 from harness.names import is_safe
 from harness.protocols import protocol
@@ -31,10 +43,8 @@ _ABSENT = "absent"
 def is_checkout(root: Path) -> bool:
     """Return whether a folder is the checkout that this package runs from.
 
-    Raises
-    ------
-    HarnessError
-        It is a checkout, but `harness` is imported from elsewhere: DVC would track other code than what runs.
+    Raises HarnessError: It is a checkout, but `harness` is imported from elsewhere: DVC would track other code than
+        what runs.
     """
     if PACKAGE.parent.resolve() == root.resolve():
         return True
@@ -56,37 +66,104 @@ def is_own(root: Path, path: Path) -> bool:
 def fingerprints(workspace: Workspace) -> dict[str, list[str]]:
     """Make the fingerprints that the stages of a workspace depend on.
 
-    Returns
-    -------
-    dict
-        Hashes by name, each to be a file ``work/code/<name>.json``: ``inputs``, ``measure``, ``render``,
+    Returns: Hashes by name, each to be a file ``work/code/<name>.json``: ``inputs``, ``measure``, ``render``,
         ``method-<name>``, ``cost-<name>``; ``task-<name>``, ``metric-<name>`` and the like for what plugins define;
-        outside a checkout also ``table-<name>`` and ``recipe-<name>`` for what is
-        in the package. Files that a method depends on and that lie outside the workspace are part of its own.
+        outside a checkout also ``table-<name>`` and ``recipe-<name>`` for what is in the package. Files that a method
+        depends on and that lie outside the workspace are part of its own.
     """
     methods = workspace.methods()
     found = {name: code_hashes(files) for name, files in stage_code(methods).items()}
     for name, method in methods.items():
-        elsewhere = [path for path in method.depends if not is_own(workspace.root, path)]
-        found[f"method-{name}"] += [f"{path.name} {file_sha256(path, _ABSENT)}" for path in elsewhere]
+        found[f"method-{name}"] += _elsewhere(workspace, method)
     for kind in ("task", "degradation"):
         registry = registry_of(kind)
         for name in registry.files:
-            source = registry.source(name)
-            found[f"{kind}-{name}"] = code_hashes(code_files(source)) if source else []
-    for name, own in OWN_METRICS.items():
-        found[f"metric-{name}"] = [f"{what} {text}" for what, text in metric_facts(own).items()]
-        found[f"metric-{name}"] += [
-            f"file {file.name} {file_sha256(here)}"
-            for file in sorted(awaited_folder(workspace, name).glob("*"))
-            if (here := weights_here(file.name)) is not None
-        ]
+            found[f"{kind}-{name}"] = code_hashes(_defining(kind, name))
+    for name in OWN_METRICS:
+        found[f"metric-{name}"] = _metric(workspace, name)
     if not is_checkout(workspace.root):
         for name in (*published_tables(), *own_tables()):
             found[f"table-{name}"] = [file_sha256(table_file(name))]
         for name in recipe_names():
             found[f"recipe-{name}"] = [file_sha256(recipe_file(name))]
     return found
+
+
+def _elsewhere(workspace: Workspace, method: Method) -> list[str]:
+    elsewhere = [path for path in method.depends if not is_own(workspace.root, path)]
+    return [f"{path.name} {file_sha256(path, _ABSENT)}" for path in elsewhere]
+
+
+def _defining(kind: str, name: str) -> list[Path]:
+    source = registry_of(kind).source(name)
+    return code_files(source) if source else []
+
+
+def _metric(workspace: Workspace, name: str) -> list[str]:
+    return [f"{what} {text}" for what, text in metric_facts(OWN_METRICS[name]).items()] + [
+        f"file {file.name} {file_sha256(here)}"
+        for file in sorted(awaited_folder(workspace, name).glob("*"))
+        if (here := weights_here(file.name)) is not None
+    ]
+
+
+def refuse_edited(
+    workspace: Workspace,
+    stage: str,
+    task: str,
+    degradation: str,
+    method: Method | None = None,
+    metrics: Iterable[str] = (),
+) -> None:
+    """Refuse code that was edited since the run looked at it, once a stage has imported what it runs.
+
+    DVC would record what the new code makes as the old code's, and give it back when the edit is undone.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where ``work/code`` says which code DVC knows the stage by; what is not there is not compared.
+    stage : str
+        A stage of `ROOTS`, or ``restore``.
+    task, degradation : str
+        What it works on.
+    method : Method, optional
+        What it restores with.
+    metrics : iterable of str
+        Metrics of plugins that it measures with.
+
+    Raises
+    ------
+    HarnessError
+        Some code is not that which is recorded.
+    """
+    read_again()
+    made: dict[str, Callable[[], list[str]]] = {}
+    for kind, name in (("task", task), ("degradation", degradation)):
+        if name in registry_of(kind).files:
+            made[f"{kind}-{name}"] = partial(lambda kind, name: code_hashes(_defining(kind, name)), kind, name)
+    if method is not None:
+        made[f"method-{method.name}"] = lambda: code_hashes(method_code(method)) + _elsewhere(workspace, method)
+    for name in metrics:
+        made[f"metric-{name}"] = partial(_metric, workspace, name)
+    known = workspace.work / "code" / f"{stage}.json"
+    # Reading all of it takes half a second, so only where something was written since.
+    if known.is_file() and any(f.stat().st_mtime_ns > known.stat().st_mtime_ns for f in PACKAGE.rglob("*.py")):
+        made[stage] = lambda: code_hashes(code_files(ROOTS[stage]))
+    for name, hashes in made.items():
+        recorded = _read_hashes(workspace.work / "code" / f"{name}.json")
+        if recorded is not None and recorded != hashes():
+            raise HarnessError(
+                f"the code of '{name.partition('-')[2] or name}' was edited after this run had looked at it; its "
+                "results would be recorded as those of the code before: run it again"
+            )
+
+
+def _read_hashes(file: Path) -> list[str] | None:
+    try:
+        return list(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def awaited_folder(workspace: Workspace, metric: str) -> Path:
@@ -122,9 +199,5 @@ def write_fingerprints(workspace: Workspace) -> None:
             file.unlink()
     for name, hashes in wanted.items():
         file = folder / f"{name}.json"
-        try:
-            same = json.loads(file.read_text(encoding="utf-8")) == hashes
-        except (OSError, ValueError):
-            same = False
-        if not same:
+        if _read_hashes(file) != hashes:
             write_json(file, hashes)

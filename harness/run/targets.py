@@ -37,30 +37,13 @@ def make_targets(
 ) -> dict[str, StageOutcome]:
     """Bring stages up to date.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where.
-    nodes : mapping
-        The stages by address, each after those it needs (`harness.run.graph.needed`).
-    settings : RunSettings
-        How many side by side, where, and so on.
-    cells : mapping
-        Number of cells that are done when a stage is.
-    verbose : bool
-        Name every stage.
-    push : bool
-        Send the results to the DVC remote, also those made before a failure.
-
-    Returns
-    -------
-    dict
-        What became of the stages that DVC found changed, or that follow from one; the others are not named.
-
-    Raises
-    ------
-    HarnessError
-        The workspace is no DVC repository, or the remote cannot be used.
+    `nodes`: The stages by address, each after those it needs (`harness.run.graph.needed`).
+    `settings`: How many side by side, where, and so on.
+    `cells`: Number of cells that are done when a stage is.
+    `verbose`: Name every stage.
+    `push`: Send the results to the DVC remote, also those made before a failure.
+    Returns: What became of the stages that DVC found changed, or that follow from one; the others are not named.
+    Raises HarnessError: The workspace is no DVC repository, or the remote cannot be used.
     """
     project = Project(workspace.root)
     if settings.pull:
@@ -109,10 +92,7 @@ def prefetch(workspace: Workspace, nodes: Mapping[str, Node]) -> set[str]:
     A manifest that comes out as DVC has recorded it is then no reason to run anything; where one differs, DVC runs the
     stage itself, as it must where a plugin's function that gives a set has failed: its old images would stand.
 
-    Returns
-    -------
-    set of str
-        Addresses of the stages whose function failed.
+    Returns: Addresses of the stages whose function failed.
     """
     from harness.assets.datasets.defining import DATASETS
     from harness.assets.hosts import Hosts
@@ -138,17 +118,8 @@ def installed_since(root: Path, nodes: Iterable[Node]) -> set[str]:
 
     DVC cannot know: none of their dependencies has changed.
 
-    Parameters
-    ----------
-    root : path
-        The workspace.
-    nodes : iterable of Node
-        Stages; of those that restore or measure the record is read.
-
-    Returns
-    -------
-    set of str
-        Addresses.
+    `nodes`: Stages; of those that restore or measure the record is read.
+    Returns: Addresses.
     """
     found = set()
     for node in nodes:
@@ -185,24 +156,8 @@ def failures(nodes: Mapping[str, Node], outcomes: Mapping[str, StageOutcome]) ->
 def run_dvc(workspace: Workspace, arguments: Sequence[str], *, verbose: bool = False) -> int:
     """Run a DVC command in a workspace, with the environment's own `harness` first on the path.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where to run.
-    arguments : sequence of str
-        Such as ``["repro", "pipelines/tables/panet-table3/dvc.yaml"]``.
-    verbose : bool
-        Let DVC tell what it does; otherwise only its errors and what the stages print are shown.
-
-    Returns
-    -------
-    int
-        DVC's exit status.
-
-    Raises
-    ------
-    HarnessError
-        The workspace is no DVC repository.
+    `verbose`: Let DVC tell what it does; otherwise only its errors and what the stages print are shown.
+    Raises HarnessError: The workspace is no DVC repository.
     """
     if not (workspace.root / ".dvc").is_dir():
         raise HarnessError(f"{workspace.root.resolve()}: not a DVC repository; run `harness init`, which makes it one")

@@ -35,20 +35,9 @@ _GUARD = ("sh", "-c", 'read -r done || kill -s KILL -- "-$1"', "guard")
 class Order(msgspec.Struct, frozen=True):
     """One stage to be run: see `harness.run.project.Project.reproduce`.
 
-    Attributes
-    ----------
-    node : Node
-        The stage.
-    root : path
-        The workspace.
-    run : path
-        Folder of the run: a file ``stop`` ends it, and stages that were begun and have finished are noted there.
-    environment : dict
-        Variables for the stage; an empty text takes one away.
-    force, pull : bool
-        As for `dvc repro`.
-    shared : bool
-        Whether machines share the workspace.
+    `run`: Folder of the run: a file ``stop`` ends it, and stages that were begun and have finished are noted there.
+    `environment`: Variables for the stage; an empty text takes one away.
+    `shared`: Whether machines share the workspace.
     """
 
     node: Node
@@ -73,19 +62,11 @@ class Order(msgspec.Struct, frozen=True):
 class StageOutcome(msgspec.Struct, frozen=True):
     """What became of a stage.
 
-    Attributes
-    ----------
-    state : str
-        ``computed`` (its command ran), ``restored`` (results of an earlier run were taken), ``unchanged``, ``failed``,
-        ``skipped`` (it was not begun).
-    said : str
-        The last line that it printed.
-    message : str
-        Why it failed.
-    status : int
-        Exit status of its command where that failed.
-    seconds : float
-        Wall time, DVC's bookkeeping included.
+    `state`: ``computed`` (its command ran), ``restored`` (results of an earlier run were taken), ``unchanged``,
+        ``failed``, ``skipped`` (it was not begun).
+    `said`: The last line that it printed.
+    `status`: Exit status of its command where that failed.
+    `seconds`: Wall time, DVC's bookkeeping included.
     """
 
     state: str

@@ -23,8 +23,6 @@ _MOST_LISTED = 3
 def system_name(text: str) -> str:
     """Take off a printed name what tables add to it: a citation, ``(ours)``, a year, a star.
 
-    Examples
-    --------
     >>> system_name("RNAN+ (ours) [12]"), system_name("Ours")
     ('RNAN+', 'Ours')
     """
@@ -37,8 +35,6 @@ def system_name(text: str) -> str:
 def system_key(text: str) -> str:
     """Give what is left of a system's name whichever way it is written; the plus of a self-ensemble belongs to it.
 
-    Examples
-    --------
     >>> system_key("D-DBPN [3]"), system_key("EDSR+ (ours)")
     ('ddbpn', 'edsr+')
     """
@@ -95,17 +91,8 @@ def names_of(row: Row) -> set[str]:
 def remarks(table: Table, others: Iterable[Table]) -> list[str]:
     """Name what is odd about a table, a sentence each.
 
-    Parameters
-    ----------
-    table : Table
-        A table that was read and checked.
-    others : iterable of Table
-        Tables to compare it with; itself is left out.
-
-    Returns
-    -------
-    list of str
-        What to compare with the paper once more, and last how far other tables print the same numbers.
+    `others`: Tables to compare it with; itself is left out.
+    Returns: What to compare with the paper once more, and last how far other tables print the same numbers.
     """
     known = by_place(other for other in others if other.name != table.name)
     found = [text for part in table.parts for text in _of_columns(part)]

@@ -69,14 +69,9 @@ class RecordedCell(msgspec.Struct, frozen=True):
 class TableResults(msgspec.Struct, frozen=True):
     """A table with its results, in the printed order.
 
-    Attributes
-    ----------
-    table : Table
-        The table.
-    results : list of CellResult
-        Measured here, or recorded.
-    damaged_rows, damaged_results : tuple of str
-        What is wrong with files of rows or results that could not be read; the cells are as if they were not there.
+    `results`: Measured here, or recorded.
+    `damaged_rows`, `damaged_results`: What is wrong with files of rows or results that could not be read; the cells are
+        as if they were not there.
     """
 
     table: Table
@@ -103,14 +98,9 @@ def place_of(request: Request) -> CellPosition:
 def collect(workspace: Workspace, names: Iterable[str] = (), *, here: bool = True) -> list[TableResults]:
     """Gather the results of tables.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where rows and recorded results lie.
-    names : iterable of str
-        Tables; every known one where none is named.
-    here : bool
-        Whether what was measured here counts, or only what results/ recorded.
+    `workspace`: Where rows and recorded results lie.
+    `names`: Tables; every known one where none is named.
+    `here`: Whether what was measured here counts, or only what results/ recorded.
     """
     known = workspace.tables()
     chosen = [workspace.table(name) for name in names] or list(known.values())
@@ -192,10 +182,7 @@ def recorded_cells(
 ) -> list[tuple[Request, RecordedCell]]:
     """Read results/<table>.json and find the request that each cell answers; cells nobody asks for are left out.
 
-    Raises
-    ------
-    HarnessError
-        The file is damaged.
+    Raises HarnessError: The file is damaged.
     """
     try:
         # Not strict: an infinite number is a word.

@@ -39,24 +39,15 @@ Outcome = Literal["better", "worse", "not separable", "refused", "reference"]
 class Comparison(msgspec.Struct, frozen=True):
     """A measured cell against the reference cell of its column.
 
-    Attributes
-    ----------
-    cell, reference : CellResult
-        Both cells; the same one where the cell is the reference itself.
-    images : int
-        Images compared.
-    draws : int
-        Noise draws of each image, whose values were averaged before they were compared.
-    difference : float or None
-        Mean over the images of cell - reference, in the unit of the metric; None where it was refused.
-    low, high : float or None
-        Bounds of its interval (`harness.tables.paired.paired_bootstrap`).
-    p, floor : float or None
-        Two-sided p-value, and the smallest one that as many images can give (`harness.tables.paired.sign_flip_p`).
-    refused : str
-        Why the two cannot be compared.
-    remark : str
-        What to keep in mind.
+    `cell`, `reference`: Both cells; the same one where the cell is the reference itself.
+    `images`: Images compared.
+    `draws`: Noise draws of each image, whose values were averaged before they were compared.
+    `difference`: Mean over the images of cell - reference, in the unit of the metric; None where it was refused.
+    `low`, `high`: Bounds of its interval (`harness.tables.paired.paired_bootstrap`).
+    `p`, `floor`: Two-sided p-value, and the smallest one that as many images can give
+        (`harness.tables.paired.sign_flip_p`).
+    `refused`: Why the two cannot be compared.
+    `remark`: What to keep in mind.
     """
 
     cell: CellResult
@@ -88,27 +79,12 @@ def compare_rows(
 ) -> list[Comparison]:
     """Compare every measured cell of a table with that of a reference row, paired by image.
 
-    Parameters
-    ----------
-    table : Table
-        The table.
-    results : sequence of CellResult
-        Its cells, those of the reference row among them.
-    measurements : Measurements
-        Where the per-image values are.
-    against : str
-        Printed name of the reference row (any case), or `BEST`.
-
-    Returns
-    -------
-    list of Comparison
-        In the order of the results; the reference's own cells too, with the outcome ``reference``. Cells in whose
+    `results`: Its cells, those of the reference row among them.
+    `measurements`: Where the per-image values are.
+    `against`: Printed name of the reference row (any case), or `BEST`.
+    Returns: In the order of the results; the reference's own cells too, with the outcome ``reference``. Cells in whose
         column the reference was not measured are left out.
-
-    Raises
-    ------
-    HarnessError
-        The table has no such row, or nothing of it was measured.
+    Raises HarnessError: The table has no such row, or nothing of it was measured.
     """
     names = {row.name.lower(): row.name for part in table.parts for row in part.rows}
     best = against.lower() == BEST and BEST not in names

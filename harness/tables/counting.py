@@ -115,7 +115,17 @@ def of_papers(tables: Iterable[TableResults]) -> list[TableResults]:
 
 
 # Methods of the four papers' own networks, with their ablations, begin so.
-_OWN = ("panet", "pa-edsr", "rnan", "csnln", "kit")
+_OWN = {"panet": "PANet", "pa-edsr": "PANet", "rnan": "RNAN", "csnln": "CSNLN", "kit": "KiT"}
+
+
+def own_paper(result: CellResult) -> str:
+    """Name the paper among the four whose own network an image number is of; empty for any other number.
+
+    PA-EDSR is PANet's network for super-resolution.
+    """
+    method = result.request.method
+    paper = next((title for start, title in _OWN.items() if method.startswith(start)), "")
+    return paper if is_of_images(result.request.metric) and result.request.printed is not None else ""
 
 
 class Coverage(msgspec.Struct, frozen=True):
@@ -130,11 +140,14 @@ class Coverage(msgspec.Struct, frozen=True):
         things, the least of them counts.
     own : Counts
         Image numbers of the papers' own networks: PANet, PA-EDSR, RNAN, CSNLN, KiT, with their ablations.
+    own_by_reach : dict
+        The same by paper (those that have any), then by what it takes.
     """
 
     all: Counts
     by_reach: dict[Reach, Counts]
     own: Counts
+    own_by_reach: dict[str, dict[Reach, Counts]]
 
 
 def coverage(tables: Iterable[TableResults], methods: Mapping[str, Method]) -> Coverage:
@@ -149,9 +162,18 @@ def coverage(tables: Iterable[TableResults], methods: Mapping[str, Method]) -> C
             if (number := number_of(result)) is not None:
                 reach = of_place[place_of(result.request)]
                 found[number] = min(found.get(number, reach), reach, key=REACHES.index)
-    own = [r for r in results if r.request.method.startswith(_OWN) and is_of_images(r.request.metric)]
+    own: dict[str, list[CellResult]] = {paper: [] for paper in _OWN.values()}
+    for result in results:
+        if paper := own_paper(result):
+            own[paper].append(result)
+
+    def by_reach(some: Iterable[CellResult]) -> dict[Reach, Counts]:
+        of_number = [(found[number], result) for result in some if (number := number_of(result)) is not None]
+        return {reach: count(result for of, result in of_number if of == reach) for reach in REACHES}
+
     return Coverage(
         all=count(results),
-        by_reach={reach: count(r for r in results if found.get(number_of(r)) == reach) for reach in REACHES},  # type: ignore[arg-type]
-        own=count(own),
+        by_reach=by_reach(results),
+        own=count(result for of_paper in own.values() for result in of_paper),
+        own_by_reach={paper: by_reach(of_paper) for paper, of_paper in own.items() if of_paper},
     )

@@ -24,17 +24,10 @@ Lack = Literal["code", "dataset", "package", "server", "training", "weights", "c
 class Difference(msgspec.Struct, frozen=True):
     """In what the number of a cell was made otherwise than those it stands beside (`harness.tables.fairness`).
 
-    Attributes
-    ----------
-    kind : {"input", "protocol", "saving", "policy", "training data", "weights"}
-        In what.
-    own : str
-        How this cell was made: the name of a degradation, protocol, saving rule, policy or training set, or of a kind
-        of weights.
-    others : str
-        How the numbers it stands beside were made.
-    beside : {"own rows", "most rows"}
-        Which numbers those are.
+    `own`: How this cell was made: the name of a degradation, protocol, saving rule, policy or training set, or of a
+        kind of weights.
+    `others`: How the numbers it stands beside were made.
+    `beside` ({"own rows", "most rows"}): Which numbers those are.
     """
 
     kind: Literal["input", "protocol", "saving", "policy", "training data", "weights"]
@@ -46,31 +39,18 @@ class Difference(msgspec.Struct, frozen=True):
 class CellResult(msgspec.Struct, frozen=True):
     """A cell as printed and as measured.
 
-    Attributes
-    ----------
-    request : Request
-        What the table asks for.
-    measured : Measurement or NotRun
-        Under the protocol the printed number was made with, as far as is known.
-    judgement : Judgement
-        Verdict, delta, reason.
-    under_column : Measurement or NotRun or None
-        Under the column's protocol, where the printed number was made with another one.
-    weights : dict
-        SHA-256 of the weights that made it, by name.
-    own_files : dict
-        The user's own files that the method loads or depends on, by name.
-    origin : str
-        Where the weights come from; for weights trained here, how long they were trained.
-    trained : TrainedRecord or None
-        How the weights were trained here, if they were.
-    recorded : str
-        Empty for a number that was measured here; else the git revision of the results that it was read from
+    `measured`: Under the protocol the printed number was made with, as far as is known.
+    `judgement`: Verdict, delta, reason.
+    `under_column`: Under the column's protocol, where the printed number was made with another one.
+    `weights`: SHA-256 of the weights that made it, by name.
+    `own_files`: The user's own files that the method loads or depends on, by name.
+    `origin`: Where the weights come from; for weights trained here, how long they were trained.
+    `trained`: How the weights were trained here, if they were.
+    `recorded`: Empty for a number that was measured here; else the git revision of the results that it was read from
         (`harness.tables.collected`).
-    differs : tuple of Difference
-        In what it was made otherwise than the numbers it stands beside; empty where nobody compared it with them.
-    trained_for : TrainedFor or None
-        How long the weights were trained here and on what, also of a number that is recorded.
+    `differs`: In what it was made otherwise than the numbers it stands beside; empty where nobody compared it with
+        them.
+    `trained_for`: How long the weights were trained here and on what, also of a number that is recorded.
     """
 
     request: Request
@@ -99,14 +79,7 @@ class CellResult(msgspec.Struct, frozen=True):
 def diff_table(table: Table, methods: Mapping[str, Method], measurements: Measurements) -> list[CellResult]:
     """Compare every cell of a table that holds a printed or a measured number; of the user's own tables every cell.
 
-    Parameters
-    ----------
-    table : Table
-        The table, or what `harness.tables.published.select` left of it.
-    methods : mapping
-        Methods known here.
-    measurements : Measurements
-        What was measured.
+    `table`: The table, or what `harness.tables.published.select` left of it.
     """
     results = [_compare(request, measurements, seed_groups(request, methods)) for request in requests(table, methods)]
     results = averaged(results)
@@ -205,16 +178,9 @@ _NOT_JUDGED = Judgement("not run", None, "")
 def judged(result: CellResult, trained: str = "", equal: Sequence[str] = (), left_out: str = "") -> CellResult:
     """Give a cell its verdict, with all that must be said beside it.
 
-    Parameters
-    ----------
-    result : CellResult
-        The cell; its judgement is replaced.
-    trained : str
-        How the network was trained here, if it was.
-    equal : sequence of str
-        Images that were restored without any error, which make a PSNR infinite.
-    left_out : str
-        Which seeds of the training do not count, and why.
+    `trained`: How the network was trained here, if it was.
+    `equal`: Images that were restored without any error, which make a PSNR infinite.
+    `left_out`: Which seeds of the training do not count, and why.
     """
     request, measured, under_column = result.request, result.measured, result.under_column
     judgement = judge(request.printed, measured, request.special.incomparable, trained, request.fitted)
@@ -371,12 +337,7 @@ def lacks(result: CellResult) -> Lack:
 def comparability(own: Measurement | NotRun, column: Measurement | NotRun | None, request: Request) -> str:
     """Say whether a cell that is printed under another protocol than its column's can stand beside the others.
 
-    Parameters
-    ----------
-    own, column : Measurement or NotRun or None
-        The cell under its own protocol, and under the column's.
-    request : Request
-        The cell.
+    `own`, `column`: The cell under its own protocol, and under the column's.
     """
     if request.printed is not None and isinstance(own, Measurement) and isinstance(column, Measurement):
         decimals = len(request.printed.text.partition(".")[2])

@@ -21,10 +21,9 @@ import msgspec
 from harness.degradations.registry import DEGRADATIONS
 from harness.errors import HarnessError
 from harness.methods import Method
-from harness.records.tasks import TASKS
 from harness.tables.diff import CellResult, Difference
 from harness.tables.measurements import Measurement
-from harness.tables.published import Row, Table, TablePart
+from harness.tables.published import Row, Table
 from harness.tables.requests import Request, is_of_images
 from harness.training.recipe import recipe
 
@@ -66,16 +65,10 @@ _SENTENCES = {
 class Footnote(msgspec.Struct, frozen=True):
     """A difference that rows of a table share.
 
-    Attributes
-    ----------
-    mark : str
-        A letter, which stands at the rows.
-    difference : Difference
-        As data.
-    rows : tuple of str
-        The rows, with how many of their numbers, if not all.
-    text : str
-        In words.
+    `mark`: A letter, which stands at the rows.
+    `difference`: As data.
+    `rows`: The rows, with how many of their numbers, if not all.
+    `text`: In words.
     """
 
     mark: str
@@ -87,14 +80,7 @@ class Footnote(msgspec.Struct, frozen=True):
 def with_differences(table: Table, results: Sequence[CellResult], methods: Mapping[str, Method]) -> list[CellResult]:
     """Give every cell in what it was made otherwise than the cells of its part that it stands beside.
 
-    Parameters
-    ----------
-    table : Table
-        The table.
-    results : sequence of CellResult
-        Its cells.
-    methods : mapping
-        Methods known here: they say what their weights are.
+    `methods`: Methods known here: they say what their weights are.
     """
     facts = [_facts(table, result, methods) for result in results]
     printed = {_line(result.request) for result in results if result.request.printed is not None}
@@ -129,10 +115,7 @@ def with_differences(table: Table, results: Sequence[CellResult], methods: Mappi
 def footnotes(results: Iterable[CellResult]) -> tuple[list[Footnote], dict[Line, list[Footnote]]]:
     """List the differences of a table, each once with the rows that share it; and those of each row.
 
-    Parameters
-    ----------
-    results : iterable of CellResult
-        Cells of one table, see `with_differences`.
+    `results`: Cells of one table, see `with_differences`.
     """
     cells: dict[tuple[Line, str], int] = Counter()
     shared: dict[Difference, dict[Line, int]] = {}
@@ -196,7 +179,7 @@ def _stated(table: Table, request: Request, kind: str) -> str:
     """Name what the table states for all its rows: it decides where as many rows have one thing as another."""
     part = table.parts[request.part]
     if kind == "input":
-        return part.degradation or TASKS[part.task].degradation
+        return part.default_degradation
     return request.column_protocol if kind == "protocol" else ""
 
 
@@ -208,7 +191,7 @@ def _facts(table: Table, result: CellResult, methods: Mapping[str, Method]) -> d
     part = table.parts[request.part]
     row = part.rows[request.line]
     found = {
-        "input": _input(part, row, request),
+        "input": request.group.degradation if request.group else row.degradation or part.default_degradation,
         "protocol": request.protocol,
         "saving": request.group.saving if request.group else row.saving,
         "policy": _policy(request.group.policy if request.group else row.policy),
@@ -216,14 +199,6 @@ def _facts(table: Table, result: CellResult, methods: Mapping[str, Method]) -> d
         "weights": _weights(result, methods),
     }
     return {kind: value for kind, value in found.items() if value}
-
-
-def _input(part: TablePart, row: Row, request: Request) -> str:
-    return request.group.degradation if request.group else row.degradation or _default_input(part)
-
-
-def _default_input(part: TablePart) -> str:
-    return part.degradation or TASKS[part.task].degradation
 
 
 def _policy(name: str) -> str:

@@ -34,11 +34,8 @@ COLUMNS = (
 def measured_rows(workspace: Workspace) -> pd.DataFrame:
     """Collect every per-image value that was measured in a workspace.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One line an image and protocol, with the columns `COLUMNS`; `value` is dB or 0..1, `draw` 0 is the noise draw
-        that tables show, `protocol` is a name and `version` its version.
+    Returns: One line an image and protocol, with the columns `COLUMNS`; `value` is dB or 0..1, `draw` 0 is the noise
+        draw that tables show, `protocol` is a name and `version` its version.
     """
     import pandas as pd
 
@@ -58,10 +55,7 @@ def measured_rows(workspace: Workspace) -> pd.DataFrame:
 def parquet(frame: pd.DataFrame) -> bytes:
     """Write a data frame as a Parquet file.
 
-    Raises
-    ------
-    NotAvailableError
-        The package pyarrow is not installed.
+    Raises NotAvailableError: The package pyarrow is not installed.
     """
     data = io.BytesIO()
     try:

@@ -19,12 +19,8 @@ from harness.records.training_runs import TrainedRecord, TrainingRun, read_train
 class Spread(msgspec.Struct, frozen=True):
     """How far the mean over a set lies from draw to draw of independent noise.
 
-    Attributes
-    ----------
-    sd : float
-        Standard deviation of the set's mean, in the unit of the metric.
-    draws, images : int
-        Noise draws per image and images it was estimated from.
+    `sd`: Standard deviation of the set's mean, in the unit of the metric.
+    `draws`, `images`: Noise draws per image and images it was estimated from.
     """
 
     sd: float
@@ -35,16 +31,9 @@ class Spread(msgspec.Struct, frozen=True):
 class Measurement(msgspec.Struct, frozen=True):
     """A measured cell.
 
-    Attributes
-    ----------
-    value : float
-        Mean over the images of noise draw 0 (dB, or 0..1).
-    images : int
-        Number of images.
-    spread : Spread or None
-        None where the input is not random, or one draw was made.
-    seeds : tuple of (int, float)
-        Where the network was trained with several seeds: each seed and its value; `value` is then their mean.
+    `value`: Mean over the images of noise draw 0 (dB, or 0..1).
+    `spread`: None where the input is not random, or one draw was made.
+    `seeds`: Where the network was trained with several seeds: each seed and its value; `value` is then their mean.
     """
 
     value: float
@@ -69,15 +58,8 @@ class NotRun(msgspec.Struct, frozen=True):
 class Measurements:
     """Measured rows of a workspace, read once a group; damaged ones count as not run, and are listed.
 
-    Parameters
-    ----------
-    work : path
-        Folder of computed files.
-
-    Attributes
-    ----------
-    damaged : list of str
-        What is wrong with the files that could not be read so far.
+    `work`: Folder of computed files.
+    `damaged`: What is wrong with the files that could not be read so far.
     """
 
     def __init__(self, work: Path) -> None:

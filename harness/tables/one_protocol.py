@@ -20,6 +20,7 @@ from harness.protocols import measure_many, protocol
 from harness.protocols.own import quality
 from harness.records.cells import FIRST_DRAW, Group, InputId
 from harness.records.restored import RECORD, RestoredRecord, read_pixels, read_restored
+from harness.records.tasks import TASKS
 from harness.tables.measurements import Measurement, Measurements, NotRun
 from harness.tables.published import Table
 from harness.tables.requests import Request, is_of_images, requests
@@ -32,18 +33,10 @@ COLUMN = "column"
 class OneProtocolCell(msgspec.Struct, frozen=True):
     """A cell under the one protocol.
 
-    Attributes
-    ----------
-    request : Request
-        What the table asks for.
-    protocol : str
-        The one protocol of the cell's metric; empty where nothing is measured on images.
-    measured : Measurement or NotRun
-        Under it.
-    rank : int
-        1 for the best measured value of its column, 2 for the second, 0 for others and for what was not run.
-    printed_rank : int
-        The same for the printed values of the rows that were run.
+    `protocol`: The one protocol of the cell's metric; empty where nothing is measured on images.
+    `measured`: Under it.
+    `rank`: 1 for the best measured value of its column, 2 for the second, 0 for others and for what was not run.
+    `printed_rank`: The same for the printed values of the rows that were run.
     """
 
     request: Request
@@ -61,20 +54,9 @@ class OneProtocolCell(msgspec.Struct, frozen=True):
 def choose_protocols(wanted: str) -> dict[str, str]:
     """Read what a user asked for.
 
-    Parameters
-    ----------
-    wanted : str
-        ``column``, or names of protocols with commas between, at most one a metric.
-
-    Returns
-    -------
-    dict
-        Protocol by metric; metrics that are not among them take the columns' own.
-
-    Raises
-    ------
-    HarnessError
-        A name is unknown, or two are of one metric.
+    `wanted`: ``column``, or names of protocols with commas between, at most one a metric.
+    Returns: Protocol by metric; metrics that are not among them take the columns' own.
+    Raises HarnessError: A name is unknown, or two are of one metric.
     """
     if wanted == COLUMN:
         return {}
@@ -94,14 +76,8 @@ def one_protocol(workspace: Workspace, table: Table, wanted: str) -> list[OnePro
     Values that are in work/rows are taken from there; what was not measured under the protocol yet is measured on the
     restored images of the workspace.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where rows and restored images are.
-    table : Table
-        The table.
-    wanted : str
-        See `choose_protocols`.
+    `workspace`: Where rows and restored images are.
+    `wanted`: See `choose_protocols`.
     """
     chosen = choose_protocols(wanted)
     measurer = _Measurer(workspace)
@@ -224,7 +200,7 @@ class _Measurer:
         def one(image: str) -> dict[str, float]:
             reference = degrader.reference(fetched.read(image), level)
             pixels = read_pixels(folder / files[image], group.saving)
-            return measure_many(needed, reference, pixels, degrader.scale(level))
+            return measure_many(needed, reference, pixels, TASKS[group.task].scale(level))
 
         try:
             with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:

@@ -25,17 +25,11 @@ FEWEST_ROWS = 3
 class Ordering(msgspec.Struct, frozen=True):
     """Rank correlation of one metric of one part.
 
-    Attributes
-    ----------
-    tau, p : float or None
-        Kendall's tau-b, and the exact two-sided p-value; None where they mean nothing (see `text`). With ties there is
-        no exact p-value.
-    rows : int
-        Rows compared.
-    text : str
-        In words.
-    interval : tuple of float or None
-        95 %, by what the rows vary from seed to seed; None where a row has one seed.
+    `tau`, `p`: Kendall's tau-b, and the exact two-sided p-value; None where they mean nothing (see `text`). With ties
+        there is no exact p-value.
+    `rows`: Rows compared.
+    `text`: In words.
+    `interval`: 95 %, by what the rows vary from seed to seed; None where a row has one seed.
     """
 
     tau: float | None

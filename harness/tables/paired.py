@@ -62,19 +62,10 @@ def paired_bootstrap(
     Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 69, 2015). At 100 images that
     is 2.3 % and 97.7 % instead of 2.5 % and 97.5 %.
 
-    Parameters
-    ----------
-    before, after : sequence of float
-        Values of the same images in the same order; at least two, finite.
-    resamples : int
-        How many are drawn.
-    seed : int
-        Of the drawing.
-
-    Raises
-    ------
-    HarnessError
-        There are fewer than two pairs, or a value is infinite.
+    `before`, `after`: Values of the same images in the same order; at least two, finite.
+    `resamples`: How many are drawn.
+    `seed`: Of the drawing.
+    Raises HarnessError: There are fewer than two pairs, or a value is infinite.
     """
     from scipy.special import ndtr, stdtrit
 
@@ -100,25 +91,11 @@ def sign_flip_p(
     images, which makes it exact; beyond, `FLIPS` random ones and the measured one (Phipson and Smyth, Permutation
     P-values Should Never Be Zero, 2010). scipy.stats.permutation_test gives the same and takes twenty times as long.
 
-    Parameters
-    ----------
-    before, after : sequence of float
-        Values of the same images in the same order; at least two, finite.
-    seed : int
-        Of the random patterns.
+    `before`, `after`: Values of the same images in the same order; at least two, finite.
+    `seed`: Of the random patterns.
+    Returns: At least `p_floor` of as many images, at most 1.
+    Raises HarnessError: There are fewer than two pairs, or a value is infinite.
 
-    Returns
-    -------
-    float
-        At least `p_floor` of as many images, at most 1.
-
-    Raises
-    ------
-    HarnessError
-        There are fewer than two pairs, or a value is infinite.
-
-    Examples
-    --------
     Five images, all better by something: the smallest p that five images can give.
 
     >>> sign_flip_p([30.0, 31.0, 28.0, 29.0, 33.0], [30.1, 31.3, 28.1, 29.2, 33.4])

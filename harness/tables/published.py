@@ -39,20 +39,12 @@ PLACE = "???"
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a column holds.
 
-    Attributes
-    ----------
-    metric : str
-        ``psnr``, ``ssim``, ``parameters`` or ``seconds``.
-    dataset : str
-        Name in the dataset registry; empty where no image is measured.
-    level : int or None
-        Sigma, quality or scale; None where the row says it.
-    label : str
-        The column's printed heading where dataset, level and metric do not say it (KiT Table 4: ``h = 4``).
-    variant : str
-        Appended to the row's method (``kit-k4`` + ``h4``), for tables whose columns are variants of a method.
-    protocol : str
-        How its numbers are measured, where that is not the part's or the task's way.
+    `metric`: ``psnr``, ``ssim``, ``parameters`` or ``seconds``.
+    `dataset`: Name in the dataset registry; empty where no image is measured.
+    `level`: Sigma, quality or scale; None where the row says it.
+    `label`: The column's printed heading where dataset, level and metric do not say it (KiT Table 4: ``h = 4``).
+    `variant`: Appended to the row's method (``kit-k4`` + ``h4``), for tables whose columns are variants of a method.
+    `protocol`: How its numbers are measured, where that is not the part's or the task's way.
     """
 
     metric: str
@@ -66,22 +58,13 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CellNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is special about one cell of a row.
 
-    Attributes
-    ----------
-    note : str
-        Shown with the cell.
-    suspect : str
-        Why the printed value is probably a misprint.
-    reconstructed : str
-        How the value was read from a scrambled print, with the raw text.
-    readings : dict
-        Other readings of the value, by source, where extractions differ.
-    incomparable : str
-        Why the printed value was made by something else than what is measured here.
-    protocol : str
-        The protocol of this cell, where it differs from its row's.
-    saving : str
-        How the restored pixels behind this cell were kept, where it differs from its row's.
+    `note`: Shown with the cell.
+    `suspect`: Why the printed value is probably a misprint.
+    `reconstructed`: How the value was read from a scrambled print, with the raw text.
+    `readings`: Other readings of the value, by source, where extractions differ.
+    `incomparable`: Why the printed value was made by something else than what is measured here.
+    `protocol`: The protocol of this cell, where it differs from its row's.
+    `saving`: How the restored pixels behind this cell were kept, where it differs from its row's.
     """
 
     note: str = ""
@@ -96,14 +79,9 @@ class CellNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 class AuditedCell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A cell's measured number under the audited variant.
 
-    Attributes
-    ----------
-    measured : float
-        Of the whole set.
-    image : str
-        Its smallest image.
-    value : float
-        That image's value: what can be checked in seconds.
+    `measured`: Of the whole set.
+    `image`: Its smallest image.
+    `value`: That image's value: what can be checked in seconds.
     """
 
     measured: float
@@ -114,30 +92,18 @@ class AuditedCell(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AuditedRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What the protocol audit found for a row (`harness audit TABLE --row ROW --write` writes it).
 
-    Attributes
-    ----------
-    protocol : dict
-        Protocol by metric, of the variant that explains the most.
-    degradation, method, policy : str
-        How its restored images are made.
-    datasets : dict
-        Variants of datasets that stand in for the columns' own, such as ``{kodak24: kodak24-crop500}``.
-    noise : str
-        Scheme and seed of random inputs, such as ``independent/0``.
-    saving, range : str
-        How the samples were kept (``round``, ``truncate``, ``unrounded``, ``raw``), and ``16..235`` where they were
-        clipped to the range of luma.
-    digits, printed_digits : int
-        Digits that it explains, of those printed.
-    whole_cells, cell_count : int
-        Cells all of whose digits it explains, of those that could be evaluated.
-    admitted : dict
-        Dimensions that the numbers leave open in part, with the values they admit; dimensions that make no difference
-        to a printed digit are not listed.
-    tried, distinct, as_good, decoys, fooled : int
-        How surprising that is, see `harness.audit.outcomes.Chance`.
-    cells : dict
-        Measured numbers by cell, see `Part.column_key`.
+    `protocol`: Protocol by metric, of the variant that explains the most.
+    `degradation`, `method`, `policy`: How its restored images are made.
+    `datasets`: Variants of datasets that stand in for the columns' own, such as ``{kodak24: kodak24-crop500}``.
+    `noise`: Scheme and seed of random inputs, such as ``independent/0``.
+    `saving`, `range`: How the samples were kept (``round``, ``truncate``, ``unrounded``, ``raw``), and ``16..235``
+        where they were clipped to the range of luma.
+    `digits`, `printed_digits`: Digits that it explains, of those printed.
+    `whole_cells`, `cell_count`: Cells all of whose digits it explains, of those that could be evaluated.
+    `admitted`: Dimensions that the numbers leave open in part, with the values they admit; dimensions that make no
+        difference to a printed digit are not listed.
+    `tried`, `distinct`, `as_good`, `decoys`, `fooled`: How surprising that is, see `harness.audit.outcomes.Chance`.
+    `cells`: Measured numbers by cell, see `Part.column_key`.
     """
 
     protocol: dict[str, str]
@@ -164,55 +130,34 @@ class AuditedRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One method's printed values.
 
-    Attributes
-    ----------
-    name : str
-        As printed, without the citation.
-    values : tuple of str
-        One a column, as printed.
-    level : int or None
-        The row's level, where rows and not columns carry it (super-resolution).
-    system : str
-        What other tables call the system behind the row, where this one prints another name: the same number then
+    `name`: As printed, without the citation.
+    `values`: One a column, as printed.
+    `level`: The row's level, where rows and not columns carry it (super-resolution).
+    `system`: What other tables call the system behind the row, where this one prints another name: the same number then
         counts once.
-    cite : str
-        BibTeX keys of the row's paper with commas between, for `harness table TABLE --style paper`.
-    method : str
-        Harness method that makes this row; empty where there is none (then `not_run` says why).
-    images : dict
-        By dataset, the method that reads the images of it which the row's authors released: those cells are measured on
-        them, and not on what `method` makes.
-    policy : str
-        Inference policy (``whole``, ``chop``, ``x8``); empty for the method's own default.
-    saving : str
-        How the restored pixels were kept (``round``, ``truncate``, ``unrounded``); empty for the method's own rule.
-    source_digits : dict
-        By metric, how many digits the source of the row's numbers prints, where the paper filled them up with a zero:
-        ``{ssim: 3}`` says that ``0.8850`` was printed as 0.885 there. It is a verdict of its own, see
+    `cite`: BibTeX keys of the row's paper with commas between, for `harness table TABLE --style paper`.
+    `method`: Harness method that makes this row; empty where there is none (then `not_run` says why).
+    `images`: By dataset, the method that reads the images of it which the row's authors released: those cells are
+        measured on them, and not on what `method` makes.
+    `policy`: Inference policy (``whole``, ``chop``, ``x8``); empty for the method's own default.
+    `saving`: How the restored pixels were kept (``round``, ``truncate``, ``unrounded``); empty for the method's own
+        rule.
+    `source_digits`: By metric, how many digits the source of the row's numbers prints, where the paper filled them up
+        with a zero: ``{ssim: 3}`` says that ``0.8850`` was printed as 0.885 there. It is a verdict of its own, see
         `harness.tables.verdicts`.
-    fitted : dict
-        By metric, why the choice behind the row's protocol or input explains only the numbers that it was made on; a
-        number that comes out under it `fits` and is not counted as reproduced.
-    degradation : str
-        Where the row's input was made differently from the part's default.
-    protocol : dict
-        Protocols by metric, where they differ from the part's.
-    evidence : str
-        Why we believe in `degradation` and `protocol`: what was measured.
-    audit : AuditedRow or None
-        What the protocol audit found, and how surprising that is.
-    incomparable : str
-        Why the printed row was made by something else than what is measured here.
-    not_run : str
-        Why no method makes this row.
-    lacks : {"code", "server", "weights"}
-        What it would take: a program that nobody has published, a benchmark's own server, or weights.
-    attributes : dict
-        Printed properties of the row that are no measurements (ticks of an ablation, training data).
-    note : str
-        Shown with the row.
-    cells : dict
-        What is special about single cells, by column key (see `Part.column_key`).
+    `fitted`: By metric, why the choice behind the row's protocol or input explains only the numbers that it was made
+        on; a number that comes out under it `fits` and is not counted as reproduced.
+    `degradation`: Where the row's input was made differently from the part's default.
+    `protocol`: Protocols by metric, where they differ from the part's.
+    `evidence`: Why we believe in `degradation` and `protocol`: what was measured.
+    `audit`: What the protocol audit found, and how surprising that is.
+    `incomparable`: Why the printed row was made by something else than what is measured here.
+    `not_run`: Why no method makes this row.
+    `lacks` ({"code", "server", "weights"}): What it would take: a program that nobody has published, a benchmark's own
+        server, or weights.
+    `attributes`: Printed properties of the row that are no measurements (ticks of an ablation, training data).
+    `note`: Shown with the row.
+    `cells`: What is special about single cells, by column key (see `Part.column_key`).
     """
 
     name: str
@@ -241,20 +186,12 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
 class TablePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Rows under one heading; most tables have one part, RNAN Table 8 has five.
 
-    Attributes
-    ----------
-    task : str
-        Restoration task of every cell; empty where nothing is restored.
-    columns : tuple of Column
-        In the printed order.
-    rows : tuple of Row
-        In the printed order.
-    title : str
-        Heading of the part.
-    degradation : str
-        How the input is made; empty for the task's default.
-    protocol : dict
-        The columns' protocol by metric name, such as ``{psnr: psnr, ssim: ssim-gauss}``.
+    `task`: Restoration task of every cell; empty where nothing is restored.
+    `columns`: In the printed order.
+    `rows`: In the printed order.
+    `title`: Heading of the part.
+    `degradation`: How the input is made; empty for the task's default.
+    `protocol`: The columns' protocol by metric name, such as ``{psnr: psnr, ssim: ssim-gauss}``.
     """
 
     task: str
@@ -263,6 +200,11 @@ class TablePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     title: str = ""
     degradation: str = ""
     protocol: dict[str, str] = {}
+
+    @property
+    def default_degradation(self) -> str:
+        """How the input of a row is made that says nothing."""
+        return self.degradation or TASKS[self.task].degradation
 
     def column_key(self, column: Column, row: Row) -> str:
         """Name a cell within its part, such as ``live1/10/psnr`` or ``parameters``."""
@@ -274,24 +216,15 @@ class TablePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A table: published, or a user's own.
 
-    Attributes
-    ----------
-    name : str
-        Such as ``panet-table3``.
-    paper : str
-        Such as ``panet``; empty for a user's own table.
-    title : str
-        Caption, in our words.
-    source : str
-        Paper, number, and where the digits were read.
-    parts : tuple of TablePart
-        See `TablePart`.
-    methods_as : {"rows", "columns"}
-        How the paper prints it.
-    kind : {"benchmark", "ablation", "cost"}
-        ``ablation`` rows need networks trained under one budget; ``cost`` tables hold parameters and times.
-    notes : tuple of str
-        Remarks on the whole table.
+    `name`: Such as ``panet-table3``.
+    `paper`: Such as ``panet``; empty for a user's own table.
+    `title`: Caption, in our words.
+    `source`: Paper, number, and where the digits were read.
+    `parts`: See `TablePart`.
+    `methods_as` ({"rows", "columns"}): How the paper prints it.
+    `kind` ({"benchmark", "ablation", "cost"}): ``ablation`` rows need networks trained under one budget; ``cost``
+        tables hold parameters and times.
+    `notes`: Remarks on the whole table.
     """
 
     name: str
@@ -317,10 +250,8 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 def select(table: Table, *, row: str | Sequence[str] = (), dataset: str | Sequence[str] = ()) -> Table:
     """Keep rows (by their printed names, any case), datasets, or both; several also with commas between their names.
 
-    Raises
-    ------
-    HarnessError
-        The table has no such row or dataset (the nearest ones are named), or these rows nothing on these datasets.
+    Raises HarnessError: The table has no such row or dataset (the nearest ones are named), or these rows nothing on
+        these datasets.
     """
     rows = _chosen(row, {r.name for part in table.parts for r in part.rows}, f"row of {table.name}")
     known = {column.dataset for part in table.parts for column in part.columns if column.dataset}
@@ -371,20 +302,9 @@ class PublishedNumber(msgspec.Struct, frozen=True):
 def published_number(printed: str) -> PublishedNumber | None:
     """Read a printed value.
 
-    Parameters
-    ----------
-    printed : str
-        As written in a table file, such as ``"**0.9239**"``, ``"1,494K"``, ``"5.7M"``, ``"N/A"``.
-
-    Returns
-    -------
-    PublishedNumber or None
-        None where the paper prints no number (``N/A``, ``-``, nothing).
-
-    Raises
-    ------
-    HarnessError
-        The text is neither a number nor one of the papers' signs for "none".
+    `printed`: As written in a table file, such as ``"**0.9239**"``, ``"1,494K"``, ``"5.7M"``, ``"N/A"``.
+    Returns: None where the paper prints no number (``N/A``, ``-``, nothing).
+    Raises HarnessError: The text is neither a number nor one of the papers' signs for "none".
     """
     text, mark = printed.strip(), ""
     for fence, name in (("**", "best"), ("_", "second")):
@@ -410,10 +330,7 @@ def published_number(printed: str) -> PublishedNumber | None:
 def read_table(path: Path) -> Table:
     """Read and check one table file.
 
-    Raises
-    ------
-    HarnessError
-        A key, task, dataset count or value is wrong; the message says which row.
+    Raises HarnessError: A key, task, dataset count or value is wrong; the message says which row.
     """
     plain = read_yaml(path)
     # An anchor or a key cannot hide a place: what is looked through is what YAML made of the text.

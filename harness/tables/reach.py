@@ -28,12 +28,7 @@ MEANINGS: dict[Reach, str] = {
 def reaches(asked: Iterable[Request], methods: Mapping[str, Method]) -> list[Reach]:
     """Say for each cell of a table what it takes to measure it.
 
-    Parameters
-    ----------
-    asked : iterable of Request
-        Every cell of the table: a mean takes what the cells of its row take.
-    methods : mapping
-        Methods known here.
+    `asked`: Every cell of the table: a mean takes what the cells of its row take.
     """
     asked = list(asked)
     # Cells share their sets and files: each record is read once.

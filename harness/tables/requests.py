@@ -37,43 +37,23 @@ AVERAGE = "the mean of the row's other cells"
 class Request(msgspec.Struct, frozen=True):
     """One cell of a table: where it stands, what is printed there, and how it is measured.
 
-    Attributes
-    ----------
-    table, row, key : str
-        The table's name, the row's printed name, the cell's key in its part (``live1/10/psnr``).
-    system : str
-        What the system is called where tables print it under several names.
-    part, line : int
-        Index of the part, and of the row in it (rows of one method at several scales share a name).
-    metric : str
-        The column's metric: ``psnr``, ``ssim``, ``parameters``, ``seconds``.
-    dataset : str
-        Dataset; empty for a cost.
-    level : int
-        Level; 0 where the task has only one.
-    group : Group or None
-        The group that makes the cell; None where no method does (then `reason` says why).
-    protocol : str
-        Protocol the printed number was made under, as far as is known.
-    column_protocol : str
-        Protocol of the column, which the other rows use.
-    printed : PublishedNumber or None
-        None where the paper prints no number.
-    reason : str
-        Why nothing can run.
-    missing : Missing or None
-        What the reason names as missing, as data.
-    special : CellNote
-        What is special about the cell.
-    evidence : str
-        Why we believe in the protocol and the input.
-    fitted : str
-        Which choice was made for the cell after its number had been seen, and holds nowhere else; see
+    `table`, `row`, `key`: The table's name, the row's printed name, the cell's key in its part (``live1/10/psnr``).
+    `system`: What the system is called where tables print it under several names.
+    `part`, `line`: Index of the part, and of the row in it (rows of one method at several scales share a name).
+    `metric`: The column's metric: ``psnr``, ``ssim``, ``parameters``, ``seconds``.
+    `dataset`: Dataset; empty for a cost.
+    `level`: Level; 0 where the task has only one.
+    `group`: The group that makes the cell; None where no method does (then `reason` says why).
+    `protocol`: Protocol the printed number was made under, as far as is known.
+    `column_protocol`: Protocol of the column, which the other rows use.
+    `printed`: None where the paper prints no number.
+    `missing`: What the reason names as missing, as data.
+    `special`: What is special about the cell.
+    `evidence`: Why we believe in the protocol and the input.
+    `fitted`: Which choice was made for the cell after its number had been seen, and holds nowhere else; see
         `harness.tables.verdicts`.
-    choices : tuple of str
-        In what the row is made or measured otherwise than its table's default, each a choice made for the row.
-    averages : bool
-        Whether the cell is the mean of the row's other cells.
+    `choices`: In what the row is made or measured otherwise than its table's default, each a choice made for the row.
+    `averages`: Whether the cell is the mean of the row's other cells.
     """
 
     table: str
@@ -103,12 +83,7 @@ class Request(msgspec.Struct, frozen=True):
 def requests(table: Table, methods: Mapping[str, Method]) -> list[Request]:
     """List every cell of a table in the printed order, row by row.
 
-    Parameters
-    ----------
-    table : Table
-        The table.
-    methods : mapping
-        Methods known here; a row whose method is not among them cannot run.
+    `methods`: Methods known here; a row whose method is not among them cannot run.
     """
     return [
         _request(table, index, line, position, methods)
@@ -231,7 +206,7 @@ def _group(
         return None, _no_method(name), Missing("code", row.name)
     if part.task not in found.tasks:
         return None, f"method '{name}' has no weights or code for {TASKS[part.task].title}", Missing("weights", name)
-    degradation = row.degradation or part.degradation or TASKS[part.task].degradation
+    degradation = row.degradation or part.default_degradation
     reason, missing = _without_pairs(column.dataset) if degradation == "pairs" else ("", None)
     if reason:
         return None, reason, missing
@@ -273,17 +248,8 @@ def default_protocol(task: Task, metric: str) -> str:
 def seed_groups(request: Request, methods: Mapping[str, Method]) -> dict[int, Group]:
     """Find the groups that make a cell with the weights of further seeds.
 
-    Parameters
-    ----------
-    request : Request
-        The cell.
-    methods : mapping
-        Methods known here; those of further seeds know what they were trained for.
-
-    Returns
-    -------
-    dict
-        Groups by seed, sorted; empty for a network that is not trained here, or with one seed.
+    `methods`: Methods known here; those of further seeds know what they were trained for.
+    Returns: Groups by seed, sorted; empty for a network that is not trained here, or with one seed.
     """
     if request.group is None or methods[request.method].origin != "trained":
         return {}

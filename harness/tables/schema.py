@@ -25,8 +25,6 @@ def table_schema() -> dict[str, Any]:
     Names of tasks, datasets, methods and protocols are any text in it, because plugins add some; `harness check TABLE`
     knows them all.
 
-    Examples
-    --------
     >>> schema = table_schema()
     >>> schema["$ref"], schema["$defs"]["Column"]["properties"]["level"]["description"]
     ('#/$defs/Table', 'Sigma, quality or scale; None where the row says it.')
@@ -34,7 +32,7 @@ def table_schema() -> dict[str, Any]:
     schema = msgspec.json.schema(Table)
     for name, definition in schema["$defs"].items():
         about = inspect.getdoc(getattr(published, name)) or ""
-        definition["description"] = _plain(about.partition("\n\nAttributes\n")[0])
+        definition["description"] = _plain(re.split(rf"\n\n(?={_NAMES}: )", about)[0])
         for key, text in _attributes(about).items():
             if key in definition["properties"]:
                 definition["properties"][key]["description"] = text
@@ -45,16 +43,14 @@ def table_schema() -> dict[str, Any]:
     }
 
 
+_NAMES = r"((?:`[a-z_]+`(?:, )?)+)(?: \([^)]*\))?"
+
+
 def _attributes(about: str) -> dict[str, str]:
-    """Read the section on attributes of a numpy docstring: what is said of each."""
+    """Read what a docstring says of each attribute."""
     found: dict[str, str] = {}
-    names: list[str] = []
-    for line in about.partition("\n\nAttributes\n")[2].splitlines():
-        if head := re.fullmatch(r"([a-z_]+(?:, [a-z_]+)*) : .*", line):
-            names = head[1].split(", ")
-        elif names and line.startswith("    "):
-            for name in names:
-                found[name] = _plain(f"{found.get(name, '')} {line}")
+    for head, text in re.findall(rf"^{_NAMES}: (.*(?:\n    .*)*)", about, re.MULTILINE):
+        found |= dict.fromkeys(re.findall(r"`([a-z_]+)`", head), _plain(text))
     return found
 
 

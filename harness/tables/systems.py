@@ -19,26 +19,15 @@ from harness.tables.requests import requests
 class System(msgspec.Struct, frozen=True):
     """One system, over every table that prints it.
 
-    Attributes
-    ----------
-    name : str
-        As printed.
-    tables : tuple of str
-        Tables with a row of it.
-    methods : tuple of str
-        Harness methods that make its rows; none where nobody has its code.
-    checked : str
-        What its network was held to.
-    weights : tuple of str
-        Each set of files, and how it is held.
-    inference : str
-        How it is applied to an image.
-    measured : int
-        Different printed numbers that were measured.
-    open : dict
-        Different printed numbers that were not, by what they take (`harness.tables.reach`).
-    reasons : tuple of str
-        Why the numbers that nothing here can make cannot be made.
+    `name`: As printed.
+    `tables`: Tables with a row of it.
+    `methods`: Harness methods that make its rows; none where nobody has its code.
+    `checked`: What its network was held to.
+    `weights`: Each set of files, and how it is held.
+    `inference`: How it is applied to an image.
+    `measured`: Different printed numbers that were measured.
+    `open`: Different printed numbers that were not, by what they take (`harness.tables.reach`).
+    `reasons`: Why the numbers that nothing here can make cannot be made.
     """
 
     name: str
@@ -60,12 +49,7 @@ class System(msgspec.Struct, frozen=True):
 def systems(tables: Iterable[TableResults], methods: Mapping[str, Method]) -> list[System]:
     """Describe every system of the tables, in the order of their first rows.
 
-    Parameters
-    ----------
-    tables : iterable of TableResults
-        The tables with what was measured; ablations, whose rows are variants of one network, are left out.
-    methods : mapping
-        Methods known here.
+    `tables`: The tables with what was measured; ablations, whose rows are variants of one network, are left out.
     """
     found: dict[str, list[tuple[CellResult, Reach]]] = {}
     for item in tables:
@@ -109,7 +93,7 @@ def _system(cells: list[tuple[CellResult, Reach]], methods: Mapping[str, Method]
         methods=tuple(method.name for method in known),
         checked="; ".join(dict.fromkeys(method.checked for method in known if method.checked)),
         weights=(*_weights(files), *(["trained here"] if any(m.origin == "trained" for m in known) else [])),
-        inference=", ".join(dict.fromkeys(_inference(r.group.policy) for r in asked if r.group)),
+        inference=", ".join(dict.fromkeys(_POLICIES.get(r.group.policy, r.group.policy) for r in asked if r.group)),
         measured=len(measured),
         open={reach: left.count(reach) for reach in REACHES},
         reasons=_reasons([result for result, reach in cells if reach == "none"]),
@@ -117,10 +101,6 @@ def _system(cells: list[tuple[CellResult, Reach]], methods: Mapping[str, Method]
 
 
 _POLICIES = {"whole": "whole images", "chop": "the authors' tiles", "x8": "self-ensemble of eight"}
-
-
-def _inference(policy: str) -> str:
-    return _POLICIES.get(policy, policy)
 
 
 def _weights(names: Iterable[str]) -> list[str]:

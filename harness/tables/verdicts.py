@@ -75,18 +75,10 @@ def judge(
 ) -> Judgement:
     """Compare a measured number with the printed one.
 
-    Parameters
-    ----------
-    printed : PublishedNumber or None
-        None where the paper prints no number.
-    measured : Measurement or NotRun
-        What was measured.
-    incomparable : str
-        Why the two must not be compared, if so.
-    trained : str
-        How the network was trained here, if it was (``trained: 0.4 % of the released program's iterations``).
-    fitted : str
-        Which choice was made for the cell after its number had been seen, if one was.
+    `printed`: None where the paper prints no number.
+    `incomparable`: Why the two must not be compared, if so.
+    `trained`: How the network was trained here, if it was (``trained: 0.4 % of the released program's iterations``).
+    `fitted`: Which choice was made for the cell after its number had been seen, if one was.
     """
     if isinstance(measured, NotRun):
         return Judgement("not run", None, measured.reason)

@@ -19,14 +19,9 @@ FILE = "checkpoint.safetensors"
 class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a run stands.
 
-    Attributes
-    ----------
-    iteration : int
-        Steps made.
-    seconds : float
-        Training time so far.
-    code : tuple of str
-        Fingerprints of the code that made them.
+    `iteration`: Steps made.
+    `seconds`: Training time so far.
+    `code`: Fingerprints of the code that made them.
     """
 
     iteration: int = 0
@@ -80,10 +75,7 @@ def write_checkpoint(
 def read_checkpoint(path: Path) -> tuple[Progress, dict[str, Tensor]]:
     """Read where a run stands, and all tensors of its file.
 
-    Raises
-    ------
-    HarnessError
-        The file is damaged.
+    Raises HarnessError: The file is damaged.
     """
     tensors = read_tensors(path)
     return read_progress(path), tensors
@@ -106,10 +98,7 @@ def restore_checkpoint(
 ) -> None:
     """Fill network, optimiser and average from a checkpoint's tensors.
 
-    Raises
-    ------
-    HarnessError
-        They belong to another network; `path` is where they were read.
+    Raises HarnessError: They belong to another network; `path` is where they were read.
     """
     parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimizer": {}}
     for name, tensor in tensors.items():
@@ -133,26 +122,12 @@ def begin_with(network: nn.Module, path: Path, sha256: str, name: str) -> str:
 
     So a network for one scale begins with the body of another's, and keeps its own upsampling.
 
-    Parameters
-    ----------
-    network : Module
-        Is changed.
-    path : path
-        Weights of another run.
-    sha256 : str
-        Their checksum.
-    name : str
-        Of that run.
-
-    Returns
-    -------
-    str
-        What was taken, in words.
-
-    Raises
-    ------
-    HarnessError
-        The file is damaged or has another checksum, or nothing fits.
+    `network`: Is changed.
+    `path`: Weights of another run.
+    `sha256`: Their checksum.
+    `name`: Of that run.
+    Returns: What was taken, in words.
+    Raises HarnessError: The file is damaged or has another checksum, or nothing fits.
     """
     if file_sha256(path, "") != sha256:
         raise HarnessError(f"{path}: has another SHA-256 than its record says; train '{name}' again")

@@ -15,19 +15,10 @@ SUFFIXES = (".svg", ".png", ".pdf")
 def plot_curves(logs: Mapping[str, Sequence[LogRow]], path: Path) -> None:
     """Draw the logs of some runs into one picture.
 
-    Parameters
-    ----------
-    logs : mapping
-        Rows by the name of the run.
-    path : path
-        ``.svg``, ``.png`` or ``.pdf``.
-
-    Raises
-    ------
-    HarnessError
-        The file has another ending, or cannot be written.
-    NotAvailableError
-        matplotlib is not installed.
+    `logs`: Rows by the name of the run.
+    `path`: ``.svg``, ``.png`` or ``.pdf``.
+    Raises HarnessError: The file has another ending, or cannot be written.
+    Raises NotAvailableError: matplotlib is not installed.
     """
     if path.suffix not in SUFFIXES:
         raise HarnessError(f"{path}: a picture ends in {', '.join(SUFFIXES)}")

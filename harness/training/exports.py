@@ -16,10 +16,7 @@ FILES = ("weights.safetensors", "recipe.json", "log.csv")
 def export(record: TrainedRecord, source: Path | None, target: Path) -> None:
     """Replace the folder `target` by a run's result, or by the reason why there is none.
 
-    Raises
-    ------
-    HarnessError
-        The disk is full or the like; the old folder is as it was.
+    Raises HarnessError: The disk is full or the like; the old folder is as it was.
     """
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +21,14 @@ FILE = "log.csv"
 class LogRow(msgspec.Struct, frozen=True):
     """One line of the log.
 
-    Attributes
-    ----------
-    iteration : int
-        Steps made.
-    loss : float
-        Mean over the steps since the line before.
-    rate : float
-        Learning rate of the last step.
-    gradient : float
-        Norm of the last step's gradient, before clipping.
-    psnr : float or None
-        On the validation split, dB; None where it was not measured.
-    images_per_second : float
-        Patches, over all processes, since the line before.
-    waiting : float
-        Share of the time since the line before in which the loop waited for samples.
-    seconds : float
-        Training time so far.
+    `iteration`: Steps made.
+    `loss`: Mean over the steps since the line before.
+    `rate`: Learning rate of the last step.
+    `gradient`: Norm of the last step's gradient, before clipping.
+    `psnr`: On the validation split, dB; None where it was not measured.
+    `images_per_second`: Patches, over all processes, since the line before.
+    `waiting`: Share of the time since the line before in which the loop waited for samples.
+    `seconds`: Training time so far.
     """
 
     iteration: int
@@ -53,31 +44,35 @@ class LogRow(msgspec.Struct, frozen=True):
 FIELDS = LogRow.__struct_fields__
 
 
+# A line has a hundred signs; a disk that lost its power may leave a block of any length.
+_LONGEST = 10_000
+
+
+def log_lines(path: Path) -> Iterator[dict[str, str | None]]:
+    """Read a log line by line, by heading; nothing where there is no file. A damaged line may hold anything."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return
+    lines = [line for line in text.splitlines() if len(line) < _LONGEST]
+    yield from csv.DictReader(lines, quoting=csv.QUOTE_NONE)
+
+
 def read_log(path: Path) -> list[LogRow]:
     """Read a log; a line that a killed process left half-written is passed over."""
     rows: list[LogRow] = []
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            for line in csv.DictReader(file):
-                try:
-                    values = {key: float(line[key]) if line[key] else None for key in FIELDS}
-                    rows.append(LogRow(**{**values, "iteration": int(line["iteration"])}))  # type: ignore[arg-type]
-                except (KeyError, TypeError, ValueError):
-                    continue
-    except FileNotFoundError:
-        return []
+    for line in log_lines(path):
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            values = {key: float(line[key]) if line[key] else None for key in FIELDS}  # type: ignore[arg-type]
+            rows.append(LogRow(**{**values, "iteration": int(line["iteration"])}))  # type: ignore[arg-type]
     return rows
 
 
 class Log:
     """Appends to the log of a run.
 
-    Parameters
-    ----------
-    folder : path
-        Folder of the run.
-    start : int
-        Steps made before; later lines of an interrupted run are dropped.
+    `folder`: Folder of the run.
+    `start`: Steps made before; later lines of an interrupted run are dropped.
     """
 
     def __init__(self, folder: Path, start: int) -> None:

@@ -49,16 +49,8 @@ ALL_SECONDS = 90.0
 class Device(msgspec.Struct, frozen=True):
     """A GPU that is not here, by its maker's data sheet.
 
-    Attributes
-    ----------
-    title : str
-        What it is called.
-    peak : dict
-        Operations a second by precision, dense: ``float32`` without TF32, ``bfloat16``.
-    bandwidth : float
-        Bytes a second to and from memory.
-    memory : int
-        Bytes.
+    `peak`: Operations a second by precision, dense: ``float32`` without TF32, ``bfloat16``.
+    `bandwidth`: Bytes a second to and from memory.
     """
 
     title: str
@@ -84,17 +76,11 @@ MOVES = 36
 class Work(msgspec.Struct, frozen=True):
     """What one step takes, counted on the meta device.
 
-    Attributes
-    ----------
-    multiply_adds : int
-        Of one forward pass of one patch, attention as the papers write it.
-    parameters : int
-        Trained ones.
-    held, kept : int
-        Bytes for weights, gradients, moments and moving average, and for what the backward pass of one process's part
-        of the batch needs (in float32).
-    calls : int
-        Operations of torch in the forward pass of such a part.
+    `multiply_adds`: Of one forward pass of one patch, attention as the papers write it.
+    `parameters`: Trained ones.
+    `held`, `kept`: Bytes for weights, gradients, moments and moving average, and for what the backward pass of one
+        process's part of the batch needs (in float32).
+    `calls`: Operations of torch in the forward pass of such a part.
     """
 
     multiply_adds: int
@@ -107,31 +93,18 @@ class Work(msgspec.Struct, frozen=True):
 class Estimate(msgspec.Struct, frozen=True):
     """What a run costs.
 
-    Attributes
-    ----------
-    run : TrainingRun
-        Which.
-    iterations, recipe_iterations : int
-        Planned steps, and those of the full recipe. Those of a limit in minutes follow from the time of a step.
-    work : Work
-        See there.
-    operations : float
-        Floating-point operations of all steps: three forward passes a patch, two operations a multiply-add.
-    seconds : float
-        Of all steps; validation and the decoding of the training set excluded.
-    basis : {"measured", "scaled", "estimated"}
-        Whether some patches of this network were computed on the device, those of another one whose time was scaled by
-        arithmetic, or none.
-    memory : int
-        Bytes: what was measured on a GPU, else what must be held at least.
-    store_of : str
-        The training set.
-    store : int or None
-        Bytes of its decoded images that are still to be written; None where the set is not here.
-    state : str
-        What of the run is there (`Training.standing`).
-    notes : tuple of str
-        Which earlier runs do not go on, and why.
+    `run`: Which.
+    `iterations`, `recipe_iterations`: Planned steps, and those of the full recipe. Those of a limit in minutes follow
+        from the time of a step.
+    `work`: See there.
+    `operations`: Floating-point operations of all steps: three forward passes a patch, two operations a multiply-add.
+    `seconds`: Of all steps; validation and the decoding of the training set excluded.
+    `basis` ({"measured", "scaled", "estimated"}): Whether some patches of this network were computed on the device,
+        those of another one whose time was scaled by arithmetic, or none.
+    `memory`: Bytes: what was measured on a GPU, else what must be held at least.
+    `store`: Bytes of its decoded images that are still to be written; None where the set is not here.
+    `state`: What of the run is there (`Training.standing`).
+    `notes`: Which earlier runs do not go on, and why.
     """
 
     run: TrainingRun
@@ -184,10 +157,7 @@ def _counting(run: TrainingRun) -> Iterator[None]:
 def least_operations(run: TrainingRun, plan: TrainingPlan, method: Method) -> float:
     """Floating-point operations of a run's planned steps; 0 where a limit in minutes says when it ends.
 
-    Raises
-    ------
-    HarnessError
-        It cannot be trained.
+    Raises HarnessError: It cannot be trained.
     """
     found = recipe_of(method, run.task, plan)
     if plan.minutes:
@@ -203,16 +173,10 @@ def least_operations(run: TrainingRun, plan: TrainingPlan, method: Method) -> fl
 def count_work(network: nn.Module, patch: int, channels: int, part: int, options: Options) -> Work:
     """Count what a step of a network on the meta device takes.
 
-    Parameters
-    ----------
-    network : Module
-        On the meta device.
-    patch, channels : int
-        Side and channels of an input.
-    part : int
-        Patches that a process computes at once.
-    options : Options
-        Precision and moving average.
+    `network`: On the meta device.
+    `patch`, `channels`: Side and channels of an input.
+    `part`: Patches that a process computes at once.
+    `options`: Precision and moving average.
     """
     parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
     state = sum(value.numel() * value.element_size() for value in network.state_dict().values())
@@ -256,12 +220,8 @@ def _forward(network: nn.Module, inputs: Tensor) -> tuple[int, int]:
 def calibrate(training: Training, phase: Phase) -> Pace:
     """Time some steps of a run on random patches on its device, without optimiser and loading.
 
-    Parameters
-    ----------
-    training : Training
-        The run; nothing of it is begun.
-    phase : Phase
-        Gives patch and batch.
+    `training`: The run; nothing of it is begun.
+    `phase`: Gives patch and batch.
     """
     run, found, options, device = training.run, training.recipe, training.options, training.world.device
     cuda = device.type == "cuda"
@@ -303,19 +263,10 @@ def calibrate(training: Training, phase: Phase) -> Pace:
 class Planner:
     """Estimates runs one after the other; what was counted or timed for one serves its like.
 
-    Parameters
-    ----------
-    data, work : path
-        Fetched files; folder of computed files.
-    world : World
-        Processes and the device at hand.
-    device : str
-        A name of `DEVICES`; empty: the one at hand, which is then timed.
-
-    Raises
-    ------
-    HarnessError
-        No device has this name.
+    `data`, `work`: Fetched files; folder of computed files.
+    `world`: Processes and the device at hand.
+    `device`: A name of `DEVICES`; empty: the one at hand, which is then timed.
+    Raises HarnessError: No device has this name.
     """
 
     def __init__(self, data: Path, work: Path, world: World, device: str = "") -> None:
@@ -331,10 +282,7 @@ class Planner:
     def estimate(self, run: TrainingRun, plan: TrainingPlan, method: Method) -> Estimate:
         """Say what a run costs.
 
-        Raises
-        ------
-        HarnessError
-            It cannot be trained, or the batch cannot be split.
+        Raises HarnessError: It cannot be trained, or the batch cannot be split.
         """
         training = Training(run, plan, method, data=self.data, work=self.work, world=self.world)
         found, options = training.recipe, training.options
@@ -427,12 +375,7 @@ def store_bytes(fetched: FetchedDataset, made: Degradation, level: int) -> int:
 def wall_seconds(estimates: Iterable[Estimate], devices: int) -> float:
     """Seconds until the last of some runs is finished, one run a device, the longest first.
 
-    Parameters
-    ----------
-    estimates : iterable of Estimate
-        The runs.
-    devices : int
-        How many compute at once.
+    `devices`: How many compute at once.
     """
     ends = [0.0] * devices
     for seconds in sorted((e.seconds for e in estimates), reverse=True):

@@ -23,18 +23,11 @@ LOSSES = ("l1", "mse", "charbonnier", "edge")
 class Optimizer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Adam or AdamW and their constants.
 
-    Attributes
-    ----------
-    name : {"adam", "adamw"}
-        Which.
-    rate : float
-        Initial learning rate.
-    betas : tuple of float
-        Decay of the two moments.
-    epsilon : float
-        Added to the root of the second moment.
-    weight_decay : float
-        Decoupled in AdamW, added to the gradient in Adam.
+    `name` ({"adam", "adamw"}): Which.
+    `rate`: Initial learning rate.
+    `betas`: Decay of the two moments.
+    `epsilon`: Added to the root of the second moment.
+    `weight_decay`: Decoupled in AdamW, added to the gradient in Adam.
     """
 
     name: Literal["adam", "adamw"]
@@ -47,21 +40,14 @@ class Optimizer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Learning rate over the iterations of the whole recipe; a shorter budget is its beginning.
 
-    Attributes
-    ----------
-    kind : {"constant", "halve", "cosine", "polynomial"}
-        ``halve``: by one half every `every` iterations; ``cosine``: from the full rate to `last` at the recipe's end;
-        ``polynomial``: likewise, with the share of the iterations that is left to the power of `power`.
-    every : int
-        See `kind`.
-    times : int
-        How often it is halved at most; 0 is no limit.
-    warmup : int
-        Iterations over which the rate rises linearly from 0.
-    last : float
-        Rate that the cosine and the polynomial end at.
-    power : float
-        See `kind`.
+    `kind` ({"constant", "halve", "cosine", "polynomial"}): ``halve``: by one half every `every` iterations; ``cosine``:
+        from the full rate to `last` at the recipe's end; ``polynomial``: likewise, with the share of the iterations
+        that is left to the power of `power`.
+    `every`: See `kind`.
+    `times`: How often it is halved at most; 0 is no limit.
+    `warmup`: Iterations over which the rate rises linearly from 0.
+    `last`: Rate that the cosine and the polynomial end at.
+    `power`: See `kind`.
     """
 
     kind: Literal["constant", "halve", "cosine", "polynomial"]
@@ -75,16 +61,10 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Validation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A fixed split that is watched and never selected on: the first of `datasets` that is here.
 
-    Attributes
-    ----------
-    datasets : tuple of str
-        In order of preference.
-    images : int
-        How many of its images, evenly spread.
-    side : int
-        Side of the centre crop of each, in pixels of the ground truth.
-    every : int
-        Iterations between two validations (a shorter budget has at least ten).
+    `datasets`: In order of preference.
+    `images`: How many of its images, evenly spread.
+    `side`: Side of the centre crop of each, in pixels of the ground truth.
+    `every`: Iterations between two validations (a shorter budget has at least ten).
     """
 
     datasets: tuple[str, ...]
@@ -105,49 +85,27 @@ class Phase(NamedTuple):
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How networks are trained for one task.
 
-    Attributes
-    ----------
-    name, title : str
-        Name of the file, and words for readers.
-    paper : str
-        Such as ``panet``; empty for a recipe of this project.
-    source : str
-        Where the values are from.
-    task : str
-        Restoration task; a run adds its level.
-    data : str
-        Training dataset.
-    mix : dict
-        Further training datasets: how many patches come from each for one that comes from `data`.
-    degradation : str
-        How inputs are made: the evaluation's own code.
-    patch : int
-        Side of an input patch in pixels (super-resolution: of the small image).
-    batch : int
-        Patches in a step, over all processes.
-    sizes : tuple of (int, int, int)
-        Progressive training: the iteration from which on patch and batch are others, and both.
-    loss : dict
-        Weight by term: ``l1``, ``mse``, ``charbonnier``, ``edge``; computed in the network's own range.
-    optimizer, schedule : Optimizer, Schedule
-        See there.
-    iterations : int
-        Steps of the full recipe.
-    length_of : {"paper", "released", "epochs", "project"}
-        Where that number is from: printed, a default of the released program, printed epochs of a size that is assumed,
-        or chosen for this recipe.
-    budgets : dict
-        Iterations of ``smoke`` and ``short``.
-    precision : str
-        ``float32``.
-    augmentation : {"dihedral", "none"}
-        ``dihedral``: one of the eight flips and transposes, each equally likely.
-    seed : int
-        Of the initial weights and of every sample.
-    validation : Validation
-        See there.
-    assumptions : tuple of str
-        What the paper leaves open or this recipe does differently.
+    `name`, `title`: Name of the file, and words for readers.
+    `paper`: Such as ``panet``; empty for a recipe of this project.
+    `source`: Where the values are from.
+    `task`: Restoration task; a run adds its level.
+    `data`: Training dataset.
+    `mix`: Further training datasets: how many patches come from each for one that comes from `data`.
+    `degradation`: How inputs are made: the evaluation's own code.
+    `patch`: Side of an input patch in pixels (super-resolution: of the small image).
+    `batch`: Patches in a step, over all processes.
+    `sizes`: Progressive training: the iteration from which on patch and batch are others, and both.
+    `loss`: Weight by term: ``l1``, ``mse``, ``charbonnier``, ``edge``; computed in the network's own range.
+    `optimizer`, `schedule`: See there.
+    `iterations`: Steps of the full recipe.
+    `length_of` ({"paper", "released", "epochs", "project"}): Where that number is from: printed, a default of the
+        released program, printed epochs of a size that is assumed, or chosen for this recipe.
+    `budgets`: Iterations of ``smoke`` and ``short``.
+    `precision`: ``float32``.
+    `augmentation` ({"dihedral", "none"}): ``dihedral``: one of the eight flips and transposes, each equally likely.
+    `seed`: Of the initial weights and of every sample.
+    `validation`: See there.
+    `assumptions`: What the paper leaves open or this recipe does differently.
     """
 
     name: str
@@ -195,10 +153,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def length(self, budget: str) -> int:
         """Iterations of a named budget.
 
-        Raises
-        ------
-        HarnessError
-            The budget has another name.
+        Raises HarnessError: The budget has another name.
         """
         if budget not in BUDGETS:
             raise unknown_name("budget", budget, BUDGETS)
@@ -216,18 +171,10 @@ OVERRIDES = {
 def overridden(found: Recipe, values: Mapping[str, str | int | float]) -> Recipe:
     """Make the recipe with other values.
 
-    Parameters
-    ----------
-    found : Recipe
-        As the file says.
-    values : mapping
-        By the names of `OVERRIDES`; ``mix`` may be text such as ``bsd400:2,sr291:0.5``, and ``sizes`` such as
+    `found`: As the file says.
+    `values`: By the names of `OVERRIDES`; ``mix`` may be text such as ``bsd400:2,sr291:0.5``, and ``sizes`` such as
         ``92000:160:40,156000:192:32`` (iteration, patch, batch).
-
-    Raises
-    ------
-    HarnessError
-        A name is unknown, or a value cannot be.
+    Raises HarnessError: A name is unknown, or a value cannot be.
     """
     plain = msgspec.to_builtins(found)
     for name, value in values.items():
@@ -271,10 +218,7 @@ def recipe_names() -> list[str]:
 def recipe(name: str) -> Recipe:
     """Look a recipe up: by name, or by the path of a file of yours (``recipes/mine.yaml``).
 
-    Raises
-    ------
-    HarnessError
-        The name is unknown (the nearest known ones are named), or the file is no recipe.
+    Raises HarnessError: The name is unknown (the nearest known ones are named), or the file is no recipe.
     """
     if name.endswith(".yaml"):
         return read_recipe(Path(name))
@@ -286,10 +230,7 @@ def recipe(name: str) -> Recipe:
 def read_recipe(path: Path) -> Recipe:
     """Read and check a recipe.
 
-    Raises
-    ------
-    HarnessError
-        A key or name is unknown, or a number cannot be.
+    Raises HarnessError: A key or name is unknown, or a number cannot be.
     """
     from harness.degradations.registry import degradation
     from harness.records.tasks import TASKS

@@ -38,20 +38,11 @@ def dihedral(image: NDArray[Sample], which: int) -> NDArray[Sample]:
 class Samples:
     """Draws samples from a store.
 
-    Parameters
-    ----------
-    store : Store
-        Decoded images.
-    recipe : Recipe
-        Patch, batch, augmentation, and the weights of further sets.
-    degradation : Degradation
-        The evaluation's.
-    level : int
-        Sigma, quality, scale or 0.
-    seed : int
-        Of the run.
-    others : sequence of Store
-        Images of the recipe's further sets, in its order.
+    `store`: Decoded images.
+    `recipe`: Patch, batch, augmentation, and the weights of further sets.
+    `degradation`: The evaluation's.
+    `level`: Sigma, quality, scale or 0.
+    `others`: Images of the recipe's further sets, in its order.
     """
 
     def __init__(
@@ -75,17 +66,9 @@ class Samples:
     def sample(self, iteration: int, place: int) -> tuple[NDArray[np.uint8], NDArray[np.generic]]:
         """Draw one sample.
 
-        Parameters
-        ----------
-        iteration, place : int
-            Step, and place in its batch.
-
-        Returns
-        -------
-        target : ndarray of uint8
-            ``(scale P, scale P, C)``, P as the recipe has it at this step.
-        degraded : ndarray
-            ``(P, P, C)``, uint8 or float64 in units of 0..255.
+        `iteration`, `place`: Step, and place in its batch.
+        Returns `target`: ``(scale P, scale P, C)``, P as the recipe has it at this step.
+        Returns `degraded`: ``(P, P, C)``, uint8 or float64 in units of 0..255.
         """
         rng = noise_generator(f"training {self.store.index.dataset}", f"{iteration}/{place}", self.level, self.seed)
         mixed = len(self.stores) > 1

@@ -41,17 +41,9 @@ def progress_of(folder: Path) -> Progress | None:
 def not_continued(folder: Path, identity: Mapping[str, Any]) -> list[str]:
     """Say which other runs of a method, task and level are there, and why they do not go on here.
 
-    Parameters
-    ----------
-    folder : path
-        Of the run that begins; the others lie beside it.
-    identity : mapping
-        What its weights depend on.
-
-    Returns
-    -------
-    list of str
-        A sentence a run, the longest run first.
+    `folder`: Of the run that begins; the others lie beside it.
+    `identity`: What its weights depend on.
+    Returns: A sentence a run, the longest run first.
     """
     found = []
     for other in folder.parent.glob(f"*/{FILE}"):

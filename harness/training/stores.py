@@ -50,10 +50,7 @@ class StoreIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Store:
     """Images of a training set, memory-mapped; cheap to open in every process.
 
-    Parameters
-    ----------
-    folder : path
-        What `make_store` made.
+    `folder`: What `make_store` made.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -115,10 +112,7 @@ def store_place(fetched: FetchedDataset, made: Degradation, level: int) -> str:
 def make_store(fetched: FetchedDataset, made: Degradation, level: int, stores: Path) -> Path:
     """Decode a dataset into a store, unless it is there already; return its folder.
 
-    Raises
-    ------
-    HarnessError
-        An image is damaged, or the disk is full; nothing half-made is left.
+    Raises HarnessError: An image is damaged, or the disk is full; nothing half-made is left.
     """
     folder = stores / store_place(fetched, made, level)
     if (folder / INDEX).is_file():
@@ -165,21 +159,9 @@ def make_store(fetched: FetchedDataset, made: Degradation, level: int, stores: P
 def check_channels(kind: str, fetched: FetchedDataset, found: Mapping[str, int], task: Task, made: Degradation) -> None:
     """Refuse gray images where a network of colour images is trained or validated.
 
-    Parameters
-    ----------
-    kind : str
-        ``training`` or ``validation``.
-    fetched : FetchedDataset
-        The set.
-    found : mapping
-        Channels of its images' references, by image.
-    task, made : Task, Degradation
-        What is trained.
-
-    Raises
-    ------
-    HarnessError
-        There are some; the first three files are named.
+    `kind`: ``training`` or ``validation``.
+    `found`: Channels of its images' references, by image.
+    Raises HarnessError: There are some; the first three files are named.
     """
     level = task.levels[0] if made.level_name else 0
     side = 4 * made.scale(level)

@@ -24,12 +24,8 @@ from harness.training.stores import check_channels
 class Split:
     """Centre crops of a few images and their inputs, in memory.
 
-    Attributes
-    ----------
-    dataset : str
-        Where they are from; empty where none of the recipe's validation sets is here.
-    pairs : list
-        Ground truth and input of each.
+    `dataset`: Where they are from; empty where none of the recipe's validation sets is here.
+    `pairs`: Ground truth and input of each.
     """
 
     def __init__(self, recipe: Recipe, degradation: Degradation, level: int, data: Path) -> None:

@@ -71,10 +71,7 @@ class World:
     def once_a_machine(self, make: Callable[[], object]) -> None:
         """Call a function in one process of each machine: its disk may be its own. Nobody waits for one that is gone.
 
-        Raises
-        ------
-        HarnessError
-            It failed anywhere; in every process.
+        Raises HarnessError: It failed anywhere; in every process.
         """
         failed: HarnessError | None = None
         if self.first_here:
@@ -94,10 +91,7 @@ class World:
     def share(self, batch: int, accumulate: int) -> list[range]:
         """Split a batch's places into the parts that this process computes one after the other.
 
-        Raises
-        ------
-        HarnessError
-            The batch cannot be split evenly: the mean over the parts would be another loss.
+        Raises HarnessError: The batch cannot be split evenly: the mean over the parts would be another loss.
         """
         parts = self.size * accumulate
         if batch % parts:
@@ -114,10 +108,7 @@ class World:
 def world(device: str = "") -> Iterator[World]:
     """Open the world of this process: what torchrun says in the environment, or one process.
 
-    Parameters
-    ----------
-    device : str
-        ``cpu``, ``cuda``; empty: the GPU where there is one.
+    `device`: ``cpu``, ``cuda``; empty: the GPU where there is one.
     """
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if device not in ("", "cpu", "cuda"):

@@ -217,7 +217,16 @@ def test_the_sheet_is_one_page(tmp_path: Path) -> None:
 
 def test_every_finding_is_on_the_sheet(found: Findings, committed: Committed) -> None:
     pages = render_pages(found, committed)
-    assert pages[SHEET].count(r"\item ") == len(claims(found, committed))
+    every = claims(found, committed)
+    assert pages[SHEET].count(r"\item ") == len(every)
+    # A finding without a cell in its sentences lists them: each printed value of its table stands on the sheet.
+    listed = [claim for claim in every if claim.told]
+    assert [claim.title.split()[0] for claim in listed] == ["Bold", "Printed"]
+    for claim in listed:
+        for line in claim.cells:
+            printed = line[2:4] if claim.title.startswith("Bold") else line[1:3]
+            for value in re.findall(r"\d[\d.,]*\d", " ".join(printed)):
+                assert value in pages[SHEET], (claim.title, value)
     assert pages[BIBLIOGRAPHY].startswith("@misc{")
 
 

@@ -41,7 +41,7 @@ LISTINGS = {
     "weights show": ["dncnn"],
     "weights verify": ["dncnn"],
     "weights fetch": ["dncnn", "--plan"],
-    "methods": ["--task", "sr"],
+    "list methods": ["--task", "sr"],
     "describe": ["bicubic", "--no-measure"],
     "check": ["bicubic-luma"],
     "list metrics": [],
@@ -257,7 +257,7 @@ SHELL = [
     (("harness", "weights", "show", "dncn"), {"dncnn", "dncnn-blind"}),
     (("harness", "describe", "my-"), {"my-net"}),
     (("harness", "rows", "--method", "bm3d,my-"), {"bm3d,my-net"}),
-    (("harness", "methods", "--task", "der"), {"derain"}),
+    (("harness", "list", "methods", "--task", "der"), {"derain"}),
     (("harness", "measure", "--task", "my-"), {"my-task"}),
     (("harness", "measure", "--protocol", "my-"), {"my-metric"}),
     (("harness", "measure", "--protocol", "psnr-al"), {"psnr-aligned"}),
@@ -295,7 +295,7 @@ def test_methods_that_can_run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("HARNESS_MIRROR", raising=False)
 
     def here() -> dict[str, Any]:
-        told = json.loads(run("methods", "--task", "sr", "--here", "--format", "json").output)
+        told = json.loads(run("list", "methods", "--task", "sr", "--here", "--format", "json").output)
         return {record["method"]: record["here"] for record in told}
 
     assert here()["bicubic"] == {"sr": [2, 3, 4]} and "lapsrn" not in here() and "csnln-trained" not in here()
@@ -306,11 +306,11 @@ def test_methods_that_can_run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path.parent.mkdir(parents=True)
     path.touch()
     assert here()["lapsrn"] == {"sr": [2]}
-    short = run("methods", "--task", "sr", "--here").output
+    short = run("list", "methods", "--task", "sr", "--here").output
     assert "lack weights" in short and "must be trained" in short and "csnln-trained" not in short
-    whole = run("methods", "--task", "sr", "--here", "--why").output
+    whole = run("list", "methods", "--task", "sr", "--here", "--why").output
     assert "csnln-trained" in whole and "run `harness train csnln-trained" in whole
-    assert "--why goes with --here" in str(CliRunner().invoke(command, ["methods", "--why"]).exception)
+    assert "--why goes with --here" in str(CliRunner().invoke(command, ["list", "methods", "--why"]).exception)
 
 
 def test_no_method_is_said_to_run_that_cannot() -> None:
@@ -333,7 +333,7 @@ def test_no_method_is_said_to_run_that_cannot() -> None:
 @pytest.mark.parametrize("width", ["80", "60"])
 def test_listings_fit_and_cut_no_word(width: str, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where COLUMNS, or a terminal, limits the width; in a pipe a line stays whole."""
-    words = ["methods", "--task", "sr"]
+    words = ["list", "methods", "--task", "sr"]
     monkeypatch.delenv("COLUMNS", raising=False)
     free = {" ".join(name): run(*name).output for name in (words, ["tables"], ["datasets", "ls"], ["train", "--list"])}
     monkeypatch.setenv("COLUMNS", width)

@@ -218,7 +218,7 @@ def test_without_a_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert measured.exit_code == 0 and "mean" in measured.output and "inf" in measured.output
     listed = runner.invoke(command, ["tables"], catch_exceptions=False).output
     assert "in its repository and not in the package" in listed
-    assert "bicubic" in runner.invoke(command, ["methods", "--task", "sr"], catch_exceptions=False).output
+    assert "bicubic" in runner.invoke(command, ["list", "methods", "--task", "sr"], catch_exceptions=False).output
     found = {finding.what: finding for finding in examine(Workspace.find(needed=False))}
     assert "`harness init`" in found["workspace"].detail and found["harness"].state == "fine" and "data" not in found
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "mine"]

@@ -58,7 +58,7 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-LIST = ("methods", "--task", "jpeg", "--format", "json")
+LIST = ("list", "methods", "--task", "jpeg", "--format", "json")
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,11 @@ def test_what_a_method_prints_spoils_nothing(project: Project) -> None:
     project.plugin("print('{'); os.write(1, b'raw')")
     assert project.restore().returncode == 0
     listed = subprocess.run(
-        [sys.executable, "-m", "harness", "methods"], cwd=project.root, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "harness", "list", "methods"],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "printed while" not in listed.stdout
     assert "printed while" in listed.stderr

@@ -215,3 +215,11 @@ def test_no_series_of_faults_makes_a_wrong_row(tmp_path: Path) -> None:
     while time.monotonic() < end:
         series.step()
     series.check()
+
+
+def test_no_room_for_dvcs_own_files(tmp_path: Path) -> None:
+    """DVC's database of file hashes cannot grow: SQLite tells of it in its own way. Nothing is lost, and it goes on."""
+    series = Series(tmp_path / "workspace", 0)
+    assert series.command("repro", "small", limit=30_000) == 2
+    assert "DVC's database of file hashes: disk I/O error; is the disk full?" in series.said
+    series.check()

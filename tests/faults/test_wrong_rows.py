@@ -191,7 +191,7 @@ def test_images_restored_elsewhere_are_replaced(project: Project) -> None:
     shutil.copytree(project.root / "own/input", project.root / "results")
     (project.root / "methods/bad.py").write_text(
         "import os\nfrom harness.methods import method\n\n\n"
-        "@method('bad', tasks=['deblur'], on='images')\ndef build(task, level):\n"
+        "@method('bad', tasks=['deblur'], on='images', depends=['results'])\ndef build(task, level):\n"
         "    def find(dataset, image):\n"
         "        if image == 'c' and os.path.exists('stop'):\n            os._exit(1)\n"
         "        return f'results/{image}.png'\n    return find\n"
@@ -202,6 +202,20 @@ def test_images_restored_elsewhere_are_replaced(project: Project) -> None:
     project.restore()
     found = project.pixels()
     assert found == project.from_nothing()
+
+
+def test_images_that_a_method_finds_and_does_not_name(project: Project) -> None:
+    """Nobody would notice that they were replaced: the old rows would stand."""
+    shutil.copytree(project.root / "own/input", project.root / "unnamed")
+    project.method("", on="images", build="return lambda dataset, image: f'unnamed/{image}.png'")
+    told = project.restore(code=2)
+    assert "finds unnamed/a.png, which it does not name" in told and "depends=['unnamed']" in told
+    assert not list((project.root / "work/restored").rglob("restored.json"))
+    # A folder further up will do, and so will another name of the file.
+    (project.root / "named").symlink_to(project.root / "unnamed")
+    build = "return lambda dataset, image: f'named/{image}.png'"
+    project.method("", on="images", build=build, options="depends=['unnamed']")
+    project.restore()
 
 
 def test_another_version_of_a_package_that_a_method_imports(project: Project) -> None:
@@ -238,6 +252,40 @@ def test_a_helper_beside_a_plugin_is_its_code(project: Project) -> None:
     project.restore()
     found = project.pixels()
     assert found == project.from_nothing()
+
+
+METRIC = """
+import harness
+
+@harness.metric("gap", version=1, better="lower")
+def gap(reference, restored):
+    return abs(reference.astype(float) - restored).mean() * {factor}
+"""
+
+
+def test_code_that_is_edited_while_a_run_is_under_way(project: Project) -> None:
+    """DVC would record what the new code makes as the old code's: with the edit undone that row would come back."""
+    (project.root / "plugins").mkdir()
+    (project.root / "params.yaml").write_text("methods: [methods]\nplugins: [plugins]\n")
+    (project.root / "plugins/gap.py").write_text(METRIC.format(factor=1))
+    measure = ("stage", "measure", *WHERE, "--method", "bad", "--policy", "whole", "--protocols", "psnr,gap")
+    try:
+        project.method("return image * 0.9")
+        project.harness("stage", "code")  # as a run begins
+        project.method("return image * 0.5")
+        assert "the code of 'bad' was edited after this run had looked at it" in project.restore(code=2)
+        assert not list((project.root / "work").rglob("*.png"))
+        project.method("return image * 0.9  # a comment is no code")
+        project.restore()
+        (project.root / "plugins/gap.py").write_text(METRIC.format(factor=2))
+        assert "the code of 'gap' was edited after this run had looked at it" in project.harness(*measure, code=2)
+        assert not list((project.root / "work").rglob("bad--whole.csv"))
+        project.harness("stage", "code")
+        project.harness(*measure)
+    finally:
+        for folder in ("plugins", "work/code", "work/rows"):
+            shutil.rmtree(project.root / folder, ignore_errors=True)
+        (project.root / "params.yaml").write_text("methods: [methods]\n")
 
 
 # Buffers that a method uses again -------------------------------------------------------------------------------------
@@ -330,7 +378,7 @@ def test_plugins_that_change_it_while_they_are_imported_are_left_out(project: Pr
     project.method("return image", name="good")
     for number, (change, _) in enumerate(CHANGES):
         project.method("return image", name=f"bad{number}", first=change)
-    told = project.harness("methods", "--task", "deblur", "--format", "json")
+    told = project.harness("list", "methods", "--task", "deblur", "--format", "json")
     assert '"good"' in told and '"bad' not in told
     for number, (_, said) in enumerate(CHANGES):
         what = f"plugin methods/bad{number}.py: its import changes what every method of this process shares: "
@@ -396,7 +444,7 @@ def test_other_plugins_do_not_reach_a_methods_process(project: Project) -> None:
     found = project.pixels("good")
     first = "Path('imported').write_text('')\nnp.clip = lambda image, *limits: image * 0\nimport harness.images\n"
     project.method("return image", name="bad", first=first)
-    project.harness("methods")  # names what it defines, in a process of its own
+    project.harness("list", "methods")  # names what it defines, in a process of its own
     (project.root / "imported").unlink()
     # As a stage of DVC is run: what was tried is known.
     tried = (

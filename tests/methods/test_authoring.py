@@ -99,7 +99,7 @@ def test_a_network_with_a_file_of_its_own_is_listed_and_counted(
     (workspace.root / "params.yaml").write_text("methods: [methods]\ntables: [tables]\n")
     (workspace.root / "methods/mine.py").write_text(OWN_NETWORK)
     monkeypatch.chdir(workspace.root)
-    listing = CliRunner().invoke(command, ["methods", "--task", "jpeg"]).output
+    listing = CliRunner().invoke(command, ["list", "methods", "--task", "jpeg"]).output
     told = {line.split()[0]: line for line in listing.splitlines() if line.startswith("my-")}
     assert "own file" in told["my-net"] and "none" in told["my-filter"]
     here = Workspace(workspace.root)

@@ -93,6 +93,98 @@ def test_no_page_is_wider_than_a_phone(browser: Any, site: SiteSummary) -> None:
     assert made.complaints == []
 
 
+def test_the_navigation_is_one_line_on_a_phone(browser: Any, site: SiteSummary) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 740}, is_mobile=True, has_touch=True)
+    page = Visit(context, site.folder).go("index.html")
+    tops = page.locator(".top nav a").evaluate_all("(links) => links.map((a) => a.getBoundingClientRect().top)")
+    assert len(tops) >= 4 and len(set(tops)) == 1
+    assert page.locator(".top").bounding_box()["height"] < 64
+    context.close()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_table_that_goes_on_says_so(browser: Any, site: SiteSummary, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = Visit(context, site.folder).go(TABLE)
+    boxes = page.locator(".scroll").evaluate_all(
+        """(boxes) => boxes.filter((box) => box.checkVisibility()).map((box) => [
+          box.scrollWidth > box.clientWidth + 1, box.classList.contains("more"),
+          box.previousElementSibling?.classList.contains("sideways") && !box.previousElementSibling.hidden])"""
+    )
+    assert all(wider == bool(fades) == bool(says) for wider, fades, says in boxes)
+    assert any(wider for wider, _, _ in boxes) or width > 390
+    matrix = page.locator(".scroll").first
+    matrix.evaluate("(box) => { box.scrollLeft = box.scrollWidth; }")
+    page.wait_for_timeout(100)
+    assert not matrix.evaluate("(box) => box.classList.contains('more')")
+    context.close()
+
+
+def test_a_reason_opens_from_every_cell_of_its_row(visit: Visit) -> None:
+    page = visit.go(TABLE)
+    link = page.locator("#cells td.reason a").first
+    told = page.locator(link.get_attribute("href"))
+    assert not told.is_visible()
+    link.click()
+    assert told.is_visible() and told.inner_text()
+
+
+def test_keys_lead_through_the_images(visit: Visit) -> None:
+    page = visit.go("compare/index.html")
+    thumbs = page.locator(".thumbs").first.locator("a")
+    thumbs.first.focus()
+    page.keyboard.press("ArrowRight")
+    here = "document.activeElement.getAttribute('href')"
+    assert page.evaluate(here) == thumbs.nth(1).get_attribute("href")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(here) == thumbs.first.get_attribute("href")
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(here) == page.locator(".thumbs").nth(1).locator("a").first.get_attribute("href")
+    # From image to image, and to another level.
+    order = [
+        href.rpartition("/")[2]
+        for href in page.locator("section", has_text="sigma 50")
+        .first.locator(".thumbs a")
+        .evaluate_all("(links) => links.map((a) => a.href)")
+    ]
+    page = visit.go(f"compare/denoise-rgb/embedded/50/{order[0]}")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url(f"**/50/{order[1]}")
+    page.wait_for_selector("html[data-ready=yes]", state="attached")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url(f"**/50/{order[0]}")
+    page.wait_for_selector("html[data-ready=yes]", state="attached")
+    # A control keeps its keys.
+    page.locator("#split").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.url.endswith(f"/50/{order[0]}")
+    page.locator("#split").blur()
+    page.keyboard.press("Shift+ArrowLeft")
+    page.wait_for_url(f"**/30/{order[0]}")
+
+
+def test_a_view_can_be_saved(visit: Visit, report_workspace: Workspace, tmp_path: Path) -> None:
+    page = visit.go(VIEW)
+    meta = json.loads(page.locator("#view").inner_text())
+    # All pictures but the second; the first stands in the upper left corner.
+    page.locator("[name=picture]").nth(1).uncheck()
+    with page.expect_download() as download:
+        page.locator("#save").click()
+    crop = meta["crops"][0]
+    name = f"coffee-{crop['left']}-{crop['top']}-{crop['side']}x{crop['side']}.png"
+    assert download.value.suggested_filename == name
+    download.value.save_as(tmp_path / "view.png")
+    saved = np.asarray(Image.open(tmp_path / "view.png").convert("RGB"))
+    times = round(240 / crop["side"])
+    size = times * crop["side"]
+    drawn = saved[12 : 12 + size : times, 12 : 12 + size : times]
+    np.testing.assert_array_equal(drawn, _pixels(page.locator("[data-picture='0'] canvas.crop")))
+    shown = len(meta["pictures"]) - 1
+    assert saved.shape[1] == min(shown, 1500 // (size + 12)) * (size + 12) + 12
+    # Below the crop stands its name.
+    assert saved[12 + size : 12 + size + 40, 12 : 12 + size].min() < 100
+
+
 def test_columns_sort_by_what_is_chosen(visit: Visit, report_workspace: Workspace) -> None:
     page = visit.go(TABLE)
     records = [as_record(r) for r in collect(report_workspace, ["report-mine"])[0].results]

@@ -171,6 +171,9 @@ def test_a_folder_without_results_is_refused(copies: tuple[Workspace, Workspace]
     (tmp_path / "empty").mkdir()
     with pytest.raises(HarnessError, match="holds no results"):
         compare_runs(copies[0], str(tmp_path / "empty"), str(copies[1].root))
-    (tmp_path / "empty" / "x.json").write_text('[{"verdict": "match"}]')
-    with pytest.raises(HarnessError, match="not a table's results"):
-        compare_runs(copies[0], str(tmp_path / "empty"), str(copies[1].root))
+    results = tmp_path / "empty" / "x.json"
+    cell = json.loads((copies[1].results / "report-mine.json").read_text())[0]
+    for text in ('[{"verdict": "match"}]', json.dumps([cell | {"measured": 10**400}]), "[" * 100_000 + "verdict"):
+        results.write_text(text)
+        with pytest.raises(HarnessError, match="not a table's results"):
+            compare_runs(copies[0], str(tmp_path / "empty"), str(copies[1].root))

@@ -68,6 +68,21 @@ def test_a_distribution_counts_every_image(values: list[float]) -> None:
     assert sum(int(row[1]) for row in made.rows) == len(values)
 
 
+@given(st.lists(st.lists(st.floats(0, 50), min_size=1, max_size=30), min_size=1, max_size=8))
+def test_strips_have_a_point_for_each_image_and_their_mean(rows: list[list[float]]) -> None:
+    made = plots.strips(
+        [(f"method {i}", values) for i, values in enumerate(rows)], name="s", title="S", x_title="x", y_title=""
+    )
+    assert made is not None
+    for number, values in enumerate(rows):
+        points, mean = made.series[2 * number : 2 * number + 2]
+        assert [p.x for p in points.points] == sorted(values)
+        assert mean.points[0].x == pytest.approx(sum(values) / len(values), abs=1e-9)
+        assert all(made.left <= p.left <= made.right for p in points.points)
+        assert {p.top for p in (*points.points, *mean.points)} == {made.y_ticks[number].at}
+    assert plots.strips([("a", [math.inf])], name="s", title="S", x_title="x", y_title="") is None
+
+
 def test_labels_keep_apart() -> None:
     made = chart([(1.0 + i / 100, 30.0 + i / 100, f"method {i}") for i in range(6)])
     assert made is not None

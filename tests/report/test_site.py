@@ -128,6 +128,52 @@ def test_numbers_of_a_table_page_are_those_behind_it(site: SiteSummary, report_w
             assert float(facts["measured"]) == as_record(result)["measured"]
 
 
+def test_a_reason_is_told_once_a_row(site: SiteSummary, report_workspace: Workspace) -> None:
+    text = html.unescape((site.folder / table_page("report-mine")).read_text())
+    cells = text[text.index('id="cells"') :]
+    results = collect(report_workspace, ["report-mine"])[0].results
+    reasons = {(r.request.row, r.judgement.reason) for r in results if r.judgement.reason}
+    assert cells.count("<summary>why</summary>") == len(reasons) < sum(bool(r.judgement.reason) for r in results)
+    folded = dict(re.findall(r'<span id="(why-\d+)">(.*?)</span></details>', cells, re.DOTALL))
+    assert len(set(folded)) == len(reasons)
+    assert set(re.findall(r'href="#(why-\d+)"', cells)) <= set(folded)
+
+
+def test_images_stand_in_the_order_that_is_told(site: SiteSummary, report_workspace: Workspace, tmp_path: Path) -> None:
+    def listed(folder: Path) -> dict[str, tuple[str, list[tuple[str, str]]]]:
+        text = html.unescape((folder / "compare" / "index.html").read_text())
+        sections = re.findall(r"<h3><a[^>]*>(.*?)</a></h3>(.*?)</section>", text, re.DOTALL)
+        pattern = r'<span>([^<]*)</span></a> <span class="dim">([^<]*)</span>'
+        return {title: (body, re.findall(pattern, body)) for title, body in sections}
+
+    def values(group: Any, level: int, protocol_name: str = "psnr") -> dict[str, float]:
+        return Measurements(report_workspace.work).images(group, level, protocol_name)
+
+    body, images = listed(site.folder)["Embedded, sigma 50"]
+    blur, smear = values(GROUPS[1], 50), values(GROUPS[2], 50)
+    apart = {image: abs(blur[image] - smear[image]) for image in blur}
+    assert "Images on which the methods lie farthest apart in PSNR stand first." in body
+    ranked = sorted(apart, key=apart.__getitem__, reverse=True)
+    assert images == [(image, f"{apart[image]:.2f} dB apart") for image in ranked]
+    # Rows of two protocols: the sentence says so.
+    assert "farthest apart in PSNR, each under its own protocol," in listed(site.folder)["Embedded, x2"][0]
+    # With one method the worst images come first, and the sentence is another.
+    workspace = copy_of(report_workspace, tmp_path)
+    shutil.rmtree(workspace.work / "restored" / GROUPS[2].place)
+    body, images = listed(build_site(workspace, tmp_path / "site", names=["report-mine"]).folder)["Embedded, sigma 50"]
+    assert "has the lowest PSNR stand first" in body and "farthest" not in body
+    assert images == [(image, f"{blur[image]:.2f} dB") for image in sorted(blur, key=blur.__getitem__)]
+
+
+def test_a_photograph_has_one_thumbnail(site: SiteSummary) -> None:
+    # Three images, at three scenes: one file each, which its page shows, too.
+    files = {path.name for path in (site.folder / "overviews").iterdir()}
+    text = (site.folder / "compare" / "index.html").read_text()
+    used = re.findall(r'src="\.\./overviews/([0-9a-f]+\.webp)" alt="" width="\d+" height="\d+" loading="lazy"', text)
+    assert len(used) == site.images_shown and set(used) <= files
+    assert len({name for name in used}) == len(files) < len(used)
+
+
 def test_a_cell_page_shows_rows_hashes_and_what_made_them(site: SiteSummary, report_workspace: Workspace) -> None:
     group = GROUPS[1]
     text = html.unescape((site.folder / cell_page((group, 50))).read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import forked
@@ -194,6 +195,46 @@ def test_a_table_with_own_metrics(tmp_path: Path) -> None:
     for row in rows_again:
         factor = 2 if row.protocol == "mean-error.1" else 1
         assert row.value == pytest.approx(first[row.image, row.protocol] * factor)
+    # A kept value is taken up, and measured again where a digit of it has changed on the disk.
+    of = record.group
+    where = ("--task", of.task, "--dataset", of.dataset, "--degradation", of.degradation, "--policy", of.policy)
+    measure = ("stage", "measure", *where, "--method", of.method, "--protocols", ",".join(record.protocols))
+    measured = len(log.read_text())
+    run(folder, *measure)
+    assert len(log.read_text()) == measured and read_rows(file)[1] == rows_again
+    values = list((folder / "work/partial/measured" / of.place).glob("*.json"))
+    for value in values:
+        value.write_text(re.sub(r'("kept": \d)', r"\g<1>0", value.read_text()))
+    run(folder, *measure)
+    assert len(log.read_text()) == measured + len(values) and read_rows(file)[1] == rows_again
+
+
+def test_a_set_metric_is_cut_as_the_task_says(_definitions_forgotten: None, tmp_path: Path) -> None:
+    """In a super-resolution task of one's own, whatever its name, ``crop`` is the scale, as it is image by image."""
+    from harness.assets.datasets import fetch
+    from harness.assets.inputs import record_inputs
+    from harness.methods import Method
+    from harness.records.cells import Group, NoiseDraws
+    from harness.run.measure import measure
+    from harness.run.restore import restore
+
+    @harness.metric("set-shape", version=1, better="lower", of="set")
+    def set_shape(pairs):
+        shapes = {reference.shape[:2] for reference, restored in pairs if reference.shape == restored.shape}
+        return sum(1000 * height + width for height, width in shapes)
+
+    harness.task("enlarge", degradation="bicubic-replicate", level_name="scale", levels=[4])
+    fetch("embedded", tmp_path)
+    inputs = record_inputs(tmp_path, "embedded", "bicubic-replicate", (4,), NoiseDraws(0, 0))
+    method = Method("test", ("enlarge",), lambda task, scale: lambda image: image.repeat(4, 0).repeat(4, 1), on="array")
+    group = Group("enlarge", "embedded", "bicubic-replicate", "test", "whole")
+    where = {"data": tmp_path, "partial": tmp_path / "partial", "target": tmp_path / "restored"}
+    restore(group, method, (4,), inputs, code="", noise=NoiseDraws(0, 0), **where)
+    protocols = ("set-shape", "set-shape-crop", "set-shape-crop2")
+    _, rows = measure(tmp_path / "restored", data=tmp_path, protocols=protocols)
+    whole, cut, two = (next(row.value for row in rows if row.protocol == protocol(p).version) for p in protocols)
+    shapes = (whole - two) / (4 * 1001)
+    assert shapes >= 1 and whole - cut == shapes * 8 * 1001
 
 
 def test_marks_follow_the_direction(_definitions_forgotten: None) -> None:

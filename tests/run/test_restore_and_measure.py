@@ -318,7 +318,8 @@ def test_a_replaced_restored_image_is_noticed(data: Path, inputs: InputRecord, t
 def test_images_restored_elsewhere(data: Path, inputs: InputRecord, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     write_png(mine / "camera.png", np.full((512, 512), 128, np.uint8))
-    chosen = Method("test", ("jpeg",), lambda task, level: lambda dataset, image: mine / f"{image}.png", on="images")
+    find = lambda task, level: lambda dataset, image: mine / f"{image}.png"  # noqa: E731
+    chosen = Method("test", ("jpeg",), find, on="images", depends=(mine,))
     record, _ = run(data, inputs, tmp_path, chosen)
     assert len(set(record.images.values())) == 1
     (mine / "camera.png").unlink()

@@ -119,7 +119,7 @@ def test_16_bit_results_by_every_way(data: Path, tmp_path: Path) -> None:
     inputs = record_inputs(data, "embedded", "awgn-8bit", (30,), NOISE)
     build = lambda task, level: lambda dataset, image: tmp_path / f"{image}.png"  # noqa: E731
     for saving in ("round", "truncate", "unrounded"):
-        chosen = Method("test", ("denoise-rgb",), build, on="images")
+        chosen = Method("test", ("denoise-rgb",), build, on="images", depends=tuple(tmp_path.glob("*.png")))
         group = Group("denoise-rgb", "embedded", "awgn-8bit", "test", "whole", saving)
         places = {"data": data, "partial": tmp_path / "partial", "target": tmp_path / saving}
         if saving != "unrounded":
@@ -157,7 +157,8 @@ def test_results_stored_with_losses_are_refused(suffix: str, data: Path, tmp_pat
     assert read_image(last).dtype == np.uint8
     inputs = record_inputs(data, "embedded", "awgn-8bit", (30,), NOISE)
     files = {file.stem: file for file in tmp_path.iterdir()}
-    chosen = Method("test", ("denoise-rgb",), lambda task, level: lambda dataset, image: files[image], on="images")
+    build = lambda task, level: lambda dataset, image: files[image]  # noqa: E731
+    chosen = Method("test", ("denoise-rgb",), build, on="images", depends=tuple(files.values()))
     group = Group("denoise-rgb", "embedded", "awgn-8bit", "test", "whole")
     with pytest.raises(HarnessError, match=told):
         places = {"data": data, "partial": tmp_path / "partial", "target": tmp_path / "restored"}

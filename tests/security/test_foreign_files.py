@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -35,9 +36,11 @@ from harness.assets.hosts import Hosts, leads_inside
 from harness.assets.manifest import DatasetManifest
 from harness.assets.weights.importers import import_weights
 from harness.errors import HarnessError
-from harness.extras.crate import unpack_zip
-from harness.extras.dnd import read_boxes
+from harness.extras.crate import check_crate, unpack_zip
+from harness.extras.dnd import Release, check_submission, read_boxes
+from harness.files import file_sha256, git_blob
 from harness.images import decode_image
+from harness.methods.checkpoint import load_weights
 from harness.names import check_name
 from harness.records.loading import load_json, read_yaml
 from harness.records.rows import read_rows
@@ -566,6 +569,31 @@ def test_records_that_are_no_files(tmp_path: Path, read: Callable[[Path], object
     for path in (tmp_path, tmp_path / "pipe"):
         with pytest.raises(HarnessError, match="is no file"):
             read(path)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        file_sha256,
+        git_blob,
+        lambda path: import_weights(path, "checkpoint"),
+        lambda path: load_weights(torch.nn.Conv2d(1, 1, 1), path),
+        lambda path: check_submission(path, Release((), (), "")),
+        lambda path: check_crate(path, Workspace(path.parent)),
+    ],
+    ids=["hash", "git's hash", "weights", "weights of one's own", "submission", "crate"],
+)
+def test_a_pipe_where_a_file_should_be(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    """Nobody writes into it: whoever reads would wait without end."""
+    os.mkfifo(tmp_path / "a.zip")
+    before = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("waits for somebody to write"))
+    signal.alarm(20)
+    try:
+        with pytest.raises(HarnessError, match=r"no file, but a pipe|no such crate"):
+            read(tmp_path / "a.zip")
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_rows_with_a_word_that_is_too_long(tmp_path: Path) -> None:

@@ -91,7 +91,22 @@ def test_every_surface_prints_the_same_figures(
     line = next(line for line in lines if line.startswith("the papers' numbers"))
     assert [line.split()[4], line.split()[-1]] == [str(match), str(numbers)]
     index = (build_site(project, tmp_path / "site", budget=0).folder / "index.html").read_text(encoding="utf-8")
-    assert f"{match} of {numbers:,} different published numbers reproduced" in index
+    public = found.by_reach["public"]
+    assert (
+        f"<h1>{public.distinct['match']} of the {public.numbers} published numbers that can be had are reproduced"
+        in index
+    )
+    # The bar names every printed number once, and the papers' own rows follow it.
+    bar, *networks = re.findall(r'<div class="shares">(.*?)</div>', index, re.DOTALL)
+    assert sum(int(n.replace(",", "")) for n in re.findall(r"<b>([\d,]+)</b>", bar)) == numbers
+    assert f"<b>{match}</b> reproduced to the printed digit" in bar
+    assert len(networks) == len(found.own_by_reach) == 4
+    shown = [sum(int(n) for n in re.findall(r"<b>(\d+)</b>", text)) for text in networks]
+    assert shown == [sum(counts.numbers for counts in of.values()) for of in found.own_by_reach.values()]
+    assert sum(shown) == found.own.numbers
+    # A table that no paper printed stands apart from theirs.
+    papers, own = index.split('<h2 id="own">')
+    assert "embedded.html" in own and "embedded.html" not in papers and "panet-table1.html" not in own
     assert coverage_text(found).replace("'", "&#39;") in index
     for _, distinct, all_places in coverage_rows(found):
         assert re.search(rf'<td class="n">{distinct:,}</td><td class="n">{all_places:,}</td>', index)

@@ -51,31 +51,12 @@ def add_dataset(
 ) -> tuple[Dataset, Path, tuple[str, ...]]:
     """Write the record of a set of the user's own into the project's folder ``datasets``.
 
-    Parameters
-    ----------
-    name : str
-        Its name: lower-case letters and digits, joined by hyphens.
-    folder : path
-        Where its images are.
-    input_pattern, target_pattern : str
-        Layout of degraded inputs and ground truth (`harness.assets.datasets.registry.Layout`); with both empty,
-        the usual names of folders and files are tried. One alone makes a set of inputs, or of images.
-    title, licence : str
-        For readers.
-
-    Returns
-    -------
-    record : Dataset
-        As it was written.
-    path : Path
-        Where.
-    left : tuple of str
-        Files that fit one side of the pairs and have no partner: they are no part of the set.
-
-    Raises
-    ------
-    HarnessError
-        The name is taken or not plain, the folder is none, a pattern leaves it, or no image fits.
+    `name`: Its name: lower-case letters and digits, joined by hyphens.
+    `input_pattern`, `target_pattern`: Layout of degraded inputs and ground truth
+        (`harness.assets.datasets.registry.Layout`); with both empty, the usual names of folders and files are tried.
+        One alone makes a set of inputs, or of images.
+    Returns `left`: Files that fit one side of the pairs and have no partner: they are no part of the set.
+    Raises HarnessError: The name is taken or not plain, the folder is none, a pattern leaves it, or no image fits.
     """
     from harness.records.workspace import Folder
 
@@ -94,7 +75,10 @@ def add_dataset(
             "of a pair by one name, such as {id}"
         )
     names = folders.files_below(folder)
-    tried = [Layout(target_pattern, input_pattern)] if input_pattern or target_pattern else _usual()
+    tried = [Layout(target_pattern, input_pattern)]
+    if not given:
+        named = [Layout(target=clean, input=degraded) for degraded, clean in _USUAL_NAMES]
+        tried = [*layouts.USUAL_PAIRS, *named, Layout(target="{id}.*")]
     candidates = [
         _arranged(_record(name, layout, title or name, licence or "not stated"), folder, names) for layout in tried
     ]
@@ -142,11 +126,6 @@ def _check_pattern(pattern: str) -> set[str]:
             f"pattern '{pattern}': write a path below the folder with a placeholder, such as 'noisy/{{id}}.*'"
         )
     return keys
-
-
-def _usual() -> list[Layout]:
-    named = [Layout(target=clean, input=degraded) for degraded, clean in _USUAL_NAMES]
-    return [*layouts.USUAL_PAIRS, *named, Layout(target="{id}.*")]
 
 
 def _record(name: str, layout: Layout, title: str, licence: str) -> Dataset:

@@ -23,31 +23,21 @@ from harness.assets.datasets.extracting import is_plausible, unpack_archive
 from harness.assets.datasets.registry import Archive, Dataset
 from harness.assets.download import Downloader, DownloadError, UnreachableError
 from harness.assets.fetching import Failure, alone, place
-from harness.assets.hosts import Hosts, mirrors, origin
+from harness.assets.hosts import Hosts, host_name, mirrors
 from harness.assets.places import ADVICE
 from harness.assets.progress import ProgressBar, bytes_text
 from harness.assets.verified import Hashes
 from harness.errors import HarnessError
 from harness.files import cannot_write, update_text
 
-_FOLDER = "archives"
+FOLDER = "archives"
 
 
 def archive_note(data: Path, archive: Archive) -> dict[str, Any]:
     """Read what is known of an archive that was seen here.
 
-    Parameters
-    ----------
-    data : path
-        Folder of fetched files.
-    archive : Archive
-        The archive.
-
-    Returns
-    -------
-    dict
-        ``sha256`` of the file, ``downloaded`` (whether by this program), and ``files``: size and modification time (ns)
-        by relative name, none while it is not unpacked. Empty where it was never seen, or the note is damaged.
+    Returns: ``sha256`` of the file, ``downloaded`` (whether by this program), and ``files``: size and modification time
+        (ns) by relative name, none while it is not unpacked. Empty where it was never seen, or the note is damaged.
     """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         note = json.loads(_note_path(data, archive).read_bytes())
@@ -55,31 +45,16 @@ def archive_note(data: Path, archive: Archive) -> dict[str, Any]:
     return {}
 
 
-def archive_folders(data: Path, record: Dataset) -> list[Path]:
-    """List the folders that hold a set's unpacked archives, each once."""
-    folders = [data / _FOLDER / archive.unpacked_into for archive in record.archives]
-    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
-
-
 def archive_text(archive: Archive) -> str:
     """Name an archive with its size and where it comes from, for readers."""
     size = bytes_text(archive.bytes) if archive.bytes else "size not known"
-    return f"{archive.name} ({size}) from {_host((*archive.urls, archive.page)[0])}"
+    return f"{archive.name} ({size}) from {host_name((*archive.urls, archive.page)[0])}"
 
 
 class ArchiveFetch:
     """Gets the archives of one set.
 
-    Parameters
-    ----------
-    record : Dataset
-        The set.
-    data : path
-        Folder of fetched files.
-    hosts : Hosts
-        Which hosts can be reached.
-    say : callable
-        Gets sentences about what was noticed.
+    `say`: Gets sentences about what was noticed.
     """
 
     def __init__(self, record: Dataset, data: Path, hosts: Hosts, say: Callable[[str], None]) -> None:
@@ -93,10 +68,8 @@ class ArchiveFetch:
     def fetch(self) -> None:
         """Get and unpack what is not unpacked yet; `tried` says why an archive could not be had.
 
-        Raises
-        ------
-        HarnessError
-            An archive that is here is damaged or another file, it may not be unpacked, or the disk has no room.
+        Raises HarnessError: An archive that is here is damaged or another file, it may not be unpacked, or the disk has
+            no room.
         """
         for archive in self.record.archives:
             with alone(_note_path(self._data, archive).with_suffix(".lock"), archive.name, self._say):
@@ -111,7 +84,7 @@ class ArchiveFetch:
         """Return whether what was unpacked from this very archive is there and unchanged."""
         if not note.get("files") or archive.sha256 not in ("", note["sha256"]):
             return False
-        folder = self._data / _FOLDER / archive.unpacked_into
+        folder = self._data / FOLDER / archive.unpacked_into
         if note["files"] == _stats(folder, note["files"]):
             return True
         self._say(f"{folder}: is not what was unpacked from {archive.name} any more; fetching that again")
@@ -119,7 +92,7 @@ class ArchiveFetch:
 
     def _here(self, archive: Archive, note: dict[str, Any]) -> Path | None:
         """Give the archive that lies in its place: put there, or downloaded by a run that was broken off."""
-        path = self._data / _FOLDER / archive.name
+        path = self._data / FOLDER / archive.name
         if not path.is_file():
             return None
         wrong = self._wrong(archive, path, note)
@@ -132,7 +105,7 @@ class ArchiveFetch:
 
     def _mirrored(self, archive: Archive, note: dict[str, Any]) -> Path | None:
         """Give the archive of a mirror's folder."""
-        for path in (mirror / _FOLDER / archive.name for mirror in mirrors()[0]):
+        for path in (mirror / FOLDER / archive.name for mirror in mirrors()[0]):
             if path.is_file():
                 wrong = self._wrong(archive, path, note)
                 if not wrong:
@@ -148,7 +121,9 @@ class ArchiveFetch:
             if archive.bytes not in (0, size):
                 return f"has {size} bytes instead of {archive.bytes}"
             sha256 = self._hashes.sha256(path)
-            if archive.sha256 not in ("", sha256) or (archive.sha1 and _sha1(path) != archive.sha1):
+            with open(path, "rb") as file:
+                sha1 = hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False)) if archive.sha1 else None
+            if archive.sha256 not in ("", sha256) or (sha1 and sha1.hexdigest() != archive.sha1):
                 return "has a wrong checksum"
             if not archive.sha256 and note.get("sha256", sha256) != sha256:
                 return f"has another SHA-256 than at the first fetch, which state/archives/{archive.name}.json holds"
@@ -160,9 +135,9 @@ class ArchiveFetch:
 
     def _downloaded(self, archive: Archive, note: dict[str, Any]) -> Path | None:
         """Download the archive from the first address that has it, and note its SHA-256."""
-        path = self._data / _FOLDER / archive.name
+        path = self._data / FOLDER / archive.name
         part = path.with_name(f".{archive.name}.part")
-        mirrored = [f"{url}/{_FOLDER}/{archive.name}" for url in mirrors()[1]]
+        mirrored = [f"{url}/{FOLDER}/{archive.name}" for url in mirrors()[1]]
         urls = [*mirrored, *archive.urls]
         if not urls:
             self.tried.append(f"{archive.name} has to be fetched by a browser, from {archive.page}")
@@ -188,7 +163,7 @@ class ArchiveFetch:
             downloader = Downloader(self._hosts, bar.advance)
             for url in urls:
                 wrong = ""
-                where = "the mirror" if url in mirrored else _host(url)
+                where = "the mirror" if url in mirrored else host_name(url)
                 try:
                     downloader.download(url, part, archive.bytes, is_whole, here + free)
                     os.replace(part, path)
@@ -206,7 +181,7 @@ class ArchiveFetch:
 
     def _unpack(self, archive: Archive, path: Path) -> None:
         """Unpack a verified archive, or put a file that is none in its place; delete it if it was downloaded."""
-        folder = self._data / _FOLDER / archive.unpacked_into
+        folder = self._data / FOLDER / archive.unpacked_into
         downloaded = path.parent == folder.parent and bool(archive_note(self._data, archive).get("downloaded"))
         sha256 = self._hashes.sha256(path)
         if archive.packed:
@@ -223,13 +198,13 @@ class ArchiveFetch:
             path.unlink(missing_ok=True)
 
     def _write(self, archive: Archive, downloaded: bool, files: dict[str, Any], sha256: str = "") -> None:
-        sha256 = sha256 or self._hashes.sha256(self._data / _FOLDER / archive.name)
+        sha256 = sha256 or self._hashes.sha256(self._data / FOLDER / archive.name)
         note = {"sha256": sha256, "downloaded": downloaded, "files": files}
         update_text(_note_path(self._data, archive), json.dumps(note, separators=(",", ":")), ADVICE)
 
 
 def _note_path(data: Path, archive: Archive) -> Path:
-    return data / "state" / _FOLDER / f"{archive.name}.json"
+    return data / "state" / FOLDER / f"{archive.name}.json"
 
 
 def _stats(folder: Path, names: Any) -> dict[str, list[int]]:
@@ -249,12 +224,3 @@ def _make(folder: Path) -> int:
         return shutil.disk_usage(folder).free
     except OSError as error:
         raise cannot_write(folder, error, ADVICE) from error
-
-
-def _sha1(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()
-
-
-def _host(url: str) -> str:
-    return origin(url).split("//")[1].rsplit(":", 1)[0]

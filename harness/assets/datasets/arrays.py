@@ -37,23 +37,10 @@ _STEP = 1 << 22
 def open_array(path: Path, variable: str) -> Iterator[NDArray[Any]]:
     """Give a numeric array of a MATLAB file as a read-only memory map, axes as in MATLAB.
 
-    Parameters
-    ----------
-    path : path
-        A MAT file of version 5 to 7 (compressed or not) or 7.3 (HDF5).
-    variable : str
-        The array's name.
-
-    Yields
-    ------
-    ndarray
-        Mapped from a temporary file that is gone when the block ends.
-
-    Raises
-    ------
-    HarnessError
-        The file is missing, damaged or truncated, has no such variable, or it is no plain array of real numbers; or it
-        names other files, or declares more than a file of its size can hold.
+    `path`: A MAT file of version 5 to 7 (compressed or not) or 7.3 (HDF5).
+    Yields: Mapped from a temporary file that is gone when the block ends.
+    Raises HarnessError: The file is missing, damaged or truncated, has no such variable, or it is no plain array of
+        real numbers; or it names other files, or declares more than a file of its size can hold.
     """
     with tempfile.TemporaryFile(prefix="harness-array-") as laid:
         with _opened(path) as (file, is_hdf5):

@@ -30,14 +30,8 @@ Named = tuple[str, dict[Role, NDArray[np.uint8]]]
 class MadeDataset:
     """A dataset that a plugin defines.
 
-    Attributes
-    ----------
-    record : Dataset
-        As of every dataset; the images are counted when they are made.
-    function : callable
-        Gives ``(name, image)``, or of pairs ``(name, ground truth, input)``, one after another.
-    depends : tuple of Path
-        Files that it reads.
+    `record`: As of every dataset; the images are counted when they are made.
+    `function`: Gives ``(name, image)``, or of pairs ``(name, ground truth, input)``, one after another.
     """
 
     record: Dataset
@@ -52,12 +46,8 @@ class MadeDataset:
     def images(self) -> Iterable[Named]:
         """Call the function; give every image that it gives, checked.
 
-        Raises
-        ------
-        HarnessError
-            The function failed, changed what its process shares, or gave what is no image or no name.
-        NotAvailableError
-            It lacks a package or a file, as it says.
+        Raises HarnessError: The function failed, changed what its process shares, or gave what is no image or no name.
+        Raises NotAvailableError: It lacks a package or a file, as it says.
         """
         what = f"dataset '{self.name}'"
         source = DATASETS.source(self.name) if self.name in DATASETS else None

@@ -67,10 +67,7 @@ class _Header(tarfile.TarInfo):
 def is_plausible(path: Path) -> bool:
     """Return whether a file may be what its name says and is no page of a server; OSError where it cannot be read.
 
-    Parameters
-    ----------
-    path : path
-        A file called like an archive, or so with a dot in front and another suffix behind while it is downloaded.
+    `path`: A file called like an archive, or so with a dot in front and another suffix behind while it is downloaded.
     """
     with open(path, "rb") as file:
         if file.read(64).lstrip()[:1] == b"<":
@@ -84,24 +81,12 @@ def is_plausible(path: Path) -> bool:
 def unpack_archive(path: Path, folder: Path) -> list[str]:
     """Unpack an archive into a folder, which then holds nothing else.
 
-    Parameters
-    ----------
-    path : path
-        A zip file or a tar file, by its name.
-    folder : path
-        Appears when everything is written. A run that was broken off leaves a hidden folder, which the next one
+    `path`: A zip file or a tar file, by its name.
+    `folder`: Appears when everything is written. A run that was broken off leaves a hidden folder, which the next one
         clears.
-
-    Returns
-    -------
-    list of str
-        Relative names of the files that were written, sorted.
-
-    Raises
-    ------
-    HarnessError
-        The archive is damaged or encrypted, holds names that leave the folder, links or devices among the images, or
-        unpacks to more than it may or than the disk has room for; or something cannot be written.
+    Returns: Relative names of the files that were written, sorted.
+    Raises HarnessError: The archive is damaged or encrypted, holds names that leave the folder, links or devices among
+        the images, or unpacks to more than it may or than the disk has room for; or something cannot be written.
     """
     part = folder.with_name(f".{folder.name}.part")
     with _told(path, part):
@@ -120,10 +105,6 @@ def unpack_archive(path: Path, folder: Path) -> list[str]:
             shutil.rmtree(folder)
         os.replace(part, folder)
     return sorted(member.name for member in wanted)
-
-
-def _is_zipped(path: Path) -> bool:
-    return path.name.lower().endswith(ZIPPED)
 
 
 @contextlib.contextmanager
@@ -149,7 +130,7 @@ def _told(path: Path, part: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[Iterable[_Member], Callable[[Any], IO[bytes]]]]:
     """Give the members of an archive in its order, and what opens one of them."""
-    if _is_zipped(path):
+    if path.name.lower().endswith(ZIPPED):
         with zipfile.ZipFile(path) as zipped:
             yield (_zip_member(one) for one in zipped.infolist() if not one.is_dir()), zipped.open
         return

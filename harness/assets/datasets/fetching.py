@@ -19,26 +19,11 @@ from harness.assets.manifest import DatasetManifest, DatasetManifestFile, Role, 
 def fetch(name: str, data: str | os.PathLike[str] | None = None, **options: Unpack[FetchOptions]) -> DatasetManifest:
     """Get a dataset and write its manifest.
 
-    Parameters
-    ----------
-    name : str
-        Dataset or alias.
-    data : path, optional
-        Folder of fetched files; by default that of the project in use, HARNESS_DATA or ``data``.
-    **options
-        Those of `harness.assets.fetching.Collection`: ``folder``, ``retry``, ``jobs``, ``hosts``, ``say``,
+    `data`: Folder of fetched files; by default that of the project in use, HARNESS_DATA or ``data``.
+    `**options`: Those of `harness.assets.fetching.Collection`: ``folder``, ``retry``, ``jobs``, ``hosts``, ``say``,
         ``archives``.
-
-    Returns
-    -------
-    DatasetManifest
-        Complete, or missing with its reason.
-
-    Raises
-    ------
-    HarnessError
-        The name is unknown, the folder is none or holds another set, HARNESS_MIRROR cannot be understood, or nothing
-        can be written.
+    Raises HarnessError: The name is unknown, the folder is none or holds another set, HARNESS_MIRROR cannot be
+        understood, or nothing can be written.
     """
     record = dataset(name)
     kind: type[DatasetCollection] = Derived if record.base else Registered if record.files else Supplied
@@ -104,12 +89,16 @@ class Registered(DatasetCollection):
 
     def _from_mirror_folders(self) -> None:
         for mirror in self.mirrors_that_exist():
-            copies = {file.name: self.copy_in(mirror, file) for file in self.wanted()}
+            copies: dict[str, Path] = {}
+            for file in self.wanted():
+                paths = [mirror / path for path in self.record.in_mirror(file)]
+                copies[file.name] = next(filter(os.path.exists, paths), paths[0])
             if self.in_mirror(mirror) is None and not any(map(os.path.exists, copies.values())):
                 self.tried.append("the mirror does not have it")
                 continue
             damaged: list[str] = []
-            for file, good in self.examine(copies, self._is_unchanged):
+            unchanged = lambda file, path: path.stat().st_size == file.bytes and file.is_at(path, self.hashes)  # noqa: E731
+            for file, good in self.examine(copies, unchanged):
                 if good:
                     self.take(file, copies[file.name])
                 elif good is False:
@@ -118,9 +107,6 @@ class Registered(DatasetCollection):
             self._note(damaged, "has a wrong checksum in the mirror", "have wrong checksums in the mirror")
             rest = [file.name for file in self.wanted() if file.name not in damaged]
             self._note(rest, "is not in the mirror", "are not in the mirror")
-
-    def _is_unchanged(self, file: File, path: Path) -> bool:
-        return path.stat().st_size == file.bytes and file.is_at(path, self.hashes)
 
     def _from_own_folder(self, folder: Path | None) -> None:
         wanted = self.wanted()

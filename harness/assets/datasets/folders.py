@@ -105,14 +105,10 @@ def _candidates(file: File, folder: Path, dataset: str, below: list[str]) -> Ite
 class Match:
     """Files of a folder that are the registered ones.
 
-    Attributes
-    ----------
-    found : dict
-        Path by registered name.
-    reencoded : list of str
-        Names whose bytes differ and whose pixels agree.
-    differing : dict
-        By the name of a file that is there with other pixels, or damaged: what is wrong, such as ``is damaged``.
+    `found`: Path by registered name.
+    `reencoded`: Names whose bytes differ and whose pixels agree.
+    `differing`: By the name of a file that is there with other pixels, or damaged: what is wrong, such as ``is
+        damaged``.
     """
 
     def __init__(self) -> None:
@@ -124,16 +120,8 @@ class Match:
 def match_files(wanted: Iterable[File], folder: Path, dataset: str, hashes: Hashes) -> Match:
     """Find registered files in a folder, by bytes or else by pixels, whatever they are called there.
 
-    Parameters
-    ----------
-    wanted : iterable of File
-        The files to find.
-    folder : path
-        Where to look, subfolders included.
-    dataset : str
-        Name of the dataset.
-    hashes : Hashes
-        Checksums.
+    `wanted`: The files to find.
+    `folder`: Where to look, subfolders included.
     """
     match = Match()
     below = files_below(folder)

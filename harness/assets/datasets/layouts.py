@@ -68,20 +68,11 @@ Matches = dict[Role, list[tuple[str, dict[str, str]]]]
 class Arrangement(msgspec.Struct, frozen=True):
     """A folder's files under the layout that fits best.
 
-    Attributes
-    ----------
-    found : dict
-        Relative file name by (image, role).
-    layout : Layout
-        The layout.
-    root : str
-        The subfolder in which it begins, with a slash at the end; empty for the folder itself.
-    alone : tuple of str
-        Files that the layout knows and that have no partner.
-    doubled : tuple of (str, str)
-        Pairs of files that would both be one image, such as ``input/1.jpg`` and ``input/1.png``.
-    rival : str
-        Another subfolder in which as many images were found; empty where there is none.
+    `found`: Relative file name by (image, role).
+    `root`: The subfolder in which it begins, with a slash at the end; empty for the folder itself.
+    `alone`: Files that the layout knows and that have no partner.
+    `doubled`: Pairs of files that would both be one image, such as ``input/1.jpg`` and ``input/1.png``.
+    `rival`: Another subfolder in which as many images were found; empty where there is none.
     """
 
     found: Found
@@ -109,19 +100,9 @@ def apply_layout(record: Dataset, layout: Layout, names: Iterable[str]) -> Found
     one ground truth, as ``rainy/{scene}_{rain}`` of ``clean/{scene}``). Where no two names agree, ``IM_1`` also is
     ``im_1``, and ``rain-1`` the partner of ``norain-1``.
 
-    Parameters
-    ----------
-    record : Dataset
-        Its kind says which roles there are.
-    layout : Layout
-        Patterns.
-    names : iterable of str
-        Relative file names.
-
-    Returns
-    -------
-    dict
-        Relative file name by (image, role); of pairs only the images that have both.
+    `record`: Its kind says which roles there are.
+    `names`: Relative file names.
+    Returns: Relative file name by (image, role); of pairs only the images that have both.
     """
     return _apply(record, layout, list(names)).found
 
@@ -149,18 +130,14 @@ def _apply(record: Dataset, layout: Layout, names: list[str]) -> Arrangement:
         return folded
     if exact.found:
         return exact
-    loose = _pair(layout, matched, _spelled)
+    # What spellings of an image's name share: 1 for norain-1 and 1_GT.
+    loose = _pair(layout, matched, lambda name: _HALF.sub("", _composed(name).casefold()) or name)
     return loose if loose.found else exact
 
 
 def _composed(name: str) -> str:
     """Write accents in one way: archives packed by macOS take letters and accents apart."""
     return unicodedata.normalize("NFC", name)
-
-
-def _spelled(name: str) -> str:
-    """Reduce an image's name to what its spellings share: 1 for norain-1 and 1_GT."""
-    return _HALF.sub("", _composed(name).casefold()) or name
 
 
 def _pair(layout: Layout, matched: Matches, spelled: Callable[[str], str]) -> Arrangement:
@@ -234,14 +211,7 @@ def arrange(record: Dataset, folder: Path, names: list[str]) -> Arrangement:
     looked at). Subfolders that are named like the set come first; those that are named like another one are left out.
     Pairs in folders of other usual names (`USUAL_PAIRS`) are taken if they are exactly as many as the set has.
 
-    Parameters
-    ----------
-    record : Dataset
-        What is wanted.
-    folder : path
-        The folder; looked into for lists of names (`Layout.listed`).
-    names : list of str
-        Relative names of its image files.
+    `folder`: The folder; looked into for lists of names (`Layout.listed`).
     """
     best = _arranged(record, folder, names)
     if not best.images and record.kind == "pairs":
@@ -401,16 +371,10 @@ def layout_text(record: Dataset) -> list[str]:
 def explain(record: Dataset, arrangement: Arrangement, names: list[str], folder: Path) -> str:
     """Say what was found in a folder that does not hold the set, in words that lead to what is missing.
 
-    Parameters
-    ----------
-    record : Dataset
-        What was expected.
-    arrangement : Arrangement
-        What fits best.
-    names : list of str
-        Relative names of the folder's image files.
-    folder : path
-        The folder, for lists of names.
+    `record`: What was expected.
+    `arrangement`: What fits best.
+    `names`: Relative names of the folder's image files.
+    `folder`: The folder, for lists of names.
     """
     if not names:
         return printable(f"found no image files{_other_files(folder)}")
@@ -418,15 +382,19 @@ def explain(record: Dataset, arrangement: Arrangement, names: list[str], folder:
     shown = ", ".join(f"{count} in {group}" for group, count in groups.most_common(4))
     more = f" and {len(groups) - 4} more folders" if len(groups) > 4 else ""
     said = [f"found {len(names)} image files: {shown}{more}"]
-    foreign = [] if arrangement.found else [
-        root for root in _sorted_roots(record, _roots(names))[2]
-        if any(_apply(record, layout, _below(names, root)).found for layout in record.folder_layouts)
-    ]  # fmt: skip
+
+    def fits(root: str) -> bool:
+        return any(_apply(record, layout, _below(names, root)).found for layout in record.folder_layouts)
+
+    foreign = [] if arrangement.found else [*filter(fits, _sorted_roots(record, _roots(names))[2])]
     if foreign:
         said.append(f"{foreign[0]} has such files, but the name of another set: name that folder if it is this one")
     elif not arrangement.found and not arrangement.alone:
         said.append(f"none of them fits the names that are expected, for example {names[0]}")
-        deep = next((root for root in _deeper_roots(names) if _fits_below(record, names, root)), "")
+        parents = {parent for name in names for parent in PurePosixPath(name).parents}
+        roots = {f"{parent}/" for parent in parents if len(parent.parts) > DEEPEST}
+        nearest = sorted(roots, key=lambda root: (root.count("/"), root))[:_MOST_ROOTS]
+        deep = next(filter(fits, nearest), "")
         if deep:
             said.append(f"but {deep} looks like it: name that folder")
     if arrangement.alone:
@@ -465,16 +433,6 @@ def _other_files(folder: Path) -> str:
     if archives:
         return f"; {archives[0]} is an archive: unpack it"
     return f"; found {', '.join(found[:3])}{f' and {len(found) - 3} more' if found[3:] else ''}" if found else ""
-
-
-def _deeper_roots(names: list[str]) -> list[str]:
-    parents = {parent for name in names for parent in PurePosixPath(name).parents}
-    roots = {f"{parent}/" for parent in parents if len(parent.parts) > DEEPEST}
-    return sorted(roots, key=lambda root: (root.count("/"), root))[:_MOST_ROOTS]
-
-
-def _fits_below(record: Dataset, names: list[str], root: str) -> bool:
-    return any(_apply(record, layout, _below(names, root)).found for layout in record.folder_layouts)
 
 
 def _group(name: str) -> str:

@@ -30,10 +30,7 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 def gray_among_colour(dimensions: Mapping[str, int]) -> str:
     """Say which images of a set are gray and which are not; empty where all are of one kind.
 
-    Parameters
-    ----------
-    dimensions : mapping
-        Dimensions of each image's array, by its name: 2 for gray, 3 for colour.
+    `dimensions`: Dimensions of each image's array, by its name: 2 for gray, 3 for colour.
     """
     gray, colour = (
         [name for name, count in dimensions.items() if (count == 2) == of_gray] for of_gray in (True, False)
@@ -53,24 +50,9 @@ def gray_among_colour(dimensions: Mapping[str, int]) -> str:
 def open_dataset(name: str, data: str | os.PathLike[str]) -> FetchedDataset:
     """Open a dataset that was fetched.
 
-    Parameters
-    ----------
-    name : str
-        Dataset or alias.
-    data : path
-        Folder of fetched files.
-
-    Returns
-    -------
-    FetchedDataset
-        Names of the images, and their pixels on request.
-
-    Raises
-    ------
-    NotAvailableError
-        It is not here; the reason is the message.
-    HarnessError
-        The name is unknown, or the manifest is damaged.
+    Returns: Names of the images, and their pixels on request.
+    Raises NotAvailableError: It is not here; the reason is the message.
+    Raises HarnessError: The name is unknown, or the manifest is damaged.
     """
     record = dataset(name)
     paths = AssetPaths(Path(data), "datasets", record.name)
@@ -94,16 +76,7 @@ def open_dataset(name: str, data: str | os.PathLike[str]) -> FetchedDataset:
 class FetchedDataset:
     """A dataset whose files are there; made by `open_dataset`.
 
-    Attributes
-    ----------
-    name : str
-        Canonical name.
-    record : Dataset
-        Registry record.
-    manifest : DatasetManifest
-        What was fetched.
-    image_ids : list of str
-        Names of the images in natural order (``2`` before ``10``).
+    `image_ids`: Names of the images in natural order (``2`` before ``10``).
     """
 
     def __init__(self, record: Dataset, holder: AssetPaths, manifest: DatasetManifest) -> None:
@@ -118,22 +91,9 @@ class FetchedDataset:
     def read(self, image_id: str) -> NDArray[np.uint8]:
         """Read an image's ground truth.
 
-        Parameters
-        ----------
-        image_id : str
-            Name of the image.
-
-        Returns
-        -------
-        ndarray
-            ``(H, W) uint8`` or ``(H, W, 3) uint8`` RGB 0..255.
-
-        Raises
-        ------
-        HarnessError
-            The name is unknown; or the file is missing, changed, truncated or damaged.
-        NotAvailableError
-            The set's ground truth is not given out.
+        Returns: ``(H, W) uint8`` or ``(H, W, 3) uint8`` RGB 0..255.
+        Raises HarnessError: The name is unknown; or the file is missing, changed, truncated or damaged.
+        Raises NotAvailableError: The set's ground truth is not given out.
         """
         return self._read(self._file(image_id, "target"))
 
@@ -195,12 +155,8 @@ class FetchedDataset:
 def crop(image: NDArray[np.uint8], cut: LandscapeCrop) -> NDArray[np.uint8]:
     """Cut a crop out of a landscape image, or its transpose out of an upright one.
 
-    Parameters
-    ----------
-    image : ndarray
-        ``(H, W)`` or ``(H, W, 3)``.
-    cut : LandscapeCrop
-        Crop of the landscape image.
+    `image`: ``(H, W)`` or ``(H, W, 3)``.
+    `cut`: Crop of the landscape image.
     """
     height, width, top, left = cut.height, cut.width, cut.top, cut.left
     if image.shape[0] > image.shape[1]:

@@ -20,12 +20,8 @@ from harness.registries import REGISTRIES
 class File(AssetFile, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One image file; size and SHA-256 are always known.
 
-    Attributes
-    ----------
-    shape : tuple of int
-        ``(H, W)`` for grayscale, ``(H, W, 3)`` for colour.
-    pixels_sha256 : str
-        SHA-256 of the decoded samples, as `harness.images.pixels_sha256` computes it.
+    `shape`: ``(H, W)`` for grayscale, ``(H, W, 3)`` for colour.
+    `pixels_sha256`: SHA-256 of the decoded samples, as `harness.images.pixels_sha256` computes it.
     """
 
     bytes: int
@@ -41,14 +37,9 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     placeholders of the pattern joined by hyphens are. ``.*`` at the end stands for any image suffix. The two patterns
     of pairs may share only some placeholders: several inputs of one ground truth are pairs of their own.
 
-    Attributes
-    ----------
-    target : str
-        Pattern of the ground truth; empty where there is none.
-    input : str
-        Pattern of the degraded inputs; empty where there are none.
-    listed : str
-        Text file in the folder that names the files of the set; others are left out. Empty where all count.
+    `target`: Pattern of the ground truth; empty where there is none.
+    `input`: Pattern of the degraded inputs; empty where there are none.
+    `listed`: Text file in the folder that names the files of the set; others are left out. Empty where all count.
     """
 
     target: str = ""
@@ -77,25 +68,15 @@ class Archive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     It is fetched when it is asked for, and never otherwise. Sets that share one say the same of it.
 
-    Attributes
-    ----------
-    name : str
-        Name of the file, by its own suffix packed (`ZIPPED`, `TARRED`) or not; no other archive has it.
-    holds : str
-        What is in it, in a few words.
-    urls : tuple of str
-        Plain addresses, in the order in which they are asked; none where a browser has to fetch it.
-    page : str
-        Where a browser fetches it: behind a form, a login, or a question that a person answers.
-    bytes : int
-        Size of the file; 0 where it is not known.
-    sha256, sha1 : str
-        Published checksums; empty where there is none. The SHA-256 that the file turns out to have is held from then
-        on.
-    source : str
-        Where all this is stated.
-    folder : str
-        Folder below ``data/archives`` that it is unpacked into; by default its name without the suffix.
+    `name`: Name of the file, by its own suffix packed (`ZIPPED`, `TARRED`) or not; no other archive has it.
+    `holds`: What is in it, in a few words.
+    `urls`: Plain addresses, in the order in which they are asked; none where a browser has to fetch it.
+    `page`: Where a browser fetches it: behind a form, a login, or a question that a person answers.
+    `bytes`: Size of the file; 0 where it is not known.
+    `sha256`, `sha1`: Published checksums; empty where there is none. The SHA-256 that the file turns out to have is
+        held from then on.
+    `source`: Where all this is stated.
+    `folder`: Folder below ``data/archives`` that it is unpacked into; by default its name without the suffix.
     """
 
     name: str
@@ -123,39 +104,21 @@ class Archive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Dataset(AssetRecord, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The record of a dataset; what is not said here is as in `AssetRecord`.
 
-    Attributes
-    ----------
-    kind : str
-        ``images`` (ground truth), ``pairs`` (ground truth and degraded input) or ``inputs`` (no ground truth is given
-        out).
-    count : int
-        Images; a pair counts once.
-    supply : str
-        ``pinned`` (public sources with checksums), ``embedded`` (comes with scikit-image), ``user`` (no stable source
-        is known or allowed), ``derived`` (made from `base` when read), ``made`` (by a plugin's function).
-    description : str
-        For readers.
-    aliases : tuple of str
-        Other names that are understood.
-    layouts : tuple of Layout
-        Where the images lie in a folder; the first is also that of the files.
-    base : str
-        The dataset this one is made from.
-    crop : LandscapeCrop or None
-        How it is made from it.
-    sizes : tuple of (int, int)
-        Heights and widths the images have, where the release has few; empty where they vary.
-    also_counts : tuple of int
-        Other numbers of images under which the set is given out; the note says why.
-    unpack : str
-        How the release packs the images, where they are no plain files: a name of
+    `kind`: ``images`` (ground truth), ``pairs`` (ground truth and degraded input) or ``inputs`` (no ground truth is
+        given out).
+    `count`: Images; a pair counts once.
+    `supply`: ``pinned`` (public sources with checksums), ``embedded`` (comes with scikit-image), ``user`` (no stable
+        source is known or allowed), ``derived`` (made from `base` when read), ``made`` (by a plugin's function).
+    `layouts`: Where the images lie in a folder; the first is also that of the files.
+    `base`: The dataset this one is made from.
+    `crop`: How it is made from it.
+    `sizes`: Heights and widths the images have, where the release has few; empty where they vary.
+    `also_counts`: Other numbers of images under which the set is given out; the note says why.
+    `unpack`: How the release packs the images, where they are no plain files: a name of
         `harness.assets.datasets.unpacking.KINDS`.
-    mirror_path : str
-        Where a mirror holds the files; ``datasets/<name>`` where nothing is said.
-    files : tuple of File
-        Every file with its checksums; none for sets whose files nobody has pinned.
-    archives : tuple of Archive
-        Where such a set can be had whole.
+    `mirror_path`: Where a mirror holds the files; ``datasets/<name>`` where nothing is said.
+    `files`: Every file with its checksums; none for sets whose files nobody has pinned.
+    `archives`: Where such a set can be had whole.
     """
 
     kind: Literal["images", "pairs", "inputs"]
@@ -193,10 +156,7 @@ class Dataset(AssetRecord, frozen=True, forbid_unknown_fields=True, kw_only=True
 def read_record(path: Path) -> Dataset:
     """Read and check one record.
 
-    Raises
-    ------
-    HarnessError
-        Not a record: unknown keys, names that leave the folder, invalid checksums.
+    Raises HarnessError: Not a record: unknown keys, names that leave the folder, invalid checksums.
     """
     record = read_asset_record(path, Dataset, "dataset is")
     for name in (*record.aliases, *([record.base] if record.base else [])):
@@ -230,14 +190,12 @@ def _archive_problems(record: Dataset) -> Iterator[str]:
             yield f"{told} has an address that is no plain http or https one; correct it"
         if not (archive.urls or archive.page):
             yield f"{told} has neither an address nor a page; name one"
-        if archive.bytes < 0 or not (SHA256.fullmatch(archive.sha256 or "0" * 64) and _is_sha1(archive.sha1)):
+        if archive.bytes < 0 or not (
+            SHA256.fullmatch(archive.sha256 or "0" * 64) and _SHA1.fullmatch(archive.sha1 or "0" * 40)
+        ):
             yield f"{told} has a size or checksum that cannot be one (SHA-256: 64 lower-case hex digits, SHA-1: 40)"
         if names.count(archive.name) > 1 or (archive.packed and folders.count(archive.unpacked_into) > 1):
             yield f"{told} shares its name or its folder with another one; rename it"
-
-
-def _is_sha1(text: str) -> bool:
-    return not text or _SHA1.fullmatch(text) is not None
 
 
 def dataset_names() -> list[str]:
@@ -248,10 +206,7 @@ def dataset_names() -> list[str]:
 def dataset(name: str) -> Dataset:
     """Look a dataset up by its name or an alias.
 
-    Raises
-    ------
-    HarnessError
-        Nobody knows the name; the nearest known ones are in the message.
+    Raises HarnessError: Nobody knows the name; the nearest known ones are in the message.
     """
     path = places.record_path("datasets", name)
     if path is not None or name in REGISTRIES.get("dataset", ()):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.assets.datasets import folders, layouts
-from harness.assets.datasets.archives import ArchiveFetch, archive_folders, archive_text
+from harness.assets.datasets.archives import FOLDER, ArchiveFetch, archive_text
 from harness.assets.datasets.reading import gray_among_colour
 from harness.assets.datasets.registry import Dataset
 from harness.assets.fetching import HASHING_THREADS, Collection, place, wait_for
@@ -59,7 +59,8 @@ class Supplied(DatasetCollection):
         return missing_dataset(self.record.name, self._reason())
 
     def _unpacked(self) -> list[tuple[Path, str]]:
-        return [(folder, "its archive") for folder in archive_folders(self.paths.data, self.record)]
+        folders = {self.paths.data / FOLDER / archive.unpacked_into: None for archive in self.record.archives}
+        return [(folder, "its archive") for folder in folders if folder.is_dir()]
 
     def _first_whole(self, candidates: list[tuple[Path, str]]) -> list[DatasetManifestFile] | None:
         """Take the images of the first folder that holds the set; None where none does."""
@@ -198,17 +199,8 @@ def wrong_sizes(record: Dataset, shapes: dict[tuple[str, Role], tuple[int, ...]]
 
     And gray pairs among colour ones: a network takes the one or the other.
 
-    Parameters
-    ----------
-    record : Dataset
-        The set.
-    shapes : dict
-        Shape by (image, role).
-
-    Returns
-    -------
-    list
-        (image, role), and what is wrong with it.
+    `shapes`: Shape by (image, role).
+    Returns: (image, role), and what is wrong with it.
     """
     problems: list[tuple[tuple[str, Role], str]] = []
     allowed = " or ".join(f"{width}x{height}" for height, width in record.sizes)

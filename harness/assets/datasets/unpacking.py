@@ -52,26 +52,12 @@ class _Release(NamedTuple):
 def unpack(record: Dataset, folder: Path, target: Path, names: list[str]) -> bool:
     """Write the images of a packed release as PNGs where a folder holds it.
 
-    Parameters
-    ----------
-    record : Dataset
-        Says how the release is packed.
-    folder : path
-        The user's copy; the release may lie in it, or up to three levels below.
-    target : path
-        Gets ``input/`` and ``target/``; what an earlier run wrote there from these files stays.
-    names : list of str
-        Relative names of the folder's image files.
-
-    Returns
-    -------
-    bool
-        Whether the release is there.
-
-    Raises
-    ------
-    HarnessError
-        It is damaged or holds something else.
+    `record`: Says how the release is packed.
+    `folder`: The user's copy; the release may lie in it, or up to three levels below.
+    `target`: Gets ``input/`` and ``target/``; what an earlier run wrote there from these files stays.
+    `names`: Relative names of the folder's image files.
+    Returns: Whether the release is there.
+    Raises HarnessError: It is damaged or holds something else.
     """
     release = KINDS[record.unpack]
     files, missing = release.find(record, folder, names)
@@ -102,19 +88,8 @@ def packed_files(record: Dataset, folder: Path, names: list[str]) -> dict[Path, 
 def check_packed(record: Dataset, folder: Path, files: dict[Path, str]) -> list[str]:
     """Look at the beginning of a packed release's files, without unpacking them.
 
-    Parameters
-    ----------
-    record : Dataset
-        The set.
-    folder : path
-        The user's copy.
-    files : dict
-        What `packed_files` found.
-
-    Returns
-    -------
-    list of str
-        What is wrong, one sentence each; empty where it can be unpacked, as far as can be seen.
+    `files`: What `packed_files` found.
+    Returns: What is wrong, one sentence each; empty where it can be unpacked, as far as can be seen.
     """
     problems = []
     for path, role in files.items():
@@ -199,10 +174,7 @@ def _sidd_images(record: Dataset, path: Path, role: str) -> Iterator[_Image]:
 def find_dnd(folder: Path) -> tuple[Path | None, Path | None]:
     """Find DND's folder of images and its info.mat in a folder, or up to three levels below, or from inside the former.
 
-    Returns
-    -------
-    images, info : Path or None
-        None for what is not there.
+    Returns `images`, `info`: None for what is not there.
     """
     if folder.resolve().name == DND_FOLDER:
         return folder, find_below(folder.resolve().parent, DND_INFO)
@@ -230,10 +202,7 @@ def _check_dnd(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None
 def read_dnd_image(path: Path) -> NDArray[np.float32]:
     """Read a noisy photograph of DND, ``(H, W, 3) float32`` in [0, 1], as it is stored.
 
-    Raises
-    ------
-    HarnessError
-        The file is damaged or holds something else.
+    Raises HarnessError: The file is damaged or holds something else.
     """
     with open_array(path, DND_VARIABLE) as stored:
         _check_dnd(path, stored.shape, stored.dtype)

@@ -22,14 +22,8 @@ from harness.names import is_safe
 class FolderCheck(msgspec.Struct, frozen=True):
     """What a folder was found to hold.
 
-    Attributes
-    ----------
-    dataset : str
-        Canonical name.
-    files : int
-        Files of the dataset that are there.
-    problems : tuple of str
-        What is missing or wrong, one sentence each; none where the folder holds the dataset whole.
+    `files`: Files of the dataset that are there.
+    `problems`: What is missing or wrong, one sentence each; none where the folder holds the dataset whole.
     """
 
     dataset: str
@@ -45,22 +39,8 @@ class FolderCheck(msgspec.Struct, frozen=True):
 def verify_folder(name: str, folder: str | os.PathLike[str]) -> FolderCheck:
     """Return whether a folder holds a dataset, and what is missing; nothing is written.
 
-    Parameters
-    ----------
-    name : str
-        Dataset or alias.
-    folder : path
-        The user's copy.
-
-    Returns
-    -------
-    FolderCheck
-        Of images headers and last bytes are read, of MATLAB files the arrays' sizes.
-
-    Raises
-    ------
-    HarnessError
-        The name is unknown, or there is no such folder.
+    Returns: Of images headers and last bytes are read, of MATLAB files the arrays' sizes.
+    Raises HarnessError: The name is unknown, or there is no such folder.
     """
     record = dataset(name)
     record = dataset(record.base) if record.base else record

@@ -26,10 +26,7 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 class Bytes:
     """Bytes and a place in them.
 
-    Parameters
-    ----------
-    data : bytes or memoryview
-        Read from its beginning; little-endian.
+    `data`: Read from its beginning; little-endian.
     """
 
     def __init__(self, data: bytes | memoryview) -> None:
@@ -74,12 +71,8 @@ class Bytes:
 def file_bytes(path: Path) -> Bytes:
     """Open a file that is not larger than weights can be.
 
-    Raises
-    ------
-    ValueError
-        It is larger.
-    OSError
-        It cannot be read.
+    Raises ValueError: It is larger.
+    Raises OSError: It cannot be read.
     """
     size = path.stat().st_size
     if size > MOST_BYTES:
@@ -90,20 +83,8 @@ def file_bytes(path: Path) -> Bytes:
 def message(data: bytes | memoryview) -> Iterator[tuple[int, int, Any]]:
     """Read one message of Protocol Buffers, not those inside it.
 
-    Parameters
-    ----------
-    data : bytes
-        The message.
-
-    Yields
-    ------
-    tuple
-        Number and wire type of a field, and its value: an int for `VARINT`, otherwise a memoryview.
-
-    Raises
-    ------
-    ValueError
-        It is cut off, or has what nobody writes.
+    Yields: Number and wire type of a field, and its value: an int for `VARINT`, otherwise a memoryview.
+    Raises ValueError: It is cut off, or has what nobody writes.
     """
     left = Bytes(data)
     while left.left:
@@ -133,14 +114,9 @@ def text(data: memoryview) -> str:
 def array(data: bytes | memoryview, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
     """Copy numbers out of bytes; ValueError where their count is not that of the shape.
 
-    Parameters
-    ----------
-    data : bytes
-        In C order.
-    kind : str
-        numpy's name of their type, such as ``<f4``. Half precision becomes float32.
-    shape : tuple of int
-        What the file declares.
+    `data`: In C order.
+    `kind`: numpy's name of their type, such as ``<f4``. Half precision becomes float32.
+    `shape`: What the file declares.
     """
     dtype = np.dtype(kind)
     if len(shape) > _MOST_AXES or any(size < 0 for size in shape):

@@ -29,10 +29,7 @@ def read_caffemodel(path: Path) -> dict[str, NDArray[Any]]:
     ``running_var``, divided by the factor that Caffe stores beside them; its scale and shift are a layer of their own.
     A layer of more than two other blobs has them by number (``lstm.0``).
 
-    Raises
-    ------
-    ValueError
-        It is no such file, or a damaged one.
+    Raises ValueError: It is no such file, or a damaged one.
     """
     file = file_bytes(path)
     arrays: dict[str, NDArray[Any]] = {}

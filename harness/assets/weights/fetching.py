@@ -16,24 +16,10 @@ from harness.errors import HarnessError
 def fetch(name: str, data: str | os.PathLike[str] | None = None, **options: Unpack[FetchOptions]) -> WeightsManifest:
     """Get the files of a weight set and write its manifest.
 
-    Parameters
-    ----------
-    name : str
-        Weight set.
-    data : path, optional
-        Folder of fetched files; by default that of the project in use, HARNESS_DATA or ``data``.
-    **options
-        Those of `harness.assets.fetching.Collection`: ``folder``, ``retry``, ``jobs``, ``hosts``, ``say``.
-
-    Returns
-    -------
-    WeightsManifest
-        Complete, partial or missing, with its reason.
-
-    Raises
-    ------
-    HarnessError
-        The name is unknown, the folder is none or holds none of the files, or nothing can be written.
+    `data`: Folder of fetched files; by default that of the project in use, HARNESS_DATA or ``data``.
+    `**options`: Those of `harness.assets.fetching.Collection`: ``folder``, ``retry``, ``jobs``, ``hosts``, ``say``.
+    Returns: Complete, partial or missing, with its reason.
+    Raises HarnessError: The name is unknown, the folder is none or holds none of the files, or nothing can be written.
     """
     return WeightsCollection(weight_set(name), data, **options).fetch()
 

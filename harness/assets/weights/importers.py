@@ -23,6 +23,7 @@ from harness.assets.weights.mxnet import read_params
 from harness.assets.weights.tensorflow import read_checkpoint_v2
 from harness.assets.weights.torch7 import read_torch7
 from harness.errors import HarnessError, unknown_name
+from harness.files import refuse_special
 from harness.networks.wrappers import inside, unwrapped
 
 Arrays = dict[str, NDArray[Any]]
@@ -38,30 +39,17 @@ def import_weights(
 ) -> Arrays:
     """Read a weights file of a known format.
 
-    Parameters
-    ----------
-    path : path
-        The file as its authors released it.
-    format_name : str
-        One of `FORMATS`.
-    *others : path
-        Files without which it cannot be read, in their order; by default those that lie beside it.
-    remedy : str
-        What a reader of an error is to do about a damaged file.
-
-    Returns
-    -------
-    dict of ndarray
-        By name. Convolution weights are OIHW (transposed convolutions IOHW, as PyTorch stores them), biases (O,).
-
-    Raises
-    ------
-    HarnessError
-        The format is unknown; the file is damaged or of another format, or holds NaN or infinity, or code.
+    `format_name`: One of `FORMATS`.
+    `*others`: Files without which it cannot be read, in their order; by default those that lie beside it.
+    `remedy`: What a reader of an error is to do about a damaged file.
+    Returns: By name. Convolution weights are OIHW (transposed convolutions IOHW, as PyTorch stores them), biases (O,).
+    Raises HarnessError: The format is unknown; the file is damaged or of another format, or holds NaN or infinity, or
+        code.
     """
     if format_name not in FORMATS:
         raise unknown_name("weights format", format_name, FORMATS)
     path = Path(path)
+    refuse_special(path)
     _refuse_bomb(path)
     try:
         arrays = FORMATS[format_name](path, *map(Path, others))
@@ -447,45 +435,26 @@ def refuse_part(path: Path) -> Arrays:
 
 
 # Most read one file; those of a checkpoint in several files take the others behind it.
-FORMATS: dict[str, Callable[..., Arrays]] = {
-    "matconvnet": read_simplenn,
-    "matconvnet-list": read_simplenn_list,
-    "dagnn": read_dagnn,
-    "dagnn-layers": read_dagnn_layers,
-    "caffe-mat": read_caffe_mat,
-    "tnrd": read_tnrd,
-    "mlp-mat": read_mlp,
-    "npz": read_npz,
-    "state-dict": read_state_dict,
-    "checkpoint": read_checkpoint,
-    "danet": read_danet,
-    "safetensors": read_safetensors,
-    "mxnet-params": read_params,
-    "caffemodel": read_caffemodel,
-    "tf1-checkpoint": read_checkpoint_v2,
-    "tf1-data": refuse_part,
-    "megengine": read_megengine,
-    "torch7": read_torch7,
+_FORMATS: dict[str, tuple[Callable[..., Arrays], str]] = {
+    "matconvnet": (read_simplenn, "a MatConvNet network (.mat)"),
+    "matconvnet-list": (read_simplenn_list, "several MatConvNet networks (.mat)"),
+    "dagnn": (read_dagnn, "a MatConvNet graph (.mat)"),
+    "dagnn-layers": (read_dagnn_layers, "a MatConvNet graph (.mat)"),
+    "caffe-mat": (read_caffe_mat, "Caffe's filters in a MATLAB file"),
+    "tnrd": (read_tnrd, "a trained diffusion network (.mat)"),
+    "mlp-mat": (read_mlp, "a perceptron on patches (.mat)"),
+    "npz": (read_npz, "a NumPy archive"),
+    "state-dict": (read_state_dict, "a PyTorch state dictionary"),
+    "checkpoint": (read_checkpoint, "a PyTorch checkpoint or a safetensors file"),
+    "danet": (read_danet, "a PyTorch file with DANet's denoiser and generator"),
+    "safetensors": (read_safetensors, "a safetensors file"),
+    "mxnet-params": (read_params, "parameters of MXNet"),
+    "caffemodel": (read_caffemodel, "a Caffe network"),
+    "tf1-checkpoint": (read_checkpoint_v2, "a TensorFlow checkpoint's table of names"),
+    "tf1-data": (refuse_part, "a TensorFlow checkpoint's numbers"),
+    "megengine": (read_megengine, "a pickled MegEngine checkpoint"),
+    "torch7": (read_torch7, "a Torch7 network (.t7)"),
 }
-
-TITLES = {
-    "matconvnet": "a MatConvNet network (.mat)",
-    "matconvnet-list": "several MatConvNet networks (.mat)",
-    "dagnn": "a MatConvNet graph (.mat)",
-    "dagnn-layers": "a MatConvNet graph (.mat)",
-    "caffe-mat": "Caffe's filters in a MATLAB file",
-    "tnrd": "a trained diffusion network (.mat)",
-    "npz": "a NumPy archive",
-    "state-dict": "a PyTorch state dictionary",
-    "checkpoint": "a PyTorch checkpoint or a safetensors file",
-    "danet": "a PyTorch file with DANet's denoiser and generator",
-    "safetensors": "a safetensors file",
-    "mxnet-params": "parameters of MXNet",
-    "caffemodel": "a Caffe network",
-    "tf1-checkpoint": "a TensorFlow checkpoint's table of names",
-    "tf1-data": "a TensorFlow checkpoint's numbers",
-    "megengine": "a pickled MegEngine checkpoint",
-    "mlp-mat": "a perceptron on patches (.mat)",
-    "torch7": "a Torch7 network (.t7)",
-}
+FORMATS = {name: read for name, (read, _) in _FORMATS.items()}
+TITLES = {name: title for name, (_, title) in _FORMATS.items()}
 """What each format is, for readers."""

@@ -28,27 +28,13 @@ if TYPE_CHECKING:
 def load_weights(name: str, file: str, data_root: str | os.PathLike[str] | None = None) -> dict[str, Tensor]:
     """Load the named arrays of a released weights file.
 
-    Parameters
-    ----------
-    name : str
-        Weight set in the registry.
-    file : str
-        One of its files.
-    data_root : path, optional
-        Folder of fetched files; by default that of the project in use, HARNESS_DATA or ``data``. A mirror's
+    `name`: Weight set in the registry.
+    `data_root`: Folder of fetched files; by default that of the project in use, HARNESS_DATA or ``data``. A mirror's
         folder is looked at too.
-
-    Returns
-    -------
-    dict of Tensor
-        On the CPU, sorted by name; names are those of `harness.assets.weights.importers`.
-
-    Raises
-    ------
-    NotAvailableError
-        The file is not here; says how to supply it.
-    HarnessError
-        The name is unknown, or the file is not the registered one, or damaged, or holds NaN, infinity or code.
+    Returns: On the CPU, sorted by name; names are those of `harness.assets.weights.importers`.
+    Raises NotAvailableError: The file is not here; says how to supply it.
+    Raises HarnessError: The name is unknown, or the file is not the registered one, or damaged, or holds NaN, infinity
+        or code.
     """
     known = weight_set(name)
     entry = known.file(file)
@@ -75,16 +61,10 @@ def released_network(
 ) -> nn.Module:
     """Make a network and fill it with a released checkpoint, strictly; it is then ready for evaluation.
 
-    Parameters
-    ----------
-    name, file : str
-        Weight set and file; they are looked for first, so that a missing file is told at once.
-    make : callable
-        Makes the empty network.
-    data_root : path, optional
-        See `load_weights`, whose errors these are too.
-    translate : callable, optional
-        Makes the network's state of what the file holds; gets the arrays, and words for errors that name the file.
+    `name`, `file`: Weight set and file; they are looked for first, so that a missing file is told at once.
+    `data_root`: See `load_weights`, whose errors these are too.
+    `translate`: Makes the network's state of what the file holds; gets the arrays, and words for errors that name the
+        file.
     """
     weights = load_weights(name, file, data_root)
     from harness.networks.checkpoints import load_released
@@ -96,10 +76,7 @@ def released_network(
 def find_weights(known: WeightSet, entry: WeightFile, data: Path) -> Path:
     """Find a file of a weight set: in the folder of fetched files, or else in a mirror's.
 
-    Raises
-    ------
-    NotAvailableError
-        It is in neither; says why and how to supply it.
+    Raises NotAvailableError: It is in neither; says why and how to supply it.
     """
     candidates = [AssetPaths(data, "weights", known.name).folder / entry.name]
     candidates += [mirror / path for mirror in mirrors()[0] for path in known.in_mirror(entry)]
@@ -189,10 +166,7 @@ def _arrays_sha256(arrays: Arrays) -> str:
 def rename(tensors: Mapping[str, Tensor], names: Mapping[str, str], where: str) -> dict[str, Tensor]:
     """Rename layers: ``conv1.weight`` becomes ``extraction.weight`` where `names` maps conv1 to extraction.
 
-    Raises
-    ------
-    HarnessError
-        A tensor belongs to no layer of `names`.
+    Raises HarnessError: A tensor belongs to no layer of `names`.
     """
     renamed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -206,12 +180,8 @@ def rename(tensors: Mapping[str, Tensor], names: Mapping[str, str], where: str) 
 def numbered(tensors: Mapping[str, Tensor], prefix: str = "convs") -> dict[str, Tensor]:
     """Name the layers of a plain chain by their place in it: ``convolution10.weight`` becomes ``convs.3.weight``.
 
-    Parameters
-    ----------
-    tensors : dict of Tensor
-        Their layers are numbered in the order of the numbers in their names.
-    prefix : str
-        What comes before the new numbers.
+    `tensors`: Their layers are numbered in the order of the numbers in their names.
+    `prefix`: What comes before the new numbers.
     """
     layers = {name.rpartition(".")[0] for name in tensors}
     ordered = sorted(layers, key=lambda layer: [int(part) for part in re.findall(r"\d+", layer)])

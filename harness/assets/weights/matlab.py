@@ -8,6 +8,7 @@ Format".
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 import zlib
@@ -39,39 +40,38 @@ _DEEPEST = 24
 def read_mat(path: Path) -> dict[str, Any]:
     """Read every variable of a MATLAB file.
 
-    Parameters
-    ----------
-    path : path
-        A ``.mat`` file of version 5 (R2006a to now, ``-v7`` too) or 7.3 (HDF5).
-
-    Returns
-    -------
-    dict
-        By variable name: an array in MATLAB's shape for numbers (a vector is (1, N) or (N, 1)), a ``str`` for text,
-        a ``dict`` for a 1x1 struct, a list of ``dict`` for a struct array, a list for a cell array in column order.
-        Function handles and objects become None: they are of no use here and nothing of them is run.
-
-    Raises
-    ------
-    HarnessError
-        It is no MATLAB file, or may not be read. A damaged one can fail anywhere inside scipy, zlib or HDF5, with
-        whatever exception is at hand there.
+    `path`: A ``.mat`` file of version 5 (R2006a to now, ``-v7`` too) or 7.3 (HDF5).
+    Returns: By variable name: an array in MATLAB's shape for numbers (a vector is (1, N) or (N, 1)), a ``str`` for
+        text, a ``dict`` for a 1x1 struct, a list of ``dict`` for a struct array, a list for a cell array in column
+        order. Function handles and objects become None: they are of no use here and nothing of them is run.
+    Raises HarnessError: It is no MATLAB file, or may not be read. A damaged one can fail anywhere inside scipy, zlib or
+        HDF5, with whatever exception is at hand there.
     """
     with path.open("rb") as file:
         head = file.read(520)
     if head.startswith(_V73_HEADER) or head[512:520] == _HDF5_SIGNATURE or head.startswith(_HDF5_SIGNATURE):
-        return _read_v73(path)
+        with open_hdf5(path) as contents:
+            values = _Values(contents)
+            return {name: values.plain(contents.file[name], 0) for name in contents.file if not name.startswith("#")}
     if head.startswith(_V5_HEADER):
         return _read_v5(path)
     raise HarnessError(f"{path}: not a MATLAB file of version 5 or 7.3; delete it and fetch the weights again")
 
 
 def _read_v5(path: Path) -> dict[str, Any]:
+    return {name: _plain_v5(value) for name, value in variables_v5(path.read_bytes()).items()}
+
+
+def variables_v5(data: bytes) -> dict[str, Any]:
+    """Read every variable of a file of version 5 as scipy gives it, after its structure was checked.
+
+    Raises Exception: It is damaged: a ValueError of what does not hold, or whatever scipy and zlib have at hand.
+    """
     from scipy.io import loadmat
 
-    _check_structure(path)
-    variables = loadmat(path, struct_as_record=True, squeeze_me=False, chars_as_strings=True)
-    return {name: _plain_v5(value) for name, value in variables.items() if not name.startswith("__")}
+    _check_structure(memoryview(data))
+    variables = loadmat(io.BytesIO(data), struct_as_record=True, squeeze_me=False, chars_as_strings=True)
+    return {name: value for name, value in variables.items() if not name.startswith("__")}
 
 
 def _plain_v5(value: Any) -> Any:
@@ -87,9 +87,8 @@ def _plain_v5(value: Any) -> Any:
     return value
 
 
-def _check_structure(path: Path) -> None:
+def _check_structure(data: memoryview) -> None:
     """Walk through every element of a file of version 5; ValueError says what does not hold."""
-    data = memoryview(path.read_bytes())
     if len(data) < 128:
         raise ValueError("the header is cut off")
     order = {b"IM": "<", b"MI": ">"}.get(bytes(data[126:128]))
@@ -199,12 +198,6 @@ def _check_members(
 
 # More values than any network has; references that name each other again and again would make any number.
 _MOST_VALUES = 20_000
-
-
-def _read_v73(path: Path) -> dict[str, Any]:
-    with open_hdf5(path) as contents:
-        values = _Values(contents)
-        return {name: values.plain(contents.file[name], 0) for name in contents.file if not name.startswith("#")}
 
 
 class _Values:

@@ -119,10 +119,7 @@ class _UnknownNameError(Exception):
 def read_megengine(path: Path) -> dict[str, NDArray[Any]]:
     """Read the arrays of a state dictionary, which may be the file itself or lie in it as ``state_dict``.
 
-    Raises
-    ------
-    HarnessError
-        It names anything but arrays, or holds no state dictionary.
+    Raises HarnessError: It names anything but arrays, or holds no state dictionary.
     """
     content = io.BytesIO(file_bytes(path).take(path.stat().st_size))
     try:

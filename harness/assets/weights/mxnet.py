@@ -37,10 +37,7 @@ def read_params(path: Path) -> dict[str, NDArray[Any]]:
     ``gamma``, ``beta``, ``moving_mean`` and ``moving_var`` become ``weight``, ``bias``, ``running_mean`` and
     ``running_var``; other names stay. MXNet's filters are OIHW, those of deconvolutions IOHW, as PyTorch's are.
 
-    Raises
-    ------
-    ValueError
-        It is no such file, or a damaged one.
+    Raises ValueError: It is no such file, or a damaged one.
     """
     file = file_bytes(path)
     if file.numbers("QQ") != (_LIST, 0):

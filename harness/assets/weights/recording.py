@@ -12,16 +12,7 @@ from dataclasses import dataclass
 class UsedWeights:
     """A weights file that was loaded.
 
-    Attributes
-    ----------
-    name : str
-        Weight set.
-    file : str
-        File of the set.
-    sha256 : str
-        Checksum of the file.
-    own : int
-        Size in bytes of a file of the user's own; 0 for one of the registry or of a training run.
+    `own`: Size in bytes of a file of the user's own; 0 for one of the registry or of a training run.
     """
 
     name: str

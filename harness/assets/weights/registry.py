@@ -15,18 +15,11 @@ _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 class WeightFile(AssetFile, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One released file. Where its checksum is not known, the one it turns out to have is recorded with every result.
 
-    Attributes
-    ----------
-    format : str
-        Which importer reads it (`harness.assets.weights.importers.FORMATS`).
-    makes : str
-        What it restores, for readers.
-    released_as : str
-        Its name in the release, where that is another one; a user's folder may hold it under either.
-    same_as : str
-        A file of another set that holds the same numbers and serves as well, as ``set/file``.
-    with_files : tuple of str
-        Other files of the set without which it cannot be read, in the order in which its importer takes them.
+    `format`: Which importer reads it (`harness.assets.weights.importers.FORMATS`).
+    `makes`: What it restores, for readers.
+    `released_as`: Its name in the release, where that is another one; a user's folder may hold it under either.
+    `same_as`: A file of another set that holds the same numbers and serves as well, as ``set/file``.
+    `with_files`: Other files of the set without which it cannot be read, in the order in which its importer takes them.
     """
 
     format: str
@@ -39,12 +32,7 @@ class WeightFile(AssetFile, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class WeightSet(AssetRecord, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The released weights of one method; what is not said here is as in `AssetRecord`.
 
-    Attributes
-    ----------
-    files : tuple of WeightFile
-        Every file.
-    obtain : str
-        One sentence: how to get the files that have no pinned public source.
+    `obtain`: One sentence: how to get the files that have no pinned public source.
     """
 
     files: tuple[WeightFile, ...]
@@ -66,10 +54,7 @@ class WeightSet(AssetRecord, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 def read_record(path: Path) -> WeightSet:
     """Read and check one record.
 
-    Raises
-    ------
-    HarnessError
-        Not a record: unknown keys, unsafe names, invalid checksums, a format nobody reads.
+    Raises HarnessError: Not a record: unknown keys, unsafe names, invalid checksums, a format nobody reads.
     """
     from harness.assets.weights.importers import FORMATS
 

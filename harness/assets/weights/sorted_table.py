@@ -26,10 +26,7 @@ _ROW = 4096
 def read_table(file: Bytes) -> dict[bytes, bytes]:
     """Read keys and values, of all blocks in the order in which they are written.
 
-    Raises
-    ------
-    ValueError
-        It is no table, a damaged one, or holds more than the names of a network.
+    Raises ValueError: It is no table, a damaged one, or holds more than the names of a network.
     """
     body = file.take(file.left)
     footer = Bytes(body[max(len(body) - _FOOTER, 0) :])

@@ -43,19 +43,10 @@ def read_checkpoint_v2(path: Path, *shards: Path) -> dict[str, NDArray[Any]]:
     variable (``conv/weights/Adam``). Arrays of four axes are filters: HWIO becomes OIHW; those of transposed
     convolutions, which TensorFlow has as (H, W, O, I), become IOHW by the same.
 
-    Parameters
-    ----------
-    path : path
-        The ``.index``.
-    *shards : path
-        The files of its numbers, in order; by default those that lie beside it under TensorFlow's names.
-
-    Raises
-    ------
-    ValueError
-        They are no such files, damaged, or do not belong together.
-    FileNotFoundError
-        A file is not there.
+    `path`: The ``.index``.
+    `*shards`: The files of its numbers, in order; by default those that lie beside it under TensorFlow's names.
+    Raises ValueError: They are no such files, damaged, or do not belong together.
+    Raises FileNotFoundError: A file is not there.
     """
     names = read_table(file_bytes(path))
     count = _shards(names.pop(b"", None))
@@ -68,13 +59,9 @@ def read_checkpoint_v2(path: Path, *shards: Path) -> dict[str, NDArray[Any]]:
     return {
         name: np.ascontiguousarray(values.transpose(3, 2, 0, 1)) if values.ndim == 4 else values
         for name, values in arrays.items()
-        if name.rpartition("/")[2] not in _COUNTERS and not _is_slot(name, arrays)
+        if name.rpartition("/")[2] not in _COUNTERS
+        and not any(name[:at] in arrays for at, sign in enumerate(name) if sign == "/")
     }
-
-
-def _is_slot(name: str, names: dict[str, Any]) -> bool:
-    """Return whether a variable is named below another one."""
-    return any(name[:at] in names for at, letter in enumerate(name) if letter == "/")
 
 
 def _arrays(entries: dict[str, _Entry], shards: Sequence[Path]) -> dict[str, NDArray[Any]]:

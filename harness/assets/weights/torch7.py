@@ -40,10 +40,7 @@ def read_torch7(path: Path) -> dict[str, NDArray[Any]]:
     ``3.weight`` and ``3.bias`` are those of the fourth module that has any. A convolution's filters are OIHW, also
     where it keeps them as rows.
 
-    Raises
-    ------
-    ValueError
-        It is no such file, or a damaged one, or no network.
+    Raises ValueError: It is no such file, or a damaged one, or no network.
     """
     file = file_bytes(path)
     network = _Reader(file).object()

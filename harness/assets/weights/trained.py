@@ -19,19 +19,8 @@ if TYPE_CHECKING:
 def trained_network(method: str, task: str, level: int, make: Callable[[], nn.Module]) -> nn.Module:
     """Make a network and fill it with the weights of its training run; it is then ready for evaluation.
 
-    Parameters
-    ----------
-    method, task, level : str, str, int
-        Which run.
-    make : callable
-        Makes the empty network.
-
-    Raises
-    ------
-    NotAvailableError
-        The run was not made; says how to make it.
-    HarnessError
-        The weights are not those of the record, are damaged, or belong to another network.
+    Raises NotAvailableError: The run was not made; says how to make it.
+    Raises HarnessError: The weights are not those of the record, are damaged, or belong to another network.
     """
     run = TrainingRun(task, method, level)
     about, path = require_trained(root_in_use() or Path(), run)

@@ -77,27 +77,10 @@ def curve_figure(
 ) -> PaperFigure:
     """Draw a metric over the levels of a table, a field for each dataset.
 
-    Parameters
-    ----------
-    table : Table
-        The table.
-    results : sequence of CellResult
-        Its cells.
-    width : float
-        Inches.
-    dataset : str
-        Only this dataset.
-    rows : sequence of str
-        Rows in their order; default: all that have a value at several levels.
-    metric : str
-        The metric.
-    against : str
-        A row: what is drawn is the distance to its values.
-
-    Raises
-    ------
-    HarnessError
-        A name is unknown, or no row has values at two levels.
+    `width`: Inches.
+    `rows`: Rows in their order; default: all that have a value at several levels.
+    `against`: A row: what is drawn is the distance to its values.
+    Raises HarnessError: A name is unknown, or no row has values at two levels.
     """
     found = [value for value in _values(table, results, metric, dataset) if value.cell.request.level]
     by_dataset: dict[str, dict[tuple[int, str], dict[int, _Value]]] = {}
@@ -170,30 +153,14 @@ def scatter_figure(
 ) -> PaperFigure:
     """Draw a metric against what the methods cost.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where costs were recorded.
-    table : Table
-        The table.
-    results : sequence of CellResult
-        Its cells.
-    width : float
-        Inches.
-    dataset, level : str, int, optional
-        May be left out where the table has one.
-    rows : sequence of str
-        Only these.
-    metric : str
-        The metric.
-    cost : {"parameters", "operations", "seconds"}
-        Parameters and multiply-adds are counted on the network, seconds measured here; a table's printed cost stands
-        for one that is not known. Seconds of a paper and of this machine are never drawn together.
-
-    Raises
-    ------
-    HarnessError
-        A name is unknown, there are several datasets or levels to choose from, or no row has both numbers.
+    `workspace`: Where costs were recorded.
+    `width`: Inches.
+    `dataset`, `level`: May be left out where the table has one.
+    `cost` ({"parameters", "operations", "seconds"}): Parameters and multiply-adds are counted on the network, seconds
+        measured here; a table's printed cost stands for one that is not known. Seconds of a paper and of this machine
+        are never drawn together.
+    Raises HarnessError: A name is unknown, there are several datasets or levels to choose from, or no row has both
+        numbers.
     """
     found = _values(table, results, metric, dataset)
     places = list(dict.fromkeys((v.cell.request.dataset, v.cell.request.level) for v in found))

@@ -64,13 +64,8 @@ class _Shown(msgspec.Struct, frozen=True):
 def parse_crop(text: str) -> Crop:
     """Read a crop.
 
-    Raises
-    ------
-    HarnessError
-        It is written otherwise, or empty.
+    Raises HarnessError: It is written otherwise, or empty.
 
-    Examples
-    --------
     >>> parse_crop("120,80,96x64")
     Crop(left=120, top=80, width=96, height=64)
     """
@@ -100,37 +95,17 @@ def crop_figure(
 ) -> PaperFigure:
     """Draw the crops of an image that the rows of a table restored.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where the images lie.
-    table : Table
-        The table.
-    results : sequence of CellResult
-        Its cells.
-    image : str
-        Dataset and image with a slash between, or the image alone where one dataset of the table has it.
-    width : float
-        Inches at most.
-    dpi : int
-        Pixels an inch; a crop's pixel becomes a square of whole ones.
-    level : int, optional
-        May be left out where the table has one.
-    rows : sequence of str
-        Rows in their order; default: every row that restored the image here.
-    metrics : sequence of str
-        Whose numbers stand below; default: PSNR, or the table's first metric where it has no PSNR.
-    crops : sequence of Crop
-        Of one size; default: where the rows differ most.
-    zoom : int, optional
-        Pixels a side that a pixel of a crop gets; default: as fits.
-    layout : {"classic", "row"}
-        Crops in lines beside the whole image, or all in one line.
-
-    Raises
-    ------
-    HarnessError
-        Something is unknown or not here, a crop lies outside the image, or the crops do not fit the width.
+    `image`: Dataset and image with a slash between, or the image alone where one dataset of the table has it.
+    `width`: Inches at most.
+    `dpi`: Pixels an inch; a crop's pixel becomes a square of whole ones.
+    `level`: May be left out where the table has one.
+    `rows`: Rows in their order; default: every row that restored the image here.
+    `metrics`: Whose numbers stand below; default: PSNR, or the table's first metric where it has no PSNR.
+    `crops`: Of one size; default: where the rows differ most.
+    `zoom`: Pixels a side that a pixel of a crop gets; default: as fits.
+    `layout` ({"classic", "row"}): Crops in lines beside the whole image, or all in one line.
+    Raises HarnessError: Something is unknown or not here, a crop lies outside the image, or the crops do not fit the
+        width.
     """
     dataset, name = _choose_image(workspace, table, results, image)
     chosen_level = _choose_level(table, results, dataset, level)

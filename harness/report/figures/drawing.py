@@ -138,34 +138,16 @@ def draw_crops(
 ) -> Any:
     """Draw panels; places are whole pixels from the upper left corner, so that no pixel of a crop is resampled.
 
-    Parameters
-    ----------
-    panels : sequence of CropPanel
-        In their order.
-    reference : ndarray
-        The whole image, ``(H, W) uint8`` or ``(H, W, 3) uint8``.
-    crops : sequence of Crop
-        Of one size.
-    about : (str, str)
-        What stands below the whole image.
-    width : float
-        Inches at most.
-    dpi : int
-        Pixels an inch.
-    zoom : int or None
-        Pixels a side that a pixel of a crop gets; None for what fits best.
-    single : bool
-        Whether all panels stand in one line.
-
-    Returns
-    -------
-    Figure
-        Matplotlib's.
-
-    Raises
-    ------
-    HarnessError
-        The crops do not fit.
+    `panels`: In their order.
+    `reference`: The whole image, ``(H, W) uint8`` or ``(H, W, 3) uint8``.
+    `crops`: Of one size.
+    `about`: What stands below the whole image.
+    `width`: Inches at most.
+    `dpi`: Pixels an inch.
+    `zoom`: Pixels a side that a pixel of a crop gets; None for what fits best.
+    `single`: Whether all panels stand in one line.
+    Returns: Matplotlib's.
+    Raises HarnessError: The crops do not fit.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle

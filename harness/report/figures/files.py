@@ -74,20 +74,11 @@ class FigureNote(msgspec.Struct, frozen=True):
 class PaperFigure(msgspec.Struct, frozen=True, kw_only=True):
     """A drawn figure.
 
-    Attributes
-    ----------
-    name : str
-        Of its files and its label.
-    caption : tuple of str
-        Sentences.
-    notes : tuple of FigureNote
-        What the letters at rows mean; they belong to the caption.
-    remarks : tuple of str
-        What its author should know: what was left out, what was chosen.
-    width : float
-        Inches.
-    drawn : Figure
-        Matplotlib's.
+    `name`: Of its files and its label.
+    `notes`: What the letters at rows mean; they belong to the caption.
+    `remarks`: What its author should know: what was left out, what was chosen.
+    `width`: Inches.
+    `drawn`: Matplotlib's.
     """
 
     name: str
@@ -107,10 +98,7 @@ class PaperFigure(msgspec.Struct, frozen=True, kw_only=True):
 def styled() -> Iterator[None]:
     """Draw with the same settings everywhere, whatever a user's matplotlibrc says.
 
-    Raises
-    ------
-    NotAvailableError
-        matplotlib is not installed.
+    Raises NotAvailableError: matplotlib is not installed.
     """
     try:
         import matplotlib
@@ -127,10 +115,7 @@ def styled() -> Iterator[None]:
 def check_outputs(paths: Iterable[Path]) -> None:
     """Refuse files that no figure can be written to, before anything is computed.
 
-    Raises
-    ------
-    HarnessError
-        Another ending, or a name that LaTeX would not take as it is.
+    Raises HarnessError: Another ending, or a name that LaTeX would not take as it is.
     """
     for path in paths:
         if path.suffix not in FORMS:
@@ -144,21 +129,10 @@ def check_outputs(paths: Iterable[Path]) -> None:
 def write_figure(figure: PaperFigure, paths: Sequence[Path], dpi: int) -> tuple[list[Path], list[str]]:
     """Write a figure; beside a ``.tex`` the PDF that it includes.
 
-    Parameters
-    ----------
-    figure : PaperFigure
-        The figure.
-    paths : sequence of path
-        See `check_outputs`.
-    dpi : int
-        Pixels an inch of a PNG.
-
-    Returns
-    -------
-    written : list of path
-        In the order of writing.
-    problems : list of str
-        Signs that the fonts do not have.
+    `paths`: See `check_outputs`.
+    `dpi`: Pixels an inch of a PNG.
+    Returns `written`: In the order of writing.
+    Returns `problems`: Signs that the fonts do not have.
     """
     pictures = dict.fromkeys(path.with_suffix(".pdf") if path.suffix == ".tex" else path for path in paths)
     problems: dict[str, None] = {}
@@ -182,8 +156,6 @@ def latex_figure(figure: PaperFigure, file: str) -> str:
 def slug(text: str) -> str:
     """Make a part of a file's name of any text.
 
-    Examples
-    --------
     >>> slug("BSD68/3096 (gray)")
     'bsd68-3096-gray'
     """
@@ -193,10 +165,7 @@ def slug(text: str) -> str:
 def chosen_rows(table: str, results: Iterable[CellResult], text: str) -> list[str]:
     """Read names of rows with commas between, in any case; a name may itself hold commas.
 
-    Raises
-    ------
-    HarnessError
-        The table has no such row; the nearest are named.
+    Raises HarnessError: The table has no such row; the nearest are named.
     """
     known = {result.request.row.lower(): result.request.row for result in results}
     parts = text.split(",")
@@ -215,10 +184,7 @@ def chosen_rows(table: str, results: Iterable[CellResult], text: str) -> list[st
 def one_task(table: str, cells: Iterable[CellResult]) -> str:
     """Name the task of cells.
 
-    Raises
-    ------
-    HarnessError
-        They are of several tasks, which one figure does not mix.
+    Raises HarnessError: They are of several tasks, which one figure does not mix.
     """
     tasks = list(dict.fromkeys(cell.request.task for cell in cells))
     if len(tasks) > 1:
@@ -227,13 +193,7 @@ def one_task(table: str, cells: Iterable[CellResult]) -> str:
 
 
 def row_notes(results: Sequence[CellResult]) -> tuple[list[FigureNote], dict[Line, str]]:
-    """Say in what the rows of a figure are not like each other, or were trained here; and the letters of each row.
-
-    Parameters
-    ----------
-    results : sequence of CellResult
-        The cells that are shown.
-    """
+    """Say in what the rows of a figure are not like each other, or were trained here; and the letters of each row."""
     found, by_line = footnotes(map(_as_shown, results))
     notes = [FigureNote(note.mark, f"{', '.join(note.rows)}: {note.text}.") for note in found]
     marks = {line: "".join(note.mark for note in of_line) for line, of_line in by_line.items()}

@@ -14,8 +14,9 @@ from harness.files import write_text
 from harness.records.runs import git
 from harness.report.site.cells import Extremes, fewer_extremes, write_cell, write_extremes
 from harness.report.site.contents import Contents, gather
-from harness.report.site.front import write_attention, write_index, write_plots, write_training
+from harness.report.site.front import write_attention, write_index, write_training
 from harness.report.site.pages import CellId, Pages, scene_page, view_page
+from harness.report.site.plots import write_plots
 from harness.report.site.scenes import (
     ShownScenes,
     fewer_views,
@@ -204,11 +205,13 @@ def _shrink(
 ) -> ShownScenes:
     """Leave out pictures until the site is smaller by so many bytes, or few are left; note what was left out."""
     kept = fewer_views(pages, views, excess, LEAST_PICTURES)
+    shared = {shown.overviews[view.scene.id, view.image][0] for view in kept}
+    overviews = {shown.overviews[view.scene.id, view.image][0] for view in views[len(kept) :]} - shared
     dropped = [view_page(view.scene.id, view.image) for view in views[len(kept) :]]
-    excess -= sum(map(pages.size, dropped))
+    excess -= sum(map(pages.size, [*dropped, *overviews]))
     scenes = shown_scenes(shown.scenes, [(view.scene, view.image) for view in kept], shown.count + shown.left_out)
     empty = [scene_page(scene) for scene in shown.images if scene not in scenes.images]
-    pages.remove(dropped + empty)
+    pages.remove([*dropped, *overviews, *empty])
     fewer = fewer_extremes(pages, extremes, excess)
     if dropped:
         notes.append(

@@ -26,19 +26,11 @@ from harness.tables.workspace import Workspace
 class Contents(msgspec.Struct, frozen=True):
     """What there is to show.
 
-    Attributes
-    ----------
-    workspace : Workspace
-        Where results lie.
-    tables : list of TableResults
-        In the order in which they are shown.
-    methods, measurements
-        Methods known here, by name, and what was measured.
-    asked, facts : dict
-        By cell, what tables print beside it, and what made it, as the run's files tell (empty where nothing was
-        computed here).
-    attention, training : list
-        Attention maps and training runs that were found.
+    `tables`: In the order in which they are shown.
+    `methods`, `measurements`: Methods known here, by name, and what was measured.
+    `asked`, `facts`: By cell, what tables print beside it, and what made it, as the run's files tell (empty where
+        nothing was computed here).
+    `attention`, `training`: Attention maps and training runs that were found.
     """
 
     workspace: Workspace

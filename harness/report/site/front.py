@@ -1,4 +1,4 @@
-"""Pages that belong to no table: the index, plots over all tables, attention maps, training curves."""
+"""Pages that belong to no table: the index, attention maps, training curves."""
 
 from __future__ import annotations
 
@@ -7,22 +7,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from harness.report import plots
-from harness.report.coverage import coverage_rows, coverage_text
-from harness.report.facts import seconds_of
+from harness.report.coverage import coverage_rows, coverage_text, headline, headline_text, shares
 from harness.report.grid import meanings, prints_numbers, recorded_text
-from harness.report.scenes import UNCHANGED, Scene, SceneId
-from harness.report.site.contents import Contents, cell_record, scene_title
-from harness.report.site.pages import Pages
+from harness.report.site.contents import Contents, cell_record
+from harness.report.site.pages import PAPERS, Pages
 from harness.report.site.scenes import ShownScenes
 from harness.tables.collected import TableResults
-from harness.tables.counting import WITH_MEASURED, count_tables, counts_of, coverage, of_papers
+from harness.tables.counting import WITH_MEASURED, count_tables, counts_of, coverage, of_papers, own_paper
 from harness.tables.published import published_tables
 from harness.tables.verdicts import VERDICTS
 
 # Scenes that the index leads to; the rest is on their own list.
 _SCENES_ON_INDEX = 6
-
-_PAPERS = {"panet": "PANet", "rnan": "RNAN", "kit": "KiT", "csnln": "CSNLN"}
 
 
 def write_index(pages: Pages, contents: Contents, scenes: ShownScenes, notes: Sequence[str]) -> None:
@@ -35,13 +31,15 @@ def write_index(pages: Pages, contents: Contents, scenes: ShownScenes, notes: Se
     groups = [
         {
             "paper": paper,
-            "title": _PAPERS.get(paper, paper) if ours else f"{paper}, added here" if paper else "Own tables",
+            "title": PAPERS.get(paper, paper) if ours else f"{paper}, added here" if paper else "",
+            "ours": ours,
             "lines": [{"table": item.table, "counts": counts_of(item)} for item in items],
             "counts": count_tables(items),
         }
         for (paper, ours), items in papers.items()
     ]
-    whole = coverage(of_papers(contents.tables), contents.methods)
+    papers_tables = of_papers(contents.tables)
+    whole = coverage(papers_tables, contents.methods)
     lines = [line["counts"] for group in groups for line in group["lines"]]  # type: ignore[attr-defined]
     # Without a published number only the words of own rows are needed.
     shown = [
@@ -52,14 +50,25 @@ def write_index(pages: Pages, contents: Contents, scenes: ShownScenes, notes: Se
     pages.write(
         "index.html",
         "index.html.j2",
-        groups=[group for group in groups if group["paper"]],
-        own=[group for group in groups if not group["paper"]],
+        groups=[group for group in groups if group["ours"]],
+        own=[group for group in groups if not group["ours"]],
+        headline=headline(whole),
+        headline_text=headline_text(whole),
+        shares=shares(whole.by_reach),
+        networks=[
+            {
+                "title": paper,
+                "shares": shares(by_reach),
+                "tables": [item.table.name for item in papers_tables if paper in map(own_paper, item.results)],
+            }
+            for paper, by_reach in whole.own_by_reach.items()
+        ],
         coverage=coverage_rows(whole),
         coverage_text=coverage_text(whole),
         counts=whole.all,
         shown=shown,
         said=meanings(published=any(prints_numbers(item.results) for item in contents.tables)),
-        histogram=plots.delta_histogram(of_papers(contents.tables)),
+        histogram=plots.delta_histogram(papers_tables),
         off=[
             cell_record(item, result)
             for item in contents.tables
@@ -70,48 +79,6 @@ def write_index(pages: Pages, contents: Contents, scenes: ShownScenes, notes: Se
         recorded=recorded_text([result for item in contents.tables for result in item.results]),
         notes=list(dict.fromkeys(notes)),
     )
-
-
-def write_plots(pages: Pages, contents: Contents, scenes: Sequence[Scene]) -> None:
-    """Write the page of plots over all tables."""
-    pages.write(
-        "plots.html",
-        "plots.html.j2",
-        histogram=plots.delta_histogram(of_papers(contents.tables)),
-        costs=[chart for item in contents.tables for chart in plots.cost_charts(item.table, item.results)],
-        times=_time_charts(contents, scenes),
-        tables=[item.table for item in contents.tables if plots.level_charts(item.table, item.results)],
-    )
-
-
-def _time_charts(contents: Contents, scenes: Sequence[Scene]) -> list[plots.Chart]:
-    """PSNR against the measured time of an image, for scenes with several methods that restore something."""
-    points: dict[SceneId, list[tuple[float, float, str]]] = {}
-    for scene in scenes:
-        of_scene = points.setdefault(scene.id, [])
-        for member in scene.members:
-            took = seconds_of(contents.workspace, member.group, scene.level)
-            values = scene.values[member.group].values()
-            if took and member.group.method not in UNCHANGED:
-                of_scene.append((sum(took) / len(took), sum(values) / len(values), member.title))
-    # Times hardly depend on the level: of each dataset the level with most methods stands for all.
-    fullest: dict[tuple[str, str], SceneId] = {}
-    for key, of_scene in points.items():
-        best = fullest.get(key[:2])
-        if len(of_scene) > 1 and (best is None or len(of_scene) > len(points[best])):
-            fullest[key[:2]] = key
-    charts = (
-        plots.chart(
-            [plots.Values("measured here", points[key], 1, line=False)],
-            name="time-" + "-".join(map(str, key)),
-            title=f"{scene_title(key)}: PSNR against measured time",
-            x_title="seconds an image (wall time of the run that made it)",
-            y_title="PSNR (dB)",
-            log_x=True,
-        )
-        for key in fullest.values()
-    )
-    return list(filter(None, charts))
 
 
 def write_attention(pages: Pages, contents: Contents) -> None:

@@ -24,6 +24,9 @@ from harness.tables.verdicts import VERDICTS
 CellId = tuple[Group, int]
 """A cell: what was restored, and the level."""
 
+PAPERS = {"panet": "PANet", "rnan": "RNAN", "kit": "KiT", "csnln": "CSNLN"}
+"""Names of the papers that the project reproduces."""
+
 FORMS = (("md", "Markdown"), ("csv", "CSV"), ("tex", "LaTeX"), ("json", "JSON"))
 """Endings and names of the forms in which a table can be taken along."""
 
@@ -128,10 +131,10 @@ class Pages:
         """Number of HTML pages."""
         return len(self._written)
 
-    def write_picture(self, webp: bytes) -> str:
+    def write_picture(self, webp: bytes, folder: str = "pictures") -> str:
         """Write a picture under a name that its bytes decide; return its path below the site."""
-        path = f"pictures/{hashlib.sha256(webp).hexdigest()[:20]}.webp"
-        (self.folder / "pictures").mkdir(exist_ok=True)
+        path = f"{folder}/{hashlib.sha256(webp).hexdigest()[:20]}.webp"
+        (self.folder / folder).mkdir(exist_ok=True)
         (self.folder / path).write_bytes(webp)
         return path
 

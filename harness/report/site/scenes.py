@@ -22,6 +22,9 @@ from harness.tables.measurements import Measurement
 # From this share on a budget counts as used up: pages of the last scenes are small and would fit for long.
 _FULL = 0.95
 
+# Images that a scene shows in which no methods are compared.
+_SEVERAL = 4
+
 SceneImage = tuple[Scene, str]
 """A scene and the name of one of its images."""
 
@@ -37,11 +40,15 @@ class ShownScenes(msgspec.Struct, frozen=True):
         Names of the images that have pages, by scene.
     left_out : int
         How many images have none for want of room.
+    overviews : dict
+        Path below the site of an image's ground truth made smaller, width and height; by scene and image, known once
+        the image's page is written.
     """
 
     scenes: list[Scene]
     images: dict[SceneId, list[str]]
     left_out: int
+    overviews: dict[tuple[SceneId, str], tuple[str, int, int]] = {}
 
     @property
     def count(self) -> int:
@@ -59,7 +66,17 @@ class ShownScenes(msgspec.Struct, frozen=True):
                 "task": TASKS[scene.task].title,
                 "title": scene_title(scene.id),
                 "methods": [member.title for member in scene.members],
-                "images": [(image, page) for image in scene.images if (page := self.page(scene.id, image))],
+                "images": [
+                    {
+                        "name": image,
+                        "page": page,
+                        "about": scene.about(image),
+                        "overview": self.overviews[scene.id, image],
+                    }
+                    for image in scene.images
+                    if (page := self.page(scene.id, image)) and (scene.id, image) in self.overviews
+                ],
+                "order": scene.order,
                 "page": scene_page(scene.id),
                 "total": len(scene.images),
             }
@@ -87,14 +104,16 @@ def scenes_to_show(contents: Contents) -> tuple[list[Scene], list[str]]:
 
 
 def in_turn(scenes: Sequence[Scene], *, whole_sets: bool) -> list[SceneImage]:
-    """List images of scenes: the first of each, then the second of each that compares methods, and so on."""
+    """List images of scenes: the first of each, the second of each that compares methods, and so on; then the others'.
+
+    A scene that compares nothing shows `_SEVERAL` images, unless whole sets are asked for.
+    """
     most = max((len(scene.images) for scene in scenes), default=0)
-    return [
-        (scene, scene.images[number])
-        for number in range(most)
-        for scene in scenes
-        if number < len(scene.images) and (whole_sets or number == 0 or scene.restoring > 1)
-    ]
+    turns = [(scene, number) for number in range(most) for scene in scenes if number < len(scene.images)]
+    if not whole_sets:
+        turns = [(scene, number) for scene, number in turns if scene.restoring > 1 or number < _SEVERAL]
+        turns.sort(key=lambda turn: turn[1] > 0 and turn[0].restoring < 2)
+    return [(scene, scene.images[number]) for scene, number in turns]
 
 
 def make_views(
@@ -152,6 +171,10 @@ def write_views(pages: Pages, shown: ShownScenes, views: Iterable[View]) -> None
     """Write the page of every view."""
     for view in views:
         scene = view.scene.id
+        images = shown.images[scene]
+        at = images.index(view.image)
+        # The same photograph at other levels and in other tasks has one file.
+        shown.overviews[scene, view.image] = (pages.write_picture(view.overview, "overviews"), *view.overview_size)
         pages.write(
             view_page(scene, view.image),
             "view.html.j2",
@@ -161,6 +184,7 @@ def write_views(pages: Pages, shown: ShownScenes, views: Iterable[View]) -> None
             task=TASKS[view.scene.task].title,
             pages={index: cell_page((p.group, view.scene.level)) for index, p in enumerate(view.pictures) if p.group},
             meta={
+                "name": Path(view_page(scene, view.image)).stem,
                 "origin": [view.top, view.left],
                 "size": [view.region_height, view.region_width],
                 "crops": [msgspec.to_builtins(crop) for crop in view.crops],
@@ -175,20 +199,30 @@ def write_views(pages: Pages, shown: ShownScenes, views: Iterable[View]) -> None
                     for picture in view.pictures
                 ],
             },
-            others=[
-                (image, Path(view_page(scene, image)).name) for image in shown.images[scene] if image != view.image
-            ],
-            levels=[
-                (scene_title(other), shown.page(other, view.image) or scene_page(other))
-                for other in shown.images
-                if other[:2] == scene[:2] and other != scene
-            ],
+            overview=shown.overviews[scene, view.image],
+            others=[(image, Path(view_page(scene, image)).name) for image in images],
+            before=Path(view_page(scene, images[at - 1])).name if at else "",
+            after=Path(view_page(scene, images[at + 1])).name if at + 1 < len(images) else "",
+            levels=_other_levels(shown, scene, view.image),
         )
+
+
+def _other_levels(shown: ShownScenes, scene: SceneId, image: str) -> list[tuple[str, str, str]]:
+    """List a scene's other levels: title, page, and a word for those next to it."""
+    others = sorted((other for other in shown.images if other[:2] == scene[:2]), key=lambda other: other[2])
+    at = others.index(scene)
+    words = {at - 1: "lower", at + 1: "higher"}
+    return [
+        (scene_title(other), shown.page(other, image) or scene_page(other), words.get(number, ""))
+        for number, other in enumerate(others)
+        if other != scene
+    ]
 
 
 def write_scenes(pages: Pages, shown: ShownScenes, notes: Sequence[str]) -> None:
     """Write the page of every scene with pictures, and the list of them."""
-    for scene in shown.scenes:
+    links = shown.links()
+    for scene, link in zip(shown.scenes, links, strict=True):
         best = {image: max(scene.values[m.group][image] for m in scene.members) for image in scene.images}
         pages.write(
             scene_page(scene.id),
@@ -196,6 +230,7 @@ def write_scenes(pages: Pages, shown: ShownScenes, notes: Sequence[str]) -> None
             scene=scene,
             title=scene_title(scene.id),
             task=TASKS[scene.task].title,
+            link=link,
             members=[(member, cell_page((member.group, scene.level))) for member in scene.members],
             best=best,
             lines=[
@@ -211,7 +246,7 @@ def write_scenes(pages: Pages, shown: ShownScenes, notes: Sequence[str]) -> None
         pages.write(
             "compare/index.html",
             "compare.html.j2",
-            scenes=shown.links(),
+            scenes=links,
             left_out=shown.left_out,
             notes=list(dict.fromkeys(notes)),
         )

@@ -44,6 +44,7 @@ def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[st
         cell_record(item, result) | {"id": index, "mark": marks.get(place_of(result.request), "")}
         for index, result in enumerate(results)
     ]
+    tell_reasons_once(records)
     by_place = {place_of(result.request): record for result, record in zip(results, records, strict=True)}
     page = table_page(table.name)
     texts = forms(table, results)
@@ -76,6 +77,13 @@ def write_table(pages: Pages, contents: Contents, item: TableResults) -> list[st
         one_protocol=one,
     )
     return notes
+
+
+def tell_reasons_once(records: Iterable[dict[str, Any]]) -> None:
+    """Add to each record of a cell `tells`: the id of the record of its row that is the first with the same reason."""
+    first: dict[tuple[str, str], int] = {}
+    for record in records:
+        record["tells"] = first.setdefault((record["row"], record["reason"]), record["id"])
 
 
 def _details(contents: Contents, item: TableResults, records: Sequence[dict[str, Any]]) -> dict[str, Any]:

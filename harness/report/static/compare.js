@@ -50,6 +50,60 @@
     return 10 * Math.log10(65025 / (sum / count));
   };
 
+  // Arrow keys: the images of the scene, with Shift its levels; not while a control that uses them has the focus.
+  for (const hint of document.querySelectorAll(".keys")) hint.hidden = false;
+  document.addEventListener("keydown", (event) => {
+    const { key, shiftKey, altKey, ctrlKey, metaKey, target } = event;
+    if (!["ArrowLeft", "ArrowRight"].includes(key) || altKey || ctrlKey || metaKey) return;
+    if (target.closest("input, select, textarea, .scroll")) return;
+    const back = key === "ArrowLeft";
+    const which = shiftKey ? `[data-level=${back ? "lower" : "higher"}]` : `[rel=${back ? "prev" : "next"}]`;
+    document.querySelector(`.jump ${which}`)?.click();
+  });
+
+  // The pictures of a view as one, on white: each crop in whole multiples of its pixels, its name and its PSNR below.
+  const SIDE = 240;
+  const LINE = 18;
+  const composed = (shown, side) => {
+    const times = Math.max(1, Math.round(SIDE / side));
+    const size = times * side;
+    const across = Math.min(shown.length, Math.max(1, Math.floor(1500 / (size + 12))));
+    const drawn = document.createElement("canvas").getContext("2d");
+    const font = (weight) => `${weight} 13px system-ui, sans-serif`;
+    const wrapped = (text, weight) => {
+      drawn.font = font(weight);
+      const lines = [""];
+      for (const word of text.split(/\s+/)) {
+        const longer = `${lines[lines.length - 1]} ${word}`.trim();
+        if (lines[lines.length - 1] && drawn.measureText(longer).width > size) lines.push(word);
+        else lines[lines.length - 1] = longer;
+      }
+      return lines.map((line) => [line, weight]);
+    };
+    const cells = shown.map(({ canvases, name, value }) => ({
+      canvases, lines: [...wrapped(name, 600), ...(value ? wrapped(value, 400) : [])],
+    }));
+    const canvases = Math.max(...cells.map((cell) => cell.canvases.length));
+    const height = canvases * (size + 4) + Math.max(...cells.map((cell) => cell.lines.length)) * LINE + 12;
+    const canvas = drawn.canvas;
+    canvas.width = across * (size + 12) + 12;
+    canvas.height = Math.ceil(cells.length / across) * height + 12;
+    drawn.fillStyle = "#fff";
+    drawn.fillRect(0, 0, canvas.width, canvas.height);
+    drawn.imageSmoothingEnabled = false;
+    cells.forEach((cell, index) => {
+      const left = 12 + (index % across) * (size + 12);
+      const top = 12 + Math.floor(index / across) * height;
+      cell.canvases.forEach((own, row) => drawn.drawImage(own, left, top + row * (size + 4), size, size));
+      drawn.fillStyle = "#000";
+      cell.lines.forEach(([line, weight], row) => {
+        drawn.font = font(weight);
+        drawn.fillText(line, left, top + canvases * (size + 4) + 12 + row * LINE, size);
+      });
+    });
+    return canvas;
+  };
+
   const start = async () => {
     const pixels = await Promise.all(figures.map(decode));
     let crop = { ...view.crops[0] };
@@ -170,6 +224,18 @@
       const wanted = {};
       for (const name of ["top", "left", "side"]) wanted[name] = Number(controls.elements[name].value);
       choose(wanted, true);
+    });
+    document.getElementById("save").addEventListener("click", () => {
+      const shown = figures.filter((figure) => !figure.hidden).map((figure) => ({
+        canvases: [...figure.querySelectorAll("canvas")].filter((canvas) => !canvas.hidden),
+        name: figure.querySelector("figcaption b").textContent,
+        value: figure.querySelector(".crop-psnr")?.textContent ?? "",
+      }));
+      if (!shown.length) return;
+      const link = document.createElement("a");
+      link.href = composed(shown, crop.side).toDataURL("image/png");
+      link.download = `${view.name}-${crop.left}-${crop.top}-${crop.side}x${crop.side}.png`;
+      link.click();
     });
     sliding.addEventListener("input", () => drawStage());
     sliding.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
