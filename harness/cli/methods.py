@@ -248,7 +248,7 @@ def _check_function(name: str, limit: float, form: str) -> None:
     supervised.done()
     equal = [fit for fit in tried.fits if fit.miss < EQUAL]
     if form == "json":
-        echo(json.dumps(msgspec.to_builtins(tried) | {"equal": [fit.protocol for fit in equal]}, indent=1))
+        echo_json({**msgspec.to_builtins(tried), "equal": [fit.protocol for fit in equal]})
     else:
         shown = tried.fits[: max(3, len(equal) + 1)]
         lines = [[fit.protocol, f"{fit.miss:.3g}", fit.where if fit.miss else "", fit.pairs] for fit in shown]
