@@ -168,7 +168,7 @@ def new_method(name: str, task: str, kind: str, checkpoint: Path | None, levels:
     echo(f"next: edit it, then `harness check {name}` and `harness new table NAME --method {name}`")
 
 
-@click.command("check", epilog=examples("harness check bicubic"))
+@click.command("check", epilog=examples("harness check bicubic", "harness check my_metric.py:psnr"))
 @argument("name", "NAME", complete_checked)
 @click.option(
     "--limit",
@@ -184,7 +184,13 @@ def check_method(name: str, limit: float, form: str) -> None:
     Of a method: sizes, range, determinism, batches. Of a table: what is odd about its marks and digits, and which of
     its numbers other tables print otherwise. The status is 1 where a promise is broken, and where nothing could be
     tried because what it takes is not here. What hangs, crashes or ends the process is stopped, with a message.
+
+    FILE.py:FUNCTION or MODULE:FUNCTION says which protocol a metric of your own or of a library equals, by the
+    conformance vectors (vectors/README.md); the status is 1 where it equals none.
     """
+    if ":" in name:
+        _check_function(name, limit, form)
+        return
     from harness.run.conformance import check_method as run_checks
     from harness.run.definitions_conformance import defining_kinds
     from harness.supervision import Supervised, supervise
@@ -240,6 +246,36 @@ def _checks_of(kind: str, name: str, limit: float) -> Iterator[Check]:
         yield check
     if any(check.held for check in found):
         yield check_elsewhere(kind, name, found, limit)
+
+
+def _check_function(name: str, limit: float, form: str) -> None:
+    import msgspec
+
+    from harness.protocols.vectors import EQUAL, find_function, read_vectors, try_function
+    from harness.supervision import supervise
+
+    pairs = read_vectors()
+    supervised = supervise(
+        f"check {name}", limit, kept="nothing was told", slow="Give --limit SECONDS if it is that slow"
+    )
+    tried = try_function(find_function(name), pairs)
+    supervised.done()
+    equal = [fit for fit in tried.fits if fit.miss < EQUAL]
+    if form == "json":
+        echo_json({**msgspec.to_builtins(tried), "equal": [fit.protocol for fit in equal]})
+    else:
+        shown = tried.fits[: max(3, len(equal) + 1)]
+        lines = [[fit.protocol, f"{fit.miss:.3g}", fit.where if fit.miss else "", fit.pairs] for fit in shown]
+        echo_table(lines, ("protocol", "off by up to", "in pair", "pairs"))
+        if tried.refused:
+            pair, why = next(iter(tried.refused.items()))
+            echo_text(f"no number for {plural(len(tried.refused), 'pair')}, such as {pair}: {why}")
+        if tried.of_equal:
+            echo_text(f"for equal images: {', '.join(f'{value:g}' for value in tried.of_equal)}")
+    if not equal:
+        raise CheckFailedError(f"'{name}' equals no named protocol")
+    if form == "text":
+        echo_text(f"'{name}' equals {', '.join(fit.protocol for fit in equal)}")
 
 
 def _check_table(workspace: Workspace, name: str, form: str) -> None:
