@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -158,7 +159,7 @@ def test_a_package_that_is_installed_is_known_to_the_next_stage(
     """One that is installed from its sources is a line in a file that Python reads as it starts."""
     packages = tmp_path / "site-packages"
     packages.mkdir()
-    monkeypatch.setattr(warm.sysconfig, "get_path", lambda _: str(packages))
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(packages))
     servers = []
     for _ in range(2):
         start("harness --version").communicate()
