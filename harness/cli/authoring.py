@@ -371,7 +371,8 @@ def without_defaults(copy: dict[str, Any], task: Task, degradation: str, protoco
 
 def own_folder(workspace: Workspace, kind: Literal["methods", "plugins", "tables"]) -> str:
     """Name the folder for the user's own files of a kind; params.yaml learns of it if it lists none."""
-    listed = getattr(workspace.params, kind)
+    # Read anew: what was written before, here or by another command, may have added it.
+    listed = getattr(Workspace(workspace.root).params, kind)
     if listed:
         return str(listed[0])
     path = workspace.root / PARAMS_FILE

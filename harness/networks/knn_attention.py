@@ -169,7 +169,7 @@ class KNNLocalAttention(nn.Module):
         rounds = max(1, step // math.ceil(count / k)) if x.device.type != "cpu" else 1
         outs, totals = [], []
         for index, position in zip(order.split(rounds, dim=1), place.split(rounds, dim=1), strict=True):
-            own, keys, values = (self.chunks(_Sorted.apply(part, index, position)) for part in (query, key, value))
+            own, keys, values = (self.chunks(_sorted(part, index, position)) for part in (query, key, value))
             arguments = own.flatten(1, 2), _with_previous(keys).flatten(1, 2), _with_previous(values).flatten(1, 2)
             parts = []
             for some in zip(*(part.split(step, dim=1) for part in arguments), strict=True):
@@ -181,7 +181,7 @@ class KNNLocalAttention(nn.Module):
             # From the order of the hashes back to the order of the map.
             shape = index.shape[1], -1
             out, total = (torch.cat(each, dim=1) if len(parts) > 1 else each[0] for each in zip(*parts, strict=True))
-            outs.append(_Restored.apply(out.flatten(1, 2).unflatten(1, shape)[:, :, :count], index, position))
+            outs.append(_restored(out.flatten(1, 2).unflatten(1, shape)[:, :, :count], index, position))
             if self.assumptions.round_merge != "mean":
                 totals.append(total.flatten(1).unflatten(1, shape).gather(2, position))
         found = torch.cat(outs, dim=1) if len(outs) > 1 else outs[0]
@@ -233,6 +233,16 @@ def _taken(x: Tensor, index: Tensor) -> Tensor:
     return x.flatten(0, 1).index_select(0, (index + first).flatten()).unflatten(0, index.shape)
 
 
+def _in_order(x: Tensor, order: Tensor) -> Tensor:
+    """Take whole patches ``(B, N, r^2, C)`` in the order of some rounds, ``(B, h, N)``: ``(B, h, N, r^2, C)``."""
+    return _taken(x, order.flatten(1)).unflatten(1, order.shape[1:])
+
+
+def _put_back(x: Tensor, place: Tensor) -> Tensor:
+    """Take whole patches ``(B, h, N, r^2, C)``, of each round in an order of its own."""
+    return _taken(x.flatten(0, 1), place.flatten(0, 1)).unflatten(0, place.shape[:2])
+
+
 class _Sorted(torch.autograd.Function):
     """Patches ``(B, N, r^2, C)`` in the order of some rounds: ``(B, h, N, r^2, C)``.
 
@@ -243,14 +253,13 @@ class _Sorted(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, order: Tensor, place: Tensor) -> Tensor:
         ctx.save_for_backward(place)
-        return _taken(x, order.flatten(1)).unflatten(1, order.shape[1:])
+        return _in_order(x, order)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (place,) = ctx.saved_tensors
-        taken = _taken(grad.flatten(0, 1), place.flatten(0, 1))
-        return taken.unflatten(0, place.shape[:2]).sum(dim=1), None, None
+        return _put_back(grad, place).sum(dim=1), None, None
 
 
 class _Restored(torch.autograd.Function):
@@ -259,13 +268,22 @@ class _Restored(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, order: Tensor, place: Tensor) -> Tensor:
         ctx.save_for_backward(order)
-        return _taken(x.flatten(0, 1), place.flatten(0, 1)).unflatten(0, place.shape[:2])
+        return _put_back(x, place)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (order,) = ctx.saved_tensors
-        return _taken(grad.flatten(0, 1), order.flatten(0, 1)).unflatten(0, order.shape[:2]), None, None
+        return _put_back(grad, order), None, None
+
+
+def _sorted(x: Tensor, order: Tensor, place: Tensor) -> Tensor:
+    # Exporters know no Function; without a gradient there is none.
+    return _Sorted.apply(x, order, place) if x.requires_grad else _in_order(x, order)  # type: ignore[no-any-return]
+
+
+def _restored(x: Tensor, order: Tensor, place: Tensor) -> Tensor:
+    return _Restored.apply(x, order, place) if x.requires_grad else _put_back(x, place)  # type: ignore[no-any-return]
 
 
 def to_patches(x: Tensor, r: int) -> Tensor:

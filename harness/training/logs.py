@@ -103,22 +103,10 @@ def read_log(path: Path) -> list[LogRow]:
 class Log:
     """Appends to the log of a run.
 
-    <<<<<<< HEAD
-
-    Parameters
-    ----------
-        folder : path
-            Folder of the run.
-        start : int
-            Steps made before; later lines of an interrupted run are dropped.
-        sets : tuple of str
-            Validation sets that have a column each.
-        notice : callable
-            Gets what goes wrong with a copy of the log, a sentence at a time.
-    =======
-        `folder`: Folder of the run.
-        `start`: Steps made before; later lines of an interrupted run are dropped.
-    >>>>>>> main
+    `folder`: Folder of the run.
+    `start`: Steps made before; later lines of an interrupted run are dropped.
+    `sets`: Validation sets that have a column each.
+    `notice`: Gets what goes wrong with a copy of the log, a sentence at a time.
     """
 
     def __init__(
