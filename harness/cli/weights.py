@@ -72,9 +72,9 @@ def verify(names: tuple[str, ...], data: Path, form: str) -> None:
 def export(method: str, task: str, levels: tuple[int, ...], datasets: tuple[str, ...], path: Path, size: str) -> None:
     """Write METHOD's network with its weights for other programs: ONNX or TorchScript.
 
-    The file takes and gives float32 (B, C, H, W) in [0, 1]. It is read back and compared with the network on several
-    sizes; where they differ by more than 0.00001 nothing is written. FILE.json beside it has the SHA-256, the
-    versions, and which weights it holds.
+    The file takes and gives float32 (B, C, H, W) in [0, 1], with --size one image at a time. It is read back and
+    compared with the network on several sizes; where they differ by more than 0.00001 nothing is written. FILE.json
+    beside it has the SHA-256, the versions, and which weights it holds.
     """
     from harness.assets.weights.fetching import fetch
     from harness.extras.network_files import export_network
@@ -102,7 +102,7 @@ def export(method: str, task: str, levels: tuple[int, ...], datasets: tuple[str,
             size=(int(sides[2]), int(sides[1])) if sides else None,
             dataset=one_of(datasets, "--dataset", "export"),
         )
-    sizes = f"images of {size} alone" if size else "images of any size"
+    sizes = f"one image of {size} at a time" if size else "images of any size"
     echo(
         f"written: {path} ({sizes}, SHA-256 {about.sha256[:12]}…), {about.difference:.1g} at most from the network on "
         f"{len(about.compared)} size{'s' * (len(about.compared) > 1)}; {path.name}.json says what it holds"

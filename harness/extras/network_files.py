@@ -126,14 +126,15 @@ def export_network(
         # Before the attention takes another form: the file is held to what the method gives.
         expected = [network(image).clone() for image in images]
     what = f"{method.name}, {task} at level {level}"
+    count, rows, columns = (1, *size) if size else ("B", "H", "W")
     advice = "" if size else "; its program may depend on the image's size: --size 48x48 exports it for one size"
     about = NetworkFile(
         method=method.name,
         task=task,
         level=level,
         weights=tuple({"set": each.name, "file": each.file, "sha256": each.sha256} for each in used),
-        input=f"float32 (B, {channels}, H, W), samples in 0..1",
-        output="float32 (B, C, H, W), or times the scale; samples in 0..1, not clipped",
+        input=f"float32 ({count}, {channels}, {rows}, {columns}), samples in 0..1",
+        output=f"float32 ({count}, C, {rows}, {columns}), or times the scale; samples in 0..1, not clipped",
         size=size,
         opset=OPSET if onnx else 0,
         versions=versions,
