@@ -27,6 +27,7 @@ def serve() -> None:
     die_with(os.getppid())
     code_hashes(code_files("harness.run.restore"))  # read once, and so known to every copy
     gc.freeze()
+    server = os.getpid()
     with socket.socket(fileno=os.dup(0)) as connection, connection.makefile("rb") as requests:
         while True:
             _, files, *_ = socket.recv_fds(connection, 1, 1)
@@ -42,11 +43,12 @@ def serve() -> None:
             connection.sendall(b"%d\n" % stage)
             status = os.waitstatus_to_exitcode(os.waitpid(stage, 0)[1])
             connection.sendall(b"%d\n" % status)
-    _become(request, files[0])
+    _become(request, files[0], server)
 
 
-def _become(request: StageCommand, log: int) -> None:
+def _become(request: StageCommand, log: int, server: int) -> None:
     """Be the stage from here on, with nothing of the server's but what it has loaded."""
+    die_with(server)  # it may be gone before it told of this copy, and the stage is then started once more
     os.setpgid(0, 0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for number, file in enumerate((nothing, log, log)):

@@ -29,6 +29,7 @@ from harness.tables.workspace import Workspace
 if TYPE_CHECKING:
     from harness.run.conformance import Check
     from harness.run.here import Here
+    from harness.supervision import Supervised
 
 
 @click.command("methods", epilog=examples("harness list methods --task sr", "harness list methods --task sr --here"))
@@ -193,22 +194,14 @@ def check_method(name: str, limit: float, form: str) -> None:
         return
     from harness.run.conformance import check_method as run_checks
     from harness.run.definitions_conformance import defining_kinds
-    from harness.supervision import Supervised, supervise
 
     workspace = Workspace.find(needed=False)
     if name in workspace.tables() or name in workspace.broken_tables:
         _check_table(workspace, name, form)
         return
-    supervised = Supervised()
-    about = click.get_current_context().find_root().obj
-    if isinstance(about, dict) and about.get("own"):
+    if _own_process():
         workspace.try_plugins()
-        supervised = supervise(
-            f"check {name}",
-            limit,
-            kept="what was tried is above",
-            slow="Give --limit SECONDS if it is that slow on an image of 21x321",
-        )
+    supervised = _supervised(name, limit, "what was tried is above", " on an image of 21x321")
     workspace.define()
     kinds = defining_kinds(name)
     method = workspace.method(name) if not kinds or name in workspace.methods() else None
@@ -236,6 +229,20 @@ def check_method(name: str, limit: float, form: str) -> None:
         echo(f"'{name}' gives images that were restored elsewhere" if of_images else f"'{name}' conforms")
 
 
+def _own_process() -> bool:
+    """Whether this process is the command's, and not another program's (a test's), which must not be forked."""
+    about = click.get_current_context().find_root().obj
+    return isinstance(about, dict) and bool(about.get("own"))
+
+
+def _supervised(name: str, limit: float, kept: str, slow_on: str) -> Supervised:
+    from harness.supervision import Supervised, supervise
+
+    if not _own_process():
+        return Supervised()
+    return supervise(f"check {name}", limit, kept=kept, slow=f"Give --limit SECONDS if it is that slow{slow_on}")
+
+
 def _checks_of(kind: str, name: str, limit: float) -> Iterator[Check]:
     """Try a definition here, and once more in another process."""
     from harness.run.definitions_conformance import check_definition, check_elsewhere
@@ -252,12 +259,9 @@ def _check_function(name: str, limit: float, form: str) -> None:
     import msgspec
 
     from harness.protocols.vectors import EQUAL, find_function, read_vectors, try_function
-    from harness.supervision import supervise
 
     pairs = read_vectors()
-    supervised = supervise(
-        f"check {name}", limit, kept="nothing was told", slow="Give --limit SECONDS if it is that slow"
-    )
+    supervised = _supervised(name, limit, "nothing was told", "")
     tried = try_function(find_function(name), pairs)
     supervised.done()
     equal = [fit for fit in tried.fits if fit.miss < EQUAL]

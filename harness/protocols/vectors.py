@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import json
 import math
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,9 @@ def _pair(entry: dict[str, Any], images: dict[str, NDArray[np.uint8]]) -> Vector
 def find_function(name: str) -> Callable[..., Any]:
     """Import what ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION`` names.
 
+    As when Python runs them, modules beside the file, or in the current folder, can be imported; the folder stays on
+    `sys.path` for what the function imports when it is called.
+
     Raises
     ------
     HarnessError
@@ -147,12 +151,15 @@ def find_function(name: str) -> Callable[..., Any]:
     >>> find_function("math:hypot")(3, 4)
     5.0
     """
-    where, _, word = name.partition(":")
+    where, _, word = name.rpartition(":")  # a path of Windows has a colon of its own
+    of_file = where.endswith(".py")
+    sys.path.insert(0, str(Path(where).resolve().parent if of_file else Path.cwd()))
     try:
-        if where.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(Path(where).stem, where)
+        if of_file:
+            # A file may be called like a module that others need.
+            spec = importlib.util.spec_from_file_location(f"_tried_{Path(where).stem}", where)
             assert spec is not None and spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
+            module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look there
             spec.loader.exec_module(module)
         else:
             module = importlib.import_module(where)

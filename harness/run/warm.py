@@ -1,9 +1,10 @@
 """Stages as copies of a process that has loaded what each of them needs: a light stage is mostly its start.
 
 `harness.cli.forking` is that server. Each worker has one of its own, started with the environment of its stages. It
-imports nothing of a method's, a plugin's or the user's, runs nothing, and has one thread; so what a stage does to its
-process stays in its copy, as it did in a process of its own. Where the server is gone, and for whatever is no plain
-command of the harness, a stage is started as DVC would.
+imports nothing of a method's, a plugin's or the user's, runs nothing, and starts no thread of its own (OpenBLAS, which
+may keep some ready, makes them anew in a copy); so what a stage does to its process stays in its copy, as it did in a
+process of its own. Where the server is gone, and for whatever is no plain command of the harness, a stage is started as
+DVC would.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Mapping
 from io import RawIOBase
 from pathlib import Path
@@ -80,6 +82,7 @@ class Warm:
         self._key: object = None
         self._server: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
+        self._last: Forked | None = None
 
     def start(self, command: str, folder: str, environment: Mapping[str, str], log: BinaryIO) -> Forked | None:
         """Start a command of the harness in a process group of its own.
@@ -109,16 +112,21 @@ class Warm:
             socket.send_fds(connection, [b"."], [log.fileno()])
             connection.sendall(msgspec.json.encode(request) + b"\n")
             said = connection.makefile("rb", buffering=0)
-            return Forked(int(said.readline()), said)
+            self._last = Forked(int(said.readline()), said)
+            return self._last
         except (OSError, ValueError):
             self.close()
             return None
 
     def _connect(self, environment: Mapping[str, str]) -> socket.socket:
         """Give the way to a server with this environment that has loaded the sources as they are now."""
-        sources = [(path, path.stat().st_mtime_ns) for path in PACKAGE.rglob("*.py")]
+        # A folder of packages changes as one is installed, perhaps from its sources, which Python learns as it starts.
+        installed = {Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")}
+        sources = [(path, path.stat().st_mtime_ns) for path in (*PACKAGE.rglob("*.py"), *installed)]
         key = {name: value for name, value in environment.items() if name not in _OF_A_STAGE}, sorted(sources)
-        if self._socket is None or key != self._key:
+        # Nobody waited for the last stage: what is said next is how it ended.
+        unheard = self._last is not None and self._last.returncode is None
+        if self._socket is None or key != self._key or unheard:
             self.close()
             self._socket, theirs = socket.socketpair()
             with theirs:
@@ -139,6 +147,6 @@ class Warm:
             self._socket.close()
             self._server.kill()
             self._server.wait()
-        self._socket = self._server = None
+        self._socket = self._server = self._last = None
 
     __del__ = close

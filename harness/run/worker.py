@@ -215,8 +215,17 @@ def _commands(order: Order, log: BinaryIO, progress: Path) -> Iterator[StartComm
             options |= {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
             process = subprocess.Popen(command, **options, process_group=0)
         guard = (*_GUARD, str(process.pid))
-        started[process.pid] = subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True)
-        _groups[process.pid] = order.run
+        try:
+            started[process.pid] = subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True)
+            _groups[process.pid] = order.run
+            # Whoever stopped the run while a server was loaded could not signal this group.
+            if order.stopped:
+                raise _StoppedError
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise
         return process
 
     try:

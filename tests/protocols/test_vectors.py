@@ -243,3 +243,23 @@ def test_the_command_names_the_protocol_of_a_function(tmp_path: Any) -> None:
     assert "equals no named protocol" in run.stderr
     run = harness("check", f"{file}:none", cwd=tmp_path)
     assert run.returncode == 2 and "cannot be imported: AttributeError" in run.stderr
+
+
+@pytest.mark.parametrize("name", ["mine.py:psnr", "mine:psnr"])
+def test_a_function_finds_what_lies_beside_it(tmp_path: Any, name: str) -> None:
+    """As where Python runs the file: a module beside it, and a dataclass whose annotations are text."""
+    (tmp_path / "peak_beside.py").write_text("PEAK = 255\n")
+    (tmp_path / "mine.py").write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "import numpy as np\n"
+        "@dataclass\n"
+        "class Setting:\n"
+        "    peak: int\n"
+        "def psnr(x, y):\n"
+        "    from peak_beside import PEAK\n"
+        "    error = np.mean((x.astype(float) - y) ** 2)\n"
+        "    return 10 * np.log10(Setting(PEAK).peak ** 2 / error) if error else np.inf\n"
+    )
+    run = harness("check", name, "--format", "json", cwd=tmp_path)
+    assert run.returncode == 0 and json.loads(run.stdout)["equal"] == ["psnr"], run.stderr

@@ -6,15 +6,17 @@ import json
 import os
 import signal
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 
-from harness.run import warm
+from harness.run import warm, worker
 
 # A plugin that is imported by every stage, and tells what it finds.
 PLUGIN = """
@@ -149,6 +151,61 @@ def test_other_sources_or_another_environment_are_loaded_anew(
     os.utime(sources / "a.py", (1, 1))
     begin(OMP_NUM_THREADS="3")
     assert servers[3] != servers[2]
+
+
+def test_a_package_that_is_installed_is_known_to_the_next_stage(
+    server: warm.Warm, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is installed from its sources is a line in a file that Python reads as it starts."""
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(packages))
+    servers = []
+    for _ in range(2):
+        start("harness --version").communicate()
+        assert server._server is not None
+        servers.append(server._server.pid)
+        (packages / "own.pth").write_text("")
+    assert servers[0] != servers[1]
+
+
+def test_a_stage_that_nobody_waited_for_tells_no_other_how_it_ended(start: Start) -> None:
+    """Where the guard of a stage cannot be started, DVC never waits for the stage."""
+    left = start("harness stage render 'no such table'")
+    after = start("harness --version")
+    assert after.pid > 0 and after.pid != left.pid
+    after.communicate()
+    assert after.returncode == 0
+
+
+@pytest.mark.parametrize("command", ["harness list methods", "echo >> told; sleep 60"])
+def test_a_stage_that_starts_as_its_run_is_stopped_is_ended(start: Start, tmp_path: Path, command: str) -> None:
+    """A server may take seconds to load: whoever stopped the run has signalled its stages by then, and not this one."""
+    node: Any = SimpleNamespace(step=SimpleNamespace(gpu=False), address="a")
+    order = worker.Order(node, tmp_path, tmp_path, {}, force=False, pull=False, shared=False)
+    (tmp_path / "stop").touch()
+    environment = {**os.environ, "TOLD": str(tmp_path / "told"), "SLEEP": "60"}
+    begun = time.monotonic()
+    with (
+        open(tmp_path / "log", "ab") as log,
+        worker._commands(order, log, tmp_path / "progress") as begin,
+        pytest.raises(worker._StoppedError),
+    ):
+        begin(["/bin/sh", "-c", command], cwd=str(tmp_path), env=environment)
+    assert time.monotonic() - begun < 45 and not worker._groups
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux to end it")
+def test_a_stage_ends_with_its_server_also_where_nobody_waits(server: warm.Warm, start: Start, tmp_path: Path) -> None:
+    """A server that is killed between the two has told nobody of its copy."""
+    stage = start(SLEEP="60")
+    _wait_for(tmp_path / "told")
+    assert server._server is not None
+    server._server.kill()
+    end = time.monotonic() + 20
+    while _lives(stage.pid):
+        assert time.monotonic() < end, "the stage goes on"
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
