@@ -279,11 +279,11 @@ class _Restored(torch.autograd.Function):
 
 def _sorted(x: Tensor, order: Tensor, place: Tensor) -> Tensor:
     # Exporters know no Function; without a gradient there is none.
-    return _Sorted.apply(x, order, place) if x.requires_grad else _in_order(x, order)  # type: ignore[no-any-return]
+    return _Sorted.apply(x, order, place) if x.requires_grad else _in_order(x, order)
 
 
 def _restored(x: Tensor, order: Tensor, place: Tensor) -> Tensor:
-    return _Restored.apply(x, order, place) if x.requires_grad else _put_back(x, place)  # type: ignore[no-any-return]
+    return _Restored.apply(x, order, place) if x.requires_grad else _put_back(x, place)
 
 
 def to_patches(x: Tensor, r: int) -> Tensor:
