@@ -94,7 +94,7 @@ def text(value: object, what: str) -> str:
     'uint8'
     """
     if not isinstance(value, str):
-        raise InvalidArgumentError(f"{what} is a text, not a {type(value).__name__}")
+        raise InvalidArgumentError(f"{what} is a text, not of type {type(value).__name__}")
     return value
 
 
@@ -107,7 +107,7 @@ def path(value: object, what: str) -> Path:
     'b.pth'
     """
     if not isinstance(value, str | os.PathLike) or isinstance(found := os.fspath(value), bytes):
-        raise InvalidArgumentError(f"{what} is a path, not a {type(value).__name__}")
+        raise InvalidArgumentError(f"{what} is a path, not of type {type(value).__name__}")
     return Path(found)
 
 

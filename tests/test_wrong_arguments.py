@@ -33,12 +33,12 @@ WRONG: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     (harness.degrade, ("awgn-8bit-gray", IMAGE, 25), "named by a text, not by a ndarray: harness.degrade"),
     (harness.degrade, (IMAGE, ["awgn-8bit-gray"], 25), "named by a text, not by a list"),
     (harness.degrade, (IMAGE, "awgn-8bit-gray", "x"), "level 'x' is not a whole number"),
-    *((harness.ssim, (IMAGE, OTHER, window), "SSIM window is a text, not a") for window in (["gauss"], {}, 8, IMAGE)),
-    (harness.luma, (IMAGE, ["uint8"]), "the rounding of luma is a text, not a list"),
-    (harness.luma, (IMAGE, "none", ["full"]), "the standard of luma is a text, not a list"),
-    *((harness.rows, (root,), "the folder of harness.rows is a path, not a") for root in (3, None, ["."], b".", IMAGE)),
-    (harness.pyiqa_metric, (["lpips"],), "a metric of pyiqa is a text, not a list"),
-    *((harness.load_weights, (None, file), "load_weights is a path, not a") for file in (3, None, ["a.pth"], b"a")),
+    *((harness.ssim, (IMAGE, OTHER, window), "SSIM window is a text, not of type") for window in (["gauss"], {}, 8, IMAGE)),
+    (harness.luma, (IMAGE, ["uint8"]), "the rounding of luma is a text, not of type list"),
+    (harness.luma, (IMAGE, "none", ["full"]), "the standard of luma is a text, not of type list"),
+    *((harness.rows, (root,), "the folder of harness.rows is a path, not of type") for root in (3, None, ["."], b".", IMAGE)),
+    (harness.pyiqa_metric, (["lpips"],), "a metric of pyiqa is a text, not of type list"),
+    *((harness.load_weights, (None, file), "load_weights is a path, not of type") for file in (3, None, ["a.pth"], b"a")),
     (harness.repro, (["embedded"],), "tables are named one by one, as texts"),
 ]
 
@@ -53,18 +53,18 @@ DEFINING: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (harness.degradation, {"levels": 3}, "levels 3 is not a list"),
     (harness.degradation, {"output": "float32"}, "write 'uint8' or 'float64'"),
     (harness.dataset, {"depends": "images"}, "depends 'images' is not a list"),
-    *((kind, {"depends": [1]}, "depends: each is a path, not a int") for kind in (harness.dataset, harness.metric)),
-    (harness.method, {"depends": [1]}, "depends: each is a path, not a int"),
+    *((kind, {"depends": [1]}, "depends: each is a path, not of type int") for kind in (harness.dataset, harness.metric)),
+    (harness.method, {"depends": [1]}, "depends: each is a path, not of type int"),
     *((harness.method, {"tasks": tasks}, "tasks must be a list") for tasks in (3, None, "jpeg", [], True)),
-    (harness.method, {"tasks": [3]}, "a task is a text, not a int"),
+    (harness.method, {"tasks": [3]}, "a task is a text, not of type int"),
     (harness.method, {"on": "images "}, "unknown on 'images '; did you mean 'images'"),
-    (harness.method, {"saving": 3}, "saving is a text, not a int"),
-    (harness.method, {"title": IMAGE}, "title is a text, not a ndarray"),
-    (harness.metric, {"title": IMAGE}, "title is a text, not a ndarray"),
-    (harness.metric, {"better": IMAGE}, "better is a text, not a ndarray"),
+    (harness.method, {"saving": 3}, "saving is a text, not of type int"),
+    (harness.method, {"title": IMAGE}, "title is a text, not of type ndarray"),
+    (harness.metric, {"title": IMAGE}, "title is a text, not of type ndarray"),
+    (harness.metric, {"better": IMAGE}, "better is a text, not of type ndarray"),
     (harness.degradation, {"levels": ["2"]}, "levels are whole numbers"),
     (harness.degradation, {"reference": "image"}, "reference is a function"),
-    (harness.dataset, {"title": 3}, "title is a text, not a int"),
+    (harness.dataset, {"title": 3}, "title is a text, not of type int"),
 ]
 GIVEN: dict[Any, dict[str, Any]] = {
     harness.metric: {"version": 1, "better": "lower"},
@@ -100,7 +100,7 @@ def test_what_is_defined_is_a_function(kind: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("argument", ["dataset", "image_id"])
 def test_the_names_of_a_noise_stream_are_texts(argument: str) -> None:
-    with pytest.raises(InvalidArgumentError, match=f"{argument} is a text, not a int"):
+    with pytest.raises(InvalidArgumentError, match=f"{argument} is a text, not of type int"):
         harness.degrade(IMAGE, "awgn-8bit-gray", 25, **{argument: 3})  # type: ignore[arg-type]
 
 
