@@ -36,7 +36,7 @@ WRONG: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     *((harness.ssim, (IMAGE, OTHER, window), "SSIM window is a text, not of") for window in (["gauss"], {}, 8, IMAGE)),
     (harness.luma, (IMAGE, ["uint8"]), "the rounding of luma is a text, not of type list"),
     (harness.luma, (IMAGE, "none", ["full"]), "the standard of luma is a text, not of type list"),
-    *((harness.rows, (root,), "the folder of harness.rows is a path, not of") for root in (3, None, ["."], b".", IMAGE)),
+    *((harness.rows, (root,), "the folder of harness.rows is a path, not") for root in (3, None, ["."], b".", IMAGE)),
     (harness.pyiqa_metric, (["lpips"],), "a metric of pyiqa is a text, not of type list"),
     *((harness.load_weights, (None, file), "load_weights is a path, not of") for file in (3, None, ["a.pth"], b"a")),
     (harness.repro, (["embedded"],), "tables are named one by one, as texts"),
