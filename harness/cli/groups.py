@@ -14,6 +14,12 @@ from harness.errors import HarnessError, unknown_name
 Index = dict[str, tuple[str, str]]
 
 
+def own_process() -> bool:
+    """Whether this process is the command's, and not another program's (a test's), which must not be forked."""
+    about = click.get_current_context().find_root().obj
+    return isinstance(about, dict) and bool(about.get("own"))
+
+
 class LazyGroup(click.Group):
     """A group that imports a subcommand when it is called, and names near ones for an unknown name."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.completion import complete_checked, complete_degradations
+from harness.cli.groups import own_process
 from harness.cli.options import (
     argument,
     dataset_option,
@@ -199,7 +200,7 @@ def check_method(name: str, limit: float, form: str) -> None:
     if name in workspace.tables() or name in workspace.broken_tables:
         _check_table(workspace, name, form)
         return
-    if _own_process():
+    if own_process():
         workspace.try_plugins()
     supervised = _supervised(name, limit, "what was tried is above", " on an image of 21x321")
     workspace.define()
@@ -229,16 +230,10 @@ def check_method(name: str, limit: float, form: str) -> None:
         echo(f"'{name}' gives images that were restored elsewhere" if of_images else f"'{name}' conforms")
 
 
-def _own_process() -> bool:
-    """Whether this process is the command's, and not another program's (a test's), which must not be forked."""
-    about = click.get_current_context().find_root().obj
-    return isinstance(about, dict) and bool(about.get("own"))
-
-
 def _supervised(name: str, limit: float, kept: str, slow_on: str) -> Supervised:
     from harness.supervision import Supervised, supervise
 
-    if not _own_process():
+    if not own_process():
         return Supervised()
     return supervise(f"check {name}", limit, kept=kept, slow=f"Give --limit SECONDS if it is that slow{slow_on}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import examples, format_option
-from harness.cli.printing import echo, echo_table
+from harness.cli.printing import echo, echo_json, echo_table
 from harness.errors import HarnessError
-from harness.files import json_numbers, write_text
+from harness.files import write_text
 from harness.names import check_name
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def _listing(kind: str, heads: tuple[str, ...], known: Callable[[], list[dict[st
     workspace.define()
     records = [record | {"from": _shown(workspace, origin_of(kind, record[kind]))} for record in known()]
     if form == "json":
-        echo(json.dumps(json_numbers(records), indent=1, ensure_ascii=False))
+        echo_json(records)
     else:
         echo_table([[_cell(record[head]) for head in (*heads, "from")] for record in records], (*heads, "from"), form)
 

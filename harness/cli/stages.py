@@ -13,6 +13,7 @@ import click
 
 from harness.assets.progress import ProgressBar
 from harness.cli.completion import complete_degradations
+from harness.cli.groups import own_process
 from harness.cli.options import (
     dataset_option,
     examples,
@@ -73,8 +74,7 @@ def _supervise(what: str, workspace: Workspace) -> Supervised:
     """Go on in a supervised process where this is a program of its own."""
     from harness.supervision import Supervised, supervise
 
-    about = click.get_current_context().find_root().obj
-    if not (isinstance(about, dict) and about.get("own")):
+    if not own_process():
         return Supervised()
     # Their import has a limit of its own, which is no part of a stage's.
     workspace.try_plugins()

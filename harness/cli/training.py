@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -24,7 +23,7 @@ from harness.cli.options import (
     row_option,
     task_option,
 )
-from harness.cli.printing import echo, echo_table
+from harness.cli.printing import echo, echo_json, echo_table
 from harness.errors import HarnessError, NotAvailableError, unknown_name
 from harness.files import file_sha256
 from harness.records.training_runs import (
@@ -430,7 +429,7 @@ def _list(workspace: Workspace, form: str) -> None:
                 }
             )
     if form == "json":
-        echo(json.dumps(records, indent=1, ensure_ascii=False))
+        echo_json(records)
         return
     lines = [
         [

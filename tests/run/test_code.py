@@ -71,9 +71,15 @@ def test_public_names_count(text: str, tmp_path: Path) -> None:
     assert PACKAGE / "metrics" / "structural.py" not in code_files(plugin)
 
 
+def _write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_text(text)
+
+
 def test_a_plugins_helpers_count(tmp_path: Path) -> None:
     """Those beside it, and those of its own package; files of one name in two folders are told apart."""
-    for name, text in {
+    files = {
         "pkg/__init__.py": "",
         "pkg/method.py": "from .nets import a\nfrom pkg.other import b\nimport numpy\n",
         "pkg/nets/__init__.py": "",
@@ -82,9 +88,8 @@ def test_a_plugins_helpers_count(tmp_path: Path) -> None:
         "pkg/other/b.py": "x = 2\n",
         "mine.py": "import _helper, yaml\n",
         "_helper.py": "x = 1\n",
-    }.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
-        (tmp_path / name).write_text(text)
+    }
+    _write(tmp_path, files)
     found = code_files(tmp_path / "pkg/method.py")
     wanted = {"pkg/__init__.py", "pkg/method.py", "pkg/nets/__init__.py", "pkg/nets/a.py", "pkg/b.py", "pkg/other/b.py"}
     assert {file.relative_to(tmp_path).as_posix() for file in found} == wanted
@@ -106,7 +111,7 @@ def test_a_plugins_helpers_count(tmp_path: Path) -> None:
 
 def test_a_package_that_is_run_from_its_sources_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after `pip install -e`: of what is installed the version counts, of sources every file, in any package."""
-    for name, text in {
+    files = {
         "sources/ournet/method.py": "from ournet.network import A\nfrom . import near\n",
         "sources/ournet/network.py": "import lib.deep.layer\nimport installed.inner\nx = 1\n",
         "sources/ournet/near.py": "def later():\n    import ournet.broken\n",
@@ -119,9 +124,8 @@ def test_a_package_that_is_run_from_its_sources_counts(tmp_path: Path, monkeypat
         "site/installed-1.0.dist-info/METADATA": "",
         "site/announced/method.py": "import announced.network\nimport installed.inner\n",
         "site/announced/network.py": "",
-    }.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
-        (tmp_path / name).write_text(text)
+    }
+    _write(tmp_path, files)
     for folder in ("sources", "more", "site"):
         monkeypatch.syspath_prepend(tmp_path / folder)
     fingerprints.read_again()
