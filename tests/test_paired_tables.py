@@ -175,7 +175,9 @@ def test_realblur_is_measured_after_alignment(checkout: Checkout, tmp_path: Path
         str(cell["protocol"]): cell
         for cell in checkout.cells("paired-tasks", "--row", "Blurry", "--dataset", "realblur-j")
     }
-    rows = checkout.harness("rows", "--dataset", "realblur-j", "--method", "blurry", "--mean", "--format", "json")
+    rows = checkout.harness(
+        "export", "rows", "--dataset", "realblur-j", "--method", "blurry", "--mean", "--format", "json"
+    )
     plain = next(row["mean"] for row in json.loads(rows) if row["protocol"] == "psnr")
     assert cells["psnr-aligned"]["measured"] > plain + 6
     assert 0.8 < float(str(cells["ssim-aligned"]["measured"])) <= 1

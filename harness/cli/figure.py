@@ -1,4 +1,4 @@
-"""Command `harness figure`: crops, curves and scatter plots of a table, for a paper."""
+"""Command `harness export figure`: crops, curves and scatter plots of a table, for a paper."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def _width(text: str) -> float:
 
 @click.command(
     epilog=examples(
-        "harness figure panet-table1 --image kodak24/kodim01 --level 50 \\",
+        "harness export figure panet-table1 --image kodak24/kodim01 --level 50 \\",
         "    --crop 120,80,96x96 --out fig.pdf",
-        "harness figure panet-table1 --kind curve --dataset kodak24",
+        "harness export figure panet-table1 --kind curve --dataset kodak24",
     )
 )
 @table_argument()

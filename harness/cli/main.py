@@ -33,6 +33,9 @@ LIST: Index = {
 }
 
 EXPORT: Index = {
+    "figure": ("harness.cli.figure:figure", "Draw crops, curves or costs of a table for a paper."),
+    "rows": ("harness.cli.stages:rows", "Print measured values image by image, or their means."),
+    "network": ("harness.cli.weights:network", "Write a network with its weights as ONNX or TorchScript."),
     "crate": ("harness.cli.provenance:crate", "Put a table's run into a Research Object Crate (RO-Crate)."),
     "check-crate": (
         "harness.cli.provenance:check_crate",
@@ -57,11 +60,6 @@ COMMANDS: Index = {
     "repro": ("harness.cli.pipeline:repro", "Make a whole table: fetch, degrade, restore, measure, compare."),
     "diff": ("harness.cli.tables:diff", "Compare a table with what was measured, cell by cell."),
     "table": ("harness.cli.tables:table", "Print a table beside its published numbers."),
-    "figure": (
-        "harness.cli.figure:figure",
-        "Draw crops, curves or costs of a table for a paper.",
-    ),
-    "rows": ("harness.cli.stages:rows", "Print measured values image by image, or their means."),
     "why": ("harness.cli.provenance:why", "Show where a number comes from, down to the pixels."),
     "report": ("harness.cli.report:report", "Write a site of every table, cell and image; compare two runs."),
     "audit": ("harness.cli.audit:audit", "Find the protocol that makes each published number."),
@@ -74,13 +72,13 @@ COMMANDS: Index = {
     "check": ("harness.cli.methods:check_method", "Check a method, metric, table … of yours."),
     "measure": ("harness.cli.stages:measure", "Measure a folder of restored images."),
     "train": ("harness.cli.training:train", "Train a method, or every trainable row of a table."),
-    "export": ("harness.cli.main:export", "Make archives: a table's run as an RO-Crate, DND's submission."),
+    "export": ("harness.cli.main:export", "Pass results on: figures, rows as CSV or parquet, crates, networks, DND."),
     "doctor": ("harness.cli.provenance:doctor", "Check the environment before hours of work."),
 }
 
 SECTIONS = {
-    "Reproduce a table": ("tables", "repro", "diff", "table", "figure"),
-    "Look into results": ("why", "rows", "report", "audit"),
+    "Reproduce a table": ("tables", "repro", "diff", "table"),
+    "Look into results": ("why", "report", "audit"),
     "Methods and tables of your own": ("init", "new", "check", "measure", "train"),
     "What there is to work with": ("list", "describe", "datasets", "weights"),
     "Keep it running, pass it on": ("doctor", "export"),
@@ -111,7 +109,7 @@ MOVED = {
     "check-method": "check",
     "train-run": "stage train",
     "submit": "export dnd",
-    "crate": "export crate",
+    **{name: f"export {name}" for name in ("crate", "figure", "rows")},
     "revalidate": "pipeline revalidate",
 }
 
@@ -171,9 +169,9 @@ def list_known() -> None:
     """List what is known here and where it comes from: built in, a file of yours, an installed package."""
 
 
-@click.group(cls=_Export, epilog=examples("harness export crate panet-table3 panet-table3.zip"))
+@click.group(cls=_Export, epilog=examples("harness export figure panet-table3 --kind curve"))
 def export() -> None:
-    """Make archives for others, and check such archives."""
+    """Pass results on: figures, rows as CSV or parquet, crates, networks, DND."""
 
 
 @click.group(cls=_Stage)

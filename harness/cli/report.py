@@ -199,7 +199,7 @@ def _pixel(text: str) -> tuple[int, ...]:
 
 
 def _region(text: str) -> tuple[int, ...]:
-    """Read a part of an image, written as for `harness figure --crop` or in an older form: top, left, height, width."""
+    """Read a part of an image, as `export figure --crop` takes it, or in an older form: top, left, height, width."""
     if found := re.fullmatch(r"(\d+),(\d+),(\d+)x(\d+)", text.replace(" ", "")):
         left, top, width, height = map(int, found.groups())
         return top, left, height, width

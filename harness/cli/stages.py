@@ -1,4 +1,4 @@
-"""Commands `harness stage …`, the steps that DVC runs, and `harness measure`, `rows`."""
+"""Commands `harness stage …`, the steps that DVC runs, and `harness measure`, `export rows`."""
 
 from __future__ import annotations
 
@@ -296,7 +296,7 @@ def render(name: str) -> None:
     _say(summary(table, render_table(workspace, table)))
 
 
-@click.command(epilog=examples("harness rows --dataset set5 --mean", "harness rows --format json --out rows.json"))
+@click.command(epilog=examples("harness export rows --dataset set5 --mean", "harness export rows --out rows.csv"))
 @task_option()
 @dataset_option()
 @method_option()

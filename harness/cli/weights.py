@@ -1,4 +1,4 @@
-"""The command `harness weights`."""
+"""Commands `harness weights` and `harness export network`."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def verify(names: tuple[str, ...], data: Path, form: str) -> None:
     verify_fetched("weights", names, data, form)
 
 
-@weights.command(
+@click.command(
     epilog=examples(
-        "harness weights export dncnn --task denoise-gray --level 50 \\",
+        "harness export network dncnn --task denoise-gray --level 50 \\",
         "    --out dncnn.onnx",
-        "harness weights export panet --task jpeg --level 10 --size 48x48 \\",
+        "harness export network panet --task jpeg --level 10 --size 48x48 \\",
         "    --out panet.pt",
     )
 )
@@ -69,7 +69,7 @@ def verify(names: tuple[str, ...], data: Path, form: str) -> None:
     "--out", "path", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.onnx or FILE.pt."
 )
 @click.option("--size", default="", help="Width x height: the only size that the file will take, where others fail.")
-def export(method: str, task: str, levels: tuple[int, ...], datasets: tuple[str, ...], path: Path, size: str) -> None:
+def network(method: str, task: str, levels: tuple[int, ...], datasets: tuple[str, ...], path: Path, size: str) -> None:
     """Write METHOD's network with its weights for other programs: ONNX or TorchScript.
 
     The file takes and gives float32 (B, C, H, W) in [0, 1], with --size one image at a time. It is read back and
@@ -88,7 +88,7 @@ def export(method: str, task: str, levels: tuple[int, ...], datasets: tuple[str,
     workspace = Workspace.find()
     found = workspace.method(method)
     chosen = task or _only(found.tasks, "--task", f"'{method}' does")
-    level = one_of(levels, "--level", "export", None)
+    level = one_of(levels, "--level", "network", None)
     level = _only(task_of(chosen).levels, "--level", f"{chosen} has") if level is None else level
     if found.origin == "released":
         for name in found.weights:
@@ -100,7 +100,7 @@ def export(method: str, task: str, levels: tuple[int, ...], datasets: tuple[str,
             level,
             path,
             size=(int(sides[2]), int(sides[1])) if sides else None,
-            dataset=one_of(datasets, "--dataset", "export"),
+            dataset=one_of(datasets, "--dataset", "network"),
         )
     sizes = f"one image of {size} at a time" if size else "images of any size"
     echo(

@@ -480,7 +480,7 @@ def _again(workspace: Workspace, result: CellResult, group: Group) -> Link:
         "bring up to date": only,
         "make all of it anew": f"{only} --force",
         **_single_stage(workspace, "restore", group),
-        "image by image": f"harness rows --task {group.task} --dataset {group.dataset} --method {group.method}",
+        "image by image": f"harness export rows --task {group.task} --dataset {group.dataset} --method {group.method}",
     }
     return Link("again", facts)
 

@@ -29,7 +29,7 @@ LISTINGS = {
     "tables": [],
     "diff": ["embedded"],
     "table": ["embedded"],
-    "rows": [],
+    "export rows": [],
     "why": ["embedded", "Bicubic", "embedded/2/psnr"],
     "report": ["--summary"],
     "report badge": ["embedded"],
@@ -116,7 +116,7 @@ def test_an_option_has_one_meaning() -> None:
         kind = "choice" if isinstance(option.type, click.Choice) else option.type.name.partition(" range")[0]
         kind = "path" if kind in ("file", "directory") else kind
         # A figure is written in several forms at once.
-        several = option.multiple and (name, spelling) != ("figure", "--out")
+        several = option.multiple and (name, spelling) != ("export figure", "--out")
         meanings[spelling][kind, several, option.is_flag, option.nargs, option.metavar].append(name)
     assert {spelling: dict(found) for spelling, found in meanings.items() if len(found) > 1} == {}
 
@@ -164,7 +164,7 @@ def test_an_older_spelling_is_understood_and_not_shown() -> None:
 def test_a_part_of_an_image_is_written_alike_everywhere() -> None:
     """As `figure --crop` takes it: left, top, width x height."""
     region = next(o for name, spelling, o in options() if (name, spelling) == ("report attention-maps", "--region"))
-    crop = next(o for name, spelling, o in options() if (name, spelling) == ("figure", "--crop"))
+    crop = next(o for name, spelling, o in options() if (name, spelling) == ("export figure", "--crop"))
     assert region.metavar == crop.metavar
     made = parse_crop("30,20,96x64")
     assert region.type("30,20,96x64") == region.type("20,30,64,96") == (made.top, made.left, made.height, made.width)
@@ -256,7 +256,7 @@ SHELL = [
     (("harness", "datasets", "fetch", "set1"), {"set12", "set14"}),
     (("harness", "weights", "show", "dncn"), {"dncnn", "dncnn-blind"}),
     (("harness", "describe", "my-"), {"my-net"}),
-    (("harness", "rows", "--method", "bm3d,my-"), {"bm3d,my-net"}),
+    (("harness", "export", "rows", "--method", "bm3d,my-"), {"bm3d,my-net"}),
     (("harness", "list", "methods", "--task", "der"), {"derain"}),
     (("harness", "measure", "--task", "my-"), {"my-task"}),
     (("harness", "measure", "--protocol", "my-"), {"my-metric"}),
@@ -365,15 +365,15 @@ def test_reasons_are_folded_and_shown_whole(workspace: Path, monkeypatch: pytest
 def test_rows_says_that_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").touch()
-    told = run("rows")
+    told = run("export", "rows")
     assert told.stdout.count("\n") == 1 and "nothing is measured here yet; run `harness repro" in told.stderr
 
 
 def test_rows_names_what_there_is(workspace: Path) -> None:
-    told = run("rows", "--dataset", "set5", "--mean")
+    told = run("export", "rows", "--dataset", "set5", "--mean")
     assert "nothing is measured of dataset set5; there is embedded" in told.stderr
-    assert "nothing is measured of method nlm; there is bicubic-luma" in run("rows", "--method", "nlm").stderr
-    assert "bicubic-y8-float,bicubic-luma," in run("rows", "--method", "nlm,bicubic-luma").stdout
+    assert "nothing is measured of method nlm; there is bicubic-luma" in run("export", "rows", "--method", "nlm").stderr
+    assert "bicubic-y8-float,bicubic-luma," in run("export", "rows", "--method", "nlm,bicubic-luma").stdout
 
 
 def test_a_method_of_luma_is_not_given_rgb_unsaid(workspace: Path) -> None:

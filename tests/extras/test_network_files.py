@@ -216,7 +216,7 @@ def test_a_file_says_what_it_holds(tmp_path: Path, form: str) -> None:
     onnx = pytest.importorskip("onnx") if form == ".onnx" else None
     path = tmp_path / f"dncnn{form}"
     (tmp_path / "params.yaml").write_text("{}\n")
-    words = ("weights", "export", "dncnn", "--task", "denoise-gray", "--level", "50", "--out", str(path))
+    words = ("export", "network", "dncnn", "--task", "denoise-gray", "--level", "50", "--out", str(path))
     done = harness(*words, cwd=tmp_path)
     if "not here" in done.stderr or "not available" in done.stderr:
         pytest.skip("needs DnCNN's weights")
@@ -249,5 +249,5 @@ def test_a_file_says_what_it_holds(tmp_path: Path, form: str) -> None:
     ):
         refused = harness(*words, *wrong, cwd=tmp_path)
         assert refused.returncode == 2 and sentence in refused.stderr, refused.stderr
-    refused = harness("weights", "export", "dncnn", "--out", str(path), cwd=tmp_path)
+    refused = harness("export", "network", "dncnn", "--out", str(path), cwd=tmp_path)
     assert refused.returncode == 2 and "say which with --task: 'dncnn' does denoise-rgb, " in refused.stderr

@@ -292,7 +292,7 @@ def test_a_mistake_is_answered_in_a_sentence(
 ) -> None:
     monkeypatch.chdir(report_workspace.root)
     with pytest.raises(SystemExit) as stopped:
-        main(["figure", "report-mine", *arguments])
+        main(["export", "figure", "report-mine", *arguments])
     error = capsys.readouterr().err
     assert stopped.value.code == 2
     assert said in error and error.count("\n") == 1
@@ -302,7 +302,7 @@ def test_without_output_it_goes_to_results_and_else_the_caption_is_printed(
     report_workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.chdir(report_workspace.root)
-    arguments = ["figure", "report-mine", "--kind", "curve", "--dataset", "embedded"]
+    arguments = ["export", "figure", "report-mine", "--kind", "curve", "--dataset", "embedded"]
     with pytest.raises(SystemExit, match="0"):
         main(arguments)
     files = [Path("results/report-mine--curve-embedded").with_suffix(form) for form in (".pdf", ".tex")]
@@ -327,7 +327,7 @@ def test_the_same_figure_has_the_same_bytes(report_workspace: Workspace, tmp_pat
     for run, more in (("a", {"PYTHONHASHSEED": "1"}), ("b", {"PYTHONHASHSEED": "2", "MATPLOTLIBRC": str(tmp_path)})):
         (tmp_path / run).mkdir()
         outputs = [part for form in ("tex", "png", "svg") for part in ("--out", str(tmp_path / run / f"f.{form}"))]
-        command = ["figure", "report-mine", "--image", "coffee", "--level", "50", "--dpi", "100", *outputs]
+        command = ["export", "figure", "report-mine", "--image", "coffee", "--level", "50", "--dpi", "100", *outputs]
         subprocess.run(
             [sys.executable, "-m", "harness", *command],
             cwd=report_workspace.root,
@@ -495,7 +495,7 @@ def test_one_figure_shows_one_task(capsys: pytest.CaptureFixture[str]) -> None:
         (["--kind", "curve", "--task", "denoise"], "did you mean"),
     ):
         with pytest.raises(SystemExit):
-            main(["figure", "rnan-table8", *arguments])
+            main(["export", "figure", "rnan-table8", *arguments])
         assert said in capsys.readouterr().err
 
 

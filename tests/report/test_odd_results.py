@@ -112,7 +112,7 @@ def test_an_infinite_psnr_is_valid_json_and_told(computed: Workspace) -> None:
     for page in pages.values():
         for data in page.split('<script type="application/json"')[1:]:
             strict(data.split(">", 1)[1].split("</script>")[0])
-    values = strict(run("rows", "--format", "json", "--method", "report-copies").stdout)
+    values = strict(run("export", "rows", "--format", "json", "--method", "report-copies").stdout)
     assert [row["value"] for row in values if row["image"] == "coffee" and row["protocol"] == "psnr"] == ["inf", "inf"]
     # A fresh clone has the results alone.
     (computed.work / "rows").rename(computed.root / "elsewhere")

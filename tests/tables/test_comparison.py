@@ -272,14 +272,14 @@ def test_rows_as_a_parquet_file(workspace: Workspace) -> None:
     import pandas as pd
 
     runner = CliRunner()
-    arguments = ["rows", "--method", "alike", "--format", "parquet"]
+    arguments = ["export", "rows", "--method", "alike", "--format", "parquet"]
     refused = runner.invoke(harness, arguments)
     assert isinstance(refused.exception, HarnessError) and "--out" in str(refused.exception)
     pytest.importorskip("pyarrow")
     assert runner.invoke(harness, [*arguments, "--out", "rows.parquet"]).exit_code == 0
     frame = pd.read_parquet("rows.parquet")
     assert len(frame) == 24 * 3
-    assert runner.invoke(harness, ["rows", "--method", "alike", "--out", "rows.csv"]).stdout == ""
+    assert runner.invoke(harness, ["export", "rows", "--method", "alike", "--out", "rows.csv"]).stdout == ""
     assert pd.read_csv("rows.csv").value.tolist() == frame.value.tolist()
 
 
@@ -288,7 +288,7 @@ import sys
 sys.modules["pyarrow"] = None
 from harness.cli.main import harness
 try:
-    harness(["rows", "--format", "parquet", "--out", "rows.parquet"], standalone_mode=False)
+    harness(["export", "rows", "--format", "parquet", "--out", "rows.parquet"], standalone_mode=False)
 except Exception as error:
     print(type(error).__name__, error)
 """

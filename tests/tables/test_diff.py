@@ -222,7 +222,7 @@ def test_rows_as_a_frame(workspace: Workspace) -> None:
     assert len(frame) == 2 * 3 + 3 + 3 + 3
     mixed = frame[(frame.method == "mixed") & (frame.dataset == "live1") & (frame.protocol == "psnr")]
     assert mixed.value.mean() == pytest.approx(30.002)
-    means = json.loads(CliRunner().invoke(harness, ["rows", "--mean", "--format", "json"]).stdout)
+    means = json.loads(CliRunner().invoke(harness, ["export", "rows", "--mean", "--format", "json"]).stdout)
     assert {m["count"] for m in means} == {1, 2}
 
 
