@@ -12,11 +12,11 @@ are known.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FunctionType, MethodType
 from typing import Any
 
 import msgspec
@@ -30,8 +30,6 @@ from harness.assets.datasets.reading import open_dataset
 from harness.assets.inputs import make_input
 from harness.degradations import degradation
 from harness.errors import HarnessError
-from harness.inference import chop_rule
-from harness.inference import restore as restore_tensor
 from harness.methods import Method, build_method
 from harness.metrics.quantization import to_uint8
 from harness.metrics.signal_noise import crop_border, psnr_of_mse
@@ -178,19 +176,18 @@ class _Source:
     """One group at one level: its network, and the images it is applied to."""
 
     def __init__(self, workspace: Workspace, method: Method, group: Group, level: int) -> None:
+        if group.policy != "whole":
+            raise HarnessError(f"restored under the policy '{group.policy}', which is not tried")
         with loading_from(workspace.root):
-            network = build_method(method, group.task, level, group.dataset)
-        if not isinstance(network, nn.Module):
-            raise HarnessError(f"'{method.name}' is a function around its network, which cannot be made double")
-        self._network = network
-        self._double = copy.deepcopy(network).double()
+            self._single, self._double = (build_method(method, group.task, level, group.dataset) for _ in range(2))
+        networks = _networks(self._double)
+        if not networks:
+            raise HarnessError(f"no network is found in what '{method.name}' builds, so none can be made double")
+        for network in networks:
+            network.double()
+        self._bounded = networks[0] if len(networks) == 1 and isinstance(networks[0], ARCNN) else None
         self._group, self._level = group, level
-        rule = method.chop.get(group.task, "")
-        self._rule = chop_rule(rule) if rule else None
         self._fetched = open_dataset(group.dataset, workspace.data)
-
-    def _applied(self, network: nn.Module) -> Apply:
-        return lambda batch: restore_tensor(network, batch, self._group.policy, self._rule)
 
     def cells(self, results: Sequence[CellResult], progress: Callable[[str], None]) -> list[Lasting]:
         scale = TASKS[self._group.task].scale(self._level)
@@ -249,19 +246,39 @@ class _Source:
         )
         channels_last = degraded[:, :, None] if degraded.ndim == 2 else degraded
         batch = torch.from_numpy(np.ascontiguousarray(channels_last.transpose(2, 0, 1) / 255, dtype=np.float32))[None]
-        outputs = {way: _as_pixels(compute(self._applied(self._network), batch)) for way, compute in WAYS.items()}
         bound = None
-        if isinstance(self._double, ARCNN):
-            exact, error = bounded_arcnn(self._double, batch.double())
-            outputs[DOUBLE], bound = _as_pixels(exact), _as_pixels(error)
-        else:
-            outputs[DOUBLE] = _as_pixels(self._applied(self._double)(batch.double()))
+        with torch.inference_mode():
+            outputs = {way: _as_pixels(compute(self._single, batch)) for way, compute in WAYS.items()}
+            if self._bounded is not None:
+                exact, error = bounded_arcnn(self._bounded, batch.double())
+                outputs[DOUBLE], bound = _as_pixels(exact), _as_pixels(error)
+            else:
+                outputs[DOUBLE] = _as_pixels(self._double(batch.double()))
         return reference, outputs, bound
 
     def _saved(self, pixels: NDArray[np.float64]) -> Pixels:
         if self._group.saving == "unrounded":
             return np.clip(pixels, 0, 255)
         return to_uint8(pixels, self._group.saving)  # type: ignore[arg-type]
+
+
+def _networks(function: Any) -> list[nn.Module]:
+    """Find the networks that a method's callable holds: itself, or in what a function or a method is closed over."""
+    found: list[nn.Module] = []
+    waiting, seen = [function], set()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, nn.Module):
+            found.append(one)
+        elif isinstance(one, dict | list | tuple):
+            waiting += one.values() if isinstance(one, dict) else one
+        elif isinstance(one, FunctionType | MethodType):
+            waiting += [cell.cell_contents for cell in one.__closure__ or ()]
+            waiting += [getattr(one, "__self__", None)]
+    return found
 
 
 def _as_pixels(output: Tensor) -> NDArray[np.float64]:
