@@ -17,14 +17,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FunctionType, MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
 
 from harness.assets.datasets.reading import open_dataset
 from harness.assets.inputs import make_input
@@ -33,7 +30,6 @@ from harness.errors import HarnessError
 from harness.methods import Method, build_method
 from harness.metrics.quantization import to_uint8
 from harness.metrics.signal_noise import crop_border, psnr_of_mse
-from harness.networks.arcnn import ARCNN
 from harness.protocols import measure_many, protocol
 from harness.records.cells import Group, InputId
 from harness.records.in_use import loading_from
@@ -45,6 +41,11 @@ from harness.tables.measurements import Measurement
 from harness.tables.published import PublishedNumber, Table
 from harness.tables.verdicts import MATCH_UNITS, ROUNDING
 from harness.tables.workspace import Workspace
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from harness.networks.arcnn import ARCNN
 
 DOUBLE = "double precision"
 
@@ -104,6 +105,8 @@ class Lasting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -112,30 +115,42 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-Apply = Callable[[Tensor], Tensor]
+Apply = Callable[["Tensor"], "Tensor"]
 
 
-def _single(apply: Apply, batch: Tensor, count: int) -> Tensor:
+def _with_threads(apply: Apply, batch: Tensor, count: int) -> Tensor:
     with _threads(count):
         return apply(batch)
 
 
-def _mirrored(apply: Apply, batch: Tensor) -> Tensor:
+def _in_a_batch(apply: Apply, batch: Tensor, networks: Sequence[nn.Module]) -> Tensor:
+    import torch
+
     return apply(torch.cat([batch, batch.flip(-1)]))[:1]
 
 
-def _plain_kernels(apply: Apply, batch: Tensor) -> Tensor:
-    with torch.backends.mkldnn.flags(enabled=False):  # type: ignore[no-untyped-call]
-        return apply(batch)
+def _other_layout(apply: Apply, batch: Tensor, networks: Sequence[nn.Module]) -> Tensor:
+    import torch
+
+    layouts = torch.contiguous_format, torch.channels_last
+    # Filters and images that lie otherwise in memory are given to other kernels.
+    was_last = any(p.dim() == 4 and p.is_contiguous(memory_format=layouts[1]) for n in networks for p in n.parameters())
+    for network in networks:
+        network.to(memory_format=layouts[not was_last])  # type: ignore[call-overload]
+    try:
+        return apply(batch.contiguous(memory_format=layouts[not was_last]))
+    finally:
+        for network in networks:
+            network.to(memory_format=layouts[was_last])  # type: ignore[call-overload]
 
 
-WAYS: dict[str, Callable[[Apply, Tensor], Tensor]] = {
-    "one thread": lambda apply, batch: _single(apply, batch, 1),
-    "two threads": lambda apply, batch: _single(apply, batch, 2),
-    "batch of two": _mirrored,
-    "kernels without oneDNN": _plain_kernels,
+WAYS: dict[str, Callable[[Apply, Tensor, Sequence[nn.Module]], Tensor]] = {
+    "one thread": lambda apply, batch, networks: _with_threads(apply, batch, 1),
+    "two threads": lambda apply, batch, networks: _with_threads(apply, batch, 2),
+    "a batch of two": _in_a_batch,
+    "another memory layout": _other_layout,
 }
-"""Ways of computing the same network in single precision; the last stands for another library of convolutions."""
+"""Ways of computing the same network in single precision; the last takes other kernels."""
 
 
 def examine(
@@ -176,6 +191,8 @@ class _Source:
     """One group at one level: its network, and the images it is applied to."""
 
     def __init__(self, workspace: Workspace, method: Method, group: Group, level: int) -> None:
+        from harness.networks.arcnn import ARCNN
+
         if group.policy != "whole":
             raise HarnessError(f"restored under the policy '{group.policy}', which is not tried")
         with loading_from(workspace.root):
@@ -185,6 +202,7 @@ class _Source:
             raise HarnessError(f"no network is found in what '{method.name}' builds, so none can be made double")
         for network in networks:
             network.double()
+        self._networks = _networks(self._single)
         self._bounded = networks[0] if len(networks) == 1 and isinstance(networks[0], ARCNN) else None
         self._group, self._level = group, level
         self._fetched = open_dataset(group.dataset, workspace.data)
@@ -240,6 +258,8 @@ class _Source:
 
     def _outputs(self, image: str) -> tuple[Pixels, dict[str, NDArray[np.float64]], NDArray[np.float64] | None]:
         """Restore an image in every way: the reference, outputs in units of 0..255, the bound of double precision."""
+        import torch
+
         made = InputId(self._level, 0, image)
         reference, degraded = make_input(
             self._fetched, degradation(self._group.degradation), made, self._fetched.read(image)
@@ -248,7 +268,7 @@ class _Source:
         batch = torch.from_numpy(np.ascontiguousarray(channels_last.transpose(2, 0, 1) / 255, dtype=np.float32))[None]
         bound = None
         with torch.inference_mode():
-            outputs = {way: _as_pixels(compute(self._single, batch)) for way, compute in WAYS.items()}
+            outputs = {way: _as_pixels(compute(self._single, batch, self._networks)) for way, compute in WAYS.items()}
             if self._bounded is not None:
                 exact, error = bounded_arcnn(self._bounded, batch.double())
                 outputs[DOUBLE], bound = _as_pixels(exact), _as_pixels(error)
@@ -264,6 +284,8 @@ class _Source:
 
 def _networks(function: Any) -> list[nn.Module]:
     """Find the networks that a method's callable holds: itself, or in what a function or a method is closed over."""
+    from torch import nn
+
     found: list[nn.Module] = []
     waiting, seen = [function], set()
     while waiting:
@@ -363,6 +385,9 @@ def bounded_arcnn(network: ARCNN, image: Tensor) -> tuple[Tensor, Tensor]:
     (Tensor, Tensor)
         Output and bound, both ``(B, 1, H, W)`` float64 in the output's unit.
     """
+    import torch
+    from torch.nn import functional
+
     layers = [(network.extraction, 4), (network.enhancement, 3), (network.mapping, 0), (network.reconstruction, 2)]
     value, error = image, torch.zeros_like(image)
     with torch.inference_mode():
@@ -373,14 +398,27 @@ def bounded_arcnn(network: ARCNN, image: Tensor) -> tuple[Tensor, Tensor]:
             assert bias is not None
             terms = weight[0].numel() + 2
             growth = terms * _UNIT / (1 - terms * _UNIT)
-            magnitude = functional.conv2d(value.abs(), weight.abs(), bias.abs())
-            passed = functional.conv2d(error, weight.abs())
+            magnitude = _by_rows(value.abs(), weight.abs(), bias.abs())
+            passed = _by_rows(error, weight.abs(), torch.zeros_like(bias))
             # The bound is itself computed in double precision: enlarged by far more than that costs.
             error = ((1 + growth) * passed + growth * magnitude) * (1 + 1e-9)
-            value = functional.conv2d(value, weight, bias)
+            value = _by_rows(value, weight, bias)
             if number < len(layers) - 1:
                 value = torch.relu(value)
     return value, error
+
+
+def _by_rows(image: Tensor, weight: Tensor, bias: Tensor, rows: int = 32) -> Tensor:
+    """Convolve some rows at a time: torch unfolds what it convolves in double precision, 25 kB a pixel here."""
+    import torch
+    from torch.nn import functional
+
+    extra = weight.shape[-2] - 1
+    parts = [
+        functional.conv2d(image[:, :, top : top + rows + extra], weight, bias)
+        for top in range(0, image.shape[-2] - extra, rows)
+    ]
+    return torch.cat(parts, dim=-2)
 
 
 # --- the page
