@@ -34,27 +34,14 @@ def train_side_by_side(
 ) -> None:
     """Train runs in processes of their own, as many at a time as there are jobs and GPUs.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where.
-    plans : mapping
-        How long each run is trained, on what, how.
-    jobs : int
-        The most at a time.
-    loop : LoopSettings
-        Of each of them.
-    device : str
-        ``cpu`` leaves the GPUs alone.
-    arguments : tuple of str
-        Further arguments of ``harness train``.
-
-    Raises
-    ------
-    HarnessError
-        A run failed; the others were made.
-    KeyboardInterrupt
-        Each has written a checkpoint.
+    `workspace`: Where.
+    `plans`: How long each run is trained, on what, how.
+    `jobs`: The most at a time.
+    `loop`: Of each of them.
+    `device`: ``cpu`` leaves the GPUs alone.
+    `arguments`: Further arguments of ``harness train``.
+    Raises HarnessError: A run failed; the others were made.
+    Raises KeyboardInterrupt: Each has written a checkpoint.
     """
     from harness.cores import core_count
     from harness.run.resources import gpus, stage_environment

@@ -126,12 +126,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 class LoopSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What changes no bit of a result, and is recorded nowhere.
 
-    Attributes
-    ----------
-    workers : int or None
-        Processes that make samples; None: as many as the machine and the device make sensible.
-    checkpoint_minutes : float
-        Minutes between two checkpoints: what an interruption costs at most.
+    `workers`: Processes that make samples; None: as many as the machine and the device make sensible.
+    `checkpoint_minutes`: Minutes between two checkpoints: what an interruption costs at most.
     """
 
     workers: Annotated[int, msgspec.Meta(ge=0)] | None = None
@@ -144,30 +140,17 @@ USUAL_LOOP = LoopSettings()
 class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How long a run is trained (one of the first three), on what, with which options.
 
-    Attributes
-    ----------
-    budget : str
-        ``smoke``, ``short`` or ``paper``.
-    iterations : int
-        Steps.
-    minutes : float
-        Wall time of training.
-    data : str
-        Another training dataset than the recipe's.
-    options : Options
-        See there.
-    recipe : dict
-        Values of the recipe that are others here, by name (`harness.training.recipe.OVERRIDES`).
-    start : str
-        Name of the run whose weights are begun with, such as ``edsr-trained--sr-2``; empty: random ones.
-    keep : int
-        Iterations between two files of weights that are kept beside the run's checkpoint; 0 keeps none.
-    validation : tuple of str
-        Datasets whose PSNR is watched, each by itself; empty: the recipe's first that is here.
-    validation_images : int
-        Images of each whose results are kept as PNGs at every validation.
-    log : tuple of str
-        Where the log goes beside its CSV file, names of `TRACKERS`.
+    `budget`: ``smoke``, ``short`` or ``paper``.
+    `iterations`: Steps.
+    `minutes`: Wall time of training.
+    `data`: Another training dataset than the recipe's.
+    `options`: See there.
+    `recipe`: Values of the recipe that are others here, by name (`harness.training.recipe.OVERRIDES`).
+    `start`: Name of the run whose weights are begun with, such as ``edsr-trained--sr-2``; empty: random ones.
+    `keep`: Iterations between two files of weights that are kept beside the run's checkpoint; 0 keeps none.
+    `validation`: Datasets whose PSNR is watched, each by itself; empty: the recipe's first that is here.
+    `validation_images`: Images of each whose results are kept as PNGs at every validation.
+    `log`: Where the log goes beside its CSV file, names of `TRACKERS`.
     """
 
     budget: str = ""
