@@ -62,12 +62,8 @@ def listed(
 ) -> _Decorator:
     """Add an option that takes several values: with commas between them, or given again.
 
-    `name`: The option without its dashes.
-    `type`: Of one value.
-    `complete`: Completes one value.
     `between`: Pattern of what stands between two values; empty where a comma may be part of one.
     `to`: The command's parameter; by default the name's plural.
-    `**attributes`: As of `click.option`.
     """
     one = click.types.convert_type(type)
 

@@ -34,12 +34,8 @@ def train_side_by_side(
 ) -> None:
     """Train runs in processes of their own, as many at a time as there are jobs and GPUs.
 
-    `workspace`: Where.
     `plans`: How long each run is trained, on what, how.
-    `jobs`: The most at a time.
-    `loop`: Of each of them.
     `device`: ``cpu`` leaves the GPUs alone.
-    `arguments`: Further arguments of ``harness train``.
     Raises HarnessError: A run failed; the others were made.
     Raises KeyboardInterrupt: Each has written a checkpoint.
     """

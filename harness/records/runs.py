@@ -48,7 +48,6 @@ class Confirmation(msgspec.Struct, frozen=True):
     """Code that did not make some images but was found to make them pixel by pixel, on a sample.
 
     `images`, `of`: How many images were restored again, and how many there are.
-    `revision`: Git revision of the checkout.
     `dirty`: Whether sources differed from it.
     """
 
@@ -169,7 +168,6 @@ class Clock:
         """Describe the run that ends now.
 
         `seconds`, `retries`: By image; see `RunRecord`.
-        `seed`, `kept`: See `RunRecord`.
         """
         wall_seconds = round(time.perf_counter() - self._start, 6)
         device, torch = device_name(), _torch()

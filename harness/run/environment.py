@@ -21,7 +21,6 @@ State = Literal["fine", "note", "wrong"]
 class Finding(msgspec.Struct, frozen=True):
     """What was found.
 
-    `what`: Which part of the environment.
     `state`: ``fine``; ``note`` (works, but know it); ``wrong`` (a run will fail).
     `detail`: What was found, and what to do about it.
     """

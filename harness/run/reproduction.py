@@ -103,7 +103,6 @@ def make_tables(
     `settings`: How many stages side by side, where, and so on.
     `whole`: Tables that are made and rendered.
     `parts`: Tables, or what `harness.tables.published.select` left of them, whose cells are measured and not rendered.
-    `verbose`, `push`: See `harness.run.targets.make_targets`.
     Returns: Which stages failed; empty where none did.
     """
     stages, written = update_pipelines(workspace)

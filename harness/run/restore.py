@@ -84,12 +84,9 @@ def restore(
 ) -> tuple[RestoredRecord, RunRecord]:
     """Restore every input of a group into `target`.
 
-    `group`: What to restore, with what.
-    `method`: The method itself.
     `inputs`: The recorded hashes of the inputs; an input that differs stops the run.
     `data`, `partial`, `target`: Folder of fetched files, of unfinished work, and of the result (replaced when
         everything is done).
-    `code`: Fingerprint of the restoring code.
     `packages`: Installed packages that the method's own code imports: unfinished work of other versions is not taken
         up.
     `shrink`: How many times what is computed at once is to be reduced from the start (`harness.run.apply`).

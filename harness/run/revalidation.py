@@ -56,8 +56,6 @@ def revalidate(
 ) -> list[RevalidatedGroup]:
     """Try the present code on a sample of every outdated group; keep the groups whose samples are equal.
 
-    `workspace`: Where the results lie.
-    `tables`: Tables whose groups are looked at.
     `images`: Images of each level to restore again.
     `say`: Called with every outcome as it is known.
     Returns: Of the groups that were outdated.

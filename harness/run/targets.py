@@ -40,7 +40,6 @@ def make_targets(
     `nodes`: The stages by address, each after those it needs (`harness.run.graph.needed`).
     `settings`: How many side by side, where, and so on.
     `cells`: Number of cells that are done when a stage is.
-    `verbose`: Name every stage.
     `push`: Send the results to the DVC remote, also those made before a failure.
     Returns: What became of the stages that DVC found changed, or that follow from one; the others are not named.
     Raises HarnessError: The workspace is no DVC repository, or the remote cannot be used.

@@ -149,7 +149,6 @@ class UnderstoodTable(msgspec.Struct, frozen=True):
     """A pasted table, understood as far as it can be.
 
     `columns`, `rows`: See `ReadColumn` and `ReadRow`.
-    `methods_as` ({"rows", "columns"}): How it is printed.
     `notes`: What was taken for what, and what was left out.
     `open`: Places that a person must fill, with the option that does.
     """
@@ -184,10 +183,6 @@ def understand(
 ) -> UnderstoodTable:
     """Say what the headings of a pasted table mean.
 
-    `table`: As read.
-    `task`: Restoration task of every cell.
-    `choices`: What the user says of headings.
-    `where`: Begins every error message.
     Raises HarnessError: No line holds a number, or none holds a method's name.
     """
     return _Understanding(table, task, choices or Choices(), where).reading()

@@ -119,7 +119,6 @@ class PastedTable(msgspec.Struct, frozen=True):
 
     `lines`: The cells, spans filled in.
     `caption`: What stands in ``\caption``; empty where there is none.
-    `form` ({"latex", "markdown", "csv"}): How it was written.
     `unknown`: LaTeX commands that nobody here knows; their arguments were read as text.
     `cites`: By a cell's text, the BibTeX keys that it cites, with commas between.
     """
@@ -136,7 +135,6 @@ def read_pasted(text: str, form: Form | None = None, where: str = "the pasted ta
 
     `text`: As pasted. LaTeX may be the whole table environment or the lines of a tabular.
     `form` ({"latex", "markdown", "csv"} or None): How it is written; None to tell from the text.
-    `where`: Begins every error message.
     Raises HarnessError: There is no table in it, there are several, or it is larger than any table is.
 
     >>> read = read_pasted(r"DnCNN~\cite{a} & \textbf{27.92}/0.7830 \\")

@@ -15,10 +15,7 @@ WARM_UP = 3
 
 
 class CudaRecorder:
-    """Runs and records steps on a CUDA device, on one stream of its own, as recording demands.
-
-    `device`: The GPU.
-    """
+    """Runs and records steps on a CUDA device, on one stream of its own, as recording demands."""
 
     def __init__(self, device: torch.device) -> None:
         self.stream = torch.cuda.Stream(device)
@@ -49,7 +46,6 @@ class RecordedStep:
     `step`: Everything between a batch and the gradients: it sets them to None, computes and bounds them. It depends on
         its arguments and on the network's state alone, and does not wait for the device.
     `recorder`: Or what stands for it in a test.
-    `device`: Where the batches go.
     """
 
     def __init__(self, step: Step, recorder: CudaRecorder, device: torch.device) -> None:

@@ -121,9 +121,7 @@ class Training:
     `run`, `plan`: What, how long, on what, how.
     `method`: Gives network and recipe.
     `data`, `work`: Fetched files; folder of computed files (the run's own folder is below ``work/training``).
-    `world`: Processes and device.
     `workers`: Processes that make samples; the samples do not depend on it.
-    `checkpoint_minutes`: See `LoopSettings`.
     `report`: Gets every line of the log, and the number of steps planned.
     `notice`: Gets what is to be said before the first step, a sentence at a time.
     """

@@ -32,9 +32,6 @@ def tracker(
 ) -> Tracker:
     """Begin a copy of a log.
 
-    `name` ({"dvclive", "wandb"}): For whom.
-    `run`: Name of the run.
-    `folder`: Of the run.
     `workspace`: Where DVC looks for metrics.
     `about`: What the run's result depends on: recipe, options, seed.
     `rows`: Lines that the log has already: those of the run up to its checkpoint.

@@ -48,10 +48,7 @@ def watched(recipe: Recipe, named: tuple[str, ...], data: Path) -> Iterator[tupl
 class Split:
     """Centre crops of a few images of a set and their inputs, in memory.
 
-    `name`: What its columns are called by.
-    `fetched`: The set.
     `recipe`: How many images, and the side of the crops.
-    `degradation`, `level`: How the inputs are made.
     `pairs`: Name, ground truth and input of each image.
     """
 
@@ -94,7 +91,6 @@ class Split:
         """Mean PSNR in dB of 8-bit results under the task's first protocol.
 
         `network`: Is applied in evaluation mode.
-        `device`: That it is on.
         `folder`: Where the results of the first images are written as PNGs.
         `images`: How many of them.
         """

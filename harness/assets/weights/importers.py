@@ -39,7 +39,6 @@ def import_weights(
 ) -> Arrays:
     """Read a weights file of a known format.
 
-    `format_name`: One of `FORMATS`.
     `*others`: Files without which it cannot be read, in their order; by default those that lie beside it.
     `remedy`: What a reader of an error is to do about a damaged file.
     Returns: By name. Convolution weights are OIHW (transposed convolutions IOHW, as PyTorch stores them), biases (O,).
