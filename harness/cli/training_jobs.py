@@ -39,7 +39,7 @@ def train_side_by_side(
     Raises HarnessError: A run failed; the others were made.
     Raises KeyboardInterrupt: Each has written a checkpoint.
     """
-    from harness.cores import core_count
+    from harness.process_state import core_count
     from harness.run.resources import gpus, stage_environment
 
     devices = [] if device == "cpu" else gpus()

@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from harness.cores import core_count
 from harness.errors import HarnessError
 from harness.files import file_sha256, write_json
+from harness.process_state import core_count
 from harness.records.cells import Group
 from harness.records.in_use import root_in_use
 from harness.records.loading import load_json

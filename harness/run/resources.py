@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from harness.cores import core_count
+from harness.process_state import core_count
 from harness.records.runs import machine_memory, run_file
 from harness.run.graph import Node
 
