@@ -11,8 +11,7 @@ import click
 
 from harness.assets.places import AssetPaths, Kind
 from harness.assets.verified import still_complete
-from harness.cli.completion import complete_datasets, complete_weights
-from harness.cli.options import argument, examples, format_option
+from harness.cli.options import argument, complete_datasets, complete_weights, examples, format_option
 from harness.cli.printing import echo, echo_json, echo_table, echo_text
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError, plural
 

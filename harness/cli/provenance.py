@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.completion import complete_rows
-from harness.cli.options import argument, examples, format_option, table_argument
+from harness.cli.options import argument, complete_rows, examples, format_option, table_argument
 from harness.cli.printing import echo_json, echo_text
 from harness.errors import CheckFailedError
 from harness.tables.workspace import Workspace

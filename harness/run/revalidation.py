@@ -27,8 +27,8 @@ from harness.records.restored import RECORD, RestoredRecord, read_restored
 from harness.records.runs import Confirmation, git_state, read_run, write_run
 from harness.run.graph import stage_graph, stages_of
 from harness.run.pipeline import pipeline_stages
+from harness.run.reproduction import run_dvc
 from harness.run.restore import restore
-from harness.run.targets import run_dvc
 from harness.tables.requests import Plan, plans
 from harness.tables.workspace import Workspace
 
