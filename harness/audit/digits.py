@@ -12,14 +12,12 @@ are known.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,9 +35,9 @@ from harness.records.runs import library_versions
 from harness.records.tasks import TASKS
 from harness.tables.collected import results_of
 from harness.tables.diff import CellResult
+from harness.tables.lasting import Lasting
 from harness.tables.measurements import Measurement
 from harness.tables.published import PublishedNumber, Table
-from harness.tables.verdicts import MATCH_UNITS, ROUNDING
 from harness.tables.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -50,57 +48,6 @@ if TYPE_CHECKING:
 DOUBLE = "double precision"
 
 Pixels = NDArray[Any]
-
-
-class Lasting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One matched cell, restored again in other ways.
-
-    `table`, `row`, `key`, `printed`, `protocol`: Which cell.
-    `values`: Its value by the name of the way.
-    `moved`: Samples whose 8-bit value is another than in double precision, by way.
-    `samples`: How many there are.
-    `gap`: Largest difference of a way from double precision, in gray levels.
-    `near`: Samples that lie within the gap of a rounding edge.
-    `interval`: Least and largest PSNR that those samples allow; None for SSIM.
-    `bound`: Error bound of double precision in gray levels, where the network has one.
-    `undecided`: Samples whose exact 8-bit value that bound leaves open.
-    `versions`: What computed it.
-    """
-
-    table: str
-    row: str
-    key: str
-    printed: str
-    unit: float
-    protocol: str
-    values: dict[str, float]
-    moved: dict[str, int]
-    samples: int
-    gap: float
-    near: int
-    interval: tuple[float, float] | None
-    bound: float | None
-    undecided: int | None
-    versions: dict[str, str]
-
-    @property
-    def place(self) -> tuple[str, str, str, str]:
-        """What only one record of a collection has."""
-        return self.table, self.row, self.key, self.versions.get("torch", "")
-
-    def keeps(self, value: float) -> bool:
-        """Whether a value still rounds to the printed digits."""
-        return abs(value - float(self.printed)) <= MATCH_UNITS * self.unit + ROUNDING
-
-    @property
-    def changed(self) -> list[str]:
-        """The ways under which the printed digit is another."""
-        return [way for way, value in self.values.items() if not self.keeps(value)]
-
-    @property
-    def certain(self) -> bool | None:
-        """Whether the digit holds for every choice of the samples near an edge; None where no interval is known."""
-        return None if self.interval is None else all(map(self.keeps, self.interval))
 
 
 @contextmanager
@@ -419,48 +366,3 @@ def _by_rows(image: Tensor, weight: Tensor, bias: Tensor, rows: int = 32) -> Ten
         for top in range(0, image.shape[-2] - extra, rows)
     ]
     return torch.cat(parts, dim=-2)
-
-
-# --- the page
-
-
-class Digits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The form of docs/digits.json."""
-
-    cells: tuple[Lasting, ...] = ()
-
-
-def merged(known: Iterable[Lasting], new: Iterable[Lasting]) -> Digits:
-    """Put new records in the place of those of the same cell and version of torch."""
-    by_place = {cell.place: cell for cell in (*known, *new)}
-    return Digits(tuple(by_place[place] for place in sorted(by_place)))
-
-
-def summary(cells: Sequence[Lasting]) -> str:
-    """Say in one line what became of cells."""
-    changed = [cell for cell in cells if cell.changed]
-    certain = sum(cell.certain is True for cell in cells)
-    bounded = sum(cell.certain is not None for cell in cells)
-    return (
-        f"{len(cells) - len(changed)} of {len(cells)} matched cells keep their printed digits in every way that was "
-        f"tried; of {bounded} PSNR cells, {certain} keep them whichever way the samples near a rounding edge fall"
-    )
-
-
-def lasting_text(cell: Lasting) -> str:
-    """Say what is known of one cell's digits.
-
-    Used by ``harness audit --digits`` and the page.
-    """
-    decimals = max(4, -math.floor(math.log10(cell.unit)) + 3)
-    parts = [
-        f"another digit with {', '.join(cell.changed)}" if cell.changed else "holds in every way",
-        f"{max(cell.moved.values()):,} of {cell.samples:,} samples fall otherwise, {cell.near:,} lie within "
-        f"{cell.gap:.2g} of an edge",
-    ]
-    if cell.interval is not None:
-        low, high = (f"{value:.{decimals}f}" for value in cell.interval)
-        parts.append(f"{low} to {high}" + ("" if cell.certain else ", which is more than the printed digit allows"))
-    if cell.bound is not None:
-        parts.append(f"double precision errs by {cell.bound:.1g} at most, which leaves {cell.undecided:,} samples open")
-    return "; ".join(parts)
