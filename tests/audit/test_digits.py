@@ -174,5 +174,5 @@ def test_from_a_table_to_the_page(tmp_path: Path, synthetic: Synthetic) -> None:
     assert cells["two/50/ssim"].interval is None
     written = (tmp_path / "w" / PAGE).read_text(encoding="utf-8")
     assert written == page(Digits(tuple(sorted(cells.values(), key=lambda cell: cell.place))))
-    assert "samples are saved otherwise than in double precision" in run("why", "mine", "small", "two/50/psnr")
+    assert "otherwise than in double precision" in run("why", "mine", "small", "two/50/psnr", "--format", "json")
     assert DATA.name in said and PAGE.name in said
