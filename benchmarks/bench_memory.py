@@ -3,9 +3,9 @@
     python benchmarks/bench_memory.py [METHOD ...] [--side 1024] [--most 1.0]
 
 What is printed is the process's largest resident set (`ru_maxrss`) less what it was before the image, on a CPU: input,
-result, and freed memory that is kept for the next image are part of it. A network has seeded weights, which play no part;
-a method that makes its network from its weights is given the released ones. A tiled policy holds one tile after another,
-so one tile is measured. What would take more multiply-adds than ``--most`` (10^12) is named and not run.
+result, and freed memory that is kept for the next image are part of it. A network has seeded weights, which play no
+part; a method that makes its network from its weights is given the released ones. A tiled policy holds one tile after
+another, so one tile is measured. What would take more multiply-adds than ``--most`` (10^12) is named and not run.
 """
 
 from __future__ import annotations

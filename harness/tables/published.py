@@ -25,7 +25,7 @@ from harness.records.tasks import TASKS
 Mark = Literal["", "best", "second"]
 
 # Those of `harness.inference.policies`, which cannot be imported without torch; a test compares.
-POLICIES = ("whole", "chop", "x8", "chop+x8")
+POLICIES = tuple(way + engine for engine in ("", "+onnx1") for way in ("whole", "chop", "x8", "chop+x8"))
 METRICS = ("psnr", "ssim", "parameters", "seconds")
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")

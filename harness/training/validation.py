@@ -114,7 +114,7 @@ class Split:
         images : int
             How many of them.
         """
-        from harness.inference.policies import whole
+        from harness.inference.sizes import whole
         from harness.networks.ranges import from_network, to_network
 
         training = network.training
