@@ -16,6 +16,7 @@ from harness.inference.graphs import (
     TOLERANCE,
     TRACED,
     as_module,
+    frozen,
     networks_of,
     session,
     traced,
@@ -77,7 +78,7 @@ def _session(function: Callable[..., Any], channels: int) -> Run:
     draw = torch.Generator().manual_seed(1)
     images = [torch.rand(batch, channels, *sides, generator=draw) for batch, *sides in SIZES]
     program = io.BytesIO()
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad(), frozen(function):
         expected = [network(image).clone() for image in images]
         try:
             image = torch.rand(1, channels, *TRACED, generator=draw)
