@@ -55,7 +55,7 @@ def _options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]
         "dataset": "Dataset, such as live1.",
         "degradation": "Degradation, such as jpeg-y8.",
         "method": "Method, such as dncnn.",
-        "policy": "Inference policy: whole, chop, x8.",
+        "policy": "Inference policy: whole, chop, x8, whole+onnx1 …",
     }
 
     def add(function: Callable[..., None]) -> Callable[..., None]:
