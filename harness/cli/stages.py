@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.assets.progress import ProgressBar
-from harness.cli.completion import complete_degradations
 from harness.cli.groups import own_process
 from harness.cli.options import (
+    complete_degradations,
     dataset_option,
     examples,
     format_option,

@@ -51,7 +51,6 @@ def _calling(function: Callable[..., Any], *arguments: Any) -> Any:
 def check_result(result: NDArray[Any], given: NDArray[Any]) -> None:
     """Refuse samples that cannot be a restored image.
 
-    `result`: What a method returned, any shape.
     `given`: What it was given, in [0, 1] or, under unclipped noise, beyond.
     Raises WrongResultError: The samples are no real floating-point numbers, not finite, or far outside the input's
         range.

@@ -121,8 +121,6 @@ def refuse_edited(
 
     `workspace`: Where ``work/code`` says which code DVC knows the stage by; what is not there is not compared.
     `stage`: A stage of `ROOTS`, or ``restore``.
-    `task`, `degradation`: What it works on.
-    `method`: What it restores with.
     `metrics`: Metrics of plugins that it measures with.
     Raises HarnessError: Some code is not that which is recorded.
     """

@@ -30,7 +30,6 @@ class Difference(msgspec.Struct, frozen=True):
     `own`: How this cell was made: the name of a degradation, protocol, saving rule, policy or training set, or of a
         kind of weights.
     `others`: How the numbers it stands beside were made.
-    `beside` ({"own rows", "most rows"}): Which numbers those are.
     """
 
     kind: Literal["input", "protocol", "saving", "policy", "training data", "weights"]
