@@ -26,9 +26,6 @@ FORMATS = ("PNG", "BMP", "TIFF", "JPEG", "PPM", "WEBP", "GIF")
 class ImageError(HarnessError):
     """An image file that is not taken as it is.
 
-    `where`: The file.
-    `problem`: What is wrong with it.
-    `remedy`: What to do about it.
     `damaged`: Whether it is no image at all, or a damaged one.
     """
 
@@ -73,11 +70,7 @@ def read_result(path: str | os.PathLike[str], saving: str = "round") -> NDArray[
 
 
 def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
-    """Decode the bytes of an image file; the rules and results are those of `read_image`.
-
-    `data`: Contents of the file.
-    `where`: Begins the error message.
-    """
+    """Decode the bytes of an image file; the rules and results are those of `read_image`."""
     pixels = _decode(data, where)
     if pixels.dtype != np.uint8:
         raise ImageError(where, _too_deep(pixels), "store it with 8")
@@ -281,7 +274,6 @@ def write_fine_png(path: str | os.PathLike[str], pixels: NDArray[np.float64]) ->
 
     The channels of a colour image are stored one below the other, and the file says how many there are.
 
-    `path`: Target file.
     `pixels`: ``(H, W)`` or ``(H, W, 3) float64`` in units of 0..255; values outside are clipped.
     Returns: The pixels as a reader will get them.
     """

@@ -26,7 +26,6 @@ def is_name(text: str) -> bool:
 def check_name(text: str, kind: str = "name", where: str = "") -> str:
     """Return a name that may stand in a path and a command line as it is.
 
-    `text`: The name.
     `kind`: What it stands for, such as ``"dataset"``.
     `where`: The file that it comes from; begins the error message.
     Raises HarnessError: It has other characters than lower-case letters, digits and single hyphens between them, or is

@@ -1,4 +1,4 @@
-"""What all code of a process shares: torch's switches, the current folder, the standard streams.
+"""What all code of a process shares: torch's switches, the current folder, the standard streams, its cores.
 
 A method that changes one of them reaches every other method of the process, and the numbers in their rows. So a method
 must leave them as it found them: a change is undone and told, with the name of what was changed. Environment variables
@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -298,3 +299,25 @@ def _apply(variables: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def core_count() -> int:
+    """Count the cores that this process may use.
+
+    The first that is known of: HARNESS_CORES, a container's quota (cgroup 2, rounded up), the process's affinity, the
+    machine's cores.
+    """
+    given = os.environ.get("HARNESS_CORES", "")  # a parallel run gives each of its workers a share
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = _QUOTA.read_text().split()
+        if quota != "max":
+            count = min(count, max(1, -(-int(quota) // int(period))))
+    except (OSError, ValueError, ZeroDivisionError):
+        pass
+    return max(1, count)

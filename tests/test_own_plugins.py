@@ -21,7 +21,7 @@ from harness.methods.definitions import origin_of, registry_of
 from harness.methods.fingerprints import made_with
 from harness.registries import take_out
 from harness.run.graph import Node, Step
-from harness.run.targets import prefetch
+from harness.run.reproduction import prefetch
 from harness.tables.workspace import Workspace
 
 PAGE = Path(__file__).parent.parent / "docs" / "plugins.md"

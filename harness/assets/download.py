@@ -66,7 +66,6 @@ class Downloader:
     def download(self, url: str, part: Path, size: int, is_whole: Callable[[Path], bool], most: int = 0) -> None:
         """Download a file; a part that is already there is continued.
 
-        `url`: Where it is, http or https.
         `part`: Where the bytes go; holds the whole, checked file on return.
         `size`, `is_whole`: Bytes that the file must have, 0 where nobody knows, and what compares its checksum.
         `most`: Bytes that a file of unknown size may have; by default those that any file of weights may have.

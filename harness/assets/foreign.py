@@ -27,10 +27,7 @@ def most_bytes(path: Path) -> int:
 
 
 class HDF5File:
-    """A file whose every object lies in it.
-
-    `file`: The file, open for reading.
-    """
+    """A file whose every object lies in it."""
 
     def __init__(self, path: Path, file: Any) -> None:
         self.file = file

@@ -22,7 +22,6 @@ class PlannedSet(msgspec.Struct, frozen=True):
         source, and nowhere but with the user.
     `bytes`: Known sizes of the downloads, together.
     `unknown`: Downloads of unknown size: nothing but git's id of their bytes is registered.
-    `repositories`: Where the downloads come from.
     `note`: How files without a public source are to be had.
     `archives`: The owner's archives of what is missing, with their sizes: fetched with ``--archives``, and with it
         alone.

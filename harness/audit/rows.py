@@ -34,9 +34,9 @@ from harness.audit.ranking import (
 from harness.audit.screening import OUT_OF_BUDGET, Budget, most_digits, read_ssim
 from harness.audit.settings import AuditSettings
 from harness.audit.variants import INDEPENDENT, Finish, Making, NoiseDraw, difference, differences, makings
-from harness.cores import core_count
 from harness.degradations import degradation
 from harness.errors import HarnessError
+from harness.process_state import core_count
 from harness.tables.published import Table, published_number
 from harness.tables.requests import IMAGE_METRICS, Request, requests
 from harness.tables.workspace import Workspace

@@ -55,7 +55,6 @@ def check_results(
     """Raise `CheckFailedError` where a printed number has a verdict that fails, or nothing at all could be compared.
 
     `tables`: The cells of each table, by the table's name.
-    `fail_on`: Keys of `FAILING`.
     `strict`: Whether numbers that are off or were not measured here fail, too; recorded ones were not.
     `junit`: A file that gets every cell as a test case, whatever fails.
     """

@@ -35,14 +35,14 @@ LIST: Index = {
 EXPORT: Index = {
     "figure": ("harness.cli.figure:figure", "Draw crops, curves or costs of a table for a paper."),
     "rows": ("harness.cli.stages:rows", "Print measured values image by image, or their means."),
-    "network": ("harness.cli.weights:network", "Write a network with its weights as ONNX or TorchScript."),
-    "crate": ("harness.cli.provenance:crate", "Put a table's run into a Research Object Crate (RO-Crate)."),
+    "network": ("harness.cli.exports:network", "Write a network with its weights as ONNX or TorchScript."),
+    "crate": ("harness.cli.exports:crate", "Put a table's run into a Research Object Crate (RO-Crate)."),
     "check-crate": (
-        "harness.cli.provenance:check_crate",
+        "harness.cli.exports:check_crate",
         "Check a crate: its files, and its results against the rows.",
     ),
-    "dnd": ("harness.cli.submissions:dnd", "Restore DND and write the archive that its server scores."),
-    "check-dnd": ("harness.cli.submissions:check_dnd", "Check such an archive, whichever program made it."),
+    "dnd": ("harness.cli.exports:dnd", "Restore DND and write the archive that its server scores."),
+    "check-dnd": ("harness.cli.exports:check_dnd", "Check such an archive, whichever program made it."),
 }
 
 STAGE: Index = {
@@ -63,8 +63,8 @@ COMMANDS: Index = {
     "why": ("harness.cli.provenance:why", "Show where a number comes from, down to the pixels."),
     "report": ("harness.cli.report:report", "Write a site of every table, cell and image; compare two runs."),
     "audit": ("harness.cli.audit:audit", "Find the protocol that makes each published number."),
-    "datasets": ("harness.cli.datasets:datasets", "List, fetch and verify datasets."),
-    "weights": ("harness.cli.weights:weights", "List, fetch and verify released weights."),
+    "datasets": ("harness.cli.assets:datasets", "List, fetch and verify datasets."),
+    "weights": ("harness.cli.assets:weights", "List, fetch and verify released weights."),
     "list": ("harness.cli.main:list_known", "List the methods, tasks, degradations or metrics."),
     "describe": ("harness.cli.methods:describe", "Say what a method is and what it costs."),
     "init": ("harness.cli.starting:init", "Make a folder a workspace of your own: methods, tables, CI."),

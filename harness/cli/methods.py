@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.completion import complete_checked, complete_degradations
 from harness.cli.groups import own_process
 from harness.cli.options import (
     argument,
+    complete_checked,
+    complete_degradations,
     dataset_option,
     examples,
     format_option,

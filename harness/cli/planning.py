@@ -139,7 +139,7 @@ def say_device(workspace: Workspace, plans: Mapping[TrainingRun, TrainingPlan], 
         return
     if text := why_no_gpu():
         echo(f"warning: {text}", err=True)
-    from harness.cores import core_count
+    from harness.process_state import core_count
 
     counted = 0.0
     for run, plan in plans.items():

@@ -1,15 +1,12 @@
-"""Commands `harness why`, `harness doctor`, `harness export crate`."""
+"""Commands `harness why`, `harness doctor`."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from harness.cli.completion import complete_rows
-from harness.cli.options import Option, argument, examples, format_option, table_argument
-from harness.cli.printing import echo, echo_json, echo_text
-from harness.errors import CheckFailedError, plural
+from harness.cli.options import argument, complete_rows, examples, format_option, table_argument
+from harness.cli.printing import echo_json, echo_text
+from harness.errors import CheckFailedError
 from harness.tables.workspace import Workspace
 
 
@@ -52,42 +49,3 @@ def doctor(form: str) -> None:
     wrong = sum(finding.state == "wrong" for finding in found)
     if wrong:
         raise CheckFailedError(f"{wrong} of {len(found)} checks failed; a run would not work")
-
-
-@click.command(epilog=examples("harness export crate panet-table3 panet-table3.zip"))
-@table_argument("table")
-@click.argument("target", type=click.Path(path_type=Path))
-@click.option(
-    "--with-images",
-    "images",
-    cls=Option,
-    formerly="--images",
-    is_flag=True,
-    help="With the restored images; mind whose images they are made from.",
-)
-def crate(table: str, target: Path, images: bool) -> None:
-    """Write the run of TABLE to TARGET, a new folder or a .zip.
-
-    With --with-images also the weights of networks that were trained here, not those of others.
-    """
-    from harness.extras.crate import export_crate
-
-    count = export_crate(Workspace.find(), table, target, images=images)
-    echo(f"{target}: {plural(count, 'file')}; check it anywhere with harness export check-crate {target}")
-
-
-@click.command("check-crate", epilog=examples("harness export check-crate panet-table3.zip"))
-@click.argument("source", type=click.Path(path_type=Path))
-def check_crate(source: Path) -> None:
-    """Check the crate SOURCE: its files, and its results against its rows. Exit status 1 if anything is wrong."""
-    from harness.extras.crate import check_crate as check
-
-    checked = check(source, Workspace.find())
-    for problem in checked.problems:
-        echo(problem, err=True)
-    images = f", {checked.measured} restored images have the recorded pixels" if checked.measured else ""
-    remade = ", the results follow from the rows" if checked.remade else ""
-    made = f" (made by revision {checked.revision[:12]})" if checked.revision else ""
-    echo(f"{checked.table}{made}: {checked.files} files are as they were{remade}{images}")
-    if checked.problems:
-        raise CheckFailedError(f"{source}: {plural(len(checked.problems), 'problem')}; it is not what was exported")

@@ -222,7 +222,6 @@ def write_published(
     it gets that row's input, protocols and ways of keeping pixels, too.
 
     `name`: The table's name; what stands before ``-table`` in it is its paper's.
-    `read`: Columns, rows and values.
     `methods`: ``ROW=METHOD``.
     `title`, `source`: Caption, and where it was read.
     `force`: Whether a file of the user's tables is written anew.

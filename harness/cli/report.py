@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from harness.cli.completion import complete_tables
 from harness.cli.groups import Index, LazyGroup
 from harness.cli.options import (
     Option,
     argument,
+    complete_tables,
     examples,
     format_option,
     level_option,

@@ -12,9 +12,10 @@ import click
 import msgspec
 
 from harness.assets.progress import LINE_SECONDS, ProgressBar, Remaining
-from harness.cli.completion import complete_methods, complete_trainable
 from harness.cli.options import (
     argument,
+    complete_methods,
+    complete_trainable,
     dataset_option,
     examples,
     format_option,

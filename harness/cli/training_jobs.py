@@ -34,29 +34,12 @@ def train_side_by_side(
 ) -> None:
     """Train runs in processes of their own, as many at a time as there are jobs and GPUs.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        Where.
-    plans : mapping
-        How long each run is trained, on what, how.
-    jobs : int
-        The most at a time.
-    loop : LoopSettings
-        Of each of them.
-    device : str
-        ``cpu`` leaves the GPUs alone.
-    arguments : tuple of str
-        Further arguments of ``harness train``.
-
-    Raises
-    ------
-    HarnessError
-        A run failed; the others were made.
-    KeyboardInterrupt
-        Each has written a checkpoint.
+    `plans`: How long each run is trained, on what, how.
+    `device`: ``cpu`` leaves the GPUs alone.
+    Raises HarnessError: A run failed; the others were made.
+    Raises KeyboardInterrupt: Each has written a checkpoint.
     """
-    from harness.cores import core_count
+    from harness.process_state import core_count
     from harness.run.resources import gpus, stage_environment
 
     devices = [] if device == "cpu" else gpus()

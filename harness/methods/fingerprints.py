@@ -47,7 +47,6 @@ WITHOUT_INFLUENCE = frozenset(
         "harness.records.tasks",
         "harness.registries",
         "harness.assets.datasets.defining",
-        "harness.cores",
         "harness.process_state",
         "harness.records.runs",
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.cores import core_count
+from harness.process_state import core_count
 
 # The oldest driver for Linux that runs programs of a major version of CUDA (NVIDIA's table of minor compatibility).
 OLDEST_DRIVER = {"11": "450.80.02", "12": "525.60.13", "13": "580.65.06"}

@@ -230,7 +230,6 @@ def _keys(path: str) -> tuple[str | int, ...]:
 def yaml_place(where: str, *keys: str | int) -> str:
     """Name a file and the line where a value stands in it; the file alone where that is no YAML file.
 
-    `where`: The file, or what else a record came from.
     `keys`: The way to the value; as far as it can be gone.
     """
     import yaml

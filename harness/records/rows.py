@@ -40,7 +40,6 @@ class MeasuredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     """What a file of rows holds and what made it.
 
     `group`: Task, dataset, degradation, method, policy.
-    `origin`: Where the weights come from.
     `protocols`: Version of every protocol measured, by name.
     `code`: Fingerprint of the code that restored.
     `reason`: Why there are no rows at all.

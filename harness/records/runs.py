@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from harness.cores import core_count
 from harness.errors import HarnessError
 from harness.files import file_sha256, write_json
+from harness.process_state import core_count
 from harness.records.cells import Group
 from harness.records.in_use import root_in_use
 from harness.records.loading import load_json
@@ -36,6 +36,7 @@ LIBRARIES = (
     "colour-demosaicing",
     "spandrel",
     "opencv-python-headless",
+    "onnxruntime",
     "pyiqa",
     "restoration-harness",
 )
@@ -48,7 +49,6 @@ class Confirmation(msgspec.Struct, frozen=True):
     """Code that did not make some images but was found to make them pixel by pixel, on a sample.
 
     `images`, `of`: How many images were restored again, and how many there are.
-    `revision`: Git revision of the checkout.
     `dirty`: Whether sources differed from it.
     """
 
@@ -169,7 +169,6 @@ class Clock:
         """Describe the run that ends now.
 
         `seconds`, `retries`: By image; see `RunRecord`.
-        `seed`, `kept`: See `RunRecord`.
         """
         wall_seconds = round(time.perf_counter() - self._start, 6)
         device, torch = device_name(), _torch()

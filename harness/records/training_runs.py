@@ -101,7 +101,6 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         float32, ``high`` TF32 (ten bits of each factor), ``medium`` lets products use bfloat16. Attention is always in
         float32.
     `fused`: Adam in one kernel: other rounding than the usual form's.
-    `compile`: ``torch.compile``.
     `deterministic`: Refuse operations whose result differs from run to run.
     `ema`: Decay of a moving average of the weights, which then is the result; 0 is off.
     `clip`: Largest norm of the gradient; 0 is off.
@@ -126,12 +125,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 class LoopSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What changes no bit of a result, and is recorded nowhere.
 
-    Attributes
-    ----------
-    workers : int or None
-        Processes that make samples; None: as many as the machine and the device make sensible.
-    checkpoint_minutes : float
-        Minutes between two checkpoints: what an interruption costs at most.
+    `workers`: Processes that make samples; None: as many as the machine and the device make sensible.
+    `checkpoint_minutes`: Minutes between two checkpoints: what an interruption costs at most.
     """
 
     workers: Annotated[int, msgspec.Meta(ge=0)] | None = None
@@ -144,30 +139,14 @@ USUAL_LOOP = LoopSettings()
 class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How long a run is trained (one of the first three), on what, with which options.
 
-    Attributes
-    ----------
-    budget : str
-        ``smoke``, ``short`` or ``paper``.
-    iterations : int
-        Steps.
-    minutes : float
-        Wall time of training.
-    data : str
-        Another training dataset than the recipe's.
-    options : Options
-        See there.
-    recipe : dict
-        Values of the recipe that are others here, by name (`harness.training.recipe.OVERRIDES`).
-    start : str
-        Name of the run whose weights are begun with, such as ``edsr-trained--sr-2``; empty: random ones.
-    keep : int
-        Iterations between two files of weights that are kept beside the run's checkpoint; 0 keeps none.
-    validation : tuple of str
-        Datasets whose PSNR is watched, each by itself; empty: the recipe's first that is here.
-    validation_images : int
-        Images of each whose results are kept as PNGs at every validation.
-    log : tuple of str
-        Where the log goes beside its CSV file, names of `TRACKERS`.
+    `budget`: ``smoke``, ``short`` or ``paper``.
+    `data`: Another training dataset than the recipe's.
+    `recipe`: Values of the recipe that are others here, by name (`harness.training.recipe.OVERRIDES`).
+    `start`: Name of the run whose weights are begun with, such as ``edsr-trained--sr-2``; empty: random ones.
+    `keep`: Iterations between two files of weights that are kept beside the run's checkpoint; 0 keeps none.
+    `validation`: Datasets whose PSNR is watched, each by itself; empty: the recipe's first that is here.
+    `validation_images`: Images of each whose results are kept as PNGs at every validation.
+    `log`: Where the log goes beside its CSV file, names of `TRACKERS`.
     """
 
     budget: str = ""
@@ -296,7 +275,6 @@ class TrainedFor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `iterations`, `recipe_iterations`: Steps made, and those of the full recipe.
     `length_of`: What the latter are, see `Recipe`.
-    `data`: Dataset trained on.
     `warmup`: Iterations over which the learning rate rises from 0.
     `otherwise`: Values of the recipe that were others, and what the weights began as; empty where the recipe was
         followed.
@@ -314,12 +292,10 @@ class TrainedFor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How trained weights came to be; it lies beside them.
 
-    `run`: Method, task, level.
     `budget`: The length as it was planned.
     `iterations`, `recipe_iterations`: Steps made, and those of the full recipe.
     `length_of`: What the latter are, see `Recipe`.
     `data`, `recipe_data`: Dataset trained on, and the recipe's.
-    `options`: See there.
     `reason`: Why there are no weights; empty where there are.
     `seed`, `parameters`, `samples`: Seed used, trained parameters, patches seen.
     `rgb_range`: Largest sample value that the network was fed (`harness.networks.ranges`).
@@ -327,7 +303,6 @@ class TrainedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `seconds`: Training time, validation excluded.
     `peak_memory`: Bytes on the GPU, or of the process.
     `validation`, `further_validation`: On the first set that was watched, and on the others.
-    `device`, `machine`: What it ran on.
     `threads`, `processes`: CPU threads of a process, and processes.
     `code`: Fingerprints of the training and network code, several if it changed between interruption and resumption.
     `driver`: Version of the GPU's driver; those of CUDA and cuDNN are in `libraries`.

@@ -57,7 +57,6 @@ class Folder:
     def find(cls, start: str | os.PathLike[str] = ".", *, needed: bool = True) -> Self:
         """Find the nearest folder upwards that holds params.yaml.
 
-        `start`: Where to begin.
         `needed`: Whether there must be one. What reads no results of earlier commands goes without: the folder is then
             `start`, with the parameters' defaults.
         Raises HarnessError: There is none, and it is needed: a pipeline, for example, must be written somewhere.

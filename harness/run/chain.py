@@ -68,10 +68,7 @@ def _names(result: CellResult) -> tuple[str, ...]:
 
 
 def explain(workspace: Workspace, result: CellResult) -> list[Link]:
-    """Make the chain of a cell, from the printed number to the images it was measured on, and how to re-run it.
-
-    `workspace`: Where the results lie.
-    """
+    """Make the chain of a cell, from the printed number to the images it was measured on, and how to re-run it."""
     request, group = result.request, result.request.group
     links = [_number(workspace, result)]
     if group is None:

@@ -54,14 +54,9 @@ def check_elsewhere(kind: str, name: str, found: Iterable[Check], seconds: float
 
     What is drawn when a module is imported, or follows Python's hashes of texts, is the same only within a process.
 
-    Parameters
-    ----------
-    kind, name : str
-        As of `check_definition`; known to the workspace that the current folder lies in.
-    found : iterable of Check
-        What came out in this process.
-    seconds : float
-        How long the other may take.
+    `kind`, `name`: As of `check_definition`; known to the workspace that the current folder lies in.
+    `found`: What came out in this process.
+    `seconds`: How long the other may take.
     """
     what = "another process"
     command = [sys.executable, "-P", "-c", f"import {__name__} as told; told.tell(*{(kind, name)!r})"]

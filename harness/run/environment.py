@@ -21,7 +21,6 @@ State = Literal["fine", "note", "wrong"]
 class Finding(msgspec.Struct, frozen=True):
     """What was found.
 
-    `what`: Which part of the environment.
     `state`: ``fine``; ``note`` (works, but know it); ``wrong`` (a run will fail).
     `detail`: What was found, and what to do about it.
     """
@@ -162,7 +161,7 @@ def _images(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _machine(_: Workspace) -> Iterator[Finding]:
-    from harness.cores import core_count
+    from harness.process_state import core_count
     from harness.records.devices import device_facts, why_no_gpu
     from harness.records.runs import machine_memory, processor
     from harness.run.resources import free_memory, gpus

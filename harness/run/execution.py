@@ -33,7 +33,6 @@ _GRACE_SECONDS = 5
 class RunSettings(msgspec.Struct, frozen=True):
     """How to run stages.
 
-    `jobs`: Stages at a time on this machine.
     `cluster`: Cluster file; then `jobs` does not count.
     `per_gpu`: Stages that may share a GPU.
     `keep_going`: Whether to go on with what does not depend on a stage that failed.
@@ -65,7 +64,6 @@ def run_stages(
     """Run stages, each after those of them that it needs.
 
     `nodes`: The stages by address, each after those it needs; needs outside the mapping are taken for done.
-    `watcher`: Is told.
     Returns: Outcome by address.
     """
     outcomes: dict[str, StageOutcome] = {}

@@ -21,7 +21,6 @@ class Step(msgspec.Struct, frozen=True):
     `command`: The command line, as a shell reads it.
     `verb`: The harness's subcommand: ``restore``, ``measure``, ``datasets`` …; empty for another program.
     `title`: The step for readers: verb, method, dataset or table.
-    `group`: What is restored or measured.
     `gpu`: Whether it takes a GPU where there is one.
     `name`: The dataset or set of weights that is fetched, the method that is counted, the table that is rendered.
     """

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.assets.datasets.reading import gray_among_colour, open_dataset
-from harness.cores import core_count
 from harness.degradations import degradation
 from harness.errors import HarnessError, Missing, NotAvailableError, plural
 from harness.images import pixels_sha256, read_result
+from harness.process_state import core_count
 from harness.protocols import measure_many, protocol
 from harness.protocols.definitions import LUMAS, Protocol, own_inputs, planes_of
 from harness.records.cells import FIRST_DRAW, InputId

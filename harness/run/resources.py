@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from harness.cores import core_count
+from harness.process_state import core_count
 from harness.records.runs import machine_memory, run_file
 from harness.run.graph import Node
 
@@ -60,7 +60,6 @@ def worker_shares(needs: Iterable[int], memory: int, jobs: int) -> list[int]:
 
     `needs`: What each stage takes, bytes; none more than `memory`.
     `memory`: What all may take together, bytes.
-    `jobs`: The most workers.
     Returns: Bytes by worker, the largest first; fewer than `jobs` where the memory or the stages do not suffice.
 
     >>> worker_shares([3, 1, 6, 3], memory=11, jobs=4)

@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 
 from harness.assets.datasets.reading import FetchedDataset, open_dataset
 from harness.assets.inputs import InputRecord, iterate_inputs
-from harness.cores import core_count
 from harness.degradations import DEGRADATIONS, Degradation, degradation
 from harness.errors import HarnessError, NotAvailableError
 from harness.files import file_sha256, write_json
 from harness.images import pixels_sha256, write_fine_png, write_png
 from harness.methods import Method, build_method
 from harness.metrics.quantization import to_uint8
+from harness.process_state import core_count
 from harness.records.cells import Group, InputId, NoiseDraws, input_ids
 from harness.records.in_use import name_in_use
 from harness.records.loading import load_json
@@ -84,12 +84,9 @@ def restore(
 ) -> tuple[RestoredRecord, RunRecord]:
     """Restore every input of a group into `target`.
 
-    `group`: What to restore, with what.
-    `method`: The method itself.
     `inputs`: The recorded hashes of the inputs; an input that differs stops the run.
     `data`, `partial`, `target`: Folder of fetched files, of unfinished work, and of the result (replaced when
         everything is done).
-    `code`: Fingerprint of the restoring code.
     `packages`: Installed packages that the method's own code imports: unfinished work of other versions is not taken
         up.
     `shrink`: How many times what is computed at once is to be reduced from the start (`harness.run.apply`).

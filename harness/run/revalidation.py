@@ -27,8 +27,8 @@ from harness.records.restored import RECORD, RestoredRecord, read_restored
 from harness.records.runs import Confirmation, git_state, read_run, write_run
 from harness.run.graph import stage_graph, stages_of
 from harness.run.pipeline import pipeline_stages
+from harness.run.reproduction import run_dvc
 from harness.run.restore import restore
-from harness.run.targets import run_dvc
 from harness.tables.requests import Plan, plans
 from harness.tables.workspace import Workspace
 
@@ -56,8 +56,6 @@ def revalidate(
 ) -> list[RevalidatedGroup]:
     """Try the present code on a sample of every outdated group; keep the groups whose samples are equal.
 
-    `workspace`: Where the results lie.
-    `tables`: Tables whose groups are looked at.
     `images`: Images of each level to restore again.
     `say`: Called with every outcome as it is known.
     Returns: Of the groups that were outdated.

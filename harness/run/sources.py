@@ -125,8 +125,6 @@ def refuse_edited(
 
     `workspace`: Where ``work/code`` says which code DVC knows the stage by; what is not there is not compared.
     `stage`: A stage of `ROOTS`, ``restore`` or ``cost``.
-    `task`, `degradation`: What it works on, if anything.
-    `method`: What it restores with, or counts.
     `metrics`: Metrics of plugins that it measures with.
     Raises HarnessError: Some code is not that which is recorded.
     """

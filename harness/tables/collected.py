@@ -99,7 +99,6 @@ def place_of(request: Request) -> CellPosition:
 def collect(workspace: Workspace, names: Iterable[str] = (), *, here: bool = True) -> list[TableResults]:
     """Gather the results of tables.
 
-    `workspace`: Where rows and recorded results lie.
     `names`: Tables; every known one where none is named.
     `here`: Whether what was measured here counts, or only what results/ recorded.
     """

@@ -40,13 +40,11 @@ class Comparison(msgspec.Struct, frozen=True):
     """A measured cell against the reference cell of its column.
 
     `cell`, `reference`: Both cells; the same one where the cell is the reference itself.
-    `images`: Images compared.
     `draws`: Noise draws of each image, whose values were averaged before they were compared.
     `difference`: Mean over the images of cell - reference, in the unit of the metric; None where it was refused.
     `low`, `high`: Bounds of its interval (`harness.tables.paired.paired_bootstrap`).
     `p`, `floor`: Two-sided p-value, and the smallest one that as many images can give
         (`harness.tables.paired.sign_flip_p`).
-    `refused`: Why the two cannot be compared.
     `remark`: What to keep in mind.
     """
 

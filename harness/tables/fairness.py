@@ -66,9 +66,7 @@ class Footnote(msgspec.Struct, frozen=True):
     """A difference that rows of a table share.
 
     `mark`: A letter, which stands at the rows.
-    `difference`: As data.
     `rows`: The rows, with how many of their numbers, if not all.
-    `text`: In words.
     """
 
     mark: str

@@ -90,12 +90,8 @@ def compact(text: str) -> str:
 class Choices(msgspec.Struct, frozen=True):
     """What the user says of headings.
 
-    Attributes
-    ----------
-    dataset, metrics, level : str, tuple of str, int or None
-        Of every column whose heading names none.
-    meanings : dict
-        By compact heading, a dataset of the registry; ``-`` leaves the columns out.
+    `dataset`, `metrics`, `level`: Of every column whose heading names none.
+    `meanings`: By compact heading, a dataset of the registry; ``-`` leaves the columns out.
     """
 
     dataset: str = ""
@@ -152,16 +148,9 @@ class ReadRow(msgspec.Struct, frozen=True):
 class UnderstoodTable(msgspec.Struct, frozen=True):
     """A pasted table, understood as far as it can be.
 
-    Attributes
-    ----------
-    columns, rows : tuple
-        See `ReadColumn` and `ReadRow`.
-    methods_as : {"rows", "columns"}
-        How it is printed.
-    notes : tuple of str
-        What was taken for what, and what was left out.
-    open : tuple of str
-        Places that a person must fill, with the option that does.
+    `columns`, `rows`: See `ReadColumn` and `ReadRow`.
+    `notes`: What was taken for what, and what was left out.
+    `open`: Places that a person must fill, with the option that does.
     """
 
     columns: tuple[ReadColumn, ...]
@@ -194,21 +183,7 @@ def understand(
 ) -> UnderstoodTable:
     """Say what the headings of a pasted table mean.
 
-    Parameters
-    ----------
-    table : PastedTable
-        As read.
-    task : str
-        Restoration task of every cell.
-    choices : Choices
-        What the user says of headings.
-    where : str
-        Begins every error message.
-
-    Raises
-    ------
-    HarnessError
-        No line holds a number, or none holds a method's name.
+    Raises HarnessError: No line holds a number, or none holds a method's name.
     """
     return _Understanding(table, task, choices or Choices(), where).reading()
 

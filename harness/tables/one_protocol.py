@@ -34,7 +34,6 @@ class OneProtocolCell(msgspec.Struct, frozen=True):
     """A cell under the one protocol.
 
     `protocol`: The one protocol of the cell's metric; empty where nothing is measured on images.
-    `measured`: Under it.
     `rank`: 1 for the best measured value of its column, 2 for the second, 0 for others and for what was not run.
     `printed_rank`: The same for the printed values of the rows that were run.
     """
@@ -76,7 +75,6 @@ def one_protocol(workspace: Workspace, table: Table, wanted: str) -> list[OnePro
     Values that are in work/rows are taken from there; what was not measured under the protocol yet is measured on the
     restored images of the workspace.
 
-    `workspace`: Where rows and restored images are.
     `wanted`: See `choose_protocols`.
     """
     chosen = choose_protocols(wanted)

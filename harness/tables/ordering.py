@@ -27,8 +27,6 @@ class Ordering(msgspec.Struct, frozen=True):
 
     `tau`, `p`: Kendall's tau-b, and the exact two-sided p-value; None where they mean nothing (see `text`). With ties
         there is no exact p-value.
-    `rows`: Rows compared.
-    `text`: In words.
     `interval`: 95 %, by what the rows vary from seed to seed; None where a row has one seed.
     """
 

@@ -63,8 +63,6 @@ def paired_bootstrap(
     is 2.3 % and 97.7 % instead of 2.5 % and 97.5 %.
 
     `before`, `after`: Values of the same images in the same order; at least two, finite.
-    `resamples`: How many are drawn.
-    `seed`: Of the drawing.
     Raises HarnessError: There are fewer than two pairs, or a value is infinite.
     """
     from scipy.special import ndtr, stdtrit
@@ -92,7 +90,6 @@ def sign_flip_p(
     P-values Should Never Be Zero, 2010). scipy.stats.permutation_test gives the same and takes twenty times as long.
 
     `before`, `after`: Values of the same images in the same order; at least two, finite.
-    `seed`: Of the random patterns.
     Returns: At least `p_floor` of as many images, at most 1.
     Raises HarnessError: There are fewer than two pairs, or a value is infinite.
 

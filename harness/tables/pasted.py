@@ -117,18 +117,10 @@ class PastedCell(msgspec.Struct, frozen=True):
 class PastedTable(msgspec.Struct, frozen=True):
     r"""A grid of cells, every line equally long.
 
-    Attributes
-    ----------
-    lines : tuple of tuple of PastedCell
-        The cells, spans filled in.
-    caption : str
-        What stands in ``\caption``; empty where there is none.
-    form : {"latex", "markdown", "csv"}
-        How it was written.
-    unknown : tuple of str
-        LaTeX commands that nobody here knows; their arguments were read as text.
-    cites : dict
-        By a cell's text, the BibTeX keys that it cites, with commas between.
+    `lines`: The cells, spans filled in.
+    `caption`: What stands in ``\caption``; empty where there is none.
+    `unknown`: LaTeX commands that nobody here knows; their arguments were read as text.
+    `cites`: By a cell's text, the BibTeX keys that it cites, with commas between.
     """
 
     lines: tuple[tuple[PastedCell, ...], ...]
@@ -141,22 +133,10 @@ class PastedTable(msgspec.Struct, frozen=True):
 def read_pasted(text: str, form: Form | None = None, where: str = "the pasted table") -> PastedTable:
     r"""Read a table from LaTeX, Markdown or CSV.
 
-    Parameters
-    ----------
-    text : str
-        As pasted. LaTeX may be the whole table environment or the lines of a tabular.
-    form : {"latex", "markdown", "csv"} or None
-        How it is written; None to tell from the text.
-    where : str
-        Begins every error message.
+    `text`: As pasted. LaTeX may be the whole table environment or the lines of a tabular.
+    `form` ({"latex", "markdown", "csv"} or None): How it is written; None to tell from the text.
+    Raises HarnessError: There is no table in it, there are several, or it is larger than any table is.
 
-    Raises
-    ------
-    HarnessError
-        There is no table in it, there are several, or it is larger than any table is.
-
-    Examples
-    --------
     >>> read = read_pasted(r"DnCNN~\cite{a} & \textbf{27.92}/0.7830 \\")
     >>> [cell.text for cell in read.lines[0]], [part.mark for part in read.lines[0][1].split("/")]
     (['DnCNN', '27.92/0.7830'], ['best', ''])
@@ -462,8 +442,6 @@ class _Latex:
 def _colour_mark(text: str) -> str:
     """Tell what a colour marks: by name, as ``FE0000`` or as ``1, 0, 0``; clear red is the best, clear blue the second.
 
-    Examples
-    --------
     >>> _colour_mark("red"), _colour_mark("FE0000"), _colour_mark("0,0,1"), _colour_mark("gray")
     ('best', 'best', 'second', '')
     """

@@ -19,8 +19,6 @@ from harness.tables.requests import requests
 class System(msgspec.Struct, frozen=True):
     """One system, over every table that prints it.
 
-    `name`: As printed.
-    `tables`: Tables with a row of it.
     `methods`: Harness methods that make its rows; none where nobody has its code.
     `checked`: What its network was held to.
     `weights`: Each set of files, and how it is held.

@@ -76,7 +76,6 @@ def judge(
     """Compare a measured number with the printed one.
 
     `printed`: None where the paper prints no number.
-    `incomparable`: Why the two must not be compared, if so.
     `trained`: How the network was trained here, if it was (``trained: 0.4 % of the released program's iterations``).
     `fitted`: Which choice was made for the cell after its number had been seen, if one was.
     """

@@ -19,8 +19,6 @@ FILE = "checkpoint.safetensors"
 class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a run stands.
 
-    `iteration`: Steps made.
-    `seconds`: Training time so far.
     `code`: Fingerprints of the code that made them.
     """
 
@@ -124,8 +122,6 @@ def begin_with(network: nn.Module, path: Path, sha256: str, name: str) -> str:
 
     `network`: Is changed.
     `path`: Weights of another run.
-    `sha256`: Their checksum.
-    `name`: Of that run.
     Returns: What was taken, in words.
     Raises HarnessError: The file is damaged or has another checksum, or nothing fits.
     """

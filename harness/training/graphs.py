@@ -15,13 +15,7 @@ WARM_UP = 3
 
 
 class CudaRecorder:
-    """Runs and records steps on a CUDA device, on one stream of its own, as recording demands.
-
-    Parameters
-    ----------
-    device : device
-        The GPU.
-    """
+    """Runs and records steps on a CUDA device, on one stream of its own, as recording demands."""
 
     def __init__(self, device: torch.device) -> None:
         self.stream = torch.cuda.Stream(device)
@@ -49,15 +43,9 @@ class RecordedStep:
     Its kernels and their order are those of the step itself, so the results are, too. A batch of another shape begins
     anew.
 
-    Parameters
-    ----------
-    step : callable
-        Everything between a batch and the gradients: it sets them to None, computes and bounds them. It depends on its
-        arguments and on the network's state alone, and does not wait for the device.
-    recorder : CudaRecorder
-        Or what stands for it in a test.
-    device : device
-        Where the batches go.
+    `step`: Everything between a batch and the gradients: it sets them to None, computes and bounds them. It depends on
+        its arguments and on the network's state alone, and does not wait for the device.
+    `recorder`: Or what stands for it in a test.
     """
 
     def __init__(self, step: Step, recorder: CudaRecorder, device: torch.device) -> None:

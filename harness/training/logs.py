@@ -23,14 +23,12 @@ _OF_A_SET = "psnr_"
 class LogRow(msgspec.Struct, frozen=True):
     """One line of the log.
 
-    `iteration`: Steps made.
     `loss`: Mean over the steps since the line before.
     `rate`: Learning rate of the last step.
     `gradient`: Norm of the last step's gradient, before clipping.
     `psnr`: On the first validation set, dB; None where it was not measured.
     `images_per_second`: Patches, over all processes, since the line before.
     `waiting`: Share of the time since the line before in which the loop waited for samples.
-    `seconds`: Training time so far.
     `psnrs`: PSNR of each set, dB, where validation sets were named; in the file a column ``psnr_<set>`` each.
     """
 
@@ -103,7 +101,6 @@ def read_log(path: Path) -> list[LogRow]:
 class Log:
     """Appends to the log of a run.
 
-    `folder`: Folder of the run.
     `start`: Steps made before; later lines of an interrupted run are dropped.
     `sets`: Validation sets that have a column each.
     `notice`: Gets what goes wrong with a copy of the log, a sentence at a time.

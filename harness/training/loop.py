@@ -83,10 +83,7 @@ Report = Callable[[LogRow, int], None]
 def recipe_of(method: Method, task: str, plan: TrainingPlan | None = None) -> Recipe:
     """Find the recipe that a method is trained by for a task, with the planned training set.
 
-    Raises
-    ------
-    HarnessError
-        The method cannot be trained for this task.
+    Raises HarnessError: The method cannot be trained for this task.
     """
     if task not in method.recipes or method.network is None:
         if not method.recipes:
@@ -121,24 +118,12 @@ def differing(options: Options) -> Options:
 class Training:
     """One run in this process.
 
-    Parameters
-    ----------
-    run, plan : TrainingRun, TrainingPlan
-        What, how long, on what, how.
-    method : Method
-        Gives network and recipe.
-    data, work : path
-        Fetched files; folder of computed files (the run's own folder is below ``work/training``).
-    world : World
-        Processes and device.
-    workers : int
-        Processes that make samples; the samples do not depend on it.
-    checkpoint_minutes : float
-        See `LoopSettings`.
-    report : callable
-        Gets every line of the log, and the number of steps planned.
-    notice : callable
-        Gets what is to be said before the first step, a sentence at a time.
+    `run`, `plan`: What, how long, on what, how.
+    `method`: Gives network and recipe.
+    `data`, `work`: Fetched files; folder of computed files (the run's own folder is below ``work/training``).
+    `workers`: Processes that make samples; the samples do not depend on it.
+    `report`: Gets every line of the log, and the number of steps planned.
+    `notice`: Gets what is to be said before the first step, a sentence at a time.
     """
 
     def __init__(
@@ -180,12 +165,9 @@ class Training:
     def finish(self) -> tuple[TrainedRecord, Path]:
         """Train as long as is planned, going on from what is there; return the record and the folder.
 
-        Raises
-        ------
-        NotAvailableError
-            The training set is not here.
-        HarnessError
-            The loss became NaN or infinite, the disk is full, and the like; the last good checkpoint is kept.
+        Raises NotAvailableError: The training set is not here.
+        Raises HarnessError: The loss became NaN or infinite, the disk is full, and the like; the last good checkpoint
+            is kept.
         """
         self._check_graph()
         with self.torch_settings():
@@ -255,10 +237,7 @@ class Training:
     def prepare(self) -> None:
         """Decode the training set, unless that was done.
 
-        Raises
-        ------
-        NotAvailableError
-            The training set is not here.
+        Raises NotAvailableError: The training set is not here.
         """
         for fetched in self._sets():
             self._store(fetched)

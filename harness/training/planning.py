@@ -77,7 +77,6 @@ class Work(msgspec.Struct, frozen=True):
     """What one step takes, counted on the meta device.
 
     `multiply_adds`: Of one forward pass of one patch, attention as the papers write it.
-    `parameters`: Trained ones.
     `held`, `kept`: Bytes for weights, gradients, moments and moving average, and for what the backward pass of one
         process's part of the batch needs (in float32).
     `calls`: Operations of torch in the forward pass of such a part.
@@ -93,10 +92,8 @@ class Work(msgspec.Struct, frozen=True):
 class Estimate(msgspec.Struct, frozen=True):
     """What a run costs.
 
-    `run`: Which.
     `iterations`, `recipe_iterations`: Planned steps, and those of the full recipe. Those of a limit in minutes follow
         from the time of a step.
-    `work`: See there.
     `operations`: Floating-point operations of all steps: three forward passes a patch, two operations a multiply-add.
     `seconds`: Of all steps; validation and the decoding of the training set excluded.
     `basis` ({"measured", "scaled", "estimated"}): Whether some patches of this network were computed on the device,

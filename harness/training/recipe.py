@@ -23,10 +23,6 @@ LOSSES = ("l1", "mse", "charbonnier", "edge")
 class Optimizer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Adam or AdamW and their constants.
 
-    `name` ({"adam", "adamw"}): Which.
-    `rate`: Initial learning rate.
-    `betas`: Decay of the two moments.
-    `epsilon`: Added to the root of the second moment.
     `weight_decay`: Decoupled in AdamW, added to the gradient in Adam.
     """
 
@@ -43,11 +39,9 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `kind` ({"constant", "halve", "cosine", "polynomial"}): ``halve``: by one half every `every` iterations; ``cosine``:
         from the full rate to `last` at the recipe's end; ``polynomial``: likewise, with the share of the iterations
         that is left to the power of `power`.
-    `every`: See `kind`.
     `times`: How often it is halved at most; 0 is no limit.
     `warmup`: Iterations over which the rate rises linearly from 0.
     `last`: Rate that the cosine and the polynomial end at.
-    `power`: See `kind`.
     """
 
     kind: Literal["constant", "halve", "cosine", "polynomial"]
@@ -85,18 +79,15 @@ class Phase(NamedTuple):
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How networks are trained for one task.
 
-    `name`, `title`: Name of the file, and words for readers.
     `paper`: Such as ``panet``; empty for a recipe of this project.
     `source`: Where the values are from.
     `task`: Restoration task; a run adds its level.
-    `data`: Training dataset.
     `mix`: Further training datasets: how many patches come from each for one that comes from `data`.
     `degradation`: How inputs are made: the evaluation's own code.
     `patch`: Side of an input patch in pixels (super-resolution: of the small image).
     `batch`: Patches in a step, over all processes.
     `sizes`: Progressive training: the iteration from which on patch and batch are others, and both.
     `loss`: Weight by term: ``l1``, ``mse``, ``charbonnier``, ``edge``; computed in the network's own range.
-    `optimizer`, `schedule`: See there.
     `iterations`: Steps of the full recipe.
     `length_of` ({"paper", "released", "epochs", "project"}): Where that number is from: printed, a default of the
         released program, printed epochs of a size that is assumed, or chosen for this recipe.
@@ -104,7 +95,6 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `precision`: ``float32``.
     `augmentation` ({"dihedral", "none"}): ``dihedral``: one of the eight flips and transposes, each equally likely.
     `seed`: Of the initial weights and of every sample.
-    `validation`: See there.
     `assumptions`: What the paper leaves open or this recipe does differently.
     """
 
@@ -171,7 +161,6 @@ OVERRIDES = {
 def overridden(found: Recipe, values: Mapping[str, str | int | float]) -> Recipe:
     """Make the recipe with other values.
 
-    `found`: As the file says.
     `values`: By the names of `OVERRIDES`; ``mix`` may be text such as ``bsd400:2,sr291:0.5``, and ``sizes`` such as
         ``92000:160:40,156000:192:32`` (iteration, patch, batch).
     Raises HarnessError: A name is unknown, or a value cannot be.

@@ -38,7 +38,6 @@ def dihedral(image: NDArray[Sample], which: int) -> NDArray[Sample]:
 class Samples:
     """Draws samples from a store.
 
-    `store`: Decoded images.
     `recipe`: Patch, batch, augmentation, and the weights of further sets.
     `degradation`: The evaluation's.
     `level`: Sigma, quality, scale or 0.

@@ -32,20 +32,9 @@ def tracker(
 ) -> Tracker:
     """Begin a copy of a log.
 
-    Parameters
-    ----------
-    name : {"dvclive", "wandb"}
-        For whom.
-    run : str
-        Name of the run.
-    folder : path
-        Of the run.
-    workspace : path
-        Where DVC looks for metrics.
-    about : mapping
-        What the run's result depends on: recipe, options, seed.
-    rows : sequence of LogRow
-        Lines that the log has already: those of the run up to its checkpoint.
+    `workspace`: Where DVC looks for metrics.
+    `about`: What the run's result depends on: recipe, options, seed.
+    `rows`: Lines that the log has already: those of the run up to its checkpoint.
     """
     plain = msgspec.to_builtins(about)
     if name == "wandb":

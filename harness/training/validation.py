@@ -34,10 +34,7 @@ class _Pair(NamedTuple):
 def watched(recipe: Recipe, named: tuple[str, ...], data: Path) -> Iterator[tuple[str, FetchedDataset]]:
     """Open the sets that a run watches, each with the name it goes by: those named, else the recipe's first one here.
 
-    Raises
-    ------
-    NotAvailableError
-        A set that was named is not here; the recipe's own may all be absent.
+    Raises NotAvailableError: A set that was named is not here; the recipe's own may all be absent.
     """
     if named:
         yield from ((name, open_dataset(name, data)) for name in named)
@@ -51,17 +48,7 @@ def watched(recipe: Recipe, named: tuple[str, ...], data: Path) -> Iterator[tupl
 class Split:
     """Centre crops of a few images of a set and their inputs, in memory.
 
-    Parameters
-    ----------
-    name : str
-        What its columns are called by.
-    fetched : FetchedDataset
-        The set.
-    recipe : Recipe
-        How many images, and the side of the crops.
-    degradation, level : Degradation, int
-        How the inputs are made.
-
+    `recipe`: How many images, and the side of the crops.
     `pairs`: Name, ground truth and input of each image.
     """
 
@@ -103,18 +90,11 @@ class Split:
     def psnr(self, network: nn.Module, device: torch.device, folder: Path | None = None, images: int = 0) -> float:
         """Mean PSNR in dB of 8-bit results under the task's first protocol.
 
-        Parameters
-        ----------
-        network : Module
-            Is applied in evaluation mode.
-        device : device
-            That it is on.
-        folder : path or None
-            Where the results of the first images are written as PNGs.
-        images : int
-            How many of them.
+        `network`: Is applied in evaluation mode.
+        `folder`: Where the results of the first images are written as PNGs.
+        `images`: How many of them.
         """
-        from harness.inference.policies import whole
+        from harness.inference.sizes import whole
         from harness.networks.ranges import from_network, to_network
 
         training = network.training

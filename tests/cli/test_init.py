@@ -18,8 +18,8 @@ from harness.errors import HarnessError
 from harness.methods.fingerprints import PACKAGE
 from harness.run.environment import examine
 from harness.run.pipeline import pipeline_stages, write_stage_files
+from harness.run.reproduction import make_targets
 from harness.run.sources import fingerprints, is_own, write_fingerprints
-from harness.run.targets import make_targets
 from harness.tables.published import select
 from harness.tables.workspace import Workspace
 

@@ -21,7 +21,7 @@ from harness.records.rows import MeasuredRecord, write_rows
 from harness.run.dvc_private import drop_dead_locks
 from harness.run.graph import Node, Step
 from harness.run.project import Project, StageFailedError
-from harness.run.targets import installed_since
+from harness.run.reproduction import installed_since
 
 
 def test_locks_of_dead_processes_are_dropped(tmp_path: Path) -> None:

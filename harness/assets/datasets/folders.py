@@ -120,7 +120,6 @@ class Match:
 def match_files(wanted: Iterable[File], folder: Path, dataset: str, hashes: Hashes) -> Match:
     """Find registered files in a folder, by bytes or else by pixels, whatever they are called there.
 
-    `wanted`: The files to find.
     `folder`: Where to look, subfolders included.
     """
     match = Match()

@@ -371,10 +371,7 @@ def layout_text(record: Dataset) -> list[str]:
 def explain(record: Dataset, arrangement: Arrangement, names: list[str], folder: Path) -> str:
     """Say what was found in a folder that does not hold the set, in words that lead to what is missing.
 
-    `record`: What was expected.
-    `arrangement`: What fits best.
     `names`: Relative names of the folder's image files.
-    `folder`: The folder, for lists of names.
     """
     if not names:
         return printable(f"found no image files{_other_files(folder)}")

@@ -39,7 +39,6 @@ def import_weights(
 ) -> Arrays:
     """Read a weights file of a known format.
 
-    `format_name`: One of `FORMATS`.
     `*others`: Files without which it cannot be read, in their order; by default those that lie beside it.
     `remedy`: What a reader of an error is to do about a damaged file.
     Returns: By name. Convolution weights are OIHW (transposed convolutions IOHW, as PyTorch stores them), biases (O,).
@@ -54,11 +53,8 @@ def import_weights(
 def import_checkpoint(path: Path, remedy: str = "fetch the weights again") -> tuple[Arrays, str]:
     """Read a checkpoint as `import_weights` does, and say which of the weights in it were taken.
 
-    Returns
-    -------
-    dict of ndarray, str
-        The arrays; and under which name they lie, such as ``params_ema, not params``, empty where the file is nothing
-        but weights.
+    Returns: The arrays; and under which name they lie, such as ``params_ema, not params``, empty where the file is
+        nothing but weights.
     """
     told: list[str] = []
     return _imported(path, "checkpoint", lambda: read_checkpoint(path, told), remedy), "".join(told)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 def load_weights(name: str, file: str, data_root: str | os.PathLike[str] | None = None) -> dict[str, Tensor]:
     """Load the named arrays of a released weights file.
 
-    `name`: Weight set in the registry.
     `data_root`: Folder of fetched files; by default that of the project in use, HARNESS_DATA or ``data``. A mirror's
         folder is looked at too.
     Returns: On the CPU, sorted by name; names are those of `harness.assets.weights.importers`.

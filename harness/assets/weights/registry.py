@@ -16,7 +16,6 @@ class WeightFile(AssetFile, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """One released file. Where its checksum is not known, the one it turns out to have is recorded with every result.
 
     `format`: Which importer reads it (`harness.assets.weights.importers.FORMATS`).
-    `makes`: What it restores, for readers.
     `released_as`: Its name in the release, where that is another one; a user's folder may hold it under either.
     `same_as`: A file of another set that holds the same numbers and serves as well, as ``set/file``.
     `with_files`: Other files of the set without which it cannot be read, in the order in which its importer takes them.

@@ -43,7 +43,6 @@ def read_checkpoint_v2(path: Path, *shards: Path) -> dict[str, NDArray[Any]]:
     variable (``conv/weights/Adam``). Arrays of four axes are filters: HWIO becomes OIHW; those of transposed
     convolutions, which TensorFlow has as (H, W, O, I), become IOHW by the same.
 
-    `path`: The ``.index``.
     `*shards`: The files of its numbers, in order; by default those that lie beside it under TensorFlow's names.
     Raises ValueError: They are no such files, damaged, or do not belong together.
     Raises FileNotFoundError: A file is not there.

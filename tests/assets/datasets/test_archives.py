@@ -30,8 +30,8 @@ from harness.assets.datasets.archives import archive_note
 from harness.assets.datasets.registry import Archive, datasets
 from harness.assets.kinds import KINDS
 from harness.assets.places import REGISTRIES
-from harness.cli.datasets import datasets as command
-from harness.cli.weights import weights as weights_command
+from harness.cli.assets import datasets as command
+from harness.cli.assets import weights as weights_command
 from harness.errors import HarnessError
 
 IMAGES = {f"DIV2K_train_HR/000{number}.png": encode(picture(number)) for number in (1, 2, 3)}

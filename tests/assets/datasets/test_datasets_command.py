@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness.assets.places import AssetPaths
-from harness.cli.datasets import datasets
+from harness.cli.assets import datasets
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError
 
 DOCS = Path(__file__).parents[3] / "docs" / "datasets.md"
@@ -143,7 +143,7 @@ def test_a_set_in_place_loads_no_heavy_library(run, registry, data):
     run("fetch", "tiny")
     code = (
         "import sys\n"
-        "from harness.cli.datasets import datasets\n"
+        "from harness.cli.assets import datasets\n"
         f"datasets(['fetch', 'tiny', '--data', {str(data)!r}], standalone_mode=False)\n"
         "print(sorted({'torch', 'pandas', 'scipy', 'skimage', 'h5py', 'requests', 'dvc', 'PIL'} & set(sys.modules)))\n"
     )

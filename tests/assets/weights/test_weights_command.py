@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from harness.assets.kinds import KINDS
 from harness.assets.weights.importers import FORMATS, TITLES
 from harness.assets.weights.registry import weight_names, weight_set
-from harness.cli.weights import weights
+from harness.cli.assets import weights
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError
 
 DOCS = Path(__file__).parents[3] / "docs" / "weights.md"

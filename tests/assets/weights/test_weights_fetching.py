@@ -194,7 +194,7 @@ def test_second_call_loads_little_and_puts_the_manifest_back(tmp_path: Path, mir
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     assert done.stdout == "dncnn: complete, 9 files\nircnn: complete, 6 files\n"
     assert manifest.read_bytes() == before
-    code = "import sys, harness.cli.weights; print([m for m in sys.argv[1:] if m in sys.modules])"
+    code = "import sys, harness.cli.assets; print([m for m in sys.argv[1:] if m in sys.modules])"
     heavy = ["msgspec", "numpy", "requests", "torch", "h5py"]
     found = subprocess.run([sys.executable, "-c", code, *heavy], check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "[]"
