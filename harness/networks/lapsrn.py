@@ -6,6 +6,7 @@ Lai, Huang, Ahuja, Yang, "Deep Laplacian Pyramid Networks for Fast and Accurate 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -16,6 +17,12 @@ from torch.nn import functional
 from harness.errors import HarnessError
 
 SLOPE = 0.2  # of the leaky ReLU, section 3.3
+
+CHANNELS = 8
+"""Channels that are enlarged together: PyTorch holds nine columns of the small map for each."""
+
+STRIP = 2**17
+"""Fewest pixels of a strip of rows; below that its sums would be those of another algorithm, and round otherwise."""
 
 
 class ImageUp(nn.ConvTranspose2d):
@@ -56,9 +63,32 @@ class Level(nn.Module):
         """Return features and image at twice the size."""
         for conv in self.convs:
             features = functional.leaky_relu_(conv(features), SLOPE)
-        # MatConvNet crops the last row and column of the odd result.
-        features = functional.leaky_relu_(self.up(features)[..., :-1, :-1], SLOPE)
-        return features, self.image_up(image) + self.residual(features)
+        features = self._enlarged(features)
+        return features, self.image_up(image) + self._residual_image(features)
+
+    def _enlarged(self, features: Tensor) -> Tensor:
+        count, _, height, width = features.shape
+        weight, bias = self.up.weight, self.up.bias
+        assert bias is not None
+        out = features.new_empty(count, len(bias), 2 * height, 2 * width)
+        for first in range(0, len(bias), CHANNELS):
+            here = slice(first, first + CHANNELS)
+            odd = functional.conv_transpose2d(features, weight[:, here], bias[here], stride=2)
+            out[:, here] = odd[..., :-1, :-1]  # MatConvNet crops the last row and column
+        return functional.leaky_relu_(out, SLOPE)
+
+    def _residual_image(self, features: Tensor) -> Tensor:
+        height, width = features.shape[2:]
+        strips = max(1, height * width // STRIP)
+        step = math.ceil(height / strips)
+        out = features.new_empty(len(features), 1, height, width)
+        for top in range(0, height, step):
+            stop = min(top + step, height)
+            first, past = max(top - 1, 0), min(stop + 1, height)
+            border = (0, 0, 1 - (top - first), 1 - (past - stop))
+            strip = functional.pad(features[:, :, first:past], border)
+            out[:, :, top:stop] = functional.conv2d(strip, self.residual.weight, self.residual.bias, padding=(0, 1))
+        return out
 
 
 class LapSRN(nn.Module):
