@@ -230,10 +230,12 @@ def _settled(
             found[key] = msgspec.structs.replace(found[key], tables=(*found[key].tables, *tables))
             continue
         verdict, why, tested = _tested(first, second, float(margin), measurements, root)
-        numbers = tested.numbers if tested else (None, None, None, None, 0)
+        at = asked.dataset, asked.level, asked.metric
         lack = tuple(sorted({lacks(cell) for cell in _unmeasured(first, second)}))
-        at, signed = (asked.dataset, asked.level, asked.metric), tested.signature if tested else ""
-        found[key] = Settled(text, tables, *at, printed, verdict, why, signed, *numbers, lack)
+        found[key] = Settled(text, tables, *at, printed, verdict, why, missing=lack)
+        if tested is not None:
+            numbers = dict(zip(("difference", "low", "high", "p", "images"), tested.numbers, strict=True))
+            found[key] = msgspec.structs.replace(found[key], signature=tested.signature, **numbers)
     return list(found.values())
 
 
