@@ -68,23 +68,15 @@ def render_page(found: Evidence) -> str:
         marks=found.marks,
         orders=found.orders,
         tables=[(name, Counter(_kind(one) for one in found.marks if one.tables[0] == name)) for name in tables],
-        kinds=[kind for kind in (*VERDICTS, *_KINDS.values()) if any(_kind(one) == kind for one in found.marks)],
+        kinds=[kind for kind in (*VERDICTS, *_KINDS) if any(_kind(one) == kind for one in found.marks)],
         counts=[(verdict, sum(one.verdict == verdict for one in found.orders)) for verdict in VERDICTS],
         against=[one for one in found.marks if not one.printed.endswith("as claimed")],
         unsupported=[one for one in found.orders if one.verdict != "supported"],
     )
 
 
-_KINDS = {
-    "weights": "untestable: no weights here",
-    "dataset": "untestable: no images here",
-    "code": "untestable: no code",
-    "": "untestable: other inputs, or no values image by image",
-}
+_KINDS = "untestable: a row was not measured", "untestable: not alike, or means alone"
 
 
 def _kind(one: Settled) -> str:
-    """Say what came out; of an untestable claim what it lacks first."""
-    if one.verdict != "untestable":
-        return one.verdict
-    return next((text for lack, text in _KINDS.items() if lack in one.missing), _KINDS[""])
+    return one.verdict if one.verdict != "untestable" else _KINDS[not one.missing]

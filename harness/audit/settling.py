@@ -287,7 +287,8 @@ def _tested(
         told = "; ".join(f"{name}: {others[name].text}" for name in against)
         return "reversed under one protocol", f"{own}: {test.text}; {told}", test
     if test.outcome == "worse":
-        return "reversed", test.text, test
+        less = "; the lead is smaller than claimed" if quality(first.request.metric, test.numbers[0]) > 0 else ""
+        return "reversed", test.text + less, test
     if test.outcome == "not separable":
         floor = p_floor(test.numbers[4])
         few = f"; so few images cannot give a p below {floor:.3g}" if floor > SIGNIFICANCE else ""

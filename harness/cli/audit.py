@@ -94,7 +94,7 @@ def audit(
 
 
 @click.command(epilog=examples("harness claim 'PANet > RNAN on Urban100 sigma 50'", "harness claim panet-table1"))
-@click.argument("claims", nargs=-1, required=True, metavar="CLAIM…")
+@click.argument("claims", nargs=-1, metavar="CLAIM…")
 @format_option("text", "json")
 @click.option("--page", is_flag=True, hidden=True, help="Write docs/claims.json and the page made of it.")
 def claim(claims: tuple[str, ...], form: str, page: bool) -> None:
@@ -116,6 +116,8 @@ def claim(claims: tuple[str, ...], form: str, page: bool) -> None:
         for path in write_page(workspace):
             echo(f"written: {path}")
         return
+    if not claims:
+        raise HarnessError("nothing is claimed; write harness claim 'PANet > RNAN on Urban100 sigma 50'")
     sentences: list[str] = []
     marks: list[str] = []
     for text in claims:
