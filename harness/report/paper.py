@@ -51,7 +51,7 @@ _NOT_KNOWN = {
     "seconds": "no row's seconds were recorded here, which harness repro does where it restores",
 }
 
-_INFERENCE = {"chop": "in tiles", "x8": "with self-ensemble", "chop+x8": "in tiles with self-ensemble"}
+_INFERENCE = {"chop": "in tiles", "x8": "with self-ensemble", "onnx1": "by onnxruntime"}
 
 
 class PaperCell(msgspec.Struct, frozen=True):
@@ -442,8 +442,8 @@ def made_words(task: str, cells: Iterable[CellResult], told: Collection[str] = (
         origin = "trained here" if cell.origin == "trained" else cell.origin.replace("trained: ", "trained here: ", 1)
         if origin != "none":
             weights.setdefault("as released" if origin == "released" else origin, {})[row] = None
-        if group.policy in _INFERENCE:
-            ways.setdefault(_INFERENCE[group.policy], {})[row] = None
+        if way := " ".join(_INFERENCE[word] for word in group.policy.split("+") if word in _INFERENCE):
+            ways.setdefault(way, {})[row] = None
     said = []
     for start, found, kind in (
         ("Input", inputs, "input"),
