@@ -12,6 +12,7 @@ from harness.files import write_json, write_text
 from harness.records.loading import load_json
 from harness.tables.collected import collect
 from harness.tables.measurements import Measurements
+from harness.tables.paired import p_floor
 from harness.tables.workspace import Workspace
 
 DATA = Path("docs") / "claims.json"
@@ -65,6 +66,7 @@ def render_page(found: Evidence) -> str:
     )
     tables = sorted({one.tables[0] for one in found.marks})
     return environment.get_template("claims.md.j2").render(
+        floor=p_floor(5),
         marks=found.marks,
         orders=found.orders,
         tables=[(name, Counter(_kind(one) for one in found.marks if one.tables[0] == name)) for name in tables],

@@ -48,7 +48,7 @@ _PLACES = {
 }
 
 
-class Claim(msgspec.Struct, frozen=True):
+class RowClaim(msgspec.Struct, frozen=True):
     """That one row is better than another; what is empty or 0 is left open, and then every such cell is meant.
 
     `margin`: By how much at least, in the unit of the metric.
@@ -98,7 +98,7 @@ class _Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     marks: tuple[str, ...] = ()
 
 
-def read_claim(text: str) -> Claim:
+def read_claim(text: str) -> RowClaim:
     """Read a claim: ``A > B``, then in any order ``on SET``, ``sigma 50``, ``SSIM``, ``by 0.3 dB``, ``in TABLE``.
 
     Raises HarnessError: It has another form.
@@ -118,7 +118,7 @@ def read_claim(text: str) -> Claim:
             f"'{text}' is no claim of the form '{_FORM}', with 'SSIM', 'by 0.3 dB' or 'in TABLE' behind it"
         )
     level, margin = int(fields.pop("level", "0")), Decimal(fields.pop("margin", "0"))
-    return Claim(text.strip(), better.strip(), rest.strip(), level=level, margin=margin, **fields)
+    return RowClaim(text.strip(), better.strip(), rest.strip(), level=level, margin=margin, **fields)
 
 
 def read_claims(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -132,7 +132,7 @@ def read_claims(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return found.claims, found.marks
 
 
-def settle(claim: Claim, tables: Iterable[TableResults], measurements: Measurements, root: Path) -> list[Settled]:
+def settle(claim: RowClaim, tables: Iterable[TableResults], measurements: Measurements, root: Path) -> list[Settled]:
     """Settle a claim in every column that prints both rows.
 
     `root`: Folder of the workspace, where the evidence of shared images lies.
@@ -200,7 +200,7 @@ def _columns(item: TableResults) -> Mapping[tuple[int, str], list[CellResult]]:
     return columns
 
 
-def _is_meant(cell: CellResult, claim: Claim) -> bool:
+def _is_meant(cell: CellResult, claim: RowClaim) -> bool:
     asked = cell.request
     return (
         claim.dataset in ("", asked.dataset, dataset(asked.dataset).title.lower())
