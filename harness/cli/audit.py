@@ -1,9 +1,10 @@
-"""Commands `harness audit` and `harness report findings`."""
+"""Commands `harness audit`, `harness claim` and `harness report findings`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
@@ -122,6 +123,53 @@ def _digits(workspace: Workspace, table: Table, write: bool, as_json: bool) -> N
         echo_text(summary(cells))
     for path in write_digits(workspace.root, cells) if write else ():
         echo(f"written: {path}", err=as_json)
+
+
+@click.command(epilog=examples("harness claim 'PANet > RNAN on Urban100 sigma 50'", "harness claim panet-table1"))
+@click.argument("claims", nargs=-1, metavar="CLAIM…")
+@format_option("text", "json")
+@click.option(
+    "--page", is_flag=True, help="Settle what the papers' tables claim; write docs/claims.json and claims.md."
+)
+def claim(claims: tuple[str, ...], form: str, page: bool) -> None:
+    """Settle whether one row is better than another, image by image.
+
+    CLAIM is a sentence, the name of a table whose bold marks are meant, or a YAML file of claims and of tables (marks).
+    The exit status is 0 if all are supported, 1 if one is not, 2 if one cannot be tested and none failed.
+    """
+    from harness.audit.settling import exit_status, read_claim, read_claims, settle, settle_marks, settled_text
+    from harness.tables.collected import collect
+    from harness.tables.measurements import Measurements
+
+    workspace = Workspace.find()
+    if page:
+        from harness.audit.claims_page import write_page
+
+        for path in write_page(workspace):
+            echo(f"written: {path}")
+        return
+    if not claims:
+        raise HarnessError("nothing is claimed; write harness claim 'PANet > RNAN on Urban100 sigma 50'")
+    sentences: list[str] = []
+    marks: list[str] = []
+    for text in claims:
+        if Path(text).suffix in (".yaml", ".yml"):
+            of_file, of_marks = read_claims(Path(text))
+            sentences += of_file
+            marks += of_marks
+        else:
+            (sentences if ">" in text else marks).append(text)
+    read = [read_claim(text) for text in sentences]
+    measurements = Measurements(workspace.work)
+    every = collect(workspace) if read else []
+    found = [one for claim in read for one in settle(claim, every, measurements, workspace.root)]
+    for item in collect(workspace, marks) if marks else []:
+        found += settle_marks(item, measurements, workspace.root)
+    if form == "json":
+        echo_json(found)
+    else:
+        echo_text(settled_text(found))
+    sys.exit(exit_status(found))
 
 
 @click.command(epilog=examples("harness report findings --render"))

@@ -62,6 +62,7 @@ COMMANDS: Index = {
     "table": ("harness.cli.tables:table", "Print a table beside its published numbers."),
     "why": ("harness.cli.provenance:why", "Show where a number comes from, down to the pixels."),
     "report": ("harness.cli.report:report", "Write a site of every table, cell and image; compare two runs."),
+    "claim": ("harness.cli.audit:claim", "Settle a claim such as 'A > B on LIVE1', image by image."),
     "audit": ("harness.cli.audit:audit", "Find the protocol that makes each published number."),
     "datasets": ("harness.cli.assets:datasets", "List, fetch and verify datasets."),
     "weights": ("harness.cli.assets:weights", "List, fetch and verify released weights."),
@@ -78,7 +79,7 @@ COMMANDS: Index = {
 
 SECTIONS = {
     "Reproduce a table": ("tables", "repro", "diff", "table"),
-    "Look into results": ("why", "report", "audit"),
+    "Look into results": ("why", "claim", "report", "audit"),
     "Methods and tables of your own": ("init", "new", "check", "measure", "train"),
     "What there is to work with": ("list", "describe", "datasets", "weights"),
     "Keep it running, pass it on": ("doctor", "export"),

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import HarnessError, unknown_name
 from harness.protocols import protocol
@@ -118,41 +119,63 @@ def _value(cell: CellResult) -> float:
     return cell.measured.value if isinstance(cell.measured, Measurement) else -math.inf
 
 
-def _compare(cell: CellResult, reference: CellResult, measurements: Measurements) -> Comparison:
-    if cell is reference:
-        return Comparison(cell, reference)
+class PairedValues(msgspec.Struct, frozen=True):
+    """Values of two cells image by image, each the mean over so many noise draws."""
+
+    images: tuple[str, ...]
+    first: NDArray[np.float64]
+    second: NDArray[np.float64]
+    draws: int
+
+
+def paired_values(
+    cell: CellResult, reference: CellResult, measurements: Measurements, without: Collection[str] = ()
+) -> PairedValues | str:
+    """Pair two cells image by image, or say in a sentence why that cannot be.
+
+    `without`: Images that are left out.
+    """
     why = _not_alike(cell, reference, measurements)
     if why:
-        return Comparison(cell, reference, refused=why)
+        return why
     ours, theirs = _draws(cell, measurements), _draws(reference, measurements)
     # Values of one image are no further images: its draws are averaged, as many as all images of both rows have. The
     # images that are drawn with replacement bring their noise along (Davison and Hinkley, Bootstrap Methods and their
     # Application, 1997, section 3.8: of nested samples the highest level is drawn).
     draws = sorted(set.intersection(*(set(values) for of_row in (ours, theirs) for values in of_row.values())))
-    images = list(ours)
+    images = [image for image in ours if image not in without]
     first, second = (
         np.array([math.fsum(of_row[image][draw] for draw in draws) / len(draws) for image in images])
         for of_row in (ours, theirs)
     )
     infinite = [image for image, a, b in zip(images, first, second, strict=True) if not np.isfinite([a, b]).all()]
     if infinite:
-        why = f"{infinite[0]} has an infinite value, because a restored image equals the ground truth"
-        return Comparison(cell, reference, refused=why)
+        return f"{infinite[0]} has an infinite value, because a restored image equals the ground truth"
     if len(images) < 2:
-        return Comparison(cell, reference, refused="one image: there is nothing to say about others")
+        return "one image: there is nothing to say about others"
+    return PairedValues(tuple(images), first, second, len(draws))
+
+
+def _compare(cell: CellResult, reference: CellResult, measurements: Measurements) -> Comparison:
+    if cell is reference:
+        return Comparison(cell, reference)
+    found = paired_values(cell, reference, measurements)
+    if isinstance(found, str):
+        return Comparison(cell, reference, refused=found)
+    images, first, second = found.images, found.first, found.second
     seed = _seed(cell.request, reference.request)
     interval = paired_bootstrap(second, first, seed=seed)
     return Comparison(
         cell=cell,
         reference=reference,
         images=len(images),
-        draws=len(draws),
+        draws=found.draws,
         difference=math.fsum(first - second) / len(images),
         low=interval.low,
         high=interval.high,
         p=sign_flip_p(second, first, seed=seed),
         floor=p_floor(len(images)),
-        remark=_remark(cell.request, reference.request, len(images), len(draws)),
+        remark=_remark(cell.request, reference.request, len(images), found.draws),
     )
 
 

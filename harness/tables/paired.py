@@ -79,6 +79,25 @@ def paired_bootstrap(
     return Interval(count, float(low), float(high), resamples, CONFIDENCE)
 
 
+def paired_t(
+    before: Sequence[float] | NDArray[np.float64], after: Sequence[float] | NDArray[np.float64]
+) -> tuple[float, float]:
+    """Student's paired interval of the mean of ``after - before``, which holds for few images if they are normal.
+
+    `before`, `after`: Values of the same images in the same order; at least two, finite.
+    Returns: Its ends, at `CONFIDENCE`.
+    Raises HarnessError: There are fewer than two pairs, or a value is infinite.
+
+    >>> [round(end, 3) for end in paired_t([30.0, 31.0, 28.0], [30.1, 31.3, 28.2])]
+    [-0.048, 0.448]
+    """
+    from scipy.special import stdtrit
+
+    difference = _differences(before, after)
+    half = stdtrit(difference.size - 1, (1 + CONFIDENCE) / 2) * difference.std(ddof=1) / np.sqrt(difference.size)
+    return float(difference.mean() - half), float(difference.mean() + half)
+
+
 def sign_flip_p(
     before: Sequence[float] | NDArray[np.float64], after: Sequence[float] | NDArray[np.float64], *, seed: int = SEED
 ) -> float:
