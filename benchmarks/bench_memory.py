@@ -1,12 +1,11 @@
 """The largest memory that each method holds for a result of one megapixel, each in a process of its own.
 
-    python benchmarks/bench_memory.py [METHOD ...] [--side 1024] [--most 1.0]
+    python benchmarks/bench_memory.py [METHOD ...] [--side 1024] [--most 1.0] [--seconds 600]
 
-What is printed is the process's largest resident set (`ru_maxrss`) less what it was before the image, on a CPU:
-input, result, and freed memory that is kept for the next image are part of it. A network has seeded weights, which
-play no part; a method that makes its network from its weights is given the released ones. A tiled policy holds one
-tile after another, so one tile is measured. What would take more multiply-adds than ``--most`` (10^12) is named and
-not run.
+What is printed is the process's largest resident set (`ru_maxrss`) less what it was before the image, on a CPU: input,
+result, and freed memory that is kept for the next image are part of it. A network has seeded weights, which play no
+part; a method that makes its network from its weights is given the released ones. A tiled policy holds one tile after
+another, so one tile is measured. What would take more multiply-adds than ``--most`` (10^12) is named and not run.
 """
 
 from __future__ import annotations
@@ -79,6 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=1024, help="height and width of the result")
     parser.add_argument("--most", type=float, default=1.0, help="10^12 multiply-adds that are not too many")
+    parser.add_argument("--seconds", type=int, default=600, help="how long a method may take")
     parser.add_argument("--one", action="store_true", help="measure one method in this process")
     parser.add_argument("names", nargs="*", help="methods; all that are not trained here by default")
     options = parser.parse_args()
@@ -97,8 +97,13 @@ def main() -> None:
     names = [m.name for m in methods().values() if m.origin != "trained" and m.on != "images"]
     for name in options.names or names:
         how = ["--one", "--side", str(options.side), "--most", str(options.most), name]
-        run = subprocess.run([sys.executable, __file__, *how], capture_output=True, text=True)
-        said = run.stdout.strip() or f"| {run.stderr.strip().splitlines()[-1]}"
+        try:
+            run = subprocess.run(
+                [sys.executable, __file__, *how], capture_output=True, text=True, timeout=options.seconds
+            )
+            said = run.stdout.strip() or f"| {run.stderr.strip().splitlines()[-1]}"
+        except subprocess.TimeoutExpired:
+            said = f"| not finished in {options.seconds} s"
         print(f"| {name} | {said} |", flush=True)
 
 

@@ -78,7 +78,8 @@ def _named(
     import torch
 
     from harness.inference.chop import chop, chop_rule, tile_shape
-    from harness.inference.policies import policy, whole
+    from harness.inference.policies import policy
+    from harness.inference.sizes import whole
     from harness.networks.measure import accepted_side, conditioned, measure_inference, multiply_adds, parameter_count
     from harness.networks.ranges import rgb_range
 

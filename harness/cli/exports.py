@@ -32,7 +32,7 @@ _FROM = click.option("--from", "folder", type=click.Path(path_type=Path), help="
 @method_argument("method")
 @_FROM
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write; default: submissions/dnd/METHOD.")
-@click.option("--policy", default="", help="Inference policy: whole, x8; default: the method's own.")
+@click.option("--policy", default="", help="Inference policy: whole, x8, whole+onnx1 …; default: the method's own.")
 @click.option("--zip/--no-zip", "zipped", default=True, help="Also pack the files into one zip file.")
 def dnd(method: str, folder: Path | None, out: Path | None, policy: str, zipped: bool) -> None:
     """Restore DND's 1,000 boxes with METHOD, write the files its server takes, and read them back.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from harness.inference.chop import CHOP_RULES, ChopRule, chop, chop_rule, tile_shape
 from harness.inference.ensemble import self_ensemble
-from harness.inference.policies import POLICIES, Policy, policy, restore, whole
+from harness.inference.policies import POLICIES, Policy, policy, restore
+from harness.inference.sizes import whole
 
 __all__ = [
     "CHOP_RULES",

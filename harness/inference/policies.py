@@ -7,11 +7,12 @@ from collections.abc import Callable
 import msgspec
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from harness.errors import HarnessError, unknown_name
 from harness.inference.chop import ChopRule, chop
+from harness.inference.engine import on_onnxruntime
 from harness.inference.ensemble import self_ensemble
+from harness.inference.sizes import whole
 from harness.networks.checkpoints import require_ready
 from harness.networks.ranges import from_network, to_network
 
@@ -22,16 +23,20 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes
     ----------
     name : str
-        ``whole``, ``chop``, ``x8`` or ``chop+x8``.
+        ``whole``, ``chop``, ``x8`` or ``chop+x8``; with ``+onnx1`` behind it on another engine.
     tiled : bool
         In the tiles of the paper's test command instead of at once.
     ensemble : bool
         Averaged over the eight flips and transposes.
+    onnx : bool
+        Computed by onnxruntime on a CPU instead of torch (`harness.inference.engine`). Pixels may differ by a level, so
+        it is another policy; the number in its name is a version, which rises when what is computed changes.
     """
 
     name: str
     tiled: bool
     ensemble: bool
+    onnx: bool = False
 
 
 POLICIES = {
@@ -41,6 +46,10 @@ POLICIES = {
         Policy("chop", True, False),
         Policy("x8", False, True),
         Policy("chop+x8", True, True),
+        Policy("whole+onnx1", False, False, onnx=True),
+        Policy("chop+onnx1", True, False, onnx=True),
+        Policy("x8+onnx1", False, True, onnx=True),
+        Policy("chop+x8+onnx1", True, True, onnx=True),
     )
 }
 
@@ -50,34 +59,6 @@ def policy(name: str) -> Policy:
     if name not in POLICIES:
         raise unknown_name("inference policy", name, POLICIES)
     return POLICIES[name]
-
-
-def whole(network: nn.Module, x: Tensor) -> Tensor:
-    """Apply a network at once; a size that it cannot take is padded on the right and at the bottom.
-
-    Networks say what they need in ``size_multiple`` (RNAN 2, CSNLN 2 or 3, KiT 64). The released code fails
-    for other sizes, and its tiles never have them; here the last row and column are repeated, and the result
-    is cropped.
-
-    Parameters
-    ----------
-    network : Module
-        The network.
-    x : Tensor
-        ``(B, C, H, W)`` in the network's own range.
-
-    Returns
-    -------
-    Tensor
-        ``(B, C', scale H, scale W)``.
-    """
-    multiple, scale = getattr(network, "size_multiple", 1), getattr(network, "scale", 1)
-    height, width = x.shape[-2:]
-    below, right = -height % multiple, -width % multiple
-    if not below and not right:
-        return network(x)
-    padded = network(functional.pad(x, (0, right, 0, below), mode="replicate"))
-    return padded[:, :, : scale * height, : scale * width]
 
 
 def restore(
@@ -96,7 +77,7 @@ def restore(
     x : Tensor
         ``(B, C, H, W)`` in [0, 1], whatever range the network works in.
     policy_name : str
-        ``"whole"``, ``"chop"``, ``"x8"`` or ``"chop+x8"``.
+        A name of `POLICIES`: ``"whole"``, ``"chop"``, ``"x8"``, ``"chop+x8"``, ``"whole+onnx1"``, …
     rule : ChopRule, optional
         The paper's tiling; needed by the policies with ``chop``.
     at_once : int, optional
@@ -111,26 +92,30 @@ def restore(
     Raises
     ------
     NotAvailableError
-        The network has no weights, or they have changed since they were loaded.
+        The network has no weights, or they have changed since they were loaded; or onnxruntime is not here.
     HarnessError
-        The policy is unknown or lacks its rule.
+        The policy is unknown or lacks its rule, or the network cannot be computed by onnxruntime.
     """
     how = policy(policy_name)
     if how.tiled and rule is None:
         raise HarnessError(f"the policy '{how.name}' needs the paper's chop rule, such as 'panet-denoise'")
     require_ready(network)
     scale = getattr(network, "scale", 1)
-    reentrant = getattr(network, "reentrant", False)
+    reentrant = getattr(network, "reentrant", False) and not how.onnx
+
+    network.eval()
+    other = on_onnxruntime(network) if how.onnx else None
 
     def apply(tiles: Tensor) -> Tensor:
-        return whole(network, tiles)
+        return other(tiles) if other else whole(network, tiles)
 
     def tiled(image: Tensor) -> Tensor:
         assert rule is not None
         return chop(apply, image, rule, scale, at_once, reentrant)
 
     step: Callable[[Tensor], Tensor] = tiled if how.tiled else apply
-    network.eval()
     with torch.inference_mode():
-        own = to_network(network, x)
-        return from_network(network, self_ensemble(step, own) if how.ensemble else step(own))
+        # What onnxruntime computes has the conversion inside.
+        own = x if other else to_network(network, x)
+        restored = self_ensemble(step, own) if how.ensemble else step(own)
+        return restored if other else from_network(network, restored)

@@ -36,6 +36,7 @@ LIBRARIES = (
     "colour-demosaicing",
     "spandrel",
     "opencv-python-headless",
+    "onnxruntime",
     "pyiqa",
     "restoration-harness",
 )

@@ -160,11 +160,12 @@ def tensor_restorer(
 ) -> Restorer:
     """Wrap a network, or a callable on tensors (B, C, H, W) in [0, 1], so that it takes and returns arrays in 0..255.
 
-    The first CUDA device is used where there is one. Reduced-precision products (TF32) are off: digits come first.
+    The first CUDA device is used where there is one, but for the policies of onnxruntime. Reduced-precision products
+    (TF32) are off: digits come first.
 
     `function`: What a method's `build` returned. A torch module must have been marked as ready (`harness.networks`), so
         that an untrained or half-loaded network never makes a result.
-    `policy`: ``whole``, ``chop``, ``x8`` or ``chop+x8``.
+    `policy`: A name of `harness.inference.POLICIES`, such as ``chop+x8``.
     `rule`: Name of the tiling rule, for the policies with ``chop``.
     `scale`: By how much the output is larger than the input.
     `shrink`: How many times to divide by `SHRINKING` what is computed at once, after running out of memory: the tiles
@@ -182,15 +183,20 @@ def tensor_restorer(
 
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    how = policy_of(policy)
+    device = torch.device("cuda" if torch.cuda.is_available() and not how.onnx else "cpu")
     if device.type == "cpu":
         keep_freed_memory()
     if isinstance(function, torch.nn.Module):
         function.to(device)
+    if how.onnx:
+        from harness.inference.engine import on_onnxruntime
+
+        function = on_onnxruntime(function)
     reentrant = getattr(function, "reentrant", False)
     tiles = max(1, tiles_at_once(device, reentrant) // SHRINKING**shrink)
     tiling = chop_rule(rule) if rule else None
-    if policy_of(policy).tiled and tiling is None:
+    if how.tiled and tiling is None:
         raise HarnessError(f"policy '{policy}' needs the tiling rule of a paper, and this method names none")
 
     def apply(batch: torch.Tensor) -> Any:

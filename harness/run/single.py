@@ -31,7 +31,7 @@ def restore(image: Any, name: str | Method, task: str, level: int = 0, *, datase
     dataset : str
         The dataset whose model is to be taken, for a method with a model for each set.
     policy : str
-        How a network is applied: ``"whole"``, ``"chop"``, ``"x8"``, ``"chop+x8"``; empty: the method's own.
+        How a network is applied: a name of `harness.inference.POLICIES`, such as ``"chop"``; empty: the method's own.
 
     Returns
     -------

@@ -25,7 +25,7 @@ from harness.records.tasks import TASKS
 Mark = Literal["", "best", "second"]
 
 # Those of `harness.inference.policies`, which cannot be imported without torch; a test compares.
-POLICIES = ("whole", "chop", "x8", "chop+x8")
+POLICIES = tuple(way + engine for engine in ("", "+onnx1") for way in ("whole", "chop", "x8", "chop+x8"))
 METRICS = ("psnr", "ssim", "parameters", "seconds")
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
@@ -139,7 +139,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     `method`: Harness method that makes this row; empty where there is none (then `not_run` says why).
     `images`: By dataset, the method that reads the images of it which the row's authors released: those cells are
         measured on them, and not on what `method` makes.
-    `policy`: Inference policy (``whole``, ``chop``, ``x8``); empty for the method's own default.
+    `policy`: Inference policy (``whole``, ``chop``, ``x8``, ``whole+onnx1`` …); empty for the method's own default.
     `saving`: How the restored pixels were kept (``round``, ``truncate``, ``unrounded``); empty for the method's own
         rule.
     `source_digits`: By metric, how many digits the source of the row's numbers prints, where the paper filled them up

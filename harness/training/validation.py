@@ -94,7 +94,7 @@ class Split:
         `folder`: Where the results of the first images are written as PNGs.
         `images`: How many of them.
         """
-        from harness.inference.policies import whole
+        from harness.inference.sizes import whole
         from harness.networks.ranges import from_network, to_network
 
         training = network.training

@@ -13,9 +13,9 @@ from forked import harness
 from torch import nn
 
 from harness.errors import CheckFailedError, HarnessError, NotAvailableError
-from harness.extras import network_files
-from harness.extras.network_files import OPSET, NetworkFile, export_network
+from harness.extras.network_files import NetworkFile, export_network
 from harness.files import file_sha256
+from harness.inference import graphs
 from harness.methods import Method
 from harness.networks.checkpoints import load_released
 from harness.records.loading import load_json
@@ -121,9 +121,9 @@ def test_a_file_restores_images_of_any_size(
     found = method(build, task)
     about = export_network(found, task, level, path)
     assert about.difference <= 1e-5 and about.size is None and len(about.compared) == 4
-    restore = network_files._whole(found.build(task, level))
+    restore = graphs.as_module(found.build(task, level))
     image = torch.rand(2, 3, 33, 58)
-    given, expected = other_program(path, image), restore(image)
+    given, expected = other_program(path, image), restore(image).detach()
     assert given.shape == (2, 3, 33 * scale, 58 * scale)
     assert float((given - expected).abs().max()) <= 1e-5
     # It does something: a network of zeros would be equal, too.
@@ -146,7 +146,7 @@ def test_attention_over_patches_is_exported_for_one_size(
     assert about.size == size and about.compared == ((1, *size),) and about.difference <= 1e-5
     image = torch.rand(1, 3, *size)
     # The streamed form, in which the method itself computes.
-    expected = network_files._whole(found.build(task, level))(image)
+    expected = graphs.as_module(found.build(task, level))(image).detach()
     assert float((other_program(path, image) - expected).abs().max()) <= 1e-5
 
 
@@ -176,14 +176,14 @@ class Untraceable(nn.Module):
 def test_a_file_that_differs_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "net.pt"
     path.write_text("old")
-    write = network_files._write
+    traced = graphs.traced
 
-    def off(made: Any, part: Path, image: torch.Tensor, onnx: bool, *, fixed: bool) -> None:
-        shifted = torch.jit.trace(nn.Sequential(made, Shift()), image, check_trace=False)  # type: ignore[no-untyped-call]
-        write(shifted, part, image, onnx, fixed=fixed)
+    def off(network: nn.Module, restore: Any, image: torch.Tensor, onnx: bool, *, fixed: bool) -> Any:
+        made = traced(network, restore, image, onnx, fixed=fixed)
+        return torch.jit.trace(nn.Sequential(made, Shift()), image, check_trace=False)  # type: ignore[no-untyped-call]
 
     with monkeypatch.context() as wrong:
-        wrong.setattr(network_files, "_write", off)
+        wrong.setattr(graphs, "traced", off)
         with pytest.raises(CheckFailedError, match=r"on 1 image of 48x48 the file differs from the network by 2e-05"):
             export_network(method(conv), "denoise-rgb", 50, path)
     with pytest.raises(CheckFailedError, match="the file differs"):
@@ -240,7 +240,7 @@ def test_a_file_says_what_it_holds(tmp_path: Path, form: str) -> None:
         model = onnx.load(str(path))
         said = {entry.key: entry.value for entry in model.metadata_props}
         said["weights"] = json.loads(said["weights"])
-        assert about.opset == OPSET == model.opset_import[0].version
+        assert about.opset == graphs.OPSET == model.opset_import[0].version
         assert set(about.versions) == {"torch", "onnx", "onnxruntime"}
     assert said["method"] == "dncnn" and said["weights"] == list(about.weights) and said["input"] == about.input
     for wrong, sentence in (

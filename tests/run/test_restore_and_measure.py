@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace as replace_in
 
 import harness.images
 from harness.assets.datasets import fetch
@@ -117,6 +118,30 @@ def test_restored_images_are_measured(data: Path, inputs: InputRecord, tmp_path:
     assert measured.images == 1
     write_rows(tmp_path / "rows.csv", measured, rows)
     assert read_rows(tmp_path / "rows.csv") == (measured, rows)
+
+
+def test_rows_of_another_engine_are_a_group_of_their_own(data: Path, inputs: InputRecord, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    import torch
+
+    from harness.networks.checkpoints import mark_ready
+    from harness.networks.dncnn import DnCNN
+
+    torch.manual_seed(0)
+    network = mark_ready(DnCNN(1, 3), "trained", "drawn for a test")
+    on_tensors = replace(method(unchanged), build=lambda task, level: network, on="tensor")
+    values = {}
+    for policy in ("whole", "whole+onnx1"):
+        group = replace_in(GROUP, policy=policy)
+        _, timing = run(data, inputs, tmp_path / policy, on_tensors, group=group)
+        assert "onnxruntime" in timing.libraries
+        measured, rows = measure(tmp_path / policy / "restored", data=data, protocols=("psnr",))
+        write_rows(tmp_path / f"{policy}.csv", measured, rows)
+        assert read_rows(tmp_path / f"{policy}.csv")[0].group == group
+        values[group.place.name] = [row.value for row in rows]
+    assert list(values) == ["test--whole", "test--whole+onnx1"]
+    # A pixel may differ by a level, no more.
+    assert values["test--whole"] == pytest.approx(values["test--whole+onnx1"], abs=1e-3)
 
 
 def test_the_same_run_gives_the_same_bytes(data: Path, inputs: InputRecord, tmp_path: Path) -> None:
