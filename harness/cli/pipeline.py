@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from harness.cli.failing import check_results, failing_options
 from harness.cli.groups import Index, LazyGroup
-from harness.cli.options import dataset_option, examples, row_option, tables_argument
+from harness.cli.options import check_results, dataset_option, examples, failing_options, row_option, tables_argument
 from harness.cli.printing import echo
 from harness.errors import CheckFailedError, HarnessError
 from harness.tables.workspace import Workspace

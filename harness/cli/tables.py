@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.failing import check_results, failing_options
-from harness.cli.options import dataset_option, examples, format_option, row_option, table_argument
+from harness.cli.options import (
+    check_results,
+    dataset_option,
+    examples,
+    failing_options,
+    format_option,
+    row_option,
+    table_argument,
+)
 from harness.cli.printing import echo, echo_json, echo_table, echo_text
 from harness.errors import CheckFailedError, HarnessError, plural
 from harness.tables.workspace import Workspace
