@@ -214,7 +214,7 @@ def measure_restored(
     shell_complete=complete_degradations,
 )
 @click.option("--saving", type=click.Choice(SAVINGS), default="round", help="How pixels were kept; unrounded: 16 bits.")
-@protocol_option("Protocols, such as psnr,ssim-gauss; default: the task's.", formerly="--protocols")
+@protocol_option("Protocols, such as psnr,ssim-gauss, or signatures; default: the task's.", formerly="--protocols")
 @format_option("text", "json", "csv", "md")
 def measure(
     task: str,
@@ -247,6 +247,7 @@ def measure(
     data = workspace.data if workspace.exists else Path(os.environ.get(DATA_VARIABLE) or workspace.data)
     fetch(dataset, data)
     degrading = degradation or known.degradation
+    chosen = tuple(_protocol_name(text, known.scale(level)) for text in chosen)
     values = measure_folder(
         *(restored, data, task, dataset, level, degrading, chosen, saving),
         remark=lambda text: echo(f"note: {text}", err=True),
@@ -263,6 +264,18 @@ def measure(
     else:
         lines = [[record["image"], *(f"{record[name]:.5f}" for name in chosen)] for record in records]
         echo_table(lines, ("image", *chosen), form)
+
+
+def _protocol_name(text: str, scale: int) -> str:
+    """Give a protocol's name, also for its signature; refuse one that was made at another scale."""
+    from harness.protocols.signature import from_signature
+
+    if "|" not in text:
+        return text
+    of, signed = from_signature(text)
+    if signed not in (None, scale):
+        raise HarnessError(f"'{text}' cuts the border of scale {signed}, and this is scale {scale}; give its --level")
+    return of.name
 
 
 @click.command()

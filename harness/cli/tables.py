@@ -163,7 +163,15 @@ def diff(
     measured rows with each other, it is 1 only with --strict, and only if nothing could be compared.
     """
     from harness.report.columns import folded
-    from harness.report.grid import off_advice, prints_numbers, reasons_not_run, recorded_text, summary, unlike
+    from harness.report.grid import (
+        off_advice,
+        prints_numbers,
+        reasons_not_run,
+        recorded_text,
+        signatures_of,
+        summary,
+        unlike,
+    )
     from harness.tables.collected import results_of
     from harness.tables.diff import as_record, measured_text
     from harness.tables.ordering import orderings
@@ -207,6 +215,8 @@ def diff(
             cut = [[line[i] for i in fields] for line in lines]
             heads = [DIFF_FIELDS[i] for i in fields]
             echo_table(cut, heads)
+        if signed := signatures_of(results):
+            echo_text(f"measured as {', '.join(signed)}")
         for note in unlike(results):
             echo_text(f"not alike: {', '.join(note.rows)}: {note.text}")
         for ordering in orderings(table, results):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import shlex
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from harness.assets.datasets import dataset
 from harness.errors import HarnessError
+from harness.protocols import protocol
 from harness.protocols.own import OWN_METRICS
+from harness.protocols.signature import signature
 from harness.records.tasks import TASKS
 from harness.tables.collected import UNCOMMITTED
 from harness.tables.counting import count
@@ -385,6 +387,23 @@ def choices(table: Table, results: list[CellResult]) -> list[tuple[str, str]]:
         made = [*request.choices, *([request.fitted] if request.fitted and not own else [])]
         texts.append((result, f"{len(made)}: {'; '.join(made)}{tried}"))
     return _by_row(texts)
+
+
+def signatures(cells: Iterable[tuple[str, str, int]]) -> list[str]:
+    """Sign the protocols of a table, each once (`harness.protocols.signature`), in the order of the cells.
+
+    `cells`: Task, protocol and level of each cell. A border of several scales is left open.
+    """
+    scales: dict[str, set[int]] = {}
+    for task, name, level in cells:
+        if name:
+            scales.setdefault(name, set()).add(TASKS[task].scale(level))
+    return [signature(protocol(name), min(of) if len(of) == 1 else None) for name, of in scales.items()]
+
+
+def signatures_of(results: Iterable[CellResult]) -> list[str]:
+    """Sign the protocols that the printed numbers of a table were made under, as far as is known."""
+    return signatures((r.request.task, r.request.protocol, r.request.level) for r in results)
 
 
 def evidence(results: list[CellResult]) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from harness.protocols.own import better_of
-from harness.report.grid import GridRow, PartGrid, Reason, grids, reasons_not_run
+from harness.report.grid import GridRow, PartGrid, Reason, grids, reasons_not_run, signatures
 from harness.report.render import csv_lines, few_empty_lines, json_lines, markdown_environment, tex_environment
 from harness.tables.collected import place_of
 from harness.tables.diff import CellResult
@@ -26,8 +26,8 @@ RANKS = {1: "best", 2: "second"}
 
 
 def protocol_words(cells: list[OneProtocolCell]) -> str:
-    """Name the protocols of a rendering."""
-    return ", ".join(dict.fromkeys(cell.protocol for cell in cells if cell.protocol))
+    """Sign the protocols of a rendering."""
+    return ", ".join(signatures((c.request.task, c.protocol, c.request.level) for c in cells))
 
 
 def one_protocol_grids(table: Table, cells: list[OneProtocolCell]) -> list[PartGrid]:
@@ -64,6 +64,7 @@ def records(cells: list[OneProtocolCell]) -> list[dict[str, Any]]:
             "printed": cell.request.printed.text if cell.request.printed else "",
             "printed_protocol": cell.request.protocol,
             "protocol": cell.protocol,
+            "signature": "".join(signatures([(cell.request.task, cell.protocol, cell.request.level)])),
             "measured": cell.value,
             "rank": cell.rank or None,
             "printed_rank": cell.printed_rank or None,

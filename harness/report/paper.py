@@ -23,7 +23,7 @@ from harness.protocols.own import better_of
 from harness.records.cost import read_cost
 from harness.records.tasks import TASKS
 from harness.report.facts import machine_of, seconds_of
-from harness.report.grid import dataset_title, metric_title
+from harness.report.grid import dataset_title, metric_title, signatures
 from harness.report.render import few_empty_lines, markdown_environment, tex_environment
 from harness.run.built import built_cost
 from harness.run.cost import count_cost
@@ -418,7 +418,9 @@ def _caption(
     said = [
         f"{task[0].upper()}{task[1:]}{f' at {at}' if at else ''}{f' on {datasets}' if datasets else ''}: {measures}."
     ]
-    return said + [f"{start}: {text}." for start, text in made_words(part.task, images, told)]
+    said += [f"{start}: {text}." for start, text in made_words(part.task, images, told)]
+    signed = signatures((part.task, c.request.column_protocol, c.request.level) for c in images)
+    return [*said, f"Measured as {', '.join(signed)}."]
 
 
 def made_words(task: str, cells: Iterable[CellResult], told: Collection[str] = ()) -> list[tuple[str, str]]:

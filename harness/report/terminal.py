@@ -24,6 +24,7 @@ from harness.report.grid import (
     reasons_not_run,
     recorded_text,
     remarks,
+    signatures_of,
     summary,
     unlike,
 )
@@ -177,6 +178,8 @@ def _print(console: Any, table: Table, results: list[CellResult], width: int = 0
         signs = [above, *signs, _text("gray: not run", style="dim")]
     if signs:
         console.print(_text("  ").join(signs))
+    if signed := signatures_of(results):
+        console.print(_text(f"  measured as {', '.join(signed)}", style="dim"))
     for note in unlike(results):
         console.print(_text(f"  [{note.mark}] {', '.join(note.rows)}: {note.text}"))
     for ordering in orderings(table, results):

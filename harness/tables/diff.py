@@ -11,8 +11,10 @@ import msgspec
 from harness.methods import Method
 from harness.protocols import protocol
 from harness.protocols.own import better_of
+from harness.protocols.signature import signature
 from harness.records.cells import Group
 from harness.records.restored import OwnFile
+from harness.records.tasks import TASKS
 from harness.records.training_runs import TrainedFor, TrainedRecord
 from harness.tables.measurements import Measurement, Measurements, NotRun
 from harness.tables.published import Table
@@ -284,6 +286,7 @@ def as_record(result: CellResult) -> dict[str, Any]:
     measured = result.measured if isinstance(result.measured, Measurement) else None
     under = result.under_column if isinstance(result.under_column, Measurement) else None
     spread = measured.spread if measured else None
+    made = protocol(request.protocol) if request.protocol else None
     return {
         "table": request.table,
         "row": request.row,
@@ -298,7 +301,8 @@ def as_record(result: CellResult) -> dict[str, Any]:
         "verdict": result.verdict,
         "reason": result.judgement.reason,
         "protocol": request.protocol,
-        "protocol_version": protocol(request.protocol).version if request.protocol else "",
+        "protocol_version": made.version if made else "",
+        "signature": signature(made, TASKS[request.task].scale(request.level)) if made else "",
         "column_protocol": request.column_protocol,
         "measured_under_column_protocol": under.value if under else None,
         "degradation": request.group.degradation if request.group else "",

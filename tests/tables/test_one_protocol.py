@@ -160,7 +160,7 @@ def test_command_prints_and_writes(
     with pytest.raises(SystemExit):
         main(["table", "mixed", "--one-protocol", "column"])
     said = capsys.readouterr().out
-    assert "every row that can be run under psnr, ssim-gauss" in said
+    assert "under psnr.1|b0|all-channels|unrounded, ssim-gauss.1|b0|all-channels|unrounded" in said
     assert "not run: Gone (2 cells)" in said
     with pytest.raises(SystemExit):
         main(["table", "mixed", "--one-protocol", "psnr,ssim-8x8", "--write"])
