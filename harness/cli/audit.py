@@ -17,8 +17,9 @@ from harness.cli.options import (
     table_argument,
     table_option,
 )
-from harness.cli.printing import echo
+from harness.cli.printing import echo, echo_json, echo_text
 from harness.errors import HarnessError
+from harness.tables.published import Table
 from harness.tables.workspace import Workspace
 
 _seconds_option = click.option(
@@ -34,7 +35,11 @@ _seconds_option = click.option(
 
 
 @click.command(
-    epilog=examples("harness audit panet-table3 --row ARCNN", "harness audit mine --seconds 600 --format json")
+    epilog=examples(
+        "harness audit panet-table3 --row ARCNN",
+        "harness audit mine --seconds 600 --format json",
+        "harness audit panet-table3 --digits --dataset classic5",
+    )
 )
 @table_argument()
 @row_option
@@ -50,6 +55,12 @@ _seconds_option = click.option(
 @click.option("--seeds", type=click.IntRange(1, 100), default=3, show_default=True, help="Noise seeds that are tried.")
 @click.option("--top", type=click.IntRange(0, 12), default=5, show_default=True, help="Variants of the ranking shown.")
 @click.option("--write", is_flag=True, help="Write what was found beside the row in the table's file.")
+@click.option(
+    "--digits",
+    is_flag=True,
+    help="Restore the matched numbers again with other threads, batches and precision: do their digits last? With "
+    "--write into docs/digits.md.",
+)
 @format_option("text", "json")
 @click.option("--json", "as_json", is_flag=True, hidden=True, help="Older spelling of --format json.")
 def audit(
@@ -61,6 +72,7 @@ def audit(
     seeds: int,
     top: int,
     write: bool,
+    digits: bool,
     form: str,
     as_json: bool,
 ) -> None:
@@ -79,6 +91,9 @@ def audit(
     workspace = Workspace.find()
     table = select(workspace.table(name), row=rows, dataset=datasets)
     as_json = as_json or form == "json"  # --json: its older spelling
+    if digits:
+        _digits(workspace, table, write, as_json)
+        return
     if write and datasets:
         raise HarnessError("--write needs the whole row; leave --dataset away")
     settings = AuditSettings(inputs=inputs, budget=budget, seeds=seeds)
@@ -90,6 +105,25 @@ def audit(
     if write:
         for line in write_audits(workspace, name, audits):
             echo(line, err=as_json)
+
+
+def _digits(workspace: Workspace, table: Table, write: bool, as_json: bool) -> None:
+    from harness.audit.digits import examine
+    from harness.tables.lasting import lasting_text, summary, write_digits
+
+    cells, left_out = examine(workspace, table, _progress(as_json))
+    if as_json:
+        echo_json({"cells": cells, "left_out": left_out})
+    else:
+        for cell in cells:
+            echo_text(f"{cell.row}, {cell.key}, {cell.printed}: {lasting_text(cell)}")
+        for row, reason in left_out.items():
+            echo_text(f"{row}: not tried: {reason}")
+        if not cells:
+            raise HarnessError(f"{table.name} has no matched number of a network that was measured here")
+        echo_text(summary(cells))
+    for path in write_digits(workspace.root, cells) if write else ():
+        echo(f"written: {path}", err=as_json)
 
 
 @click.command(epilog=examples("harness report findings --render"))

@@ -101,7 +101,7 @@ def inputs(task: str, dataset: str, degradation: str, levels: tuple[int, ...]) -
         check_name(name, kind)
     workspace = Workspace.find()
     workspace.define()
-    refuse_edited(workspace, "inputs", task, degradation)
+    refuse_edited(workspace, "inputs", task=task, degradation=degradation)
     record = record_inputs(workspace.data, dataset, degradation, levels, workspace.params.noise)
     write_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json", record)
     _say(f"inputs {task} {dataset} {degradation}: {record.reason or f'{len(record.inputs)} images'}")
@@ -128,7 +128,7 @@ def restore(
     group = Group(task, dataset, degradation, method, policy, saving)
     found = workspace.method(method)
     supervised.goes_on()
-    refuse_edited(workspace, "restore", task, degradation, found)
+    refuse_edited(workspace, "restore", task=task, degradation=degradation, method=found)
     code = fingerprint(method_code(found))
     recorded = read_inputs(workspace.work / "inputs" / task / dataset / f"{degradation}.json")
     # Set by a driver: how much less to compute at once after a stage was killed for its memory, and whether finished
@@ -188,8 +188,9 @@ def measure_restored(
     if not folder.is_dir():
         raise HarnessError(f"{folder}: no restored images; run harness repro TABLE, which makes everything")
     names = tuple(protocols.split(","))
-    refuse_edited(workspace, "measure", task, degradation, metrics=[n for n in names if protocol(n).own is not None])
-    made_with = {name: metric_facts(own) for name in names if (own := protocol(name).own) is not None}
+    own = {name: made for name in names if (made := protocol(name).own) is not None}
+    refuse_edited(workspace, "measure", task=task, degradation=degradation, metrics={of.name for of in own.values()})
+    made_with = {name: metric_facts(made) for name, made in own.items()}
     kept = workspace.work / "partial" / "measured" / group.place
     record, rows = measure_group(folder, data=workspace.data, protocols=names, made_with=made_with, kept=kept)
     note_awaited(workspace, record)
@@ -284,10 +285,13 @@ def cost(name: str) -> None:
     """Count the parameters and multiply-adds of method NAME's network."""
     from harness.records.cost import write_cost
     from harness.run.cost import count_cost
+    from harness.run.sources import refuse_edited
 
     workspace = Workspace.find()
     supervised = _supervise(f"cost {name}", workspace)
-    record = count_cost(workspace.method(name))
+    method = workspace.method(name)
+    refuse_edited(workspace, "cost", method=method)
+    record = count_cost(method)
     write_cost(workspace.work, record)
     supervised.done()
     for item in record.costs:
@@ -303,8 +307,10 @@ def render(name: str) -> None:
     """Write table NAME to results/ as Markdown, LaTeX, CSV and JSON."""
     from harness.report.grid import summary
     from harness.report.render import render as render_table
+    from harness.run.sources import refuse_edited
 
     workspace = Workspace.find()
+    refuse_edited(workspace, "render")
     table = workspace.table(name)
     _say(summary(table, render_table(workspace, table)))
 

@@ -27,6 +27,7 @@ from pathlib import Path
 import harness
 from harness.files import file_sha256
 from harness.methods import Method
+from harness.methods.source_loading import installed
 from harness.protocols.own import OWN_METRICS, Metric
 
 PACKAGE = Path(harness.__file__).parent
@@ -40,6 +41,7 @@ WITHOUT_INFLUENCE = frozenset(
         "harness.methods",
         "harness.methods.definitions",
         "harness.methods.plugins",
+        "harness.methods.source_loading",
         "harness.cli",
         "harness.cli.main",
         "harness.records.tasks",
@@ -180,7 +182,7 @@ def _plugin_files(file: Path, name: str) -> Iterator[Path]:
         starts = [file.parents[up - 1] / parts[0]]
     else:
         starts = [file.parent / parts[0], _import_folder(file) / parts[0]]
-        starts += [place for place in _places(parts[0]) if not _installed(place.parent) or file.is_relative_to(place)]
+        starts += [place for place in _places(parts[0]) if not installed(place.parent) or file.is_relative_to(place)]
     for start in starts:
         for length in range(len(parts)):
             inside = start.joinpath(*parts[1 : length + 1])
@@ -201,12 +203,6 @@ def _places(module: str) -> tuple[Path, ...]:
     if spec.submodule_search_locations is not None:
         return tuple(map(Path, spec.submodule_search_locations))
     return (Path(spec.origin).with_suffix(""),) if spec.has_location and spec.origin else ()
-
-
-@functools.cache
-def _installed(folder: Path) -> bool:
-    """Whether packages are installed in a folder: what their files hold is then known by their versions."""
-    return folder.name in ("site-packages", "dist-packages") or any(folder.glob("*.dist-info"))
 
 
 def _import_folder(file: Path) -> Path:
@@ -400,14 +396,23 @@ def stage_code(methods: Mapping[str, Method]) -> dict[str, list[Path]]:
     methods : mapping
         Methods by name; a method's entry is ``method-<name>``.
     """
-    found = {kind: code_files(root) for kind, root in ROOTS.items()}
-    found["render"] += sorted((PACKAGE / "report" / "templates").glob("*.j2"))
+    found = {kind: kind_code(kind) for kind in ROOTS}
     for name, method in methods.items():
         found[f"method-{name}"] = method_code(method)
         if method.network is not None:
-            source = method.source_file
-            found[f"cost-{name}"] = code_files("harness.run.cost", *([source] if source else []))
+            found[f"cost-{name}"] = cost_code(method)
     return found
+
+
+def kind_code(kind: str) -> list[Path]:
+    """List the files behind a kind of stage."""
+    return code_files(ROOTS[kind]) + sorted((PACKAGE / "report/templates").glob("*.j2") if kind == "render" else ())
+
+
+def cost_code(method: Method) -> list[Path]:
+    """List the files that the counted cost of a method's network depends on."""
+    source = method.source_file
+    return code_files("harness.run.cost", *([source] if source else []))
 
 
 def metric_facts(metric: Metric) -> dict[str, str]:
@@ -417,7 +422,7 @@ def metric_facts(metric: Metric) -> dict[str, str]:
 
 def read_again() -> None:
     """Forget what was read of source files: they may have been edited since, as beside a notebook."""
-    for cached in (_imports, _syntax, _imported_files, _places, _installed, _code_hash, _body):
+    for cached in (_imports, _syntax, _imported_files, _places, installed, _code_hash, _body):
         cached.cache_clear()
 
 

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.files import file_sha256
+from harness.methods.source_loading import load_from_source, source_loader
 from harness.process_state import left_alone
 from harness.records.workspace import IMPORT_SECONDS
 
@@ -93,6 +94,7 @@ class Plugin:
 
     def load(self) -> Any:
         """Import it."""
+        load_from_source()
         if self.kind == "file":
             return _import_file(Path(self.name))
         from importlib.metadata import EntryPoint
@@ -485,7 +487,7 @@ def _copy(number: int) -> int | None:
 def _import_file(file: Path) -> ModuleType:
     # Its own name space: two folders may both hold a my_method.py.
     name = f"harness_plugin_{abs(hash(str(file.resolve()))):x}_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
+    spec = importlib.util.spec_from_file_location(name, file, loader=source_loader(name, file))
     if spec is None or spec.loader is None:
         raise ImportError(f"{file} cannot be imported")
     module = importlib.util.module_from_spec(spec)

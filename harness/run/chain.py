@@ -22,6 +22,7 @@ from harness.run.graph import stage_graph, stage_of
 from harness.run.pipeline import pipeline_stages
 from harness.tables.collected import results_of
 from harness.tables.diff import CellResult, measured_text
+from harness.tables.lasting import lasting_text, read_digits
 from harness.tables.measurements import Measurement, NotRun
 from harness.tables.requests import COUNTED, IMAGE_METRICS
 from harness.tables.workspace import Workspace
@@ -121,6 +122,9 @@ def _number(workspace: Workspace, result: CellResult) -> Link:
             facts["below"] = f"the chain of seed {result.measured.seeds[0][0]}"
     if result.recorded:
         facts["recorded"] = f"in results/{request.table}.json, {result.recorded}; not measured here"
+    for cell in read_digits(workspace.root).cells:
+        if (cell.table, cell.row, cell.key) == (request.table, request.row, request.key):
+            facts[f"digits, torch {cell.versions.get('torch', '?')}"] = lasting_text(cell)
     if request.protocol:
         facts["protocol"] = f"{request.protocol}, version {protocol(request.protocol).version}"
     return Link("number", facts)

@@ -18,15 +18,17 @@ from harness.methods import Method
 from harness.methods.definitions import registry_of
 from harness.methods.fingerprints import (
     PACKAGE,
-    ROOTS,
     code_files,
     code_hashes,
+    cost_code,
+    kind_code,
     method_code,
     metric_facts,
     read_again,
     stage_code,
 )
 from harness.methods.pyiqa import weights_here
+from harness.methods.source_loading import expect
 from harness.names import is_safe
 from harness.protocols import protocol
 from harness.protocols.own import OWN_METRICS
@@ -110,17 +112,19 @@ def _metric(workspace: Workspace, name: str) -> list[str]:
 def refuse_edited(
     workspace: Workspace,
     stage: str,
-    task: str,
-    degradation: str,
+    *,
+    task: str = "",
+    degradation: str = "",
     method: Method | None = None,
     metrics: Iterable[str] = (),
 ) -> None:
     """Refuse code that was edited since the run looked at it, once a stage has imported what it runs.
 
-    DVC would record what the new code makes as the old code's, and give it back when the edit is undone.
+    DVC would record what the new code makes as the old code's, and give it back when the edit is undone. What the stage
+    imports only later must be what it is now (`expect`).
 
     `workspace`: Where ``work/code`` says which code DVC knows the stage by; what is not there is not compared.
-    `stage`: A stage of `ROOTS`, or ``restore``.
+    `stage`: A stage of `ROOTS`, ``restore`` or ``cost``.
     `metrics`: Metrics of plugins that it measures with.
     Raises HarnessError: Some code is not that which is recorded.
     """
@@ -128,15 +132,21 @@ def refuse_edited(
     made: dict[str, Callable[[], list[str]]] = {}
     for kind, name in (("task", task), ("degradation", degradation)):
         if name in registry_of(kind).files:
+            expect(_defining(kind, name))
             made[f"{kind}-{name}"] = partial(lambda kind, name: code_hashes(_defining(kind, name)), kind, name)
     if method is not None:
+        expect(file for file in method_code(method) if not file.is_relative_to(PACKAGE))
         made[f"method-{method.name}"] = lambda: code_hashes(method_code(method)) + _elsewhere(workspace, method)
+        if stage == "cost":
+            made = {f"cost-{method.name}": lambda: code_hashes(cost_code(method))}
     for name in metrics:
+        expect(_defining("metric", name))
         made[f"metric-{name}"] = partial(_metric, workspace, name)
     known = workspace.work / "code" / f"{stage}.json"
     # Reading all of it takes half a second, so only where something was written since.
-    if known.is_file() and any(f.stat().st_mtime_ns > known.stat().st_mtime_ns for f in PACKAGE.rglob("*.py")):
-        made[stage] = lambda: code_hashes(code_files(ROOTS[stage]))
+    sources = (file for file in PACKAGE.rglob("*.*") if file.suffix in (".py", ".j2"))
+    if known.is_file() and any(file.stat().st_ctime_ns > known.stat().st_mtime_ns for file in sources):
+        made[stage] = lambda: code_hashes(kind_code(stage))
     for name, hashes in made.items():
         recorded = _read_hashes(workspace.work / "code" / f"{name}.json")
         if recorded is not None and recorded != hashes():

@@ -143,6 +143,27 @@ GUARDS = (
         f"{WRONG}::test_code_that_is_edited_while_a_run_is_under_way",
     ),
     Guard(
+        "a compiled file of another source",
+        "methods/source_loading.py",
+        '        raise OSError("compiled files are not used")',
+        "        return super().path_stats(path)",
+        f"{WRONG}::test_a_compiled_file_of_another_source_of_one_size_and_time",
+    ),
+    Guard(
+        "a helper that is edited before it is imported",
+        "methods/source_loading.py",
+        "        if _looked_at.get(os.path.realpath(path), digest) != digest:",
+        "        if False:",
+        f"{WRONG}::test_a_helper_that_is_edited_before_a_method_imports_it",
+    ),
+    Guard(
+        "a network or the report that is edited during a run",
+        "cli/stages.py",
+        '    refuse_edited(workspace, "cost", method=method)',
+        "    pass",
+        f"{WRONG}::test_a_network_or_the_report_that_is_edited_while_a_run_is_under_way",
+    ),
+    Guard(
         "images that a method does not name",
         RESTORE,
         "            if path.exists() and path.resolve() not in named:",

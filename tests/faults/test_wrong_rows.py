@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import py_compile
 import shutil
 import subprocess
 import sys
@@ -254,6 +255,71 @@ def test_a_helper_beside_a_plugin_is_its_code(project: Project) -> None:
     assert found == project.from_nothing()
 
 
+@pytest.mark.parametrize("file", ["bad", "_net"])
+def test_a_compiled_file_of_another_source_of_one_size_and_time(project: Project, file: str) -> None:
+    """Python takes such a file for that of its source, however the two came by their times."""
+    helper = project.root / "methods/_net.py"
+    helper.write_text("FACTOR = 0.9\n")
+    edited = project.root / f"methods/{file}.py"
+    first = "sys.path.insert(0, os.path.dirname(__file__))\nfrom _net import FACTOR\n"
+    project.method("return image * FACTOR * 0.9", first=first)
+    py_compile.compile(str(edited), doraise=True)
+    before = edited.stat()
+    edited.write_text(edited.read_text().replace("0.9", "0.5"))
+    os.utime(edited, ns=(before.st_atime_ns, before.st_mtime_ns))
+    project.restore()
+    found = project.pixels()
+    shutil.rmtree(project.root / "methods/__pycache__")
+    assert found == project.from_nothing()
+
+
+def test_a_helper_that_is_edited_before_a_method_imports_it(project: Project) -> None:
+    """The run has looked at it, and the method imports it at the first image; finished images would be kept as its."""
+    helper = project.root / "methods/_late.py"
+    helper.write_text("FACTOR = 0.9\n")
+    first = "sys.path.insert(0, os.path.dirname(__file__))\n"
+    late = "Path('methods/_late.py').write_text('FACTOR = {}\\n'); import _late; return image * _late.FACTOR"
+    project.method(late.format(0.5), first=first)
+    assert "_late.py: was edited after this run had looked at it" in project.restore(code=2, HARNESS_CORES="1")
+    assert not list((project.root / "work").rglob("*.png"))
+    project.method(late.format(0.9), first=first)
+    helper.write_text("FACTOR = 0.9\n")
+    project.restore(HARNESS_CORES="1")
+
+
+NETWORK = """
+import torch
+from harness.methods import method
+
+@method("counted", tasks=["jpeg"], network=lambda task, level: torch.nn.Conv2d(1, 1, {side}))
+def build(task, level):
+    return lambda image: image
+"""
+
+
+def test_a_network_or_the_report_that_is_edited_while_a_run_is_under_way(project: Project) -> None:
+    code = project.root / "work/code"
+    try:
+        (project.root / "methods/counted.py").write_text(NETWORK.format(side=3))
+        project.harness("stage", "code")
+        (project.root / "methods/counted.py").write_text(NETWORK.format(side=5))
+        told = project.harness("stage", "cost", "counted", code=2)
+        assert "the code of 'counted' was edited after this run had looked at it" in told
+        assert not list((project.root / "work").rglob("counted.json"))
+        project.harness("stage", "code")
+        project.harness("stage", "cost", "counted")
+        # As if the package had been written since.
+        (code / "render.json").write_text('["other code"]')
+        os.utime(code / "render.json", (0, 0))
+        told = project.harness("stage", "render", "embedded", code=2)
+        assert "the code of 'render' was edited after this run had looked at it" in told
+        assert not (project.root / "results").exists()
+    finally:
+        (project.root / "methods/counted.py").unlink()
+        for folder in ("work/code", "work/cost"):
+            shutil.rmtree(project.root / folder, ignore_errors=True)
+
+
 METRIC = """
 import harness
 
@@ -268,7 +334,7 @@ def test_code_that_is_edited_while_a_run_is_under_way(project: Project) -> None:
     (project.root / "plugins").mkdir()
     (project.root / "params.yaml").write_text("methods: [methods]\nplugins: [plugins]\n")
     (project.root / "plugins/gap.py").write_text(METRIC.format(factor=1))
-    measure = ("stage", "measure", *WHERE, "--method", "bad", "--policy", "whole", "--protocols", "psnr,gap")
+    measure = ("stage", "measure", *WHERE, "--method", "bad", "--policy", "whole", "--protocols", "psnr,gap-crop2")
     try:
         project.method("return image * 0.9")
         project.harness("stage", "code")  # as a run begins
