@@ -52,6 +52,7 @@ def _run(arguments: tuple[str, ...], cwd: Path, environment: dict[str, str], fil
         import torch
 
         torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
+    sys.path[1:1] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     os.chdir(cwd)
     sys.argv = ["harness", *arguments]
     main()

@@ -81,8 +81,6 @@ def audit(
     Evaluates the variants of protocol, input and saving for every row whose restored images are available, and ranks
     them by the printed digits that they explain; what counts is the cells that match whole.
     """
-    import msgspec
-
     from harness.audit.evidence import write_audits
     from harness.audit.rows import audit_table
     from harness.audit.wording import audit_as_plain, print_audits
@@ -99,7 +97,7 @@ def audit(
     settings = AuditSettings(inputs=inputs, budget=budget, seeds=seeds)
     audits = audit_table(workspace, table, settings, _progress(as_json))
     if as_json:
-        echo(msgspec.json.format(msgspec.json.encode([audit_as_plain(a) for a in audits]), indent=1).decode())
+        echo_json([audit_as_plain(found) for found in audits])
     else:
         print_audits(audits, top)
     if write:

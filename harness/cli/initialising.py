@@ -1,13 +1,16 @@
-"""Making a folder a workspace: its files, and DVC in it."""
+"""The command `harness init`: the files of a workspace, and DVC in it."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
 
+import click
 import msgspec
 
 from harness import __version__
+from harness.cli.options import examples
+from harness.cli.printing import echo
 from harness.errors import HarnessError
 from harness.files import write_text
 from harness.records.workspace import PARAMS_FILE, Folder
@@ -129,3 +132,26 @@ def _notes(folder: Path, in_git: bool) -> list[str]:
     if unlisted:
         notes.append(f"{PARAMS_FILE} names no folder for {' and '.join(unlisted)}; `harness new` adds it")
     return notes
+
+
+@click.command(epilog=examples("harness init my-lab"))
+@click.argument("folder", type=click.Path(path_type=Path), default=".")
+def init(folder: Path) -> None:
+    """Make FOLDER (default: this one) a workspace for methods and tables of your own.
+
+    Writes params.yaml, methods/, tables/, the DVC pipelines, a workflow for CI, README.md and .gitignore. A file that
+    is there is left as it is, so the command can be given again at any time.
+    """
+    done = initialise(folder)
+    if done.written:
+        echo(f"written: {', '.join(done.written)}")
+    if done.kept:
+        echo(f"there already, left as it is: {', '.join(done.kept)}")
+    for note in done.notes:
+        echo(f"note: {note}")
+    if folder.resolve() != Path.cwd():
+        echo(f"next: cd {folder}")
+    echo("next: harness repro embedded                              # a first table; nothing is downloaded")
+    echo("      harness new method my-net --task denoise-rgb        # a method of yours; harness check my-net")
+    echo("      harness new table mine --dataset embedded --level 50 --method my-net")
+    echo("      harness repro mine                                  # then harness report")

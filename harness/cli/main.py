@@ -67,7 +67,7 @@ COMMANDS: Index = {
     "weights": ("harness.cli.assets:weights", "List, fetch and verify released weights."),
     "list": ("harness.cli.main:list_known", "List the methods, tasks, degradations or metrics."),
     "describe": ("harness.cli.methods:describe", "Say what a method is and what it costs."),
-    "init": ("harness.cli.starting:init", "Make a folder a workspace of your own: methods, tables, CI."),
+    "init": ("harness.cli.initialising:init", "Make a folder a workspace of your own: methods, tables, CI."),
     "new": ("harness.cli.main:new", "Write a file to start from: a method or a table of your own."),
     "check": ("harness.cli.methods:check_method", "Check a method, metric, table … of yours."),
     "measure": ("harness.cli.stages:measure", "Measure a folder of restored images."),

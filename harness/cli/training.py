@@ -303,7 +303,7 @@ def make_run(
     loop: LoopSettings = USUAL_LOOP,
 ) -> TrainedRecord:
     """Fetch the training set, train, and put the result where methods look for it."""
-    from harness.training.exports import export
+    from harness.training.checkpoints import export
     from harness.training.loop import Training, result_folder
 
     method = workspace.method(run.method)
@@ -333,7 +333,7 @@ def make_run(
 @click.argument("name")
 def train_run(name: str) -> None:
     """Make the weights of run NAME (such as panet-s--denoise-rgb-50) as training.yaml plans them."""
-    from harness.training.exports import export
+    from harness.training.checkpoints import export
     from harness.training.loop import recipe_of
     from harness.training.recipe import recipe_file
     from harness.training.world import world

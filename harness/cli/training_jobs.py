@@ -15,9 +15,9 @@ import msgspec
 
 from harness.cli.printing import echo
 from harness.errors import HarnessError, plural
+from harness.process_state import core_count, told_to_stop
 from harness.records.training_runs import LoopSettings, Options, TrainingPlan, TrainingRun
 from harness.tables.workspace import Workspace
-from harness.training.stopping import told_to_stop
 
 # Kills a run's processes where this process was killed: nobody would wait for them, and another might begin the same.
 _GUARD = ("sh", "-c", 'read -r done || kill -s KILL -- "-$1"', "guard")
@@ -39,7 +39,6 @@ def train_side_by_side(
     Raises HarnessError: A run failed; the others were made.
     Raises KeyboardInterrupt: Each has written a checkpoint.
     """
-    from harness.process_state import core_count
     from harness.run.resources import gpus, stage_environment
 
     devices = [] if device == "cpu" else gpus()

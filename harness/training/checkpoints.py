@@ -1,8 +1,12 @@
-"""Checkpoints of an unfinished run: one safetensors file, replaced whole, that holds no code."""
+"""What runs leave on disk: checkpoints of unfinished ones, and the folders of finished ones, which DVC tracks.
+
+A checkpoint is one safetensors file, replaced whole, that holds no code.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
-from harness.files import file_sha256, whole_file
+from harness.files import file_sha256, whole_file, write_json
+from harness.records.training_runs import RECORD, WEIGHTS, TrainedRecord
 
 FILE = "checkpoint.safetensors"
 
@@ -136,3 +141,27 @@ def begin_with(network: nn.Module, path: Path, sha256: str, name: str) -> str:
     text = f"begins with {len(fitting)} of {len(own)} tensors of {name}"
     more = f" and {len(left) - 3} more" if len(left) > 3 else ""
     return text + (f"; random: {', '.join(left[:3])}{more}" if left else "")
+
+
+def export(record: TrainedRecord, source: Path | None, target: Path) -> None:
+    """Replace the folder `target` by a run's result, or by the reason why there is none.
+
+    Raises HarnessError: The disk is full or the like; the old folder is as it was.
+    """
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(parents=True)
+        if source is not None:
+            for name in (WEIGHTS, "recipe.json", "log.csv"):
+                shutil.copyfile(source / name, part / name)
+        write_json(part / RECORD, record)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(part, target)
+    except OSError as error:
+        raise HarnessError(
+            f"{target}: cannot be written ({error.strerror or error}); the training itself is kept, "
+            "run the same command again"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -36,6 +36,7 @@ from harness.files import file_sha256
 from harness.methods import Method
 from harness.methods.fingerprints import code_files, fingerprint
 from harness.networks.ranges import rgb_range, to_network
+from harness.process_state import told_to_stop
 from harness.records.devices import device_facts
 from harness.records.tasks import task as task_of
 from harness.records.training_runs import (
@@ -65,7 +66,6 @@ from harness.training.losses import weighted
 from harness.training.recipe import Recipe, checked, learning_rate, overridden, recipe
 from harness.training.samples import Samples, batches
 from harness.training.standing import not_continued, progress_of, write_identity
-from harness.training.stopping import told_to_stop
 from harness.training.stores import Store, check_channels, make_store
 from harness.training.trackers import check_trackers, tracker
 from harness.training.validation import Split, watched

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import psutil
 import pytest
 
@@ -38,15 +39,7 @@ class Project:
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         known = {name: value for name, value in os.environ.items() if name != "HARNESS_PLUGINS_TRIED"}
-        return subprocess.run(
-            [sys.executable, "-m", "harness", *arguments],
-            cwd=self.root,
-            env={**known, **environment},
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
+        return forked.harness(*arguments, cwd=self.root, env={**known, **environment}, timeout=100)
 
     def names(self, done: subprocess.CompletedProcess[str]) -> set[str]:
         assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import psutil
 import pytest
 
@@ -59,15 +60,7 @@ class Project:
         return [sys.executable, "-m", "harness", "stage", "restore", *WHERE, "--policy", "whole", "--levels", "10,20"]
 
     def restore(self, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command,
-            cwd=self.root,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return forked.harness(*self.command[3:], cwd=self.root, env={**os.environ, **environment}, timeout=60)
 
     @property
     def restored(self) -> Path:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 from test_plugins import WHERE, Project
@@ -36,7 +37,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def measure(project: Project) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(MEASURE, cwd=project.root, capture_output=True, text=True, timeout=60, check=False)
+    return forked.harness(*MEASURE[3:], cwd=project.root, timeout=60)
 
 
 def rows_file(project: Project) -> Path:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 
@@ -82,15 +83,7 @@ class Project:
 
     def harness(self, *arguments: str, code: int = 0, **environment: str) -> str:
         known = {name: value for name, value in os.environ.items() if name != "HARNESS_PLUGINS_TRIED"}
-        done = subprocess.run(
-            [sys.executable, "-m", "harness", *arguments],
-            cwd=self.root,
-            env={**known, **environment},
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
+        done = forked.harness(*arguments, cwd=self.root, env={**known, **environment}, timeout=100)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr

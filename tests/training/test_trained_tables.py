@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import msgspec
 import numpy as np
 import pytest
@@ -346,7 +347,9 @@ def test_train_evaluate_and_train_on_through_dvc(tmp_path: Path) -> None:
         return run(sys.executable, "-m", "harness", *arguments, code=code)
 
     def cell(code: int = 0) -> dict[str, object]:
-        (found,) = json.loads(harness("diff", "mine", "--format", "json", code=code).partition("\n]")[0] + "]")
+        done = forked.harness("diff", "mine", "--format", "json", cwd=tmp_path, env=environment)
+        assert done.returncode == code, done.stderr
+        (found,) = json.loads(done.stdout)
         return found  # type: ignore[no-any-return]
 
     # Where nothing is compared, `diff` and `repro` fail.

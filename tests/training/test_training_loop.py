@@ -14,7 +14,7 @@ from harness.errors import HarnessError, NotAvailableError
 from harness.networks.checkpoints import require_ready
 from harness.records.in_use import loading_from
 from harness.records.training_runs import Options, TrainedRecord, TrainingPlan, TrainingRun, check_training_plan
-from harness.training.exports import export
+from harness.training.checkpoints import export
 from harness.training.logs import FIELDS, read_log
 from harness.training.loop import Training, result_folder
 from harness.training.world import World
