@@ -1,6 +1,6 @@
 """Streamed attention against its direct form, and tiles in batches against tile by tile.
 
-    python benchmarks/bench_attention.py [attention] [chop] [whole] [--threads 2] [--repeat 5]
+    python benchmarks/bench_attention.py [attention] [chop] [floor] [whole] [--threads 2] [--repeat 5]
 
 Every comparison alternates its two sides in one process and reports the shortest time of each, so that the ratio
 means something on a shared machine. The whole image takes minutes. Where other programs use the same cores, set
@@ -14,15 +14,22 @@ import functools
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from harness.inference import chop, chop_rule
+from harness.networks import tiled_attention
 from harness.networks.csnln import CrossScaleAttention, InScaleAttention
 from harness.networks.measure import peak_memory
 from harness.networks.panet import PANet
+from harness.networks.patch_attention import patch_attention
 from harness.networks.pyramid_attention import PyramidAttention
 from harness.networks.rnan import NonLocalBlock
 
@@ -119,7 +126,61 @@ def whole(repeat: int) -> None:
     print(f"\nwhole-image pyramid attention, 481x321x64, once: {seconds:.0f} s, {memory:.0f} MiB extra peak memory")
 
 
-PARTS = {"attention": attention, "chop": tiles, "whole": whole}
+def floor(repeat: int) -> None:
+    """Hold the streamed form against nothing but the matrix products of its scores and of its response."""
+    height, width, channels = 57, 77, 64
+    query, key, value = (torch.randn(1, c, height, width) for c in (channels // 2, channels // 2, channels))
+    sizes = [(int(height * s), int(width * s)) for s in PyramidAttention().scales]
+    keys, values = ([functional.interpolate(x, size) for size in sizes] for x in (key, value))
+    rows, flat = query[0].flatten(1).t().contiguous(), torch.cat([k.flatten(2) for k in keys], dim=2)[0]
+    flat_values = torch.cat([v.flatten(2) for v in values], dim=2)[0].t().contiguous()
+    step, buffer, out = 4096, torch.empty(512, 4096), torch.zeros(height * width, channels)
+    spent: Counter[str] = Counter()
+
+    def products() -> None:
+        for part, sums in zip(rows.split(512), out.split(512), strict=True):
+            for first in range(0, flat.shape[1], step):
+                right = flat[:, first : first + step]
+                scores = torch.mm(part, right, out=buffer.flatten()[: len(part) * right.shape[1]].view(len(part), -1))
+                sums.addmm_(scores, flat_values[first : first + step])
+
+    def clocked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any) -> Any:
+            start = time.process_time()
+            try:
+                return function(*given)
+            finally:
+                spent[name] += time.process_time() - start
+
+        return run
+
+    streamed = clocked("streamed", lambda: patch_attention(query, keys, values))
+    plain = clocked("products", products)
+    patched = {"gather": "sums before the softmax", "spread": "sums behind it", "attention": "scores"}
+    with ExitStack() as stack, torch.inference_mode():
+        for name, what in patched.items():
+            own = getattr(tiled_attention._Tiles, name)
+            stack.enter_context(patch.object(tiled_attention._Tiles, name, clocked(what, own)))
+        softmax = tiled_attention.softmax_rows_
+        stack.enter_context(patch.object(tiled_attention, "softmax_rows_", clocked("softmax", softmax)))
+        own = tiled_attention._Tiles.products
+        stack.enter_context(patch.object(tiled_attention._Tiles, "products", clocked("products of the tiles", own)))
+        for _ in range(repeat):
+            streamed()
+            plain()
+    one = spent["products"]
+    weighting = spent["scores"] - sum(spent[n] for n in ("products of the tiles", patched["gather"], "softmax"))
+    response = spent["streamed"] - spent["scores"] - spent[patched["spread"]]
+    print("\npyramid attention, 57x77x64, CPU time in units of the bare products of the same sizes")
+    print("| all | products of scores | of the response | softmax | weighting | sums before the softmax | behind it |")
+    print(7 * "|---" + "|")
+    cells = spent["streamed"], spent["products of the tiles"], response, spent["softmax"], weighting
+    print(
+        "|".join(["", *(f" {c / one:.2f} " for c in (*cells, *(spent[patched[n]] for n in ("gather", "spread")))), ""])
+    )
+
+
+PARTS = {"attention": attention, "chop": tiles, "floor": floor, "whole": whole}
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ the inputs again and compares. A changed library that changes a single sample is
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -64,16 +64,21 @@ def make_input(
 
 
 def iterate_inputs(
-    fetched: FetchedDataset, degrader: Degradation, ids: list[InputId], workers: int
+    fetched: FetchedDataset,
+    degrader: Degradation,
+    ids: list[InputId],
+    workers: int,
+    read: Callable[[str], NDArray[np.uint8]],
 ) -> Iterator[tuple[InputId, NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.float64], str]]:
     """Make inputs in order, a few ahead in threads, so that memory holds a few images and never the set.
 
+    `read`: Of `FetchedDataset.reading_once`.
     Yields: As `make_input`.
     Yields `digest`: SHA-256 of the degraded samples.
     """
 
     def one(input_id: InputId) -> tuple[InputId, NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.float64], str]:
-        reference, degraded = make_input(fetched, degrader, input_id, fetched.read(input_id.image))
+        reference, degraded = make_input(fetched, degrader, input_id, read(input_id.image))
         return input_id, reference, degraded, pixels_sha256(degraded)
 
     with ThreadPoolExecutor(max_workers=workers) as pool:
@@ -103,9 +108,10 @@ def record_inputs(
     except NotAvailableError as error:
         return InputRecord(dataset, name, degrader.version, str(error), {}, error.missing)
     ids = input_ids(fetched.image_ids, levels, degrader.random, noise)
+    read = fetched.reading_once(input_id.image for input_id in ids)
     hashes: dict[str, str] = {}
     dimensions: dict[str, int] = {}
-    for input_id, reference, _, digest in iterate_inputs(fetched, degrader, ids, workers):
+    for input_id, reference, _, digest in iterate_inputs(fetched, degrader, ids, workers, read):
         hashes[input_id.file] = digest
         dimensions[input_id.image] = reference.ndim
     mixed = gray_among_colour(dimensions)

@@ -153,6 +153,7 @@ def measure(
     if not made_by.reason:
         fetched = open_dataset(group.dataset, data)
         ids = sorted(_parse(file) for file in made_by.images)
+        read = fetched.reading_once(input_id.image for input_id in ids)
 
         dimensions: dict[str, int] = {}
         used: set[Path] = set()
@@ -162,7 +163,7 @@ def measure(
             pixels = read_pixels(file, group.saving)
             if pixels_sha256(pixels) != made_by.images[input_id.file]:
                 raise HarnessError(f"{file}: the pixels are not those that were restored; delete the folder, run again")
-            reference = degrader.reference(fetched.read(input_id.image), input_id.level)
+            reference = degrader.reference(read(input_id.image), input_id.level)
             dimensions[input_id.image] = reference.ndim
             try:
                 known = _Kept(kept, told, reference, pixels, input_id.level)

@@ -118,6 +118,7 @@ def restore(
             if not only or input_id in only
         ]
         _check_recorded(ids, inputs, group)
+        read = fetched.reading_once(input_id.image for input_id in ids)
         done = 0
         for level in levels:
             of_level = [input_id for input_id in ids if input_id.level == level]
@@ -148,7 +149,7 @@ def restore(
             finished_before = (folder / FINISHED).is_file()
             try:
                 for input_id, digest, took in _restore_level(
-                    fetched, degrader, method, restorer, of_level, inputs, folder, group, shrink, retries
+                    fetched, degrader, read, method, restorer, of_level, inputs, folder, group, shrink, retries
                 ):
                     images[input_id.file] = digest
                     seconds[input_id.file] = took
@@ -252,6 +253,7 @@ def _in_this_process(what: str) -> Iterator[None]:
 def _restore_level(
     fetched: FetchedDataset,
     degrader: Degradation,
+    read: Callable[[str], NDArray[np.uint8]],
     method: Method,
     restorer: Restoring,
     ids: list[InputId],
@@ -301,7 +303,7 @@ def _restore_level(
     in_turn = method.on == "tensor" or method.random
     with ThreadPoolExecutor(max_workers=workers) as pool:
         running: list[Future[tuple[InputId, str, float]]] = []
-        for item in iterate_inputs(fetched, degrader, todo, workers):
+        for item in iterate_inputs(fetched, degrader, todo, workers, read):
             # A network goes on with the next image while this one is written.
             running.append(pool.submit(keep, *run(*item)) if in_turn else pool.submit(lambda i: keep(*run(*i)), item))
             if len(running) > workers:

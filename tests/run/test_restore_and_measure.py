@@ -19,7 +19,7 @@ import pytest
 from msgspec.structs import replace as replace_in
 
 import harness.images
-from harness.assets.datasets import fetch
+from harness.assets.datasets import fetch, reading
 from harness.assets.inputs import InputRecord, read_inputs, record_inputs, write_inputs
 from harness.degradations import degradation
 from harness.errors import HarnessError, Missing, NotAvailableError
@@ -142,6 +142,36 @@ def test_rows_of_another_engine_are_a_group_of_their_own(data: Path, inputs: Inp
     assert list(values) == ["test--whole", "test--whole+onnx1"]
     # A pixel may differ by a level, no more.
     assert values["test--whole"] == pytest.approx(values["test--whole+onnx1"], abs=1e-3)
+
+
+def test_an_image_is_decoded_once_for_all_levels(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+    decode = reading.decode_image
+
+    def counting(content: bytes, name: str) -> Any:
+        decoded.append(Path(name).name)
+        return decode(content, name)
+
+    monkeypatch.setattr(reading, "decode_image", counting)
+    for most, times in ((reading.MOST_KEPT, 1), (0, 3)):
+        monkeypatch.setattr(reading, "MOST_KEPT", most)
+        decoded.clear()
+        made = record_inputs(data, "embedded", "jpeg-y8", (10, 20, 30), NOISE)
+        assert len(decoded) == times * len(set(decoded)) > 0
+        decoded.clear()
+        group = Group("jpeg", "embedded", "jpeg-y8", "test", "whole")
+        run(data, made, tmp_path / str(most), method(unchanged), group=group, levels=(10, 20, 30))
+        assert len(decoded) == times * len(set(decoded)) > 0
+        decoded.clear()
+        measure(tmp_path / str(most) / "restored", data=data, protocols=("psnr",), workers=1)
+        assert len(decoded) == times * len(set(decoded)) > 0
+
+
+def test_what_writes_into_an_image_does_not_reach_the_next_use(data: Path) -> None:
+    read = reading.open_dataset("embedded-gray", data).reading_once(["camera", "camera"])
+    first = read("camera")
+    first[:] = 0
+    assert read("camera").any()
 
 
 def test_the_same_run_gives_the_same_bytes(data: Path, inputs: InputRecord, tmp_path: Path) -> None:

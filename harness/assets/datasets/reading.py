@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ from harness.assets.places import AssetPaths
 from harness.assets.verified import forget
 from harness.errors import HarnessError, Missing, NotAvailableError, unknown_name
 from harness.images import decode_image
+
+MOST_KEPT = 2**27
+"""Bytes of decoded images that are kept for the next level."""
 
 _DIGITS = re.compile(r"([0-9]+)")
 
@@ -96,6 +100,26 @@ class FetchedDataset:
         Raises NotAvailableError: The set's ground truth is not given out.
         """
         return self._read(self._file(image_id, "target"))
+
+    def reading_once(self, uses: Iterable[str]) -> Callable[[str], NDArray[np.uint8]]:
+        """Make a `read` that keeps what is used more than once, as long as that takes no more than `MOST_KEPT`.
+
+        `uses`: The image of each use to come.
+        Returns: May be called in several threads at once; each array is the caller's own.
+        """
+        count = Counter(uses)
+        kept: dict[str, NDArray[np.uint8]] = {}
+
+        def read(image_id: str) -> NDArray[np.uint8]:
+            pixels = kept.get(image_id)
+            if pixels is None:
+                pixels = self.read(image_id)
+                if count[image_id] > 1 and pixels.nbytes + sum(each.nbytes for each in [*kept.values()]) <= MOST_KEPT:
+                    kept[image_id] = pixels
+            # A copy: a degradation may write into what it is given.
+            return pixels.copy()
+
+        return read
 
     def read_input(self, image_id: str) -> NDArray[np.uint8]:
         """Read the degraded input of an image of pairs; the rest is as in `read`."""
