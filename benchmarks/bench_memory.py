@@ -2,9 +2,9 @@
 
     python benchmarks/bench_memory.py [METHOD ...] [--side 1024] [--most 1.0] [--seconds 600]
 
-What is printed is the process's largest resident set (`ru_maxrss`) less what it was before the image, on a CPU: input,
-result, and freed memory that is kept for the next image are part of it. A network has seeded weights, which play no
-part; a method that makes its network from its weights is given the released ones. A tiled policy holds one tile after
+What is printed is how far the resident set rises above what it was before the image, on a CPU: input, result, and
+freed memory that is kept for the next image are part of it. A network has seeded weights, which play no part; a
+method that makes its network from its weights is given the released ones. A tiled policy holds one tile after
 another, so one tile is measured. What would take more multiply-adds than ``--most`` (10^12) is named and not run.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from harness.inference.chop import chop_rule, tile_shape
 from harness.inference.policies import policy
 from harness.methods import Method, get_method, methods
 from harness.networks.checkpoints import mark_ready
-from harness.networks.measure import accepted_side, conditioned, multiply_adds
+from harness.networks.measure import accepted_side, conditioned, multiply_adds, peak_memory
 from harness.records.tasks import task as task_of
 from harness.run.apply import array_restorer, tensor_restorer
 from harness.run.built import first_built
@@ -69,9 +68,9 @@ def prepared(method: Method, side: int, most: float) -> tuple[Callable[[NDArray[
 def one(name: str, side: int, most: float) -> str:
     restore, shape, what = prepared(get_method(name), side, most)
     image = np.random.default_rng(0).random(shape) * 255
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    restore(image)
-    return f"{(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024:,.0f} MiB | {what}"
+    # Not `ru_maxrss`: where building the network took more, it would hide what the image takes.
+    peak = peak_memory(lambda: restore(image))
+    return f"{'?' if peak is None else f'{peak / 2**20:,.0f}'} MiB | {what}"
 
 
 def main() -> None:

@@ -171,9 +171,10 @@ class _Source:
             # Of this image: another one's larger gap says nothing of this one.
             here = max(float(np.abs(output - exact).max()) for output in outputs.values())
             low, high = self._saved(exact - here), self._saved(exact + here)
-            samples, near, gap = samples + exact.size, near + int((low != high).sum()), max(gap, here)
+            samples, near, gap = samples + exact.size, near + self._between(exact, here), max(gap, here)
+            rounded = self._rounded(exact)
             for way, pixels in saved.items():
-                moved[way] += int((pixels != saved[DOUBLE]).sum())
+                moved[way] += int((self._rounded(outputs[way]) != rounded).sum())
                 for name, value in measure_many(names, reference, pixels, scale).items():
                     values[way, name].append(value)
             for name in names:
@@ -181,7 +182,7 @@ class _Source:
                     limits[name].append(psnr_limits(name, reference, low, high, scale))
             if bound is not None:
                 bounds.append(float(bound.max()))
-                undecided += int((self._saved(exact - bound) != self._saved(exact + bound)).sum())
+                undecided += self._between(exact, bound)
         return [
             Lasting(
                 table=result.request.table,
@@ -222,6 +223,14 @@ class _Source:
             else:
                 outputs[DOUBLE] = _as_pixels(self._double(batch.double()))
         return reference, outputs, bound
+
+    def _between(self, pixels: NDArray[np.float64], off: float | NDArray[np.float64]) -> int:
+        """Count the samples that have an edge of rounding within a distance."""
+        return int((self._rounded(pixels - off) != self._rounded(pixels + off)).sum())
+
+    def _rounded(self, pixels: NDArray[np.float64]) -> Pixels:
+        """Give the 8-bit samples; where a row keeps unrounded ones, what rounding would make of them."""
+        return to_uint8(pixels, "truncate" if self._group.saving == "truncate" else "round")
 
     def _saved(self, pixels: NDArray[np.float64]) -> Pixels:
         if self._group.saving == "unrounded":

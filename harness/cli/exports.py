@@ -113,7 +113,11 @@ def crate(table: str, target: Path, images: bool) -> None:
 @click.command("check-crate", epilog=examples("harness export check-crate panet-table3.zip"))
 @click.argument("source", type=click.Path(path_type=Path))
 def check_crate(source: Path) -> None:
-    """Check the crate SOURCE: its files, and its results against its rows. Exit status 1 if anything is wrong."""
+    """Check the crate SOURCE: its files, and its results against its rows. Exit status 1 if anything is wrong.
+
+    This finds damage, not forgery: nothing is restored or measured again, so rows that were changed together with the
+    results and checksums pass.
+    """
     from harness.extras.crate import check_crate as check
 
     checked = check(source, Workspace.find())
@@ -123,6 +127,7 @@ def check_crate(source: Path) -> None:
     remade = ", the results follow from the rows" if checked.remade else ""
     made = f" (made by revision {checked.revision[:12]})" if checked.revision else ""
     echo(f"{checked.table}{made}: {checked.files} files are as they were{remade}{images}")
+    echo("not checked: rows against pixels, pixels against the ground truth, and what weights and code made them")
     if checked.problems:
         raise CheckFailedError(f"{source}: {plural(len(checked.problems), 'problem')}; it is not what was exported")
 

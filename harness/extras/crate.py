@@ -1,7 +1,8 @@
 """A table's run as a Research Object Crate: rows, results, records and locks in one folder or zip.
 
-https://w3id.org/ro/crate. Whoever gets it can check every file, and make the results anew from the rows; with
-images in it, also the rows from the pixels.
+https://w3id.org/ro/crate. Whoever gets it can check every file against the crate's own list, make the results anew from
+the rows, and with images in it compare their pixels with the crate's record. All of that shows damage, and no intent:
+rows are not measured again from pixels, so who changes rows, results and checksums together is not found out.
 """
 
 from __future__ import annotations

@@ -139,9 +139,11 @@ _INTRODUCTION = """\
 
 A network's output is a long sum in floating point, and its order is another one with other threads, batches, kernels
 or versions of a library. The output then differs in its last bits, and a sample beside a rounding edge is saved as the
-next gray level. `harness audit TABLE --digits` restores the images of a table's matched numbers again: {ways}.
+next gray level. `harness audit TABLE --digits` restores the images of a table's matched numbers again:
+{ways}.
 
-- *moved*: samples, of all, that one of these saves otherwise than double precision; the most of any.
+- *moved*: samples, of all, that one of these rounds to another 8-bit value than double precision; the most of any.
+  ARCNN's row keeps unrounded pixels: there this says what rounding would do, and the interval takes the whole gap.
 - *near*: samples that lie nearer to an edge than the largest difference of any of these from double precision, the
   *gap* (in gray levels). They could fall either way elsewhere.
 - *interval*: where PSNR lies whichever way each of those falls. SSIM has none: it was only tried.

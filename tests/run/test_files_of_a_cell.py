@@ -43,7 +43,7 @@ parts:
 
 # Asked for are 40. What is counted are files with a function that runs, over all processes of a fresh run; raise it
 # for nothing, lower it where it can be.
-MOST_FILES = 95
+MOST_FILES = 96
 
 
 @pytest.mark.slow
