@@ -143,12 +143,12 @@ next gray level. `harness audit TABLE --digits` restores the images of a table's
 {ways}.
 
 - *moved*: samples, of all, that one of these rounds to another 8-bit value than double precision; the most of any.
-  ARCNN's row keeps unrounded pixels: there this says what rounding would do, and the interval takes the whole gap.
+  Where a row keeps unrounded pixels, this says what rounding would do, and the interval takes the whole gap.
 - *near*: samples that lie nearer to an edge than the largest difference of any of these from double precision, the
   *gap* (in gray levels). They could fall either way elsewhere.
 - *interval*: where PSNR lies whichever way each of those falls. SSIM has none: it was only tried.
-- For ARCNN double precision itself has an error bound, from the magnitudes of all products: what its exact network, in
-  real numbers, gives is known but for the samples named *open*.
+- *open*: for ARCNN double precision itself has an error bound, from the magnitudes of all products; these samples it
+  leaves open, and of all others the 8-bit value of the exact network, in real numbers, is known.
 
 What this does not show: other processors and GPUs, whose differences may be larger than the gap; a changed library
 version, but for those in the last column; a network whose rows are not listed.
