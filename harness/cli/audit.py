@@ -128,9 +128,7 @@ def _digits(workspace: Workspace, table: Table, write: bool, as_json: bool) -> N
 @click.command(epilog=examples("harness claim 'PANet > RNAN on Urban100 sigma 50'", "harness claim panet-table1"))
 @click.argument("claims", nargs=-1, metavar="CLAIM…")
 @format_option("text", "json")
-@click.option(
-    "--page", is_flag=True, help="Settle what the papers' tables claim; write docs/claims.json and claims.md."
-)
+@click.option("--page", is_flag=True, help="Settle what the papers' tables claim; write docs/claims.json and .md.")
 def claim(claims: tuple[str, ...], form: str, page: bool) -> None:
     """Settle whether one row is better than another, image by image.
 
