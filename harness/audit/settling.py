@@ -114,9 +114,7 @@ def read_claim(text: str) -> RowClaim:
             fields[name] = match[name].lower()
             rest = rest[: match.start()] + rest[match.end() :]
     if not found or not better.strip() or not rest.strip() or ">" in rest:
-        raise HarnessError(
-            f"'{text}' is no claim of the form '{_FORM}', with 'SSIM', 'by 0.3' or 'in TABLE' behind it"
-        )
+        raise HarnessError(f"'{text}' is no claim of the form '{_FORM}', with 'SSIM', 'by 0.3' or 'in TABLE' behind it")
     level, margin = int(fields.pop("level", "0")), Decimal(fields.pop("margin", "0"))
     return RowClaim(text.strip(), better.strip(), rest.strip(), level=level, margin=margin, **fields)
 
