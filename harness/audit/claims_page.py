@@ -7,9 +7,11 @@ from pathlib import Path
 
 import msgspec
 
+from harness.audit.findings import page_templates
 from harness.audit.settling import VERDICTS, Settled, settle_marks, settle_orders
 from harness.files import write_json, write_text
 from harness.records.loading import load_json
+from harness.report.render import few_empty_lines
 from harness.tables.collected import collect
 from harness.tables.measurements import Measurements
 from harness.tables.paired import p_floor
@@ -37,11 +39,11 @@ def settle_papers(workspace: Workspace) -> Evidence:
             found = settle_marks(item, measurements, workspace.root)
             marks += [msgspec.structs.replace(one, why="") if one.missing else one for one in found]
             for one in settle_orders(item, measurements, workspace.root):
+                if one.verdict == "untestable":
+                    continue
                 key = one.claim, one.dataset, one.level, one.metric, one.printed
-                if one.verdict != "untestable" and key in orders:
-                    one = msgspec.structs.replace(one, tables=(*orders[key].tables, *one.tables))
-                if one.verdict != "untestable":
-                    orders[key] = one
+                before = orders[key].tables if key in orders else ()
+                orders[key] = msgspec.structs.replace(one, tables=(*before, *one.tables))
     return Evidence(tuple(marks), tuple(orders.values()))
 
 
@@ -54,27 +56,22 @@ def write_page(workspace: Workspace) -> list[Path]:
 
 def render_page(found: Evidence) -> str:
     """Render the page."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harness.audit"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,
-    )
     tables = sorted({one.tables[0] for one in found.marks})
-    return environment.get_template("claims.md.j2").render(
-        floor=p_floor(5),
-        marks=found.marks,
-        orders=found.orders,
-        tables=[(name, Counter(_kind(one) for one in found.marks if one.tables[0] == name)) for name in tables],
-        kinds=[kind for kind in (*VERDICTS, *_KINDS) if any(_kind(one) == kind for one in found.marks)],
-        counts=[(verdict, sum(one.verdict == verdict for one in found.orders)) for verdict in VERDICTS],
-        against=[one for one in found.marks if not one.printed.endswith("as claimed")],
-        unsupported=[one for one in found.orders if one.verdict != "supported"],
+    text = (
+        page_templates()
+        .get_template("claims.md.j2")
+        .render(
+            floor=p_floor(5),
+            marks=found.marks,
+            orders=found.orders,
+            tables=[(name, Counter(_kind(one) for one in found.marks if one.tables[0] == name)) for name in tables],
+            kinds=[kind for kind in (*VERDICTS, *_KINDS) if any(_kind(one) == kind for one in found.marks)],
+            counts=[(verdict, sum(one.verdict == verdict for one in found.orders)) for verdict in VERDICTS],
+            against=[one for one in found.marks if not one.printed.endswith("as claimed")],
+            unsupported=[one for one in found.orders if one.verdict != "supported"],
+        )
     )
+    return few_empty_lines(text)
 
 
 _KINDS = "untestable: a row was not measured", "untestable: not alike, or means alone"

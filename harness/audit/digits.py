@@ -13,9 +13,7 @@ are known.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FunctionType, MethodType
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +21,8 @@ from numpy.typing import NDArray
 
 from harness.assets.datasets.reading import open_dataset
 from harness.assets.inputs import make_input
+from harness.audit.images import finished
+from harness.audit.variants import Finish
 from harness.degradations import degradation
 from harness.errors import HarnessError
 from harness.methods import Method, build_method
@@ -33,6 +33,7 @@ from harness.records.cells import Group, InputId
 from harness.records.in_use import loading_from
 from harness.records.runs import library_versions
 from harness.records.tasks import TASKS
+from harness.run.apply import to_pixels, to_samples
 from harness.tables.collected import results_of
 from harness.tables.diff import CellResult
 from harness.tables.lasting import Lasting
@@ -50,24 +51,18 @@ DOUBLE = "double precision"
 Pixels = NDArray[Any]
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
+Apply = Callable[["Tensor"], "Tensor"]
+
+
+def _with_threads(apply: Apply, batch: Tensor, count: int) -> Tensor:
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
-        yield
+        return apply(batch)
     finally:
         torch.set_num_threads(before)
-
-
-Apply = Callable[["Tensor"], "Tensor"]
-
-
-def _with_threads(apply: Apply, batch: Tensor, count: int) -> Tensor:
-    with _threads(count):
-        return apply(batch)
 
 
 def _in_a_batch(apply: Apply, batch: Tensor, networks: Sequence[nn.Module]) -> Tensor:
@@ -138,20 +133,21 @@ class _Source:
     """One group at one level: its network, and the images it is applied to."""
 
     def __init__(self, workspace: Workspace, method: Method, group: Group, level: int) -> None:
+        from harness.inference.graphs import networks_of
         from harness.networks.arcnn import ARCNN
 
         if group.policy != "whole":
             raise HarnessError(f"restored under the policy '{group.policy}', which is not tried")
         with loading_from(workspace.root):
             self._single, self._double = (build_method(method, group.task, level, group.dataset) for _ in range(2))
-        networks = _networks(self._double)
+        networks = list(networks_of(self._double))
         if not networks:
             raise HarnessError(f"no network is found in what '{method.name}' builds, so none can be made double")
         for network in networks:
             network.double()
-        self._networks = _networks(self._single)
+        self._networks = list(networks_of(self._single))
         self._bounded = networks[0] if len(networks) == 1 and isinstance(networks[0], ARCNN) else None
-        self._group, self._level = group, level
+        self._group, self._level, self._finish = group, level, Finish(group.saving)
         self._fetched = open_dataset(group.dataset, workspace.data)
 
     def cells(self, results: Sequence[CellResult], progress: Callable[[str], None]) -> list[Lasting]:
@@ -167,10 +163,10 @@ class _Source:
             progress(f"{self._group.method} on {self._group.dataset}/{image}, level {self._level}")
             reference, outputs, bound = self._outputs(image)
             exact = outputs[DOUBLE]
-            saved = {way: self._saved(output) for way, output in outputs.items()}
+            saved = {way: finished(output, self._finish) for way, output in outputs.items()}
             # Of this image: another one's larger gap says nothing of this one.
             here = max(float(np.abs(output - exact).max()) for output in outputs.values())
-            low, high = self._saved(exact - here), self._saved(exact + here)
+            low, high = (finished(exact + change, self._finish) for change in (-here, here))
             samples, near, gap = samples + exact.size, near + self._between(exact, here), max(gap, here)
             rounded = self._rounded(exact)
             for way, pixels in saved.items():
@@ -189,7 +185,6 @@ class _Source:
                 row=result.request.row,
                 key=result.request.key,
                 printed=_printed(result).text,
-                unit=float(_printed(result).unit),
                 protocol=result.request.protocol,
                 values={way: _set_value(result, values[way, result.request.protocol]) for way in (*WAYS, DOUBLE)},
                 moved={way: moved[way] for way in WAYS},
@@ -212,8 +207,7 @@ class _Source:
         reference, degraded = make_input(
             self._fetched, degradation(self._group.degradation), made, self._fetched.read(image)
         )
-        channels_last = degraded[:, :, None] if degraded.ndim == 2 else degraded
-        batch = torch.from_numpy(np.ascontiguousarray(channels_last.transpose(2, 0, 1) / 255, dtype=np.float32))[None]
+        batch = torch.from_numpy(to_samples(degraded))[None]
         bound = None
         with torch.inference_mode():
             outputs = {way: _as_pixels(compute(self._single, batch, self._networks)) for way, compute in WAYS.items()}
@@ -232,36 +226,9 @@ class _Source:
         """Give the 8-bit samples; where a row keeps unrounded ones, what rounding would make of them."""
         return to_uint8(pixels, "truncate" if self._group.saving == "truncate" else "round")
 
-    def _saved(self, pixels: NDArray[np.float64]) -> Pixels:
-        if self._group.saving == "unrounded":
-            return np.clip(pixels, 0, 255)
-        return to_uint8(pixels, self._group.saving)  # type: ignore[arg-type]
-
-
-def _networks(function: Any) -> list[nn.Module]:
-    """Find the networks that a method's callable holds: itself, or in what a function or a method is closed over."""
-    from torch import nn
-
-    found: list[nn.Module] = []
-    waiting, seen = [function], set()
-    while waiting:
-        one = waiting.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        if isinstance(one, nn.Module):
-            found.append(one)
-        elif isinstance(one, dict | list | tuple):
-            waiting += one.values() if isinstance(one, dict) else one
-        elif isinstance(one, FunctionType | MethodType):
-            waiting += [cell.cell_contents for cell in one.__closure__ or ()]
-            waiting += [getattr(one, "__self__", None)]
-    return found
-
 
 def _as_pixels(output: Tensor) -> NDArray[np.float64]:
-    result: NDArray[np.float64] = output[0].double().numpy() * 255
-    return result[0] if result.shape[0] == 1 else result.transpose(1, 2, 0)
+    return to_pixels(output[0].double().numpy())
 
 
 def _printed(result: CellResult) -> PublishedNumber:

@@ -349,8 +349,6 @@ def render_pages(findings: Findings, committed: Committed) -> dict[Path, str]:
     `findings`, `committed`: The stored evidence, and what the files of the repository say.
     Returns: Text by path, which is relative to the repository.
     """
-    import jinja2
-
     results = committed.results
     audits = tuple(recounted(audit, results) for audit in findings.audits)
     findings = msgspec.structs.replace(findings, audits=audits)
@@ -372,15 +370,8 @@ def render_pages(findings: Findings, committed: Committed) -> dict[Path, str]:
         "trained_on": TRAINED_ON,
         "correlation": CORRELATION,
     }
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harness.audit"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,
-    )
-    counted = lambda audit: counted_cells(audit, results)  # noqa: E731
-    environment.filters |= {"plain": _plain, "cell": cell_name, "table": table_name, "counted": counted}
+    environment = page_templates()
+    environment.filters["counted"] = lambda audit: counted_cells(audit, results)
     left_out = [row for reasons in findings.not_audited.values() for row in reasons]
     pages = {
         PAGE: environment.get_template("findings.md.j2").render(known),
@@ -397,6 +388,21 @@ def render_pages(findings: Findings, committed: Committed) -> dict[Path, str]:
         )
         pages[APPENDIX / f"{table}.md"] = text
     return {path: few_empty_lines(text) for path, text in pages.items()}
+
+
+def page_templates() -> Any:
+    """Templates of the pages in Markdown that say what was found: a missing name is an error."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.audit"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+    )
+    environment.filters |= {"plain": _plain, "cell": cell_name, "table": table_name}
+    return environment
 
 
 def _template(name: str) -> str:

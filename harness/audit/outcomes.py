@@ -14,7 +14,7 @@ import msgspec
 from harness.audit.overlap import Overlap
 from harness.audit.settings import HELD_OUT
 from harness.tables.published import published_number
-from harness.tables.verdicts import MATCH_UNITS, ROUNDING
+from harness.tables.verdicts import is_match
 
 CONFIDENCE = 0.95
 
@@ -398,8 +398,8 @@ class CountedCell(msgspec.Struct, frozen=True):
         """Whether it is the printed number in every printed digit."""
         printed = published_number(self.printed)
         assert printed is not None
-        distance = abs(self.measured - float(printed.value)) - self.tolerance - ROUNDING
-        return distance <= MATCH_UNITS * float(printed.unit) and not self.chosen
+        delta = self.measured - float(printed.value)
+        return is_match(delta, float(printed.unit), self.tolerance) and not self.chosen
 
 
 def record_key(record: Mapping[str, Any]) -> str:

@@ -152,7 +152,7 @@ def export_network(
                 f"{what}: cannot be exported ({type(error).__name__}: {first[:200]}){advice}"
             ) from None
         for (batch, height, width), own, other in zip(sizes, expected, found, strict=True):
-            worst = float((own - other).abs().max()) if own.shape == other.shape else float("inf")
+            worst = graphs.difference(own, other)
             if not worst <= graphs.TOLERANCE:
                 raise CheckFailedError(
                     f"{what}: on {batch} image{'s' * (batch > 1)} of {width}x{height} the file differs from the "

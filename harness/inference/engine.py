@@ -16,6 +16,7 @@ from harness.inference.graphs import (
     TOLERANCE,
     TRACED,
     as_module,
+    difference,
     frozen,
     networks_of,
     session,
@@ -72,7 +73,7 @@ def on_onnxruntime(function: Callable[..., Any]) -> Run:
 def _session(function: Callable[..., Any], channels: int) -> Run:
     network = as_module(function)
     cannot = "onnxruntime cannot take the network's place (the policies with onnx1 are for networks of convolutions): "
-    for found in networks_of(function, set()):
+    for found in networks_of(function):
         if any("kernel" in module.__dict__ for module in found.modules()):
             raise HarnessError(f"{cannot}{type(found).__name__} attends")
     draw = torch.Generator().manual_seed(1)
@@ -89,7 +90,7 @@ def _session(function: Callable[..., Any], channels: int) -> Run:
             first = next(iter(str(error).strip().splitlines()), "")
             raise HarnessError(f"{cannot}{type(error).__name__}: {first[:200]}") from None
     for own, other in zip(expected, found_images, strict=True):
-        worst = float((own - other).abs().max()) if own.shape == other.shape else float("inf")
+        worst = difference(own, other)
         if not worst <= TOLERANCE:
             size = f"{own.shape[-1]}x{own.shape[-2]}"
             raise HarnessError(f"{cannot}a result of {size} differs by {worst:.2g}, more than {TOLERANCE:g}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -64,25 +66,35 @@ def as_module(restore: Callable[..., Any]) -> nn.Module:
     return Whole().eval()
 
 
-def networks_of(found: Any, seen: set[int]) -> Iterator[nn.Module]:
-    """Find the networks that a callable holds: itself, or in what it was made from."""
-    if id(found) in seen:
-        return
-    seen.add(id(found))
-    if isinstance(found, nn.Module):
-        yield found
-        return
-    inside = [found.func, *found.args] if isinstance(found, functools.partial) else []
-    inside += [cell.cell_contents for cell in getattr(found, "__closure__", None) or ()]
-    for each in inside:
-        if callable(each):
-            yield from networks_of(each, seen)
+def networks_of(restore: Any) -> Iterator[nn.Module]:
+    """Find the networks that a callable holds: itself, or in what it is bound to, closed over or made from."""
+    waiting, seen = [restore], set()
+    while waiting:
+        found = waiting.pop()
+        if id(found) in seen:
+            continue
+        seen.add(id(found))
+        if isinstance(found, nn.Module):
+            yield found
+        elif isinstance(found, list | tuple):
+            waiting += found
+        elif isinstance(found, dict):
+            waiting += found.values()
+        elif isinstance(found, functools.partial):
+            waiting += [found.func, *found.args, *found.keywords.values()]
+        elif isinstance(found, FunctionType | MethodType):
+            waiting += [getattr(found, "__self__", None), *(cell.cell_contents for cell in found.__closure__ or ())]
+
+
+def difference(own: Tensor, other: Tensor) -> float:
+    """Largest difference between what a network and what its program gave; infinite where the sizes differ."""
+    return float((own - other).abs().max()) if own.shape == other.shape else math.inf
 
 
 @contextmanager
 def frozen(restore: Callable[..., Any]) -> Iterator[None]:
     """Take the gradients of a callable's networks off for a while: in a program their weights are constants."""
-    learnt = [p for each in networks_of(restore, set()) for p in each.parameters() if p.requires_grad]
+    learnt = [p for each in networks_of(restore) for p in each.parameters() if p.requires_grad]
     try:
         for parameter in learnt:
             parameter.requires_grad_(False)
@@ -94,7 +106,7 @@ def frozen(restore: Callable[..., Any]) -> Iterator[None]:
 
 def traced(network: nn.Module, restore: Callable[..., Any], image: Tensor, onnx: bool, *, fixed: bool) -> Any:
     """Write down the operations on an image; `fixed` for its size alone, whatever Python computes with that."""
-    for each in networks_of(restore, set()):
+    for each in networks_of(restore):
         for module in each.modules():
             # As the papers write it: the streamed forms are loops over tiles, of which a file would hold every turn.
             if "kernel" in module.__dict__:

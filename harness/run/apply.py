@@ -207,17 +207,27 @@ def tensor_restorer(
             return _callable_under(function, batch, policy, tiling, scale, tiles, reentrant)
 
     def restore(array: NDArray[Any]) -> NDArray[np.float64]:
-        channels_last = array[:, :, None] if array.ndim == 2 else array
-        # Rounded once, after the division: a sample of the authors' noise is a single-precision number of 0..1.
-        pixels = np.ascontiguousarray(channels_last.transpose(2, 0, 1) / 255, dtype=np.float32)
+        pixels = to_samples(array)
         # A copy: on a CPU the tensor would share its samples, and the check needs them as they were.
         output = _check_tensor(_calling(apply, torch.from_numpy(pixels.copy())[None].to(device)), 1)
         samples = output[0].detach().double().cpu().numpy()
         check_result(samples, pixels)
-        result = samples * 255
-        return result[0] if result.shape[0] == 1 else result.transpose(1, 2, 0)
+        return to_pixels(samples)
 
     return restore
+
+
+def to_samples(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Make of an image ``(H, W)`` or ``(H, W, C)`` in 0..255 what a network is given: ``(C, H, W) float32``, [0, 1]."""
+    channels_last = array[:, :, None] if array.ndim == 2 else array
+    # Rounded once, after the division: a sample of the authors' noise is a single-precision number of 0..1.
+    return np.ascontiguousarray(channels_last.transpose(2, 0, 1) / 255, dtype=np.float32)
+
+
+def to_pixels(samples: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Make of a network's samples ``(C, H, W)`` an image in 0..255, ``(H, W)`` where there is one channel."""
+    result = samples * 255
+    return result[0] if result.shape[0] == 1 else result.transpose(1, 2, 0)
 
 
 def _check_tensor(output: Any, count: int) -> torch.Tensor:

@@ -136,9 +136,10 @@ def refuse_edited(
             made[f"{kind}-{name}"] = partial(lambda kind, name: code_hashes(_defining(kind, name)), kind, name)
     if method is not None:
         expect(file for file in method_code(method) if not file.is_relative_to(PACKAGE))
-        made[f"method-{method.name}"] = lambda: code_hashes(method_code(method)) + _elsewhere(workspace, method)
         if stage == "cost":
-            made = {f"cost-{method.name}": lambda: code_hashes(cost_code(method))}
+            made[f"cost-{method.name}"] = lambda: code_hashes(cost_code(method))
+        else:
+            made[f"method-{method.name}"] = lambda: code_hashes(method_code(method)) + _elsewhere(workspace, method)
     for name in metrics:
         expect(_defining("metric", name))
         made[f"metric-{name}"] = partial(_metric, workspace, name)

@@ -11,7 +11,8 @@ import msgspec
 
 from harness.files import write_json, write_text
 from harness.records.loading import load_json
-from harness.tables.verdicts import MATCH_UNITS, ROUNDING
+from harness.tables.published import published_number
+from harness.tables.verdicts import is_match
 
 DATA = PurePosixPath("docs/digits.json")
 PAGE = PurePosixPath("docs/digits.md")
@@ -36,7 +37,6 @@ class Lasting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     row: str
     key: str
     printed: str
-    unit: float
     protocol: str
     values: dict[str, float]
     moved: dict[str, int]
@@ -53,9 +53,21 @@ class Lasting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """What only one record of a collection has."""
         return self.table, self.row, self.key, self.versions.get("torch", "")
 
+    @property
+    def unit(self) -> float:
+        """Unit of the last printed digit."""
+        number = published_number(self.printed)
+        assert number is not None
+        return float(number.unit)
+
+    @property
+    def most_moved(self) -> int:
+        """Samples that the way which moves most of them moves."""
+        return max(self.moved.values(), default=0)
+
     def keeps(self, value: float) -> bool:
         """Whether a value still rounds to the printed digits."""
-        return abs(value - float(self.printed)) <= MATCH_UNITS * self.unit + ROUNDING
+        return is_match(value - float(self.printed), self.unit)
 
     @property
     def changed(self) -> list[str]:
@@ -92,6 +104,7 @@ def read_digits(root: Path) -> Digits:
 def write_digits(root: Path, new: Iterable[Lasting]) -> list[Path]:
     """Write records beside those that are known, and the page that is made of them."""
     write_json(root / DATA, merged(read_digits(root).cells, new))
+    # As it is read again, with the keys in the file's order: the page follows from the file alone.
     write_text(root / PAGE, page(read_digits(root)))
     return [root / DATA, root / PAGE]
 
@@ -109,11 +122,10 @@ def summary(cells: Sequence[Lasting]) -> str:
 
 def lasting_text(cell: Lasting) -> str:
     """Say what is known of one cell's digits, as ``harness audit --digits`` and ``harness why`` print it."""
-    moved = max(cell.moved.values(), default=0)
     parts = [
         f"another digit with {', '.join(cell.changed)}" if cell.changed else f"holds with {', '.join(cell.values)}",
-        f"{moved:,} of {cell.samples:,} samples are saved otherwise than in double precision, and {cell.near:,} lie "
-        f"within {cell.gap:.2g} gray levels of an edge",
+        f"{cell.most_moved:,} of {cell.samples:,} samples are saved otherwise than in double precision, and "
+        f"{cell.near:,} lie within {cell.gap:.2g} gray levels of an edge",
     ]
     if cell.interval is not None:
         beyond = "" if cell.certain else ", which is more than the printed digit allows"
@@ -174,13 +186,12 @@ def page(digits: Digits) -> str:
                 digit = "holds either way"
             interval = _interval(cell) if cell.interval is not None else ""
             undecided = "" if cell.undecided is None else f"{cell.undecided:,}"
-            moved = max(cell.moved.values(), default=0)
             texts = [
                 cell.key,
                 cell.printed,
                 " to ".join(ends),
                 digit,
-                f"{moved:,} of {cell.samples:,}",
+                f"{cell.most_moved:,} of {cell.samples:,}",
                 f"{cell.near:,}",
             ]
             texts += [f"{cell.gap:.1g}", interval, undecided, cell.versions.get("torch", "")]

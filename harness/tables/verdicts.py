@@ -66,6 +66,20 @@ def noise_term(spread: Spread | None) -> float:
     return 0.0 if spread is None else NOISE_DEVIATIONS * math.sqrt(2.0) * spread.sd
 
 
+def is_match(delta: float, unit: float, noise: float = 0.0) -> bool:
+    """Whether a measured value is the printed one at the printed digits.
+
+    `delta`: Measured less printed.
+    `unit`: Unit of the last printed digit.
+    `noise`: See `noise_term`.
+    """
+    return _within(delta, MATCH_UNITS * unit, noise)
+
+
+def _within(delta: float, limit: float, noise: float) -> bool:
+    return abs(delta) - ROUNDING <= limit + noise
+
+
 def judge(
     printed: PublishedNumber | None,
     measured: Measurement | NotRun,
@@ -90,11 +104,10 @@ def judge(
     if incomparable:
         return Judgement("incomparable", delta, incomparable)
     unit, noise = float(printed.unit), noise_term(measured.spread)
-    distance = abs(delta) - ROUNDING
 
     def within(units: float, unit: float) -> str:
         limit = units * unit
-        return _explain(limit, measured.spread, noise, "within") if distance <= limit + noise else ""
+        return _explain(limit, measured.spread, noise, "within") if _within(delta, limit, noise) else ""
 
     if reason := within(MATCH_UNITS, unit):
         return Judgement("fits", delta, f"{reason}; {fitted}") if fitted else Judgement("match", delta, reason)

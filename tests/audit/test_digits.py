@@ -84,7 +84,6 @@ def lasting(**changes: Any) -> Lasting:
         "row": "r",
         "key": "s/10/psnr",
         "printed": "29.04",
-        "unit": 0.01,
         "protocol": "psnr",
         "values": {"one thread": 29.0387, "double precision": 29.0386},
         "moved": {"one thread": 2},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import sys
 import weakref
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError, Missing, NotAvailableError
 from harness.inference import POLICIES, chop_rule, engine, restore
+from harness.inference.graphs import networks_of
 from harness.methods import methods
 from harness.networks.checkpoints import mark_ready
 from harness.networks.dncnn import DnCNN
@@ -107,3 +109,19 @@ def test_without_onnxruntime_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 
 def test_no_method_uses_it_by_default() -> None:
     assert not [method.name for method in methods().values() if "onnx" in method.policy]
+
+
+def test_networks_are_found_wherever_a_callable_holds_them() -> None:
+    class Bound:
+        def restore(self, images: Tensor) -> Tensor:
+            return images
+
+    one, two, three = (nn.Conv2d(1, 1, 1) for _ in range(3))
+    levels: dict[int, Any] = {10: one, 20: [two, one]}
+
+    def closed(images: Tensor, last: nn.Module) -> Tensor:
+        return last(levels[10](images))  # type: ignore[no-any-return]
+
+    assert set(networks_of(functools.partial(closed, last=three))) == {one, two, three}
+    assert list(networks_of(one)) == [one]
+    assert list(networks_of(Bound().restore)) == list(networks_of(print)) == []
