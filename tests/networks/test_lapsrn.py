@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from harness.networks.lapsrn import SLOPE, STRIP, LapSRN, Level
-from harness.networks.measure import peak_memory
 
 
 def by_layers(level: Level, features: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -35,17 +39,31 @@ def test_a_network_is_trained_through_its_strips() -> None:
     assert torch.autograd.gradcheck(network.double(), torch.rand(1, 1, 3, 2, dtype=torch.float64, requires_grad=True))
 
 
+# Large pieces go back to the system when they are freed: what is left of the peak is what is held, to 0.1 %.
+RETURNING = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+
+PEAKS = """
+import torch
+from harness.networks.lapsrn import Level
+from harness.networks.measure import peak_memory
+from tests.networks.test_lapsrn import by_layers
+
+level = Level(depth=1)
+features, image = torch.rand(1, 64, 256, 256), torch.rand(1, 1, 256, 256)
+with torch.inference_mode():
+    for function in (level, lambda *given: by_layers(level, *given)):
+        function(features[..., :8], image[..., :8])
+        held = peak_memory(lambda: function(features, image))
+        print(held / (64 * 512 * 512 * 4) if held is not None else "unknown")
+"""
+
+
 def test_memory_is_that_of_one_map_of_features() -> None:
-    level = Level(depth=1)
-    features, image = torch.rand(1, 64, 256, 256), torch.rand(1, 1, 256, 256)
-    one = 64 * 512 * 512 * 4
-
-    def peak(function: object) -> float:
-        with torch.inference_mode():
-            level(features[..., :8], image[..., :8])
-            held = peak_memory(lambda: function(features, image))  # type: ignore[operator]
-        if held is None:
-            pytest.skip("memory cannot be measured here")
-        return held / one
-
-    assert peak(level) < 2.8 < 3.3 < peak(lambda *arguments: by_layers(level, *arguments))
+    """In a process of its own: how freed memory is kept is a setting of the whole process, which other tests turn."""
+    done = subprocess.run(
+        [sys.executable, "-c", PEAKS], env=os.environ | RETURNING, capture_output=True, text=True, check=True
+    )
+    if "unknown" in done.stdout or platform.libc_ver()[0] != "glibc":
+        pytest.skip("memory cannot be measured here")
+    by_strips, whole = map(float, done.stdout.split())
+    assert by_strips < 2.3 < 3.2 < whole
